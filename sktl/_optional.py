@@ -1,0 +1,37 @@
+"""Optional dependencies: imported inside the call that needs them, with a message that says what to install."""
+
+from importlib import import_module
+
+
+def import_optional(name, *, extra, caller):
+    """Import an optional package, or say which extra brings it.
+
+    Parameters
+    ----------
+    name : str
+        Module to import, for instance ``"matplotlib.pyplot"``.
+    extra : str
+        Extra of sktl that installs it, for instance ``"plot"``.
+    caller : str
+        What the user called, for the message.
+
+    Returns
+    -------
+    module
+        The imported module.
+
+    Raises
+    ------
+    ImportError
+        If the package itself is missing. A package that is there but fails to import raises its own error,
+        which would be hidden otherwise.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        package = name.partition(".")[0]
+        if error.name != package:
+            raise
+        raise ImportError(
+            f"{caller} needs {package}, which is not installed. Install it with: pip install 'sktl[{extra}]'"
+        ) from error

@@ -1,0 +1,26 @@
+"""The only file that touches scikit-learn's private validation names, and the wording of "did you mean"."""
+
+from difflib import get_close_matches
+
+from sklearn.base import _fit_context as fit_context
+from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions, validate_params
+from sklearn.utils.validation import _check_feature_names as check_feature_names
+from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+
+__all__ = [
+    "HasMethods",
+    "Interval",
+    "Options",
+    "StrOptions",
+    "check_feature_names",
+    "check_sample_weight",
+    "did_you_mean",
+    "fit_context",
+    "validate_params",
+]
+
+
+def did_you_mean(name, options):
+    """Return " Did you mean 'x'?" when one of the options is close to the name, else the empty string."""
+    close = get_close_matches(str(name), [str(option) for option in options], n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,72 @@
+"""Every error and warning that sktl raises itself.
+
+::
+
+    SktlError (Exception)
+    ├── ImageReadError (ValueError)        one picture cannot be read; carries index, path and reason
+    ├── WeightsError (ValueError)          pretrained weights cannot be used
+    │   ├── WeightsNotFoundError           the file is not there and cannot be downloaded
+    │   └── WeightsMismatchError           the file is there but does not fit the network
+    └── FrozenPartChangedError (RuntimeError)   a weight below the cut moved during training
+
+Each error also inherits from the built-in one that fits, so that ``except ValueError`` goes on working.
+"""
+
+__all__ = [
+    "FrozenPartChangedError",
+    "ImageReadError",
+    "SktlError",
+    "WeightsError",
+    "WeightsMismatchError",
+    "WeightsNotFoundError",
+]
+
+
+class SktlError(Exception):
+    """Base of all errors that sktl raises itself."""
+
+
+class ImageReadError(SktlError, ValueError):
+    """An image cannot be read.
+
+    Parameters
+    ----------
+    reason : str
+        Why, as one phrase.
+    index : int or None, default=None
+        Position of the image in `X`; None when it was read on its own.
+    path : str or None, default=None
+        File that holds the image; None when it came from memory.
+
+    Attributes
+    ----------
+    reason, index, path
+        As passed.
+    """
+
+    def __init__(self, reason, index=None, path=None):
+        self.reason = reason
+        self.index = index
+        self.path = path
+        super().__init__(reason, index, path)
+
+    def __str__(self):
+        name = "the image" if self.index is None else f"image {self.index}"
+        where = "" if self.path is None else f" ({self.path!r})"
+        return f"{name}{where}: {self.reason}"
+
+
+class WeightsError(SktlError, ValueError):
+    """Pretrained weights cannot be used."""
+
+
+class WeightsNotFoundError(WeightsError):
+    """A weight file is neither on disk nor to be downloaded."""
+
+
+class WeightsMismatchError(WeightsError):
+    """A weight file does not fit the network, or is not the file it was."""
+
+
+class FrozenPartChangedError(SktlError, RuntimeError):
+    """A parameter or buffer of the frozen part moved while the rest was trained."""
