@@ -1,0 +1,10 @@
+"""What may be passed as X: files, PIL images, bytes, arrays and tensors, read one at a time."""
+
+from sktl.images._checks import check_images
+from sktl.images._collection import ImageCollection
+from sktl.images._folder import load_image_folder
+from sktl.images._reading import read_image
+from sktl.images._recognition import as_images
+from sktl.images._rows import rows_as_images
+
+__all__ = ["ImageCollection", "as_images", "check_images", "load_image_folder", "read_image", "rows_as_images"]

@@ -1,0 +1,219 @@
+"""A whole X of images, read one at a time."""
+
+from hashlib import blake2b
+from operator import index as as_index
+
+import numpy as np
+
+from sktl.images._arrays import array_to_picture, canonical, has_own_range, is_array, value_limits
+from sktl.images._reading import content, decoded, is_encoded, is_path, named, path_of, read_image
+
+
+class ImageCollection:
+    """Images of any kind behind one face: a length, and a picture for each position.
+
+    Nothing is read when it is made, nothing is kept after reading; files are opened and closed one at a time. Several
+    threads may read at once. Made by `as_images` and `rows_as_images`.
+
+    Parameters
+    ----------
+    items : sequence or array
+        One image per position, each as `read_image` takes it. Arrays may be memory-mapped: only the picture asked for
+        is copied.
+
+    Notes
+    -----
+    Error messages name the position in the `X` that was passed at first, also after `subset`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktl.images import as_images
+    >>> images = as_images(np.zeros((5, 8, 8, 3), dtype=np.uint8))
+    >>> len(images), images[0].shape, len(images.subset([4, 1]))
+    (5, (8, 8, 3), 2)
+    """
+
+    def __init__(self, items):
+        self._items = items
+        self._positions = range(len(items))
+        self._value_range = None
+        self._learned = False
+
+    def __repr__(self):
+        return f"ImageCollection({len(self)} images)"
+
+    def __len__(self):
+        return len(self._positions)
+
+    def __getitem__(self, i):
+        """Read image i: (H, W, 3), uint8, or float32 in which the value range is mapped to [0, 1]."""
+        item, position = self._item(i)
+        with named(item, position):
+            if not is_array(item):
+                return decoded(item)
+            pixels = canonical(item)
+            return array_to_picture(pixels, self._value_range if self._is_mapped(pixels.dtype) else None)
+
+    def subset(self, indices):
+        """Return some of the images, in the order asked for, without reading any.
+
+        Parameters
+        ----------
+        indices : sequence of int, mask of bool, or slice
+            Positions in this collection.
+
+        Returns
+        -------
+        ImageCollection
+            With the same value range.
+        """
+        positions = np.asarray(self._positions, dtype=np.intp)
+        if not isinstance(indices, slice):
+            indices = np.asarray(indices)
+            indices = indices if indices.dtype == np.bool_ else indices.astype(np.intp)
+        other = self._copy()
+        other._positions = positions[indices]
+        return other
+
+    def learn_value_range(self):
+        """Find the values of black and white for the images that do not say them.
+
+        Files, PIL images, and arrays of bool, uint8 and uint16 do. The others, arrays of floats and of other integers,
+        are read through once.
+
+        Returns
+        -------
+        tuple of two floats or None
+            (0.0, 1.0) when all values lie in [0, 1], else the smallest and the largest; None when no image needs it.
+
+        Raises
+        ------
+        ImageReadError
+            If an array holds NaN or infinity, or is no picture.
+        """
+        if isinstance(self._items, np.ndarray) and self._items.ndim > 1 and has_own_range(self._items.dtype):
+            return None
+        limits = [limit for i in range(len(self)) for limit in self._limits(i)]
+        if not limits:
+            return None
+        low, high = min(limits), max(limits)
+        return (0.0, 1.0) if low >= 0.0 and high <= 1.0 else (low, high)
+
+    def with_value_range(self, value_range, *, learned=False):
+        """Return the same images, with arrays mapped so that the value range becomes [0, 1].
+
+        Parameters
+        ----------
+        value_range : tuple of two floats or None
+            Values of black and white. Values outside are not clipped. None: arrays of floats and wide integers are
+            taken as they are.
+        learned : bool, default=False
+            Whether the range comes from `learn_value_range`. Such a range leaves arrays of bool, uint8 and uint16
+            alone, which say their range themselves; one that the user states applies to them too. Files and PIL images
+            are never mapped.
+
+        Returns
+        -------
+        ImageCollection
+            The same positions.
+
+        Raises
+        ------
+        ValueError
+            If the range is not two finite numbers in ascending order.
+        """
+        if value_range is not None:
+            value_range = _checked_range(value_range)
+        other = self._copy()
+        other._value_range, other._learned = value_range, learned
+        return other
+
+    def digest(self, i):
+        """Identify the content of image i in 16 bytes; identical images have identical digests.
+
+        A file is identified by its bytes, and shares its digest with those bytes. Everything else is identified by its
+        pixels, whatever the container: PIL image, array or tensor, channels first or last. The value range is not part
+        of it, so where one is in force it belongs into the key beside the digest.
+
+        Parameters
+        ----------
+        i : int
+            Position in this collection.
+
+        Returns
+        -------
+        bytes
+            BLAKE2b, 16 bytes.
+
+        Raises
+        ------
+        ImageReadError
+            If the image cannot be read.
+        """
+        item, position = self._item(i)
+        with named(item, position):
+            if is_path(item) or is_encoded(item):
+                return blake2b(content(item), digest_size=16, person=b"sktl file").digest()
+            if is_array(item):
+                pixels = canonical(item)
+                if self._is_mapped(pixels.dtype):
+                    return _digest_of_array(pixels, b"sktl values")
+        return _digest_of_array(read_image(item, index=position), b"sktl picture")
+
+    def describe(self, i):
+        """Name image i for a message, for instance "image 37 ('cats/12.jpg')".
+
+        Parameters
+        ----------
+        i : int
+            Position in this collection.
+
+        Returns
+        -------
+        str
+            The position in the first `X`, and the path of the file, if there is one.
+        """
+        item, position = self._item(i)
+        path = path_of(item)
+        return f"image {position}" + ("" if path is None else f" ({path!r})")
+
+    def _item(self, i):
+        position = int(self._positions[as_index(i)])
+        return self._items[position], position
+
+    def _copy(self):
+        other = ImageCollection(self._items)
+        other._positions, other._value_range, other._learned = self._positions, self._value_range, self._learned
+        return other
+
+    def _is_mapped(self, dtype):
+        return not has_own_range(dtype) or (self._value_range is not None and not self._learned)
+
+    def _limits(self, i):
+        item, position = self._item(i)
+        if not is_array(item):
+            return ()
+        with named(item, position):
+            pixels = canonical(item)
+            return () if has_own_range(pixels.dtype) else value_limits(pixels)
+
+
+def _digest_of_array(pixels, person):
+    pixels = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
+    digest = blake2b(f"{pixels.shape}{pixels.dtype.str}".encode(), digest_size=16, person=person)
+    digest.update(pixels)
+    return digest.digest()
+
+
+def _checked_range(value_range):
+    try:
+        low, high = (float(limit) for limit in value_range)
+    except (TypeError, ValueError):
+        low, high = np.nan, np.nan
+    if not (np.isfinite(high - low) and low <= high):
+        raise ValueError(
+            f"value_range must be two finite numbers, the values of black and white, in ascending order. "
+            f"Got {value_range!r} instead."
+        )
+    return low, high

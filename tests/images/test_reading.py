@@ -1,0 +1,114 @@
+"""One item, of any kind."""
+
+import io
+import os
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from sktl.exceptions import ImageReadError
+from sktl.images import read_image
+
+
+def png(pixels):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def picture():
+    return np.random.default_rng(0).integers(0, 256, (6, 7, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def path(tmp_path, picture):
+    path = tmp_path / "cat.png"
+    path.write_bytes(png(picture))
+    return path
+
+
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(5, 9), st.integers(5, 9), st.sampled_from([3, 4]))))
+def test_array_pil_image_and_bytes_are_one_picture(pixels):
+    expected = read_image(pixels)
+    for item in (Image.fromarray(pixels), png(pixels), bytearray(png(pixels)), memoryview(png(pixels))):
+        np.testing.assert_array_equal(read_image(item), expected)
+
+
+def test_str_path_and_numpy_string_are_read(path, picture):
+    for item in (str(path), path, np.str_(path)):
+        np.testing.assert_array_equal(read_image(item), picture)
+
+
+def test_a_file_is_closed_after_reading(path):
+    read_image(path)
+    os.remove(path)  # fails on some systems while a file is open, and a forgotten one warns here
+    with pytest.raises(ImageReadError, match=r"does not exist"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("item", [None, float("nan"), pd.NA, pd.NaT, 3, 2.5, [[1, 2]], {"a": 1}, object()])
+def test_junk_and_missing_values_are_errors_of_one_picture(item):
+    with pytest.raises(ImageReadError, match=r"image 5: .*must be a path") as caught:
+        read_image(item, index=5)
+    assert caught.value.index == 5
+
+
+def test_missing_values_are_called_so():
+    for item in (None, float("nan")):
+        with pytest.raises(ImageReadError, match="a missing value"):
+            read_image(item)
+
+
+def test_the_error_carries_index_and_path_and_survives_pickling(tmp_path):
+    missing = tmp_path / "no.png"
+    with pytest.raises(ImageReadError) as caught:
+        read_image(missing, index=7)
+    error = pickle.loads(pickle.dumps(caught.value))
+    assert (error.index, error.path) == (7, str(missing))
+    assert str(error).startswith(f"image 7 ({str(missing)!r}): the file does not exist")
+
+
+def test_a_folder_an_empty_file_and_a_text_are_named(tmp_path):
+    with pytest.raises(ImageReadError, match="load_image_folder"):
+        read_image(tmp_path)
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(ImageReadError, match=r"empty\.png.*0 bytes"):
+        read_image(tmp_path / "empty.png")
+    (tmp_path / "text.png").write_text("hello")
+    with pytest.raises(ImageReadError, match=r"text\.png.*must be an image"):
+        read_image(tmp_path / "text.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_pipe_is_refused_rather_than_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ImageReadError, match="regular file"):
+        read_image(tmp_path / "pipe.png")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a.org/cat.png", "HTTPS://a.org/cat.png", "s3://b/c.png", "data:image/png;base64,aa"]
+)
+def test_a_url_is_refused(url):
+    with pytest.raises(ImageReadError, match="download it first"):
+        read_image(url)
+
+
+@pytest.mark.parametrize("path", ["a\0b.png", "x" * 5000, "", "cat.png/dog.png"])
+def test_an_impossible_path_is_an_image_read_error(path):
+    with pytest.raises(ImageReadError):
+        read_image(path)
+
+
+def test_a_closed_pil_image_is_an_image_read_error(path):
+    image = Image.open(path)
+    image.close()
+    with pytest.raises(ImageReadError, match=r"cat\.png"):
+        read_image(image)
