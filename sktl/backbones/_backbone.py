@@ -1,0 +1,251 @@
+"""The record of one network: its stages, its preprocessing, and the digest of its weights."""
+
+import hashlib
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from numbers import Integral
+
+import torch
+from torch import nn
+
+from sktl._validation import did_you_mean
+from sktl.backbones._preprocessing import Preprocessing
+from sktl.backbones._weight_files import LoadReport
+from sktl.exceptions import WeightsError, WeightsMismatchError
+
+__all__ = ["Backbone", "make_backbone", "tensor_digest"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Backbone:
+    """A network as an ordered list of stages, with all that belongs to its weights.
+
+    A record: made by :func:`load_backbone`, shared by everything in the process that names the same weights, and never
+    changed. Whoever trains it copies its modules first. ``copy.deepcopy`` gives the same object back.
+
+    Parameters
+    ----------
+    name : str
+        Of the architecture, for instance ``"resnet50"``.
+    stages : torch.nn.Sequential
+        Named stages from the stem to the top, in eval mode and without gradients, on the CPU. They take what
+        `preprocessing` has normalised, and ``pool(stages(x), "auto", own_pooling)`` are the network's own penultimate
+        features.
+    preprocessing : Preprocessing
+        What the weights were trained with.
+    n_features : int
+        Length of the penultimate feature vector.
+    head : torch.nn.Module or None
+        The network's own classifier: maps penultimate features to its own classes (those of squeezenet are maps before
+        pooling). None when there is none that means anything.
+    categories : tuple of str or None
+        Names of its own classes; None when unknown.
+    weights : str or None
+        Which weights these are; None for random ones.
+    source : str
+        What they were trained on, ``"unknown"`` for a local file.
+    license : str
+        Under which licence they may be used, ``"unknown"`` for a local file.
+    digest : str
+        SHA-256 of the architecture's name and of every tensor, as 64 hexadecimal digits.
+    family : str
+        Of the architecture, for instance ``"resnet"``; ``"module"`` for networks of your own.
+    own_pooling : {"avg", "token"}
+        How the network itself pools the output of its last stage.
+    load_report : LoadReport or None
+        What of a file fitted, when it was loaded with ``match="partial"``.
+    reload : callable or None
+        Loads the same again when called without arguments; None where only the modules themselves will do.
+
+    Attributes
+    ----------
+    stage_names : tuple of str
+        Names of the stages, from the stem to the top.
+
+    See Also
+    --------
+    load_backbone : Makes these records.
+    pool : From the output of a stage to one vector per image.
+
+    Notes
+    -----
+    A pickle holds the way to load the backbone again, not the weights: a few hundred bytes. Reading it loads by name,
+    or from the same path, and compares the digest. Only a backbone made from a module, which is found nowhere again,
+    pickles the module.
+
+    Examples
+    --------
+    >>> from sktl.backbones import load_backbone
+    >>> backbone = load_backbone("resnet18", weights=None)
+    >>> backbone.stage_names
+    ('stem', 'layer1', 'layer2', 'layer3', 'layer4')
+    >>> backbone.n_stages_below("layer3")
+    4
+    """
+
+    name: str
+    stages: nn.Sequential
+    preprocessing: Preprocessing
+    n_features: int
+    head: nn.Module | None
+    categories: tuple[str, ...] | None
+    weights: str | None
+    source: str
+    license: str
+    digest: str
+    family: str
+    own_pooling: str
+    load_report: LoadReport | None = None
+    reload: Callable | None = field(default=None)
+
+    @property
+    def stage_names(self):
+        """Names of the stages, from the stem to the top."""
+        return tuple(name for name, _ in self.stages.named_children())
+
+    def n_stages_below(self, layer="penultimate"):
+        """Return how many stages run to get the features of a layer.
+
+        Parameters
+        ----------
+        layer : int or str, default="penultimate"
+            ``"penultimate"`` or 0 for the top, the name of a stage for its output, or an index from the top: k leaves
+            out the k top stages, so it is the cut below which everything is frozen when k stages are retrained.
+
+        Returns
+        -------
+        int
+            Number of stages, counted from the stem.
+
+        Raises
+        ------
+        ValueError
+            If there is no such stage.
+        """
+        names = self.stage_names
+        if isinstance(layer, str):
+            if layer == "penultimate":
+                return len(names)
+            if layer in names:
+                return names.index(layer) + 1
+        elif isinstance(layer, Integral) and not isinstance(layer, bool) and 0 <= layer <= len(names):
+            return len(names) - int(layer)
+        raise ValueError(
+            f"layer must be 'penultimate', one of the stages {names} of {self.name}, or an index from the top "
+            f"between 0 and {len(names)}. Got {layer!r} instead.{did_you_mean(layer, ('penultimate', *names))}"
+        )
+
+    def __repr__(self):
+        return (
+            f"Backbone({self.name!r}, weights={self.weights!r}, stages={list(self.stage_names)}, "
+            f"n_features={self.n_features}, crop_size={self.preprocessing.crop_size})"
+        )
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+    def __sklearn_clone__(self):
+        return self
+
+    def __reduce__(self):
+        if self.reload is not None and _is_picklable(self.reload):
+            return _load_again, (self.reload, self.digest)
+        return Backbone, tuple(getattr(self, each.name) for each in fields(self) if each.name != "reload")
+
+
+def _is_picklable(function):
+    try:
+        pickle.dumps(function)
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return False  # a function made inside another one, say
+    return True
+
+
+def _load_again(reload, digest):
+    """Load a backbone by its recipe and insist on the same weights."""
+    backbone = reload()
+    if backbone.digest != digest:
+        raise WeightsMismatchError(
+            f"the weights of {backbone.name} ({backbone.weights or 'random'}) must be those that were pickled, with "
+            f"digest {digest[:12]}…. Got digest {backbone.digest[:12]}… instead: the file has been replaced, or random "
+            "weights come out differently in this version of torch. Put the former file back, or fit again."
+        )
+    return backbone
+
+
+def make_backbone(name, chain, **facts):
+    """Make the record of a chain: freeze it, check it, and take the digest.
+
+    Parameters
+    ----------
+    name : str
+        Of the architecture.
+    chain : Chain
+        Its stages and head; their modules are put into eval mode, in place.
+    **facts : dict
+        The other attributes of `Backbone`.
+
+    Returns
+    -------
+    Backbone
+
+    Raises
+    ------
+    WeightsError
+        If a weight is not a finite number: every feature would be NaN.
+    """
+    for module in (chain.stages, chain.head):
+        if module is not None:
+            module.eval().requires_grad_(False)
+    broken = [
+        key
+        for key, tensor in chain.stages.state_dict().items()
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all()
+    ]
+    if broken:
+        raise WeightsError(
+            f"weights must be finite numbers. Got NaN or infinity in {len(broken)} tensors of {name} ({broken[0]!r}) "
+            "instead: the file may be damaged, or the training that wrote it has diverged. Take another one."
+        )
+    return Backbone(
+        name=name,
+        stages=chain.stages,
+        head=chain.head,
+        family=chain.family,
+        own_pooling=chain.own_pooling,
+        digest=tensor_digest(name, stages=chain.stages, head=chain.head),
+        **facts,
+    )
+
+
+def tensor_digest(name, **modules):
+    """Return the SHA-256 of a name and of every tensor of some modules.
+
+    Parameters
+    ----------
+    name : str
+        Goes into the digest, since equal tensors may belong to different architectures.
+    **modules : torch.nn.Module or None
+        Parameters and buffers count by name, shape, type and bytes; the order in which they were made does not.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256(name.encode())
+    tensors = {
+        f"{prefix}.{key}": tensor
+        for prefix, module in modules.items()
+        if module is not None
+        for key, tensor in module.state_dict().items()
+    }
+    for key in sorted(tensors):
+        tensor = tensors[key].detach().cpu().contiguous()
+        digest.update(f"\0{key}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,89 @@
+"""The network that ships in the wheel: small, and pretrained on pictures drawn by formula alone."""
+
+from torch import nn
+
+__all__ = ["EMBEDDED_LICENSE", "EMBEDDED_SOURCE", "IMAGE_SIZE", "MEAN", "STD", "TINY_FRACTAL", "TinyResNet"]
+
+TINY_FRACTAL = "tiny_fractal"
+IMAGE_SIZE = 48
+MEAN = (0.5, 0.5, 0.5)
+STD = (0.25, 0.25, 0.25)
+WIDTHS = (24, 48, 96, 192)
+N_CLASSES = 256
+EMBEDDED_LICENSE = "BSD-3-Clause"
+EMBEDDED_SOURCE = "fractals drawn by formula (pretraining/tiny_fractal.py); no photograph was used"
+
+
+class _BasicBlock(nn.Module):
+    """Two 3 × 3 convolutions and a shortcut, which is a 1 × 1 convolution where the shape changes."""
+
+    def __init__(self, n_in, n_out, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(n_out)
+        self.conv2 = nn.Conv2d(n_out, n_out, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(n_out)
+        self.relu = nn.ReLU(inplace=True)
+        self.shortcut = None
+        if stride != 1 or n_in != n_out:
+            self.shortcut = nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out))
+
+    def forward(self, x):
+        branch = self.relu(self.bn1(self.conv1(x)))
+        branch = self.bn2(self.conv2(branch))
+        return self.relu(branch + (x if self.shortcut is None else self.shortcut(x)))
+
+
+class TinyResNet(nn.Module):
+    """A residual network of one block a stage, about 0.7 million parameters.
+
+    A 3 × 3 stem of stride 2 and four basic residual blocks [1]_ of 24, 48, 96 and 192 channels, each a stage, then
+    global average pooling and one linear layer. Pictures of 48 × 48 pixels leave the last stage as 3 × 3 maps; any
+    other size is possible, too.
+
+    Parameters
+    ----------
+    n_classes : int, default=256
+        Number of classes of the network's own classifier `fc`.
+
+    Attributes
+    ----------
+    stem, stage1, stage2, stage3, stage4 : nn.Module
+        The chain, each link giving maps of shape (n_images, n_channels, height, width).
+    fc : nn.Linear
+        The network's own classifier, on the average of the last maps.
+
+    References
+    ----------
+    .. [1] K. He, X. Zhang, S. Ren, J. Sun (2016). Deep residual learning for image recognition. CVPR.
+       :doi:`10.1109/CVPR.2016.90`
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sktl.backbones._embedded import TinyResNet
+    >>> TinyResNet().eval()(torch.zeros(2, 3, 48, 48)).shape
+    torch.Size([2, 256])
+    """
+
+    def __init__(self, n_classes=N_CLASSES):
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, WIDTHS[0], 3, 2, 1, bias=False), nn.BatchNorm2d(WIDTHS[0]), nn.ReLU(inplace=True)
+        )
+        self.stage1 = _BasicBlock(WIDTHS[0], WIDTHS[0], 1)
+        self.stage2 = _BasicBlock(WIDTHS[0], WIDTHS[1], 2)
+        self.stage3 = _BasicBlock(WIDTHS[1], WIDTHS[2], 2)
+        self.stage4 = _BasicBlock(WIDTHS[2], WIDTHS[3], 2)
+        self.fc = nn.Linear(WIDTHS[3], n_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def embed(self, x):
+        """Return the penultimate features, shape (n_images, 192)."""
+        return self.stage4(self.stage3(self.stage2(self.stage1(self.stem(x))))).mean((2, 3))
+
+    def forward(self, x):
+        """Return the logits of the network's own classes, shape (n_images, n_classes)."""
+        return self.fc(self.embed(x))

@@ -1,0 +1,228 @@
+"""The one door to networks: from a name, a module or a function that makes one to its record."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from numbers import Integral
+from os import PathLike, sep
+
+import numpy as np
+from sklearn.utils import check_random_state
+from torch import nn
+
+from sktl._validation import did_you_mean
+from sktl.backbones._backbone import Backbone
+from sktl.backbones._embedded import TINY_FRACTAL
+from sktl.backbones._named import load_named
+from sktl.backbones._preprocessing import Preprocessing
+from sktl.backbones._registry import Registry
+from sktl.backbones._seeding import GLOBAL_RANDOMNESS
+from sktl.backbones._sources import weights_of_module, weights_of_name
+from sktl.backbones._torchvision import model_names
+from sktl.backbones._user_networks import load_made, load_module, with_random_weights
+
+__all__ = ["list_backbones", "load_backbone"]
+
+# Enough to compare two networks with their twins from scratch; one may be hundreds of megabytes.
+# Loading draws random weights, so it is done under the lock of that.
+_registry = Registry(capacity=4, making=GLOBAL_RANDOMNESS)
+
+
+def list_backbones():
+    """List the names that `load_backbone` knows.
+
+    Nothing is loaded for it: whether the weights of a network are on this machine shows when it is asked for.
+
+    Returns
+    -------
+    list of str
+        ``"tiny_fractal"``, which ships with sktl, and every classification model of torchvision, sorted.
+
+    See Also
+    --------
+    load_backbone : Load one of them.
+
+    Examples
+    --------
+    >>> from sktl.backbones import list_backbones
+    >>> [name for name in list_backbones() if name.startswith("resnet")]
+    ['resnet101', 'resnet152', 'resnet18', 'resnet34', 'resnet50']
+    """
+    return sorted([TINY_FRACTAL, *model_names()])
+
+
+def load_backbone(
+    backbone=TINY_FRACTAL, weights="default", *, match="exact", preprocessing=None, random_state=0, stages=None
+):
+    """Load a network and its weights as an ordered list of stages.
+
+    Downloads nothing when the weights are on this machine, and says so on standard error when it does. One copy of each
+    network is kept per process and shared, so a second call with the same arguments returns the same object.
+    The global random state of torch and numpy is left as it was.
+
+    Parameters
+    ----------
+    backbone : str, torch.nn.Module, callable or Backbone, default="tiny_fractal"
+        A name from :func:`list_backbones`. Or a network of your own, which is copied: those of torchvision are cut
+        into the same stages as by name; others fall back to their top-level children, which must give the network's
+        output when they run one after the other (one pass checks it). Or a function without arguments that makes a
+        network, for instance ``functools.partial(torchvision.models.resnet18, num_classes=7)``: its pickles are
+        small, and equal functions share one copy. A Backbone is returned as it is unless another argument says
+        otherwise.
+    weights : str, Path, torchvision.models.WeightsEnum or None, default="default"
+        - ``"default"``: torchvision's best ones, those that ship with sktl, or those that a module brings along;
+        - ``"IMAGENET1K_V1"``, ``"ResNet50_Weights.IMAGENET1K_V1"`` or the member of the enum: torchvision's;
+        - a path ending in ``.safetensors``, or anything that ``torch.save`` has written: a local file. The number of
+          classes follows the file; half precision becomes float32; nothing in the file is executed;
+        - None: random weights, the twin for training from scratch.
+    match : {"exact", "partial"}, default="exact"
+        Whether a file must fit in every name and shape, or as much as fits is taken, with a warning, and listed in
+        `Backbone.load_report`.
+    preprocessing : Preprocessing or None, default=None
+        None takes what the weights were trained with; for local files and random weights what torchvision's first
+        weights of the architecture were trained with; for a network of your own 224 pixels and ImageNet's mean.
+    random_state : int, RandomState instance or None, default=0
+        Seed of random weights.
+    stages : sequence or None, default=None
+        The chain of a network of your own, from the stem to the top without the last linear layer. Each entry is the
+        dotted name of a part, or a pair of a stage's name and a part or list of parts; parts are dotted names, modules
+        of the network, or modules without parameters such as ``torch.nn.ReLU()``.
+
+    Returns
+    -------
+    Backbone
+        The record of the network.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or the chain of a network of your own does not give its output.
+    WeightsNotFoundError
+        If a file is missing, or not on this machine and not to be downloaded.
+    WeightsMismatchError
+        If a file does not fit the network.
+    WeightsError
+        If a file is damaged, or holds anything but tensors.
+
+    See Also
+    --------
+    list_backbones : The names.
+
+    Examples
+    --------
+    >>> from sktl.backbones import load_backbone
+    >>> backbone = load_backbone("mobilenet_v2", weights=None)
+    >>> backbone.stage_names
+    ('stem', 'stage1', 'stage2', 'stage3', 'stage4')
+    >>> backbone is load_backbone("mobilenet_v2", weights=None)
+    True
+    """
+    _check_options(match, preprocessing)
+    options = {"match": match, "preprocessing": preprocessing}
+    if isinstance(backbone, Backbone):
+        return _from_record(backbone, weights, options, random_state, stages)
+    if isinstance(backbone, str):
+        return _from_name(backbone, weights, options, random_state, stages)
+    if isinstance(backbone, nn.Module):
+        source = weights_of_module(weights)
+        return load_module(backbone, source, seed=_seed(source, match, random_state), stages=stages, **options)
+    if callable(backbone):
+        return _from_function(backbone, weights, options, random_state, stages)
+    hint = " A file of weights goes into weights=." if isinstance(backbone, PathLike) else ""
+    raise TypeError(
+        "backbone must be a name, a torch.nn.Module, a function that makes one, or a Backbone. "
+        f"Got {type(backbone).__name__} instead.{hint}"
+    )
+
+
+def _check_options(match, preprocessing):
+    if match not in ("exact", "partial"):
+        raise ValueError(
+            f"match must be 'exact' or 'partial'. Got {match!r} instead.{did_you_mean(match, ['exact', 'partial'])}"
+        )
+    if not isinstance(preprocessing, Preprocessing | None):
+        raise TypeError(f"preprocessing must be a Preprocessing or None. Got {type(preprocessing).__name__} instead.")
+
+
+def _from_name(name, weights, options, random_state, stages):
+    if name not in list_backbones():
+        raise ValueError(_unknown_name(name))
+    if stages is not None:
+        raise ValueError(
+            f"stages must be None for a network known by name, whose chain is fixed. Got stages for {name!r} instead: "
+            "pass the module itself."
+        )
+    source = weights_of_name(name, weights)
+    seed = _seed(source, options["match"], random_state)
+    reload = partial(load_backbone, backbone=name, weights=source.description, random_state=seed, **options)
+    make = partial(load_named, name, source, seed=seed, reload=reload, **options)
+    return _registry.get(("name", name, source.identity, seed, *options.values()), make)
+
+
+def _unknown_name(name):
+    message = f"backbone must be a name from list_backbones(). Got {name!r} instead."
+    if sep in name or name.endswith((".pth", ".pt", ".safetensors")):
+        return (
+            f"{message} A file does not say its architecture: write load_backbone('resnet18', weights={name!r}), say."
+        )
+    return message + did_you_mean(name.lower().replace("-", "_"), list_backbones())
+
+
+def _from_function(function, weights, options, random_state, stages):
+    source = weights_of_module(weights)
+    seed = _seed(source, "partial", random_state)
+    reload = partial(
+        load_backbone, backbone=function, weights=source.description, random_state=seed, stages=stages, **options
+    )
+    make = partial(load_made, function, source, seed=seed, stages=stages, reload=reload, **options)
+    key = ("function", _function_key(function), source.identity, seed, _stages_key(stages), *options.values())
+    try:
+        hash(key)
+    except TypeError:
+        return make()  # arguments that cannot be compared: nothing to find it again by
+    return _registry.get(key, make)
+
+
+def _function_key(function: Callable):
+    """Let equal partial objects be one: clone copies them."""
+    if isinstance(function, partial):
+        return _function_key(function.func), function.args, tuple(sorted(function.keywords.items()))
+    return function
+
+
+def _stages_key(stages):
+    return repr(stages) if stages is not None and all(isinstance(entry, str) for entry in stages) else stages
+
+
+def _from_record(backbone, weights, options, random_state, stages):
+    recipe = {} if backbone.reload is None else backbone.reload.keywords
+    if isinstance(weights, str) and weights == "default":
+        preprocessing = options["preprocessing"]
+        if preprocessing in (None, backbone.preprocessing):
+            return backbone
+        reload = backbone.reload and partial(backbone.reload, preprocessing=preprocessing)
+        return replace(backbone, preprocessing=preprocessing, reload=reload)
+    if not recipe and weights is None:
+        twin = with_random_weights(backbone, _as_seed(random_state))
+        return replace(twin, preprocessing=options["preprocessing"] or backbone.preprocessing)
+    if not recipe:
+        raise ValueError(
+            f"weights must be 'default' or None for a Backbone made from a module. Got {weights!r} instead: pass the "
+            "module and the file to load_backbone."
+        )
+    options = {**options, "preprocessing": options["preprocessing"] or recipe["preprocessing"]}
+    stages = recipe.get("stages") if stages is None else stages
+    return load_backbone(recipe["backbone"], weights, random_state=random_state, stages=stages, **options)
+
+
+def _seed(source, match, random_state):
+    """Return the seed where something is random; elsewhere one constant, so that all share a copy."""
+    return _as_seed(random_state) if source.kind == "random" or match == "partial" else 0
+
+
+def _as_seed(random_state):
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    return int(check_random_state(random_state).randint(2**31 - 1))

@@ -1,0 +1,321 @@
+"""A network of the user's own: its top-level children become the chain, and one pass proves that nothing is lost."""
+
+import copy
+from collections import OrderedDict
+from warnings import warn
+
+import torch
+from torch import nn
+
+from sktl._validation import did_you_mean
+from sktl.backbones._pooling import pool
+from sktl.backbones._stage_parts import MeanToken
+from sktl.backbones._stages import Chain, as_stage, chain_of_known_family, is_known_family
+
+__all__ = ["chain_of_own_module", "copy_for_inference", "forget_weights", "named_stages"]
+
+# Features of chain and network may differ by this much of the largest, for the order of sums.
+_TOLERANCE = 1e-4
+_ADVICE = (
+    "Pass stages=, from the stem to the top, for instance "
+    "load_backbone(module, stages=['conv1', ('body', ['layer1', torch.nn.ReLU(), 'layer2'])])."
+)
+
+
+def copy_for_inference(module):
+    """Return a copy of a module on the CPU in float32, in eval mode and without gradients."""
+    return copy.deepcopy(module).to("cpu").float().eval().requires_grad_(False)
+
+
+def forget_weights(module, name):
+    """Draw the weights of a module anew from torch's global generator, in place.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A network of the user's own.
+    name : str
+        For messages.
+
+    Raises
+    ------
+    ValueError
+        If a parameter belongs to a class that does not know how to draw it.
+    """
+    stuck = [
+        path or name
+        for path, part in module.named_modules()
+        if next(part.parameters(recurse=False), None) is not None and _drawing(part) is None
+    ]
+    if stuck:
+        raise ValueError(
+            f"weights=None needs modules that can draw their weights anew (reset_parameters). {stuck[0]!r} of {name} "
+            "cannot: pass a function that makes the network instead of the network."
+        )
+    for part in module.modules():
+        draw = _drawing(part)
+        if draw is not None:
+            draw()
+
+
+def _drawing(part):
+    # Attention in torch has it under the second name.
+    return getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
+
+
+def chain_of_own_module(module, name, image_size, stages=None):
+    """Cut a network of the user's own into stages and check that they reproduce it.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In eval mode.
+    name : str
+        For messages.
+    image_size : int
+        Side in pixels of the picture for the check.
+    stages : list of (str, list of torch.nn.Module) or None, default=None
+        The user's own stages; None takes the recipe of the family, or else the top-level children.
+
+    Returns
+    -------
+    chain : Chain
+        With the head that belongs to it.
+    n_features : int
+        Length of the penultimate feature vector.
+
+    Raises
+    ------
+    ValueError
+        If the network does not run on such a picture, or no chain reproduces it.
+    """
+    probe = torch.rand((2, 3, image_size, image_size), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        _check_runs(module, name, probe)
+        if stages is not None:
+            return _check_given(module, name, stages, probe)
+        for make in (_known_family, _top_level_children):
+            chain = make(module)
+            checked = None if chain is None else _adapt(chain, module, probe)
+            if checked is not None:
+                return checked
+    raise ValueError(
+        f"the top-level children of a network must give its output when they run one after the other. Those of {name} "
+        f"do not. {_ADVICE}"
+    )
+
+
+def named_stages(module, stages):
+    """Find the parts of the network that the user passed as ``stages=``.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+    stages : sequence
+        Each a dotted name inside the network, or a pair of a stage's name and a dotted name, a module, or a list of
+        these. Modules are parts of the network, or have no parameters.
+
+    Returns
+    -------
+    list of (str, list of str or torch.nn.Module)
+        Parts of the network by their dotted names, so that they are found in a copy, too.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or used twice, or a module with parameters is no part of the network.
+    """
+    paths = {id(part): path for path, part in module.named_modules()}
+    resolved = []
+    for entry in stages:
+        stage_name, parts = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, entry)
+        if not isinstance(stage_name, str):
+            raise ValueError(
+                f"a stage must be a name, or a pair of a name and modules. Got {entry!r} instead. {_ADVICE}"
+            )
+        parts = parts if isinstance(parts, list | tuple) else [parts]
+        resolved.append((stage_name.replace(".", "_"), [_resolve(part, paths) for part in parts]))
+    names = [stage_name for stage_name, _ in resolved]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"stages must have at least one stage, and different names. Got {names} instead.")
+    return resolved
+
+
+def _resolve(part, paths):
+    if isinstance(part, str):
+        if part in paths.values():
+            return part
+        raise ValueError(
+            f"a stage must name parts of the network. Got {part!r} instead.{did_you_mean(part, paths.values())}"
+        )
+    if isinstance(part, nn.Module):
+        if id(part) in paths:
+            return paths[id(part)]
+        if next(part.parameters(), None) is None:
+            return part
+    raise ValueError(
+        "a stage must be made of the network's own modules, or of ones without parameters. "
+        f"Got {type(part).__name__} instead: name the part by its dotted name, such as 'features.0'."
+    )
+
+
+def _check_runs(module, name, probe):
+    size = probe.shape[-1]
+    try:
+        output = module(probe)
+    except Exception as error:
+        raise ValueError(
+            f"{name} must take normalised pictures of shape (n_images, 3, {size}, {size}). It raised {error!r} "
+            "instead. Another size is passed as preprocessing=Preprocessing(crop_size=...)."
+        ) from error
+    if not isinstance(output, torch.Tensor):
+        raise ValueError(
+            f"{name} must return one tensor in eval mode. Got {type(output).__name__} instead: wrap it in a module "
+            "that returns the tensor that counts."
+        )
+
+
+def _known_family(module):
+    if not is_known_family(module):
+        return None
+    try:
+        return chain_of_known_family(module)
+    except (AttributeError, IndexError, KeyError, TypeError):
+        return None  # parts were taken out or renamed: the children tell
+
+
+def _top_level_children(module):
+    children = [(name, part) for name, part in module.named_children()]
+    while len(children) == 1 and list(children[0][1].children()):
+        if is_known_family(children[0][1]):
+            return _known_family(children[0][1])
+        children = list(children[0][1].named_children())
+    children = children or [("whole", module)]
+    head = None
+    last = max((i for i, (_, part) in enumerate(children) if _is_layer(part)), default=None)
+    if last is not None and last > 0 and _ends_in_linear(children[last][1]):
+        head = as_stage(*(part for _, part in children[last:]))
+        children = children[:last]
+    stages = OrderedDict()
+    for name, part in children:
+        # Norms and activations join the layer before them: a stage is something that can be trained.
+        if not stages or (_is_layer(part) and any(map(_is_layer, stages[next(reversed(stages))]))):
+            stages[f"stage{len(stages) + 1}" if name.isdigit() else name] = []
+        stages[next(reversed(stages))].append(part)
+    return _chain(stages, head)
+
+
+def _chain(stages, head):
+    chain = nn.Sequential(OrderedDict((name, as_stage(*parts)) for name, parts in stages.items()))
+    return Chain(chain, head, "module")
+
+
+def _is_layer(part):
+    """Whether there is a weight in it that mixes channels; norms have vectors only."""
+    return any(parameter.ndim >= 2 for parameter in part.parameters())
+
+
+def _ends_in_linear(part):
+    while isinstance(part, nn.Sequential):
+        layers = [child for child in part if _is_layer(child)]
+        if not layers:
+            return False
+        part = layers[-1]
+    return isinstance(part, nn.Linear)
+
+
+def _check_given(module, name, stages, probe):
+    """Take the user's stages as they are, and the last linear layer outside of them as head if it fits."""
+    used = {id(part) for _, parts in stages for whole in parts for part in whole.modules()}
+    outside = [child for child in module.children() if id(child) not in used]
+    head = outside[-1] if outside and _ends_in_linear(outside[-1]) else None
+    chain = _chain(OrderedDict(stages), head)
+    checked = _adapt(chain, module, probe)
+    if checked is not None:
+        return checked
+    held = [each for part in (chain.stages, head) if part is not None for each in part.parameters()]
+    if len(held) == len(list(module.parameters())):
+        warn(
+            f"the stages of {name} hold all of its parameters, but do not give its output: an activation may be "
+            "missing between them. Its features are those of the stages as passed.",
+            stacklevel=2,
+        )
+    try:
+        features = pool(chain.stages(probe))
+    except Exception as error:
+        raise ValueError(f"stages must run one after the other. They raised {error!r} instead. {_ADVICE}") from error
+    return Chain(chain.stages, None, "module"), features.shape[1]
+
+
+def _adapt(chain, module, probe):
+    """Return the chain with the pooling that makes it reproduce the network, and its width; None if there is none."""
+    try:
+        output = chain.stages(probe)
+    except Exception:  # children that do not follow each other fail in any way they like
+        return None
+    layer = _first_layer(chain.head)
+    expected = _run_watched(module, probe, layer)
+    for ending, own_pooling in _possible_poolings(chain, output):
+        features = pool(output if ending is None else ending(output), "auto", own_pooling)
+        if any(_agree(result, expected) for result in _results(chain.head, features, output, layer)):
+            stages = chain.stages if ending is None else _with_ending(chain.stages, ending)
+            return Chain(stages, chain.head, chain.family, own_pooling), features.shape[1]
+    return None
+
+
+def _first_layer(head):
+    parts = () if head is None else head.modules()
+    return next((part for part in parts if next(part.parameters(recurse=False), None) is not None), None)
+
+
+def _run_watched(module, argument, layer):
+    """Run a module and return its output and the input of one layer inside.
+
+    The input tells more: a head that starts from zero gives the same output whatever it is given.
+    """
+    if layer is None:
+        return (module(argument),)
+    seen = []
+    hook = layer.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    try:
+        return (module(argument), *seen)
+    finally:
+        hook.remove()
+
+
+def _possible_poolings(chain, output):
+    """List what networks do between maps or tokens and their head, the most usual first."""
+    if output.ndim == 3:
+        return [(None, "token"), (MeanToken(), "avg"), (nn.Flatten(1), "avg")]
+    if output.ndim == 4:
+        return [(None, "avg"), (nn.AdaptiveMaxPool2d(1), "avg"), (nn.Flatten(1), "avg")]
+    return [(None, "avg")] if output.ndim == 2 else []
+
+
+def _results(head, features, output, layer):
+    if head is None:
+        return [(features,), (output,)]
+    results = []
+    for argument in (features, output):
+        try:
+            results.append(_run_watched(head, argument, layer))
+        except (RuntimeError, ValueError, IndexError):
+            continue  # of a width that this pooling does not give
+    return results
+
+
+def _agree(results, expected):
+    if [result.shape for result in results] != [each.shape for each in expected]:
+        return False
+    return all(
+        bool((result - each).abs().max() <= _TOLERANCE * each.abs().max())
+        for result, each in zip(results, expected, strict=True)
+    )
+
+
+def _with_ending(stages, ending):
+    named = OrderedDict(stages.named_children())
+    last = next(reversed(named))
+    named[last] = nn.Sequential(named[last], ending)
+    return nn.Sequential(named)

@@ -1,0 +1,129 @@
+"""From the output of a stage to one vector per image."""
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+from sktl._validation import did_you_mean
+
+__all__ = ["POOLINGS", "pool"]
+
+POOLINGS = ("auto", "avg", "max", "avg+max", "avg+std", "gem", "pyramid", "flatten", "token")
+
+# Exponent and floor of the generalised mean: the values of its authors.
+_GEM_POWER, _GEM_FLOOR = 3.0, 1e-6
+
+
+def pool(output, how="auto", own="avg"):
+    """Pool the output of a stage into one vector per image.
+
+    Maps and tokens are averaged, or otherwise summed up, over their places; what is a vector already stays one.
+
+    Parameters
+    ----------
+    output : torch.Tensor
+        Maps of shape (n_images, n_channels, height, width), tokens of shape (n_images, n_tokens, n_channels), the
+        first of which is the class token, or vectors of shape (n_images, n_features), which are returned as they are.
+    how : str, default="auto"
+        ========== ========================================================================= =============
+        name       per channel, over all places (of tokens: all but the class token)         n_features
+        ========== ========================================================================= =============
+        "auto"     what the network does itself, `own`
+        "avg"      mean                                                                      C
+        "max"      maximum                                                                   C
+        "avg+max"  both                                                                      2 C
+        "avg+std"  mean and population standard deviation                                    2 C
+        "gem"      generalised mean with exponent 3 of the values above 1e-6 [1]_            C
+        "pyramid"  mean of the whole and of each quarter [2]_                                5 C
+        "flatten"  every value as it is, class token included                                C × places
+        "token"    class token alone, which only networks of the ViT kind have               C
+        ========== ========================================================================= =============
+
+        C is the number of channels.
+    own : {"avg", "token"}, default="avg"
+        What ``"auto"`` means, see `Backbone.own_pooling`.
+
+    Returns
+    -------
+    torch.Tensor of shape (n_images, n_features)
+        One vector per image.
+
+    Raises
+    ------
+    ValueError
+        If `how` is unknown, the class token of maps is asked for, or the tokens of a pyramid do not form a square.
+
+    See Also
+    --------
+    Backbone : Says how a network itself pools.
+
+    References
+    ----------
+    .. [1] F. Radenović, G. Tolias, O. Chum (2018). Fine-tuning CNN image retrieval with no human annotation. IEEE
+       TPAMI. arXiv:1711.02512
+    .. [2] K. He, X. Zhang, S. Ren, J. Sun (2014). Spatial pyramid pooling in deep convolutional networks for visual
+       recognition. ECCV. arXiv:1406.4729
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sktl.backbones import pool
+    >>> maps = torch.arange(8.0).reshape(1, 2, 2, 2)
+    >>> pool(maps, "avg+max")
+    tensor([[1.5000, 5.5000, 3.0000, 7.0000]])
+    """
+    if how not in POOLINGS:
+        raise ValueError(f"pooling must be one of {POOLINGS}. Got {how!r} instead.{did_you_mean(how, POOLINGS)}")
+    how = own if how == "auto" else how
+    if output.ndim == 2:
+        return output
+    if output.ndim not in (3, 4):
+        raise ValueError(
+            "A stage must give maps (4 dimensions), tokens (3) or vectors (2) to be pooled. "
+            f"Got {output.ndim} dimensions instead. Choose another layer, or pass stages= to load_backbone."
+        )
+    if how == "flatten":
+        return output.flatten(1)
+    if how == "token":
+        return _class_token(output)
+    return _over_places(_maps(output, how), how)
+
+
+def _class_token(output):
+    if output.ndim == 4:
+        raise ValueError(
+            "pooling='token' needs a network with a class token, such as vit_b_16. "
+            "Got maps instead: use 'auto' or 'avg' here."
+        )
+    return output[:, 0]
+
+
+def _maps(output, how):
+    """Return tokens without the class token as maps, one row high where the shape of the grid does not matter."""
+    if output.ndim == 4:
+        return output
+    patches = output[:, 1:].transpose(1, 2)
+    n_patches = patches.shape[2]
+    if how != "pyramid":
+        return patches.unflatten(2, (1, n_patches))
+    side = math.isqrt(n_patches)
+    if side * side != n_patches:
+        raise ValueError(f"pooling='pyramid' needs a square grid of tokens. Got {n_patches} patch tokens instead.")
+    return patches.unflatten(2, (side, side))
+
+
+def _over_places(maps, how):
+    if how == "avg":
+        return F.adaptive_avg_pool2d(maps, 1).flatten(1)
+    if how == "max":
+        return maps.amax((2, 3))
+    if how == "avg+max":
+        return torch.cat([_over_places(maps, "avg"), _over_places(maps, "max")], dim=1)
+    if how == "avg+std":
+        return torch.cat([_over_places(maps, "avg"), maps.std((2, 3), correction=0)], dim=1)
+    if how == "gem":
+        powers = maps.clamp(min=_GEM_FLOOR).pow(_GEM_POWER)
+        return F.adaptive_avg_pool2d(powers, 1).flatten(1).pow(1 / _GEM_POWER)
+    quarters = F.adaptive_avg_pool2d(maps, 2).flatten(1)
+    return torch.cat([_over_places(maps, "avg"), quarters], dim=1)

@@ -1,0 +1,215 @@
+"""What happens to a picture before the network sees it: the same as when its weights were trained."""
+
+from dataclasses import dataclass, replace
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from PIL import Image
+
+from sktl._validation import did_you_mean
+
+__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Preprocessing"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+_PILLOW_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "nearest": Image.Resampling.NEAREST,
+}
+# Only the centre of a picture survives the crop. Beyond this ratio of its sides the rest is cut off before the picture
+# is enlarged, or a hair of 2 x 10000 pixels would take gigabytes on the way to 224 x 224.
+_LONGEST_RATIO = 100
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize, centre crop and normalisation that belong to the weights of a network.
+
+    Follows torchvision's ``ImageClassification`` preset step by step, but stops between crop and normalisation: a
+    picture is resized and cropped where it is read, and stays in bytes until it has travelled to the device.
+
+    Parameters
+    ----------
+    crop_size : int, default=224
+        Side of the square that the network sees, in pixels.
+    resize_size : int or None, default=None
+        Length in pixels that the shorter side is resized to before the crop; None means `crop_size`. When it is less
+        than `crop_size`, the rest of the square is black.
+    interpolation : {"bilinear", "bicubic", "nearest"}, default="bilinear"
+        How to resize; the first two are antialiased when they shrink.
+    mean, std : tuple of 3 floats, default=ImageNet's
+        Subtracted from, then divided into the red, green and blue values in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If a size is not a positive whole number, `interpolation` is unknown, or `mean` and `std` are not three finite
+        numbers, those of `std` positive.
+
+    See Also
+    --------
+    load_backbone : Brings the preprocessing of its weights along.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktl.backbones import Preprocessing
+    >>> preprocessing = Preprocessing(crop_size=224, resize_size=256)
+    >>> preprocessing.prepare(np.zeros((300, 400, 3), dtype=np.uint8)).shape
+    (3, 224, 224)
+    >>> preprocessing.resized(112).resize_size
+    128
+    """
+
+    crop_size: int = 224
+    resize_size: int | None = None
+    interpolation: str = "bilinear"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self):
+        # A frozen dataclass sets its fields through object; here to plain Python numbers, so that equal means equal.
+        set_field = object.__setattr__
+        set_field(self, "crop_size", _whole_number("crop_size", self.crop_size))
+        size = self.crop_size if self.resize_size is None else self.resize_size
+        set_field(self, "resize_size", _whole_number("resize_size", size))
+        if self.interpolation not in _PILLOW_FILTERS:
+            raise ValueError(
+                f"interpolation must be one of {sorted(_PILLOW_FILTERS)}. Got {self.interpolation!r} instead."
+                + did_you_mean(self.interpolation, _PILLOW_FILTERS)
+            )
+        set_field(self, "mean", _three_numbers("mean", self.mean))
+        set_field(self, "std", _three_numbers("std", self.std))
+        if min(self.std) <= 0:
+            raise ValueError(f"std must be positive, since pictures are divided by it. Got {self.std!r} instead.")
+
+    def resized(self, image_size):
+        """Return the same preprocessing for another image size.
+
+        Parameters
+        ----------
+        image_size : int
+            New `crop_size` in pixels; `resize_size` changes by the same ratio.
+
+        Returns
+        -------
+        Preprocessing
+            This one when the size is the same.
+        """
+        image_size = _whole_number("image_size", image_size)
+        if image_size == self.crop_size:
+            return self
+        resize_size = max(1, round(image_size * self.resize_size / self.crop_size))
+        return replace(self, crop_size=image_size, resize_size=resize_size)
+
+    def prepare(self, image):
+        """Resize one picture and crop its centre.
+
+        Bytes take the way that torchvision gives a PIL image and come out bit-equal to it; floats take the way that it
+        gives a tensor. A picture one pixel high or wide is a row of features rather than a scene: it is stretched over
+        the whole square, so that none of it is cropped off.
+
+        Parameters
+        ----------
+        image : ndarray of shape (height, width, 3), uint8 or float32
+            One picture in red, green, blue. It is only read.
+
+        Returns
+        -------
+        ndarray of shape (3, crop_size, crop_size), uint8 or float32
+            A new, contiguous array.
+        """
+        size = self.crop_size
+        if min(image.shape[:2]) == 1:
+            return _planes(self._resize(image, size, size))
+        image = _cut_long_ends(image)
+        height, width = image.shape[:2]
+        short, long = min(height, width), max(height, width)
+        new_short, new_long = self.resize_size, int(self.resize_size * long / short)
+        new_height, new_width = (new_short, new_long) if height <= width else (new_long, new_short)
+        return _planes(_crop_centre(self._resize(image, new_height, new_width), size))
+
+    def normalize(self, batch):
+        """Turn prepared pictures into what the network takes.
+
+        Parameters
+        ----------
+        batch : torch.Tensor of shape (n_images, 3, crop_size, crop_size)
+            Bytes, or floats in [0, 1]. It is only read.
+
+        Returns
+        -------
+        torch.Tensor of shape (n_images, 3, crop_size, crop_size), float32
+            Normalised pictures on the device of `batch`.
+        """
+        normalized = batch.to(torch.float32, copy=True)
+        if not batch.is_floating_point():
+            normalized.div_(255)
+        mean = torch.tensor(self.mean, device=batch.device).view(3, 1, 1)
+        std = torch.tensor(self.std, device=batch.device).view(3, 1, 1)
+        return normalized.sub_(mean).div_(std)
+
+    def _resize(self, image, height, width):
+        """Resize an (height, width, 3) array; the same array when the size is right already."""
+        if image.shape[:2] == (height, width):
+            return image
+        if image.dtype == np.uint8:
+            picture = Image.fromarray(np.ascontiguousarray(image))
+            return np.asarray(picture.resize((width, height), _PILLOW_FILTERS[self.interpolation]))
+        # One copy, also because torch warns about arrays that are read-only.
+        planes = torch.from_numpy(np.array(image.transpose(2, 0, 1), dtype=np.float32, order="C"))
+        smooth = self.interpolation != "nearest"
+        resized = torch.nn.functional.interpolate(
+            planes[None],
+            size=(height, width),
+            mode=self.interpolation,
+            align_corners=False if smooth else None,
+            antialias=smooth,
+        )
+        return resized[0].numpy().transpose(1, 2, 0)
+
+
+def _cut_long_ends(image):
+    """Cut equal lengths off both ends of a picture whose sides differ by more than the longest ratio."""
+    axis = int(image.shape[1] > image.shape[0])
+    excess = image.shape[axis] - image.shape[1 - axis] * _LONGEST_RATIO
+    if excess < 2:
+        return image
+    cut = slice(excess // 2, image.shape[axis] - excess // 2)
+    return image[:, cut] if axis else image[cut]
+
+
+def _crop_centre(image, size):
+    """Return the central square, with black where the picture ends; rounds as torchvision does."""
+    height, width = image.shape[:2]
+    if height < size or width < size:
+        top, left = max(0, (size - height) // 2), max(0, (size - width) // 2)
+        padded = np.zeros((max(size, height), max(size, width), 3), dtype=image.dtype)
+        padded[top : top + height, left : left + width] = image
+        image, (height, width) = padded, padded.shape[:2]
+    top, left = round((height - size) / 2.0), round((width - size) / 2.0)
+    return image[top : top + size, left : left + size]
+
+
+def _planes(image):
+    """Copy (height, width, 3) into (3, height, width); always a copy, as the picture may be the caller's."""
+    return np.array(image.transpose(2, 0, 1), order="C")
+
+
+def _whole_number(name, value):
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ValueError(f"{name} must be a positive whole number of pixels. Got {value!r} instead.")
+    return int(value)
+
+
+def _three_numbers(name, values):
+    try:
+        numbers = tuple(values)
+    except TypeError:
+        numbers = ()
+    if len(numbers) != 3 or not all(isinstance(number, Real) and np.isfinite(number) for number in numbers):
+        raise ValueError(f"{name} must be three numbers, for red, green and blue. Got {values!r} instead.")
+    return tuple(float(number) for number in numbers)

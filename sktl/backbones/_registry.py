@@ -1,0 +1,71 @@
+"""One copy of each network per process, however many estimators and clones of them name it."""
+
+from collections import OrderedDict
+from threading import RLock
+
+__all__ = ["Registry"]
+
+
+class Registry:
+    """A bounded dictionary that makes what is missing, one at a time.
+
+    Parameters
+    ----------
+    capacity : int
+        Number of values kept; the least recently used one goes first.
+    making : context manager
+        Lock held while a value is made. Where making takes a lock of its own, it must be this one, or two threads that
+        come from either side wait for each other for ever.
+    """
+
+    def __init__(self, capacity, making):
+        self.capacity = capacity
+        self._making = making
+        self._values = OrderedDict()
+        self._lock = RLock()
+
+    def get(self, key, make):
+        """Return the value of a key, made on first use.
+
+        Parameters
+        ----------
+        key : hashable
+            Everything that the value depends on.
+        make : callable
+            Called without arguments; other threads that miss a value wait meanwhile, so that nothing is made twice.
+
+        Returns
+        -------
+        object
+            Never None.
+        """
+        value = self._find(key)
+        if value is not None:
+            return value
+        with self._making:
+            value = self._find(key)
+            if value is None:
+                value = make()
+                self._keep(key, value)
+            return value
+
+    def clear(self):
+        """Forget all values."""
+        with self._lock:
+            self._values.clear()
+
+    def __len__(self):
+        return len(self._values)
+
+    def _find(self, key):
+        with self._lock:
+            if key not in self._values:
+                return None
+            self._values.move_to_end(key)
+            return self._values[key]
+
+    def _keep(self, key, value):
+        with self._lock:
+            self._values[key] = value
+            while len(self._values) > self.capacity:
+                self._values.popitem(last=False)

@@ -1,0 +1,49 @@
+"""A seeded stretch of code that leaves the global random states as they were."""
+
+from contextlib import contextmanager
+from threading import RLock
+
+import numpy as np
+import torch
+
+__all__ = ["GLOBAL_RANDOMNESS", "seeded"]
+
+# The state is one per process: two threads inside would each restore what the other has drawn. Whoever seeds torch's
+# global generator holds this lock.
+GLOBAL_RANDOMNESS = RLock()
+
+
+@contextmanager
+def seeded(seed, device=None):
+    """Draw from the global generators of torch and numpy as if just seeded, then put them back.
+
+    Parameters
+    ----------
+    seed : int
+        Seed within the stretch.
+    device : torch.device or None, default=None
+        A CUDA device, which has a generator of its own; anything else adds nothing to the CPU's.
+
+    Yields
+    ------
+    None
+        Other threads that enter wait.
+    """
+    generators = [torch.default_generator]
+    if device is not None and device.type == "cuda":
+        torch.cuda.init()
+        generators.append(torch.cuda.default_generators[device.index])
+    with GLOBAL_RANDOMNESS:
+        # torch.manual_seed would seed every accelerator, and nothing restores those.
+        states = [generator.get_state() for generator in generators]
+        # The legacy generator of numpy: a network of the user's own may draw its weights there.
+        numpy_state = np.random.get_state()  # noqa: NPY002
+        for generator in generators:
+            generator.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            for generator, state in zip(generators, states, strict=True):
+                generator.set_state(state)
+            np.random.set_state(numpy_state)  # noqa: NPY002

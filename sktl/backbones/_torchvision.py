@@ -1,0 +1,212 @@
+"""Names, weights and preprocessing of torchvision's classification models."""
+
+import hashlib
+import os
+import re
+import sys
+from contextlib import redirect_stdout
+from http.client import HTTPException
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from torchvision import models
+
+from sktl._validation import did_you_mean
+from sktl.backbones._preprocessing import Preprocessing
+from sktl.backbones._weight_files import read_tensors, tensors_in
+from sktl.exceptions import WeightsError, WeightsNotFoundError
+
+__all__ = [
+    "build_torchvision",
+    "download_tensors",
+    "license_of",
+    "member_named",
+    "member_of_file",
+    "model_names",
+    "preprocessing_of",
+    "reference_member",
+    "source_of",
+]
+
+# Old files of densenet name "norm.1" what is called "norm1" today.
+_OLD_DENSENET_NAME = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.\w+)$")
+_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.")
+
+
+def model_names():
+    """Return the names of torchvision's classification models, sorted."""
+    return models.list_models(module=models)
+
+
+def build_torchvision(name, *, n_classes=None, image_size=None, transform_input=False):
+    """Build one of torchvision's networks with random weights from torch's global generator.
+
+    Parameters
+    ----------
+    name : str
+        One of `model_names`.
+    n_classes : int or None, default=None
+        Number of classes of its own head; None takes ImageNet's 1000.
+    image_size : int or None, default=None
+        Side in pixels for vision transformers; others have no use for it.
+    transform_input : bool, default=False
+        Whether googlenet and inception change the normalisation of their input, as their ImageNet weights need.
+
+    Returns
+    -------
+    torch.nn.Module
+        Without auxiliary heads.
+    """
+    options = {} if n_classes is None else {"num_classes": n_classes}
+    if image_size is not None and name.startswith("vit_"):
+        options["image_size"] = image_size
+    if name in ("googlenet", "inception_v3"):
+        options.update(aux_logits=False, init_weights=True, transform_input=transform_input)
+    return models.get_model(name, weights=None, **options)
+
+
+def reference_member(name):
+    """Return the weights whose preprocessing and categories a local file shares: IMAGENET1K_V1, or the first."""
+    members = models.get_model_weights(name).__members__
+    return members.get("IMAGENET1K_V1", next(iter(members.values())))
+
+
+def member_named(name, weights):
+    """Return the member of torchvision's enum of weights that is meant.
+
+    Parameters
+    ----------
+    name : str
+        One of `model_names`.
+    weights : str or torchvision.models.WeightsEnum
+        ``"default"``, ``"IMAGENET1K_V1"``, ``"ResNet50_Weights.IMAGENET1K_V1"``, or the member itself.
+
+    Returns
+    -------
+    torchvision.models.WeightsEnum
+
+    Raises
+    ------
+    ValueError
+        If the network has no such weights.
+    """
+    enum = models.get_model_weights(name)
+    if isinstance(weights, enum):
+        return weights
+    if isinstance(weights, str):
+        # DEFAULT is an alias in the enum, so it is found by name, too.
+        member = weights.removeprefix(f"{enum.__name__}.")
+        member = "DEFAULT" if member == "default" else member
+        if member in enum.__members__:
+            return enum[member]
+    own = ["default", *(member.name for member in enum)]
+    asked = str(weights).rpartition(".")[2]
+    raise ValueError(
+        f"weights of {name} must be one of {own}, an existing file, or None for random ones. "
+        f"Got {str(weights)!r} instead.{did_you_mean(asked, own) or did_you_mean(asked.upper(), own)}"
+    )
+
+
+def member_of_file(name, path):
+    """Return the weights of torchvision that a local file is, recognised by its name and the hash in it; or None."""
+    if path.name not in {_file_name(member) for member in models.get_model_weights(name)}:
+        return None
+    member = next(member for member in models.get_model_weights(name) if _file_name(member) == path.name)
+    expected = _HASH_IN_NAME.search(path.name)
+    if expected is None:
+        return None
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256") if sys.version_info >= (3, 11) else hashlib.sha256(file.read())
+    return member if found.hexdigest().startswith(expected.group(1)) else None
+
+
+def preprocessing_of(member):
+    """Return the preprocessing that weights of torchvision were trained with."""
+    preset = member.transforms()
+    return Preprocessing(
+        crop_size=preset.crop_size[0],
+        resize_size=preset.resize_size[0],
+        interpolation=preset.interpolation.value,
+        mean=preset.mean,
+        std=preset.std,
+    )
+
+
+def source_of(member):
+    """Return what weights of torchvision were trained on."""
+    if "SWAG" in member.name:
+        return "hashtags of 3.6 billion photos (SWAG, arXiv:2201.08371), then ImageNet-1k"
+    return "ImageNet-1k"
+
+
+def license_of(member):
+    """Return the licence that torchvision states for weights, which is its own unless said otherwise."""
+    return member.meta.get("license", "BSD-3-Clause (torchvision)")
+
+
+def download_tensors(name, member):
+    """Return the tensors of weights of torchvision, downloading the file when it is not on this machine.
+
+    The file goes to torch's own folder (``TORCH_HOME``), where torchvision finds it, too; torch announces a download
+    with a line and a bar on standard error, and compares the hash of what arrived.
+
+    Parameters
+    ----------
+    name : str
+        One of `model_names`.
+    member : torchvision.models.WeightsEnum
+        The weights.
+
+    Returns
+    -------
+    dict of str to torch.Tensor
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If the file is not there and cannot be downloaded.
+    WeightsError
+        If the file is damaged.
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / _file_name(member)
+    if path.exists():
+        tensors = read_tensors(path)
+    else:
+        tensors = tensors_in(_download(name, member, path), path)
+    if name.startswith("densenet"):
+        tensors = {_OLD_DENSENET_NAME.sub(_drop_dot, key): value for key, value in tensors.items()}
+    return tensors
+
+
+def _download(name, member, path):
+    try:
+        # torch announces on standard output, which belongs to whoever pipes a table out of a program.
+        with redirect_stdout(sys.stderr):
+            return member.get_state_dict(progress=True, check_hash=True, map_location="cpu", weights_only=True)
+    except (OSError, HTTPException) as error:
+        raise WeightsNotFoundError(_how_to_get(name, member, path, error)) from error
+    except RuntimeError as error:
+        raise WeightsError(
+            f"the weights {member!s} of {name} must have the hash that is part of their name. What was downloaded from "
+            f"{member.url} has not, or cannot be read ({error}). Try again, or check who answers at this address."
+        ) from error
+
+
+def _how_to_get(name, member, path, error):
+    home = os.environ.get("TORCH_HOME")
+    home = "TORCH_HOME is not set" if home is None else f"TORCH_HOME is {home!r}"
+    return (
+        f"the weights {member!s} of {name} are not on this machine and cannot be downloaded ({error}). Looked for "
+        f"{path.name!r} in {str(path.parent)!r} ({home}). Where there is a network, run: curl -L -o {path.name} "
+        f"{member.url} and put the file into that folder, or pass its path as weights=. The backbone 'tiny_fractal' "
+        "ships with sktl and needs no network."
+    )
+
+
+def _file_name(member):
+    return os.path.basename(urlparse(member.url).path)
+
+
+def _drop_dot(found):
+    return found.group(1) + found.group(2)

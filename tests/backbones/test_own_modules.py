@@ -1,0 +1,270 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torchvision import models
+
+from sktl.backbones import Preprocessing, load_backbone, pool
+
+SMALL = Preprocessing(crop_size=32)
+
+
+class Plain(nn.Module):
+    """Children in the order of their use, and what is no module done by functions."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm1 = nn.BatchNorm2d(8)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(8, 6, 3, stride=2, padding=1)
+        self.fc = nn.Linear(6, 4)
+
+    def forward(self, x):
+        return self.fc(self.maps(x).mean((2, 3)))
+
+    def maps(self, x):
+        return self.conv2(self.relu1(self.norm1(self.conv1(x))))
+
+
+class Flattening(Plain):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(6 * 16 * 16, 4)
+
+    def forward(self, x):
+        return self.fc(self.maps(x).flatten(1))
+
+
+class HiddenActivation(Plain):
+    """An activation that no child tells of."""
+
+    def forward(self, x):
+        return self.fc(torch.tanh(self.maps(x)).mean((2, 3)))
+
+
+class OutOfOrder(Plain):
+    def __init__(self):
+        super().__init__()
+        self.conv0 = nn.Conv2d(3, 3, 1)
+
+    def forward(self, x):
+        return super().forward(self.conv0(x))
+
+
+class Tokens(nn.Module):
+    """Patches as tokens, the mean or the first of which goes to the head."""
+
+    def __init__(self, take):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 8, 8, stride=8), nn.Flatten(2))
+        self.body = nn.Linear(16, 16)
+        self.swap = Swap()
+        self.head = nn.Linear(8, 3)
+        self.take = take
+
+    def forward(self, x):
+        return self.head(self.take(self.swap(self.body(self.stem(x)))))
+
+
+class Swap(nn.Module):
+    def forward(self, x):
+        return x.transpose(1, 2)
+
+
+def images(size=32):
+    return torch.randn(3, 3, size, size, generator=torch.Generator().manual_seed(5))
+
+
+def assert_reproduces(backbone, module):
+    """The record's features through its head are the module's own answer."""
+    features = pool(backbone.stages(images()), "auto", backbone.own_pooling)
+    assert features.shape[1] == backbone.n_features
+    torch.testing.assert_close(backbone.head(features), module(images()), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [Plain, Flattening])
+def test_top_level_children_become_the_stages(make):
+    module = make().eval()
+    backbone = load_backbone(module, preprocessing=SMALL)
+    assert backbone.stage_names == ("conv1", "conv2")
+    assert isinstance(backbone.head, nn.Linear)
+    assert backbone.family == "module"
+    assert backbone.name == make.__name__
+    with torch.no_grad():
+        assert_reproduces(backbone, module)
+
+
+@pytest.mark.parametrize(
+    ("take", "own_pooling"), [(lambda x: x.mean(1), "avg"), (lambda x: x[:, 0], "token")], ids=["mean", "first"]
+)
+def test_tokens_are_pooled_as_the_network_does(take, own_pooling):
+    module = Tokens(take).eval()
+    backbone = load_backbone(module, preprocessing=SMALL)
+    assert backbone.own_pooling == own_pooling
+    with torch.no_grad():
+        assert_reproduces(backbone, module)
+
+
+def test_a_sequential_gets_numbered_stages():
+    module = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(5, 2)
+    ).eval()
+    backbone = load_backbone(module, preprocessing=SMALL)
+    assert backbone.stage_names == ("stage1", "stage2")
+    with torch.no_grad():
+        assert_reproduces(backbone, module)
+
+
+def test_a_head_that_starts_from_zero_does_not_hide_a_wrong_chain():
+    module = HiddenActivation()
+    nn.init.zeros_(module.fc.weight)
+    nn.init.zeros_(module.fc.bias)
+    with pytest.raises(ValueError, match="top-level children"):
+        load_backbone(module, preprocessing=SMALL)
+
+
+@pytest.mark.parametrize("make", [HiddenActivation, OutOfOrder])
+def test_a_chain_that_loses_something_is_refused(make):
+    with pytest.raises(ValueError, match=rf"Those of {make.__name__} do not. Pass stages="):
+        load_backbone(make(), preprocessing=SMALL)
+
+
+def test_a_network_without_a_linear_head_is_all_stages():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 5, 3)).eval()
+    backbone = load_backbone(module, preprocessing=SMALL)
+    assert backbone.head is None
+    assert backbone.n_features == 5
+    assert torch.equal(backbone.stages(images()), module(images()))
+
+
+def test_networks_of_torchvision_get_the_chain_of_their_family():
+    module = models.resnet18(num_classes=7)
+    module.fc = nn.Sequential(nn.Dropout(), nn.Linear(512, 7))
+    backbone = load_backbone(module, preprocessing=Preprocessing(crop_size=64))
+    assert backbone.stage_names == ("stem", "layer1", "layer2", "layer3", "layer4")
+    assert backbone.family == "resnet"
+    assert backbone.head[1].out_features == 7
+
+
+def test_a_changed_network_of_torchvision_keeps_its_own_pooling():
+    module = models.resnet18(num_classes=7).eval()
+    module.avgpool = nn.AdaptiveMaxPool2d(1)
+    with torch.no_grad():
+        assert_reproduces(load_backbone(module, preprocessing=Preprocessing(crop_size=64)), module)
+
+
+def test_a_wrapped_network_is_unwrapped():
+    class Wrapper(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = models.resnet18(num_classes=3)
+
+        def forward(self, x):
+            return self.network(x)
+
+    backbone = load_backbone(Wrapper(), preprocessing=Preprocessing(crop_size=64))
+    assert backbone.stage_names[-1] == "layer4"
+
+
+def test_the_module_is_copied_and_left_as_it_is():
+    module = Plain().train()
+    module.conv1.weight.requires_grad_(True)
+    before = copy.deepcopy(module.state_dict())
+    backbone = load_backbone(module, preprocessing=SMALL)
+    assert module.training
+    assert module.conv1.weight.requires_grad
+    assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in backbone.stages.parameters())
+    assert not any(part.training for part in (*backbone.stages.modules(), *backbone.head.modules()))
+    with torch.no_grad():
+        module.conv1.weight.zero_()
+    assert backbone.stages.conv1[0].weight.abs().max() > 0
+
+
+def test_half_precision_is_computed_in_float32():
+    backbone = load_backbone(Plain().half(), preprocessing=SMALL)
+    assert {each.dtype for each in backbone.stages.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_own_stages_by_name_or_module(by_name):
+    module = HiddenActivation().eval()
+    conv2 = "conv2" if by_name else module.conv2
+    stages = [("stem", ["conv1", "norm1", nn.ReLU()]), ("top", [conv2, nn.Tanh()])]
+    backbone = load_backbone(module, stages=stages, preprocessing=SMALL)
+    assert backbone.stage_names == ("stem", "top")
+    with torch.no_grad():
+        assert_reproduces(backbone, module)
+
+
+def test_own_stages_by_dotted_names():
+    module = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 3)), nn.Flatten(), nn.Linear(3920, 2))
+    backbone = load_backbone(module, stages=["0.0", "0.1", ("flat", "1")], preprocessing=SMALL)
+    assert backbone.stage_names == ("0_0", "0_1", "flat")
+    assert backbone.head.out_features == 2
+
+
+def test_own_stages_may_stop_early():
+    backbone = load_backbone(HiddenActivation(), stages=["conv1"], preprocessing=SMALL)
+    assert backbone.head is None
+    assert backbone.n_features == 8
+
+
+def test_own_stages_that_forget_an_activation_are_warned_about():
+    with pytest.warns(UserWarning, match="an activation may be missing"):
+        backbone = load_backbone(HiddenActivation(), stages=["conv1", "norm1", "relu1", "conv2"], preprocessing=SMALL)
+    assert backbone.head is None
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        (["conv3"], "must name parts of the network. Got 'conv3' instead. Did you mean 'conv"),
+        ([("a", nn.Linear(2, 2))], "must be made of the network's own modules.* Got Linear"),
+        (["conv1", "conv1"], "different names"),
+        ([], "at least one stage"),
+        ([nn.ReLU()], "must be a name, or a pair"),
+        (["conv2", "conv1"], "must run one after the other"),
+    ],
+)
+def test_wrong_stages_are_named(stages, message):
+    with pytest.raises(ValueError, match=message):
+        load_backbone(Plain(), stages=stages, preprocessing=SMALL)
+
+
+def test_a_network_that_does_not_run_names_the_image_size():
+    with pytest.raises(ValueError, match=r"shape \(n_images, 3, 224, 224\).*preprocessing=Preprocessing\(crop_size"):
+        load_backbone(Flattening())
+
+
+def test_a_network_that_returns_no_tensor_is_refused():
+    class Pair(Plain):
+        def forward(self, x):
+            return super().forward(x), x
+
+    with pytest.raises(ValueError, match=r"must return one tensor in eval mode\. Got tuple"):
+        load_backbone(Pair(), preprocessing=SMALL)
+
+
+def test_random_weights_of_a_module_follow_the_seed():
+    module = Plain()
+    first, again, other = (
+        load_backbone(module, None, preprocessing=SMALL, random_state=seed).digest for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert len({first, other, load_backbone(module, preprocessing=SMALL).digest}) == 3
+
+
+def test_random_weights_need_modules_that_can_draw_them():
+    class Scaled(Plain):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, x):
+            return super().forward(x * self.scale)
+
+    with pytest.raises(ValueError, match="'Scaled' of Scaled cannot: pass a function"):
+        load_backbone(Scaled(), None, preprocessing=SMALL)

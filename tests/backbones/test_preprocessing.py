@@ -1,0 +1,163 @@
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as F
+from torchvision.transforms._presets import ImageClassification
+
+from sktl.backbones import Preprocessing
+
+SIZES = [(300, 400), (400, 300), (64, 64), (17, 23), (2, 5), (256, 256), (224, 224), (255, 512), (33, 32)]
+
+
+def photo(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def as_torchvision_does(image, crop_size, resize_size, interpolation):
+    """Resize and crop a PIL image with torchvision's functions, as its presets do."""
+    picture = F.resize(Image.fromarray(image), [resize_size], interpolation=InterpolationMode(interpolation))
+    return F.pil_to_tensor(F.center_crop(picture, [crop_size])).numpy()
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest"])
+@pytest.mark.parametrize(("crop_size", "resize_size"), [(224, 256), (224, 224), (48, 48), (31, 40), (64, 50)])
+def test_bytes_come_out_bit_equal_to_torchvision(interpolation, crop_size, resize_size):
+    preprocessing = Preprocessing(crop_size, resize_size, interpolation)
+    for height, width in SIZES:
+        image = photo(height, width)
+        expected = as_torchvision_does(image, crop_size, resize_size, interpolation)
+        np.testing.assert_array_equal(preprocessing.prepare(image), expected, err_msg=f"{height} x {width}")
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_prepare_and_normalize_are_bit_equal_to_the_whole_preset(interpolation):
+    preset = ImageClassification(crop_size=64, resize_size=72, interpolation=InterpolationMode(interpolation))
+    preprocessing = Preprocessing(64, 72, interpolation)
+    images = [photo(*size) for size in SIZES]
+    expected = torch.stack([preset(Image.fromarray(image)) for image in images])
+    batch = torch.from_numpy(np.stack([preprocessing.prepare(image) for image in images]))
+    assert torch.equal(preprocessing.normalize(batch), expected)
+
+
+def test_floats_take_the_way_of_tensors():
+    image = photo(90, 70).astype(np.float32) / 255
+    preset = ImageClassification(crop_size=48, resize_size=56, interpolation=InterpolationMode.BICUBIC)
+    expected = preset(torch.from_numpy(image).permute(2, 0, 1))
+    preprocessing = Preprocessing(48, 56, "bicubic")
+    prepared = preprocessing.prepare(image)
+    assert prepared.dtype == np.float32
+    assert torch.equal(preprocessing.normalize(torch.from_numpy(prepared)[None])[0], expected)
+
+
+def test_floats_and_bytes_agree_within_rounding():
+    image = photo(90, 70)
+    preprocessing = Preprocessing(48, 56)
+    floats = preprocessing.prepare(image.astype(np.float32) / 255)
+    np.testing.assert_allclose(floats * 255, preprocessing.prepare(image), atol=1.01)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("shape", [(1, 30, 3), (30, 1, 3), (1, 1, 3), (1, 2, 3)])
+def test_a_strip_is_stretched_over_the_whole_square(shape, dtype):
+    strip = np.zeros(shape, dtype=dtype)
+    strip[0, 0] = 200 if dtype == np.uint8 else 0.8
+    strip[-1, -1] = 100 if dtype == np.uint8 else 0.4
+    prepared = Preprocessing(60, 70, "nearest").prepare(strip)
+    assert prepared.shape == (3, 60, 60)
+    assert prepared.dtype == dtype
+    assert prepared[0, 0, 0] == strip[0, 0, 0]
+    assert prepared[0, -1, -1] == strip[-1, -1, 0]
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_an_extremely_long_picture_is_cut_to_its_centre_before_it_grows(transposed):
+    image = photo(2, 100_001)
+    centre = image[:, 49_900:-49_900]
+    assert centre.shape[1] == 201
+    if transposed:
+        image, centre = image.transpose(1, 0, 2), centre.transpose(1, 0, 2)
+    expected = as_torchvision_does(np.ascontiguousarray(centre), 32, 40, "bilinear")
+    np.testing.assert_array_equal(Preprocessing(32, 40).prepare(image), expected)
+
+
+def test_prepare_copies_and_leaves_the_picture_as_it_is():
+    image = photo(48, 48)
+    image.setflags(write=False)
+    before = image.copy()
+    prepared = Preprocessing(48).prepare(image)
+    assert prepared.flags.c_contiguous
+    assert prepared.flags.writeable
+    assert not np.shares_memory(prepared, image)
+    prepared[:] = 0
+    np.testing.assert_array_equal(image, before)
+    floats = before.astype(np.float32)
+    floats.setflags(write=False)
+    assert not np.shares_memory(Preprocessing(48).prepare(floats), floats)
+    assert Preprocessing(40).prepare(floats).flags.c_contiguous
+
+
+def test_prepare_takes_views_with_any_strides():
+    image = photo(60, 80)
+    flipped = image[::-1, ::2]
+    preprocessing = Preprocessing(32, 36)
+    np.testing.assert_array_equal(preprocessing.prepare(flipped), preprocessing.prepare(flipped.copy()))
+
+
+def test_threads_give_the_same_pixels():
+    preprocessing = Preprocessing(64, 72, "bicubic")
+    images = [photo(100 + i, 90, seed=i) for i in range(40)]
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(preprocessing.prepare, images))
+    for image, prepared in zip(images, together, strict=True):
+        np.testing.assert_array_equal(prepared, preprocessing.prepare(image))
+
+
+def test_normalize_leaves_its_argument_as_it_is():
+    preprocessing = Preprocessing(8)
+    batch = torch.rand(2, 3, 8, 8)
+    before = batch.clone()
+    assert preprocessing.normalize(batch).dtype == torch.float32
+    assert torch.equal(batch, before)
+    assert preprocessing.normalize(batch.half()).dtype == torch.float32
+
+
+def test_resized_keeps_the_ratio_of_crop_and_resize():
+    preprocessing = Preprocessing(224, 256, "bicubic", (0, 0, 0), (1, 1, 1))
+    half = preprocessing.resized(112)
+    assert (half.crop_size, half.resize_size) == (112, 128)
+    assert (half.interpolation, half.mean, half.std) == ("bicubic", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    assert preprocessing.resized(224) is preprocessing
+    assert preprocessing.resized(np.int64(1)).resize_size == 1
+
+
+def test_equal_values_are_equal_and_survive_pickling():
+    preprocessing = Preprocessing(np.int64(48), mean=np.array([0.5, 0.5, 0.5]), std=[1, 1, 1])
+    assert preprocessing == Preprocessing(48, 48, mean=(0.5, 0.5, 0.5), std=(1.0, 1.0, 1.0))
+    assert pickle.loads(pickle.dumps(preprocessing)) == preprocessing
+    assert isinstance(preprocessing.crop_size, int)
+    hash(preprocessing)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"crop_size": 0}, "crop_size must be a positive whole number of pixels. Got 0 instead"),
+        ({"crop_size": 3.5}, "crop_size must be"),
+        ({"crop_size": True}, "crop_size must be"),
+        ({"resize_size": -1}, "resize_size must be"),
+        ({"interpolation": "bilinaer"}, "interpolation must be one of .* Did you mean 'bilinear'"),
+        ({"mean": (0.5, 0.5)}, "mean must be three numbers"),
+        ({"mean": 0.5}, "mean must be three numbers"),
+        ({"mean": (0.5, 0.5, float("nan"))}, "mean must be three numbers"),
+        ({"std": (1, 1, "a")}, "std must be three numbers"),
+        ({"std": (1, 0, 1)}, "std must be positive"),
+    ],
+)
+def test_wrong_values_are_named(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Preprocessing(**wrong)
