@@ -1,0 +1,112 @@
+"""Device and precision: from the words a user writes to what torch computes with."""
+
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import dataclass
+from threading import Lock
+from weakref import WeakKeyDictionary
+
+import torch
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+PRECISIONS = ("auto", *_DTYPES)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where to compute, and in which precision.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the network runs.
+    dtype : torch.dtype
+        Precision of the matrix products and convolutions.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def autocast(self):
+        """Return the context in which the network runs."""
+        if self.dtype is torch.float32:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.dtype)
+
+
+def resolve_placement(device="auto", precision="auto"):
+    """Turn `device` and `precision` into concrete torch objects.
+
+    Parameters
+    ----------
+    device : str or torch.device, default="auto"
+        ``"auto"`` takes a CUDA device when there is one, then Apple's MPS, then the CPU.
+    precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
+        ``"auto"`` is bfloat16 on a CUDA device that supports it, float32 elsewhere.
+
+    Returns
+    -------
+    Placement
+        Device and dtype.
+
+    Raises
+    ------
+    ValueError
+        If the device does not exist on this machine.
+    """
+    device = _resolve_device(device)
+    if precision == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = "bfloat16" if fast else "float32"
+    return Placement(device, _DTYPES[precision])
+
+
+def _resolve_device(device):
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device must be 'auto', 'cpu', 'cuda', 'cuda:1', 'mps' or a torch.device. Got {device!r} instead."
+        ) from error
+    here = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (resolved.index or 0) >= here.get(resolved.type, 0):
+        raise ValueError(
+            f"device must exist on this machine. Got {device!r} instead, but torch sees {here['cuda']} CUDA device(s). "
+            "Use device='auto' to take an accelerator only where there is one."
+        )
+    if resolved.type == "cuda" and resolved.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    return resolved
+
+
+# Frozen chains moved to an accelerator: one copy for all clones of an estimator, gone with the backbone.
+_moved: "WeakKeyDictionary" = WeakKeyDictionary()
+_moving = Lock()
+
+
+def module_on(backbone, device):
+    """Return the frozen chain of a backbone on a device, as one copy per process.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Record whose ``stages`` are wanted.
+    device : torch.device
+        Where they are wanted.
+
+    Returns
+    -------
+    torch.nn.Sequential
+        The chain itself on the CPU, a copy of it elsewhere.
+    """
+    if device.type == "cpu":
+        return backbone.stages
+    with _moving:
+        copies = _moved.setdefault(backbone, {})
+        if device not in copies:
+            copies[device] = deepcopy(backbone.stages).to(device)
+        return copies[device]

@@ -1,0 +1,138 @@
+"""Blocks of one fixed shape: the row of an image does not know its neighbours, and a lack of memory is survived."""
+
+import numpy as np
+import pytest
+import torch
+
+from sktl.exceptions import ImageReadError
+from sktl.images import as_images
+from sktl.inference import _blocks, block_rows, map_images, resolve_placement, run_in_blocks
+
+CPU = resolve_placement("cpu", "float32")
+
+
+class Identity:
+    """Preprocessing that leaves small square images as they are."""
+
+    crop_size = 8
+
+    def prepare(self, image):
+        return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+
+def pictures(n_images, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n_images, 8, 8, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("n_images", [1, 3, 4, 5, 11])
+def test_every_call_of_the_network_sees_the_same_number_of_rows(n_images):
+    seen = []
+
+    def function(block):
+        seen.append(len(block))
+        return block.float().mean((2, 3))
+
+    batch = torch.from_numpy(pictures(n_images).transpose(0, 3, 1, 2).copy())
+    outputs = run_in_blocks(function, batch, CPU, rows=4)
+    assert set(seen) == {4}
+    assert len(seen) == -(-n_images // 4)
+    np.testing.assert_array_equal(outputs, batch.float().mean((2, 3)))
+
+
+def test_outputs_may_take_part_in_training():
+    outputs = run_in_blocks(lambda block: block * 2, torch.ones(3, 2), CPU, rows=2)
+    (outputs @ torch.ones(2, 1, requires_grad=True)).sum().backward()
+    assert not outputs.is_inference()
+
+
+def test_rows_on_the_cpu_depend_on_the_image_size_alone():
+    cpu = torch.device("cpu")
+    assert block_rows(224, cpu, 1) == block_rows(224, cpu, 512) == 4
+    assert block_rows(48, cpu, 1) == 16
+    assert block_rows(600, cpu, 32) == 4
+
+
+def test_out_of_memory_halves_the_block_and_is_remembered(monkeypatch):
+    monkeypatch.setattr(_blocks, "_rows_that_fit", {})
+    seen = []
+
+    def function(block):
+        seen.append(len(block))
+        if len(block) > 2:
+            raise torch.OutOfMemoryError("too large")
+        return block
+
+    batch = torch.arange(10.0)[:, None]
+    np.testing.assert_array_equal(run_in_blocks(function, batch, CPU, rows=8, key="net"), batch)
+    assert seen == [8, 4, 2, 2, 2, 2, 2]
+    seen.clear()
+    run_in_blocks(function, batch, CPU, rows=8, key="net")
+    assert set(seen) == {2}
+
+
+def test_out_of_memory_with_a_single_image_is_raised():
+    def function(block):
+        raise torch.OutOfMemoryError("too large")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        run_in_blocks(function, torch.ones(3, 1), CPU, rows=2, key="too small a device")
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 100])
+@pytest.mark.parametrize("n_jobs", [None, 3])
+def test_images_come_out_in_order(batch_size, n_jobs):
+    X = pictures(9)
+    batches = map_images(
+        lambda block: block.float().mean((2, 3)), as_images(X), Identity(), CPU, batch_size=batch_size, n_jobs=n_jobs
+    )
+    outputs = np.concatenate([outputs for _, outputs, _ in batches])
+    np.testing.assert_allclose(outputs, X.mean((1, 2)), rtol=1e-5)
+
+
+def test_an_unreadable_image_stops_the_work_with_its_index():
+    items = [*pictures(5), b"not an image", *pictures(2)]
+    with pytest.raises(ImageReadError, match="image 5") as caught:
+        list(map_images(lambda block: block, as_images(items), Identity(), CPU, batch_size=2, n_jobs=2))
+    assert caught.value.index == 5
+
+
+def test_an_unreadable_image_becomes_a_row_of_nan_when_asked():
+    X = pictures(5)
+    items = [X[0], b"not an image", *X[2:]]
+    found = list(
+        map_images(
+            lambda block: block.float().mean((2, 3)), as_images(items), Identity(), CPU, batch_size=2, on_error="nan"
+        )
+    )
+    outputs = np.concatenate([outputs for _, outputs, _ in found])
+    assert np.isnan(outputs[1]).all()
+    np.testing.assert_allclose(np.delete(outputs, 1, 0), np.delete(X, 1, 0).mean((1, 2)), rtol=1e-5)
+    assert [error.index for _, _, failures in found for error in failures] == [1]
+
+
+def test_bytes_and_floats_in_one_batch_keep_their_brightness():
+    X = pictures(2)
+    items = [X[0], X[1] / np.float32(255)]
+    found = map_images(
+        lambda block: (block / 255 if block.dtype == torch.uint8 else block).mean((2, 3)),
+        as_images(items),
+        Identity(),
+        CPU,
+        batch_size=2,
+    )
+    outputs = np.concatenate([outputs for _, outputs, _ in found])
+    np.testing.assert_allclose(outputs, X.mean((1, 2)) / 255, rtol=1e-5)
+
+
+def test_reading_runs_only_a_bounded_number_of_batches_ahead():
+    read = []
+
+    class Counting(Identity):
+        def prepare(self, image):
+            read.append(1)
+            return super().prepare(image)
+
+    batches = map_images(lambda block: block, as_images(pictures(100)), Counting(), CPU, batch_size=5, n_jobs=2)
+    next(batches)
+    assert len(read) <= 5 * 4
+    batches.close()
