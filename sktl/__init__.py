@@ -1,0 +1,39 @@
+"""Transfer learning with pretrained image networks, as scikit-learn estimators."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sktl._feature_extractor import PretrainedFeatureExtractor
+    from sktl.comparison import compare_transfer
+    from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "FineTuneClassifier",
+    "FineTuneRegressor",
+    "PretrainedFeatureExtractor",
+    "__version__",
+    "compare_transfer",
+]
+
+# torch alone takes seconds to import, so a name is resolved when it is first used.
+_HOMES = {
+    "FineTuneClassifier": "sktl.fine_tuning",
+    "FineTuneRegressor": "sktl.fine_tuning",
+    "PretrainedFeatureExtractor": "sktl._feature_extractor",
+    "compare_transfer": "sktl.comparison",
+}
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sktl' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted(__all__)

@@ -1,0 +1,274 @@
+"""PretrainedFeatureExtractor: check, embed, name the features."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from sktl._validation import Interval, StrOptions, fit_context
+from sktl.backbones import POOLINGS, load_backbone
+from sktl.images import check_images
+from sktl.inference import PRECISIONS, embed, embedding_widths, resolve_placement
+
+
+class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
+    """Embed images with a frozen, pretrained network.
+
+    Each image becomes one vector: the pooled output of a stage of the network. Nothing is trained: `fit` finds the
+    weights and, for pictures made of floats, the range of their values; it neither reads the labels nor changes the
+    network. The vector of an image depends on that image alone, not on `batch_size`, order or neighbours.
+
+    Parameters
+    ----------
+    backbone : str, Backbone, torch.nn.Module or callable, default="tiny_fractal"
+        The network: a name from :func:`~sktl.backbones.list_backbones` (any classification model of torchvision, or
+        ``"tiny_fractal"``, which ships with sktl), a record from :func:`~sktl.backbones.load_backbone`, your own
+        module, or a function that makes it.
+    weights : str, Path, torchvision weights or None, default="default"
+        ``"default"`` takes the best that torchvision has (or what ships with sktl), ``"IMAGENET1K_V1"`` names one of
+        several, a path ending in ``.pth``, ``.pt`` or ``.safetensors`` reads a local file, None draws random weights
+        from `random_state`: a baseline that shows what pretraining is worth.
+    layer : int, str or sequence of these, default="penultimate"
+        Where to take features: ``"penultimate"``, the name of a stage, or an index from the top (0 is the top stage,
+        1 the one below). Several are concatenated; early ones help when the images look unlike the source.
+    pooling : str, default="auto"
+        From a map of features to a vector: ``"auto"`` (the network's own), ``"avg"``, ``"max"``, ``"avg+max"``,
+        ``"avg+std"``, ``"gem"``, ``"pyramid"``, ``"flatten"`` or ``"token"``; see :func:`~sktl.backbones.pool`.
+    image_size : int or None, default=None
+        Side in pixels of what the network sees; None takes what its weights were trained with. Cost grows with the
+        square.
+    image_shape : tuple of int or None, default=None
+        Shape (height, width) or (height, width, channels) of the pictures when `X` holds flattened rows.
+    value_range : tuple of (float, float) or None, default=None
+        Values of black and white in arrays of numbers. None: bytes are 0 to 255, other numbers in [0, 1] are taken as
+        they are, and beyond that the least and greatest value of the data seen in `fit` are black and white.
+    on_error : {"raise", "nan"}, default="raise"
+        What to do with an image that cannot be read: stop with its index, path and reason, or give a row of NaN and
+        list it in `bad_images_`.
+    batch_size : int, default=32
+        Images read ahead and moved to the device together. Never changes a vector on the CPU.
+    device : str or torch.device, default="auto"
+        Where to compute: an accelerator when there is one.
+    precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
+        Precision of the network; ``"auto"`` is bfloat16 on a CUDA device that has it, float32 elsewhere.
+    n_jobs : int or None, default=None
+        Threads that read and resize images ahead of the network.
+    random_state : int, RandomState instance or None, default=None
+        Random weights when ``weights=None``; unused otherwise.
+    verbose : int, default=0
+        A progress bar when positive.
+
+    Attributes
+    ----------
+    backbone_ : Backbone
+        Record of the network: stages, preprocessing, digest and licence of the weights.
+    layers_ : list of str
+        Names of the stages whose output is taken.
+    embedding_dim_ : int
+        Length of a vector.
+    value_range_ : tuple of (float, float) or None
+        Values taken as black and white; None when `X` was made of bytes or files.
+    bad_images_ : list of ImageReadError
+        Images of the last `transform` that could not be read, with ``on_error="nan"``.
+    n_features_in_ : int
+        Number of columns, when `X` is a table (flattened rows, or one column of paths); not set for other images.
+    feature_names_in_ : ndarray of str
+        Column names, when `X` is a data frame.
+
+    See Also
+    --------
+    FineTuneClassifier : Retrain the top stages as well.
+
+    Notes
+    -----
+    Pickles are small: the weights are found again by name or path when the pickle is read, and compared by digest.
+
+    References
+    ----------
+    Kornblith, Shlens & Le (2019), "Do better ImageNet models transfer better?", arXiv:1805.08974.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sktl import PretrainedFeatureExtractor
+    >>> digits = load_digits()
+    >>> model = make_pipeline(PretrainedFeatureExtractor(), LogisticRegression(max_iter=1000))
+    >>> model.fit(digits.images[:50], digits.target[:50]).predict(digits.images[:2])
+    array([0, 1])
+    """
+
+    _parameter_constraints = {
+        "backbone": [str, callable, object],
+        "weights": [object],
+        "layer": [Integral, str, "array-like"],
+        "pooling": [StrOptions(set(POOLINGS))],
+        "image_size": [Interval(Integral, 1, None, closed="left"), None],
+        "image_shape": [tuple, list, None],
+        "value_range": [tuple, list, None],
+        "on_error": [StrOptions({"raise", "nan"})],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "device": [object],
+        "precision": [StrOptions(set(PRECISIONS))],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        backbone="tiny_fractal",
+        *,
+        weights="default",
+        layer="penultimate",
+        pooling="auto",
+        image_size=None,
+        image_shape=None,
+        value_range=None,
+        on_error="raise",
+        batch_size=32,
+        device="auto",
+        precision="auto",
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.backbone = backbone
+        self.weights = weights
+        self.layer = layer
+        self.pooling = pooling
+        self.image_size = image_size
+        self.image_shape = image_shape
+        self.value_range = value_range
+        self.on_error = on_error
+        self.batch_size = batch_size
+        self.device = device
+        self.precision = precision
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Find the weights and, for pictures made of numbers, their range of values.
+
+        Parameters
+        ----------
+        X : sequence of images, or array-like of shape (n_samples, n_features)
+            Paths, PIL images, encoded bytes, arrays, tensors, or flattened rows; see the user guide on images.
+        y : Ignored
+            Present for API consistency.
+
+        Returns
+        -------
+        self : PretrainedFeatureExtractor
+            The fitted transformer.
+
+        Raises
+        ------
+        ImageReadError
+            If a picture made of numbers cannot be read.
+        WeightsError
+            If the weights are not to be had, or do not fit the network.
+        ValueError
+            If `X` holds no images, or a parameter names something that the network does not have.
+        """
+        images = check_images(self, X, reset=True, image_shape=self.image_shape)
+        self.value_range_ = images.learn_value_range() if self.value_range is None else tuple(self.value_range)
+        seed = check_random_state(self.random_state).randint(2**31 - 1) if self.weights is None else 0
+        self.backbone_ = load_backbone(self.backbone, self.weights, random_state=seed)
+        cuts = [self._cut(layer) for layer in self._layers()]
+        self.layers_ = [self.backbone_.stage_names[cut - 1] for cut in cuts]
+        self._widths = embedding_widths(self.backbone_, self._layers(), self.pooling, self._preprocessing())
+        self.embedding_dim_ = sum(self._widths)
+        self.bad_images_ = []
+        return self
+
+    def transform(self, X):
+        """Embed images.
+
+        Parameters
+        ----------
+        X : sequence of images, or array-like of shape (n_samples, n_features)
+            Of the same kind as in `fit` when that was a table of flattened rows; otherwise of any kind.
+
+        Returns
+        -------
+        embeddings : ndarray of shape (n_samples, embedding_dim_), float32
+            One vector per image.
+
+        Raises
+        ------
+        ImageReadError
+            If an image cannot be read and ``on_error="raise"``.
+        """
+        check_is_fitted(self)
+        images = check_images(self, X, reset=False, image_shape=self.image_shape)
+        images = images.with_value_range(self.value_range_, learned=self.value_range is None)
+        embeddings, bad_images = embed(
+            images,
+            self.backbone_,
+            self._preprocessing(),
+            resolve_placement(self.device, self.precision),
+            layers=self._layers(),
+            pooling=self.pooling,
+            batch_size=self.batch_size,
+            n_jobs=self.n_jobs,
+            on_error=self.on_error,
+            verbose=self.verbose,
+        )
+        if self.on_error == "nan":
+            self.bad_images_ = bad_images
+        return embeddings
+
+    def get_feature_names_out(self, input_features=None):
+        """Name the features by stage and number, zero-padded so that they sort.
+
+        Parameters
+        ----------
+        input_features : Ignored
+            The names of the columns of `X` say nothing about the features.
+
+        Returns
+        -------
+        feature_names_out : ndarray of str objects of shape (embedding_dim_,)
+            For instance ``layer4_0007``.
+        """
+        check_is_fitted(self)
+        return np.array(
+            [
+                f"{stage}_{i:0{len(str(width - 1))}d}"
+                for stage, width in zip(self.layers_, self._widths, strict=True)
+                for i in range(width)
+            ],
+            dtype=object,
+        )
+
+    @property
+    def _n_features_out(self):
+        return self.embedding_dim_
+
+    def _layers(self):
+        return [self.layer] if isinstance(self.layer, str | Integral) else list(self.layer)
+
+    def _cut(self, layer):
+        cut = self.backbone_.n_stages_below(layer)
+        if cut == 0:
+            raise ValueError(
+                f"layer must leave at least the lowest stage, {self.backbone_.stage_names[0]!r}: an index below "
+                f"{len(self.backbone_.stage_names)} for {self.backbone_.name}. Got {layer!r} instead."
+            )
+        return cut
+
+    def _preprocessing(self):
+        own = self.backbone_.preprocessing
+        return own if self.image_size is None else own.resized(self.image_size)
+
+    def __sklearn_tags__(self):
+        """Say that vectors are always float32."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags

@@ -1,0 +1,55 @@
+"""scikit-learn's own battery on every public estimator: no failure, no expected failure, nothing skipped."""
+
+from functools import partial
+
+import pytest
+import torchvision
+from sklearn.utils import estimator_checks
+
+from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor
+
+# On 48-pixel pictures made of a few numbers, short trainings reach the accuracy that the battery asks for.
+QUICK = {"max_epochs": 8, "learning_rate": 3e-3}
+resnet18 = partial(torchvision.models.resnet18, num_classes=2)
+
+# Estimator, and the least number of checks that must have run: a battery that shrinks silently proves nothing.
+INSTANCES = {
+    "extractor": (PretrainedFeatureExtractor(), 45),
+    "extractor on resnet18": (PretrainedFeatureExtractor("resnet18", weights=None, image_size=32, random_state=0), 45),
+    "classifier, head only": (FineTuneClassifier(unfreeze_depth=0, **QUICK), 60),
+    "classifier, one stage": (FineTuneClassifier(unfreeze_depth=1, **QUICK), 60),
+    "regressor, head only": (FineTuneRegressor(unfreeze_depth=0, **QUICK), 58),
+    "regressor, one stage": (FineTuneRegressor(unfreeze_depth=1, **QUICK), 58),
+}
+SLOW = {
+    "classifier, everything": (FineTuneClassifier(unfreeze_depth="all", **QUICK), 60),
+    "regressor, everything": (FineTuneRegressor(unfreeze_depth="all", **QUICK), 58),
+    "classifier, default": (FineTuneClassifier(), 60),
+    "regressor, default": (FineTuneRegressor(), 58),
+    "classifier on resnet18": (
+        FineTuneClassifier("resnet18", weights=None, image_size=32, max_epochs=30, random_state=0),
+        60,
+    ),
+}
+
+
+def run_battery(estimator, floor):
+    results = estimator_checks.check_estimator(estimator, on_skip=None, on_fail=None)
+    problems = [
+        f"{result['check_name']}: {result['status']}: {result['exception']}"
+        for result in results
+        if result["status"] != "passed"
+    ]
+    assert not problems, "\n".join(problems)
+    assert len(results) >= floor
+
+
+@pytest.mark.parametrize("name", INSTANCES)
+def test_passes_the_whole_battery(name):
+    run_battery(*INSTANCES[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_passes_the_whole_battery_slowly(name):
+    run_battery(*SLOW[name])
