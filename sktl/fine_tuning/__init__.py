@@ -1,0 +1,6 @@
+"""Retrain the top of a pretrained network, or all of it, as a scikit-learn classifier or regressor."""
+
+from sktl.fine_tuning._classifier import FineTuneClassifier
+from sktl.fine_tuning._regressor import FineTuneRegressor
+
+__all__ = ["FineTuneClassifier", "FineTuneRegressor"]

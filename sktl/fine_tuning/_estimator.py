@@ -1,0 +1,329 @@
+"""What the classifier and the regressor share: from checked images and targets to a trained network, and back."""
+
+from abc import ABCMeta, abstractmethod
+from copy import deepcopy
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from sktl._validation import Interval, StrOptions, check_sample_weight
+from sktl.backbones import load_backbone, seeded
+from sktl.fine_tuning._freezing import FineTuneNetwork
+from sktl.fine_tuning._heads import build_head
+from sktl.fine_tuning._prefix import Activations
+from sktl.fine_tuning._schedule import base_learning_rate, n_epochs
+from sktl.fine_tuning._training import Recipe, TrainingData, build_net, train
+from sktl.fine_tuning._training_set import canonical, inner_split
+from sktl.fine_tuning._weights import load_weights, save_weights
+from sktl.images import check_images
+from sktl.inference import block_rows, map_images, resolve_placement, run_in_blocks
+
+
+class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
+    """Abstract: the parameters and the order of work of FineTuneClassifier and FineTuneRegressor."""
+
+    _parameter_constraints: dict = {
+        "backbone": [str, callable, object],
+        "weights": [object],
+        "unfreeze_depth": [Interval(Integral, 0, None, closed="left"), StrOptions({"all"})],
+        "head": [StrOptions({"linear"}), "array-like", callable],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "learning_rate": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "layer_decay": [Interval(Real, 0, 1, closed="right")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "patience": [Interval(Integral, 1, None, closed="left")],
+        "warm_start": ["boolean"],
+        "callbacks": ["array-like", None],
+        "image_size": [Interval(Integral, 1, None, closed="left"), None],
+        "image_shape": [tuple, list, None],
+        "value_range": [tuple, list, None],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "device": [object],
+        # float16 would need its losses scaled to train; bfloat16 has the same speed and does not.
+        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    @abstractmethod
+    def __init__(
+        self,
+        backbone,
+        *,
+        weights,
+        unfreeze_depth,
+        head,
+        dropout,
+        max_epochs,
+        learning_rate,
+        layer_decay,
+        weight_decay,
+        early_stopping,
+        validation_fraction,
+        patience,
+        warm_start,
+        callbacks,
+        image_size,
+        image_shape,
+        value_range,
+        batch_size,
+        device,
+        precision,
+        n_jobs,
+        random_state,
+        verbose,
+    ):
+        self.backbone = backbone
+        self.weights = weights
+        self.unfreeze_depth = unfreeze_depth
+        self.head = head
+        self.dropout = dropout
+        self.max_epochs = max_epochs
+        self.learning_rate = learning_rate
+        self.layer_decay = layer_decay
+        self.weight_decay = weight_decay
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.warm_start = warm_start
+        self.callbacks = callbacks
+        self.image_size = image_size
+        self.image_shape = image_shape
+        self.value_range = value_range
+        self.batch_size = batch_size
+        self.device = device
+        self.precision = precision
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # What the two kinds of target need.
+
+    @abstractmethod
+    def _check_targets(self, y, reset):
+        """Return labels as numbers, or numbers as float64; with `reset`, learn which labels there are."""
+
+    @abstractmethod
+    def _prepare_targets(self, targets, weights, reset):
+        """Return what the loss takes, and the weights times those of the classes; both in canonical order."""
+
+    @abstractmethod
+    def _probe(self, features, targets, weights):
+        """Return coefficients and intercepts of a linear model on standardised features, or None."""
+
+    @abstractmethod
+    def _n_outputs(self):
+        """Return the number of outputs of the network."""
+
+    # fit
+
+    def _fit(self, X, y, sample_weight, *, epochs, keep, whole):
+        """Train; the one way through which `fit` and `partial_fit` go.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        epochs : int or "auto"
+            Passes over the data.
+        keep : bool
+            Go on from the network as it stands.
+        whole : bool
+            A whole training, with schedule and early stopping, rather than one more pass.
+        """
+        images = check_images(self, X, reset=not keep, image_shape=self.image_shape)
+        sample_weight = self._check_weights(sample_weight, images)
+        targets = self._check_targets(y, reset=not keep)
+        check_consistent_length(images, targets)
+        indices, weights = canonical(images, targets, sample_weight)
+        images = images.subset(indices)
+        targets, weights = self._prepare_targets(targets[indices], weights, reset=not keep)
+        weights = torch.as_tensor(weights / weights.mean(), dtype=torch.float32)
+
+        placement = resolve_placement(self.device, self.precision)
+        if not keep:
+            self._start(images)
+        images = images.with_value_range(self.value_range_, learned=self.value_range is None)
+        seed = int(np.random.SeedSequence([self._seed, self._n_trainings]).generate_state(1)[0])
+        with seeded(seed, placement.device):
+            network = self.module_ if keep else self._build_network()
+            activations = Activations(
+                network,
+                images,
+                placement,
+                batch_size=self.batch_size,
+                n_jobs=self.n_jobs,
+                verbose=self.verbose,
+                key=(self.backbone_.digest, network.n_frozen, placement, network.preprocessing.crop_size),
+            )
+            if not keep:
+                self._start_head(network, activations, targets, weights, placement)
+                self.net_ = self._build_net(network, placement)
+            self._train(activations, targets, weights, epochs, seed, whole)
+        self._n_trainings += 1
+        return self
+
+    def _check_weights(self, sample_weight, images):
+        weights = check_sample_weight(sample_weight, np.empty(len(images)), dtype=np.float64, ensure_non_negative=True)
+        if not weights.any():
+            raise ValueError("sample_weight must be positive for at least one sample. Got zeros only instead.")
+        return weights
+
+    def _start(self, images):
+        """Learn what depends on the images alone, and draw the seed of this estimator's life."""
+        self.value_range_ = images.learn_value_range() if self.value_range is None else tuple(self.value_range)
+        self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self._n_trainings = 0
+        self.backbone_ = load_backbone(self.backbone, self.weights, random_state=self._seed)
+        n_stages = len(self.backbone_.stages)
+        depth = n_stages if self.unfreeze_depth == "all" or self.weights is None else self.unfreeze_depth
+        if depth > n_stages:
+            raise ValueError(
+                f"unfreeze_depth must be at most {n_stages} for {self.backbone_.name}, whose stages are "
+                f"{list(self.backbone_.stage_names)}. Got {depth} instead. Use 'all' to train everything."
+            )
+        self.unfreeze_depth_ = depth
+
+    def _build_network(self):
+        backbone = self.backbone_
+        preprocessing = backbone.preprocessing
+        if self.image_size is not None:
+            preprocessing = preprocessing.resized(self.image_size)
+        head = build_head(deepcopy(self.head), backbone.n_features, self._n_outputs(), self.dropout)
+        stages = deepcopy(backbone.stages)
+        network = FineTuneNetwork(
+            stages,
+            head,
+            len(stages) - self.unfreeze_depth_,
+            preprocessing,
+            backbone.own_pooling,
+            update_statistics=self.weights is None,
+        )
+        return network.to(memory_format=torch.channels_last)
+
+    def _start_head(self, network, activations, targets, weights, placement):
+        """Let the head standardise pretrained features and start from a probe; random ones soon look different."""
+        if self.weights is None:
+            return
+        network.to(placement.device)
+        rows = block_rows(network.preprocessing.crop_size, placement.device, self.batch_size)
+
+        def features(x):
+            return network.features(x if network.n_frozen else network.below_cut(x))
+
+        n_parts = -(-len(activations) // self.batch_size)
+        parts = [
+            run_in_blocks(features, activations[positions], placement, rows)
+            for positions in np.array_split(np.arange(len(activations)), n_parts)
+        ]
+        network.head.standardise(torch.cat(parts))
+        network.head.start_from(self._probe, torch.cat(parts), targets, weights)
+
+    def _build_net(self, network, placement):
+        self.n_trained_parameters_ = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        from_scratch = self.weights is None
+        recipe = Recipe(
+            base_learning_rate(self.learning_rate, self.backbone_.family, from_scratch),
+            self.layer_decay,
+            self.weight_decay,
+            from_scratch,
+        )
+        return build_net(network, self._criterion, recipe, placement, batch_size=self.batch_size, verbose=self.verbose)
+
+    def _train(self, activations, targets, weights, epochs, seed, whole):
+        network = self.module_
+        frozen = network.frozen_digest()
+        positions, validation = np.arange(len(targets)), None
+        if whole and self.early_stopping:
+            positions, held_out = inner_split(targets.numpy(), self._stratify, self.validation_fraction, seed)
+            validation = TrainingData(activations, targets, weights, held_out)
+        try:
+            train(
+                self.net_,
+                TrainingData(activations, targets, weights, positions),
+                validation,
+                epochs=n_epochs(epochs, len(positions), self.batch_size),
+                seed=seed,
+                schedule=whole,
+                patience=self.patience,
+                callbacks=self.callbacks,
+            )
+        finally:
+            network.eval()
+        network.check_frozen(frozen)
+
+    # predict
+
+    def _outputs(self, X):
+        """Return the outputs of the network as float64 (n_images, n_outputs)."""
+        check_is_fitted(self)
+        images = check_images(self, X, reset=False, image_shape=self.image_shape)
+        images = images.with_value_range(self.value_range_, learned=self.value_range is None)
+        placement = resolve_placement(self.device, self.precision)
+        network = self.module_.to(placement.device)
+        batches = map_images(
+            network,
+            images,
+            network.preprocessing,
+            placement,
+            batch_size=self.batch_size,
+            n_jobs=self.n_jobs,
+            verbose=self.verbose,
+            key=(self.backbone_.digest, "all", placement, network.preprocessing.crop_size),
+        )
+        return torch.cat([outputs for _, outputs, _ in batches]).double().numpy()
+
+    # the fitted network
+
+    @property
+    def module_(self):
+        """The fitted network: an nn.Module with ``stages`` and ``head``."""
+        return self.net_.module_
+
+    @property
+    def history_(self):
+        """The skorch history: one entry per epoch."""
+        return self.net_.history
+
+    def save_weights(self, path):
+        """Write the weights of the fitted network to a safetensors file.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to write, in one step: an interrupted call leaves the old file.
+        """
+        check_is_fitted(self)
+        save_weights(self.module_, path, backbone=self.backbone_)
+
+    def load_weights(self, path):
+        """Replace the weights of the fitted network by those of a safetensors file.
+
+        Parameters
+        ----------
+        path : str or Path
+            File written by `save_weights` of an estimator with the same backbone, head and number of outputs.
+
+        Returns
+        -------
+        self
+            The estimator.
+
+        Raises
+        ------
+        WeightsNotFoundError
+            If there is no such file.
+        WeightsMismatchError
+            If names or shapes differ; nothing is loaded then.
+        """
+        check_is_fitted(self)
+        load_weights(self.module_, path)
+        return self

@@ -1,0 +1,109 @@
+"""The network that is trained: a chain of stages cut in two, and a head. Below the cut nothing moves."""
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from sktl.backbones import pool, tensor_digest
+from sktl.exceptions import FrozenPartChangedError
+
+
+class FineTuneNetwork(nn.Module):
+    """A chain of stages of which the lower ones are frozen, and a head.
+
+    Frozen stages stay in eval mode whatever mode the network is in, so that batch norm normalises with the statistics
+    it was pretrained with and does not update them.
+
+    Parameters
+    ----------
+    stages : torch.nn.Sequential
+        The chain; it is trained in place.
+    head : torch.nn.Module
+        Takes the pooled output of the chain.
+    n_frozen : int
+        How many stages, from the stem, are frozen.
+    preprocessing : Preprocessing
+        Normalises the prepared images.
+    own_pooling : str
+        The network's own pooling.
+    update_statistics : bool
+        Whether batch norm above the cut normalises by batches and updates its statistics, as a network from scratch
+        needs. A pretrained one keeps its statistics and learns the rest: with small batches theirs are noise, and the
+        head has been fitted to features that were made with the pretrained ones.
+    """
+
+    def __init__(self, stages, head, n_frozen, preprocessing, own_pooling, *, update_statistics):
+        super().__init__()
+        self.update_statistics = update_statistics
+        self.stages = stages
+        self.head = head
+        self.n_frozen = n_frozen
+        self.preprocessing = preprocessing
+        self.own_pooling = own_pooling
+        self.frozen_stages.requires_grad_(False)
+        self.trained_stages.requires_grad_(True)
+        super().train(False)
+
+    @property
+    def frozen_stages(self):
+        """The chain below the cut."""
+        return self.stages[: self.n_frozen]
+
+    @property
+    def trained_stages(self):
+        """The chain above the cut."""
+        return self.stages[self.n_frozen :]
+
+    def train(self, mode=True):
+        """Set the mode of the part above the cut; the frozen part stays in eval mode."""
+        # Asked for before every batch: walking through a large network each time is not free.
+        if mode != self.training:
+            self.training = mode
+            self.trained_stages.train(mode)
+            self.head.train(mode)
+            if not self.update_statistics:
+                for module in self.trained_stages.modules():
+                    if isinstance(module, _BatchNorm):
+                        module.eval()
+        return self
+
+    def below_cut(self, images):
+        """Return what the frozen part makes of prepared images (n_images, 3, image_size, image_size)."""
+        output = self.preprocessing.normalize(images).contiguous(memory_format=torch.channels_last)
+        return self.frozen_stages(output)
+
+    def features(self, activations):
+        """Return pooled features (n_images, n_features) for activations at the cut."""
+        return pool(self.trained_stages(activations), "auto", self.own_pooling)
+
+    def above_cut(self, activations):
+        """Return outputs (n_images, n_outputs) for activations at the cut."""
+        return self.head(self.features(activations))
+
+    def forward(self, images):
+        """Return outputs (n_images, n_outputs) for prepared images."""
+        return self.above_cut(self.below_cut(images))
+
+    def frozen_digest(self):
+        """Return a digest of every parameter and buffer below the cut."""
+        return tensor_digest("frozen", stages=self.frozen_stages)
+
+    def check_frozen(self, digest):
+        """Raise if the part below the cut is not what it was.
+
+        Parameters
+        ----------
+        digest : str
+            What `frozen_digest` returned before training.
+
+        Raises
+        ------
+        FrozenPartChangedError
+            If a parameter or buffer moved.
+        """
+        if self.frozen_digest() != digest:
+            raise FrozenPartChangedError(
+                "the frozen part must be bit-identical after training. It changed instead: a callback or a custom "
+                "module writes to weights or batch-norm statistics below the cut. Leave out the callback, or raise "
+                "unfreeze_depth so that the part it changes is meant to be trained."
+            )

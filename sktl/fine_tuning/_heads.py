@@ -1,0 +1,139 @@
+"""The new layers on top of the backbone."""
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+
+class Head(nn.Module):
+    """Standardised features, dropout, and the layers that turn them into outputs.
+
+    Parameters
+    ----------
+    layers : torch.nn.Module
+        Takes (n_images, n_features), returns (n_images, n_outputs).
+    n_features : int
+        Length of an embedding.
+    dropout : float
+        Share of the features dropped in training.
+    """
+
+    def __init__(self, layers, n_features, dropout):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_features))
+        self.register_buffer("scale", torch.ones(n_features))
+        self.dropout = nn.Dropout(dropout)
+        self.layers = layers
+
+    def forward(self, features):
+        """Return the outputs for pooled features (n_images, n_features)."""
+        return self.layers(self.dropout((features - self.mean) / self.scale))
+
+    def standardise(self, features):
+        """Take over mean and spread of the features as they are before training.
+
+        The features of one network differ a hundredfold in scale; standardised, one learning rate fits them all, as
+        with a StandardScaler before a logistic regression.
+
+        Parameters
+        ----------
+        features : torch.Tensor of shape (n_images, n_features)
+            Pooled features of the distinct training images. They count alike: with the weights of a rare event, the
+            spread would be that of a handful of images.
+        """
+        features = features.double()
+        scale, mean = torch.std_mean(features, dim=0, correction=0)
+        # A feature that never varies carries nothing; the relative bound keeps rounding errors from being blown up.
+        constant = scale <= 1e-6 * mean.abs() + 1e-12
+        self.mean.copy_(mean)
+        self.scale.copy_(torch.where(constant, torch.ones_like(scale), scale))
+
+    def start_from(self, probe, features, targets, weights):
+        """Let a linear head start from a linear model on the standardised features; leave other heads as they are.
+
+        Parameters
+        ----------
+        probe : callable
+            Takes features, targets and weights as arrays; returns coefficients and intercepts, or None.
+        features : torch.Tensor of shape (n_images, n_features)
+            Pooled features of the training images.
+        targets : torch.Tensor of shape (n_images, ...)
+            What the loss takes.
+        weights : torch.Tensor of shape (n_images,)
+            Sample weights.
+        """
+        if not (isinstance(self.layers, nn.Sequential) and [type(layer) for layer in self.layers] == [nn.Linear]):
+            return
+        standardised = ((features.to(self.mean) - self.mean) / self.scale).cpu().double().numpy()
+        solution = probe(standardised, targets.numpy(), weights.double().numpy())
+        if solution is not None:
+            for parameter, values in zip((self.layers[0].weight, self.layers[0].bias), solution, strict=True):
+                parameter.data.copy_(torch.as_tensor(values))
+
+
+def build_head(head, n_features, n_outputs, dropout):
+    """Build the head that the parameter `head` describes.
+
+    Parameters
+    ----------
+    head : "linear", sequence of int, torch.nn.Module or callable
+        See `FineTuneClassifier`.
+    n_features : int
+        Length of an embedding.
+    n_outputs : int
+        Number of classes or targets.
+    dropout : float
+        Dropout on the features, and between hidden layers.
+
+    Returns
+    -------
+    Head
+        The head, its last linear layer at zero: the first gradients then depend on the data and not on the draw.
+
+    Raises
+    ------
+    ValueError
+        If a module of the user's gives another number of outputs.
+    """
+    if isinstance(head, nn.Module):
+        layers = head
+    elif callable(head):
+        layers = head(n_features, n_outputs)
+    else:
+        layers = _layers(() if isinstance(head, str) else tuple(head), n_features, n_outputs, dropout)
+    built = Head(layers, n_features, dropout)
+    if isinstance(head, nn.Module) or callable(head):
+        _check_outputs(built, n_features, n_outputs)
+    return built
+
+
+def _layers(hidden, n_features, n_outputs, dropout):
+    widths = (n_features, *hidden)
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(widths):
+        layers += [nn.Linear(n_in, n_out), nn.ReLU(), nn.Dropout(dropout)]
+    last = nn.Linear(widths[-1], n_outputs)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(*layers, last)
+
+
+def _check_outputs(head, n_features, n_outputs):
+    was_training = head.training
+    try:
+        with torch.no_grad():
+            shape = tuple(head.eval()(torch.zeros(2, n_features)).shape)
+    except RuntimeError as error:
+        raise ValueError(
+            f"head must take features of shape (n_images, {n_features}) and return (n_images, {n_outputs}). "
+            f"Got an error from it instead: {error}"
+        ) from error
+    finally:
+        head.train(was_training)
+    if shape != (2, n_outputs):
+        raise ValueError(
+            f"head must return (n_images, {n_outputs}) for features of shape (n_images, {n_features}). "
+            f"Got (n_images, {', '.join(map(str, shape[1:]))}) instead. A function of (n_features, n_outputs) that "
+            "makes the module fits any backbone and any number of classes."
+        )

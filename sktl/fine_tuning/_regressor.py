@@ -1,0 +1,288 @@
+"""FineTuneRegressor: numbers in, numbers out."""
+
+import numpy as np
+import torch
+from sklearn.base import RegressorMixin
+from torch import nn
+
+from sktl._validation import check_y, fit_context
+from sktl.fine_tuning._estimator import FineTuneEstimator
+from sktl.fine_tuning._probe import ridge_probe
+
+
+class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
+    """Retrain the top of a pretrained network, or all of it, to predict numbers.
+
+    The network is cut below its top `unfreeze_depth` stages. What lies below is frozen: weights and batch-norm
+    statistics are bit-identical after `fit`, and what it makes of each training image is computed once, not in every
+    epoch. The stages above and a new head are trained together by a skorch net.
+
+    Parameters
+    ----------
+    backbone : str, Backbone, torch.nn.Module or callable, default="tiny_fractal"
+        The network: a name from :func:`~sktl.backbones.list_backbones` (any classification model of torchvision, or
+        ``"tiny_fractal"``, which ships with sktl), a record from :func:`~sktl.backbones.load_backbone`, your own
+        module, or a function that makes it.
+    weights : str, Path, torchvision weights or None, default="default"
+        ``"default"`` takes the best that torchvision has (or what ships with sktl), ``"IMAGENET1K_V1"`` names one of
+        several, a path ending in ``.pth``, ``.pt`` or ``.safetensors`` reads a local file. None trains the same
+        network from scratch: random weights, and everything is trained whatever `unfreeze_depth` says.
+    unfreeze_depth : int or "all", default=1
+        How many stages are trained, counted from the top; 0 trains the head alone, ``"all"`` everything. The same
+        scale on every backbone; :attr:`Backbone.stage_names <sktl.backbones.Backbone>` lists the stages.
+    head : "linear", sequence of int, torch.nn.Module or callable, default="linear"
+        The new layers, on pooled features standardised over the training images: one linear layer, hidden layers of
+        these widths with ReLU, your own module, or a function ``head(n_features, n_outputs)`` that makes it.
+    dropout : float, default=0.0
+        Share of the features, and of each hidden layer, dropped in training.
+    max_epochs : int or "auto", default="auto"
+        Passes over the training images. ``"auto"`` is 20, but at least 300 and at most 3000 optimizer steps: on few
+        images it is steps that count [1]_.
+    learning_rate : float or "auto", default="auto"
+        AdamW's rate for the head and the top stage, reached after a warm-up over the first tenth of the steps and
+        followed by a cosine to zero. ``"auto"`` is 1e-3 for ``"tiny_fractal"``, 3e-4 for convolutional networks,
+        1e-4 for ConvNeXt, 5e-5 for transformers [2]_, and 1e-3 for all parts from scratch. Nothing matters more: when
+        in doubt, search over a third and three times the value.
+    layer_decay : float, default=0.8
+        Factor on the rate from each stage to the one below [3]_; 1.0 moves all stages alike. Not used from scratch.
+    weight_decay : float, default=0.05
+        Decoupled weight decay of kernels and matrices [2]_; biases and normalisation are left alone.
+    early_stopping : bool, default=False
+        Watch the loss on images set aside from the training set, and restore the best weights. Below some 500 images
+        those are better trained on.
+    validation_fraction : float, default=0.1
+        Share of the distinct training images set aside.
+    patience : int, default=10
+        Epochs without improvement before training stops.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the network of the last `fit`.
+    callbacks : list of skorch callbacks or None, default=None
+        Your own callbacks, as skorch takes them; each training gets copies.
+    image_size : int or None, default=None
+        Side in pixels of what the network sees; None takes what its weights were trained with. Cost grows with the
+        square.
+    image_shape : tuple of int or None, default=None
+        Shape (height, width) or (height, width, channels) of the pictures when `X` holds flattened rows.
+    value_range : tuple of (float, float) or None, default=None
+        Values of black and white in arrays of numbers. None: bytes are 0 to 255, other numbers in [0, 1] are taken as
+        they are, and beyond that the least and greatest value of the data seen in `fit` are black and white.
+    batch_size : int, default=32
+        Greatest number of images per optimizer step; batches are made nearly equal.
+    device : str or torch.device, default="auto"
+        Where to compute: an accelerator when there is one.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Precision of the network; ``"auto"`` is bfloat16 on a CUDA device that has it, float32 elsewhere.
+    n_jobs : int or None, default=None
+        Threads that read and resize images.
+    random_state : int, RandomState instance or None, default=None
+        Fixes the head, the order of the images, dropout, the inner split, and the random weights from scratch. The
+        global random states of torch and numpy are left as they are.
+    verbose : int, default=0
+        Progress bars and a line per epoch when positive.
+
+    Attributes
+    ----------
+    module_ : torch.nn.Module
+        The fitted network: its chain of stages ``module_.stages`` and its head ``module_.head``.
+    net_ : skorch.NeuralNet
+        The skorch net that trained it.
+    history_ : skorch.history.History
+        Losses and seconds of each epoch.
+    backbone_ : Backbone
+        Record of the pretrained network: preprocessing, digest and licence of the weights.
+    unfreeze_depth_ : int
+        How many stages were trained.
+    n_trained_parameters_ : int
+        Number of weights that were trained.
+    value_range_ : tuple of (float, float) or None
+        Values taken as black and white; None when `X` was made of bytes or files.
+    n_features_in_ : int
+        Number of columns, when `X` is a table (flattened rows, or one column of paths); not set for other images.
+    feature_names_in_ : ndarray of str
+        Column names, when `X` is a data frame.
+
+    See Also
+    --------
+    PretrainedFeatureExtractor : Embed images with the network as it is.
+    FineTuneClassifier : The same for labels.
+
+    Notes
+    -----
+    The training set is put in canonical form: copies of an image with one target are merged into one with the sum of
+    their weights, and the rest is sorted by content. A weight of two is exactly the same as listing an image twice, and
+    the order of rows does not matter.
+
+    References
+    ----------
+    .. [1] Kolesnikov et al. (2020), "Big Transfer (BiT): General visual representation learning", arXiv:1912.11370.
+    .. [2] Loshchilov & Hutter (2019), "Decoupled weight decay regularization", arXiv:1711.05101.
+    .. [3] Howard & Ruder (2018), "Universal language model fine-tuning for text classification", arXiv:1801.06146.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sktl import FineTuneRegressor
+    >>> digits = load_digits()
+    >>> model = FineTuneRegressor(unfreeze_depth=0, max_epochs=5, random_state=0)
+    >>> model.fit(digits.images[:50], digits.target[:50]).predict(digits.images[:2]).shape
+    (2,)
+    """
+
+    _criterion = nn.MSELoss
+    _stratify = False
+
+    def __init__(
+        self,
+        backbone="tiny_fractal",
+        *,
+        weights="default",
+        unfreeze_depth=1,
+        head="linear",
+        dropout=0.0,
+        max_epochs="auto",
+        learning_rate="auto",
+        layer_decay=0.8,
+        weight_decay=0.05,
+        early_stopping=False,
+        validation_fraction=0.1,
+        patience=10,
+        warm_start=False,
+        callbacks=None,
+        image_size=None,
+        image_shape=None,
+        value_range=None,
+        batch_size=32,
+        device="auto",
+        precision="auto",
+        n_jobs=None,
+        random_state=None,
+        verbose=0,
+    ):
+        super().__init__(
+            backbone,
+            weights=weights,
+            unfreeze_depth=unfreeze_depth,
+            head=head,
+            dropout=dropout,
+            max_epochs=max_epochs,
+            learning_rate=learning_rate,
+            layer_decay=layer_decay,
+            weight_decay=weight_decay,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            patience=patience,
+            warm_start=warm_start,
+            callbacks=callbacks,
+            image_size=image_size,
+            image_shape=image_shape,
+            value_range=value_range,
+            batch_size=batch_size,
+            device=device,
+            precision=precision,
+            n_jobs=n_jobs,
+            random_state=random_state,
+            verbose=verbose,
+        )
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Train the head and the stages above the cut.
+
+        Parameters
+        ----------
+        X : sequence of images, or array-like of shape (n_samples, n_features)
+            Paths, PIL images, encoded bytes, arrays, tensors, or flattened rows; see the user guide on images.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets. Each is standardised for training.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            A weight w counts exactly as w copies of the image.
+
+        Returns
+        -------
+        self : FineTuneRegressor
+            The fitted regressor.
+
+        Raises
+        ------
+        ImageReadError
+            If an image cannot be read.
+        WeightsError
+            If the pretrained weights are not to be had, or do not fit the network.
+        FrozenPartChangedError
+            If a callback or a module of yours wrote to the frozen part.
+        """
+        keep = self.warm_start and hasattr(self, "net_")
+        return self._fit(X, y, sample_weight, epochs=self.max_epochs, keep=keep, whole=True)
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train for one more pass, at constant learning rates.
+
+        Parameters
+        ----------
+        X : sequence of images, or array-like of shape (n_samples, n_features)
+            As in `fit`.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets; the first call learns their mean and spread.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Sample weights.
+
+        Returns
+        -------
+        self : FineTuneRegressor
+            The regressor.
+        """
+        return self._fit(X, y, sample_weight, epochs=1, keep=hasattr(self, "net_"), whole=False)
+
+    def predict(self, X):
+        """Predict the targets.
+
+        Parameters
+        ----------
+        X : sequence of images, or array-like of shape (n_samples, n_features)
+            The images.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            Predicted targets, in their own units.
+        """
+        outputs = self._outputs(X) * self._target_scale + self._target_mean
+        return outputs[:, 0] if self._flat else outputs
+
+    def _check_targets(self, y, reset):
+        if y is None:
+            raise ValueError("FineTuneRegressor requires y to be passed, but the target y is None.")
+        y = check_y(y, multi_output=True, y_numeric=True, estimator=self).astype(np.float64)
+        n_targets = 1 if y.ndim == 1 else y.shape[1]
+        if reset:
+            self._flat = y.ndim == 1
+        elif n_targets != len(self._target_mean):
+            raise ValueError(f"y must have {len(self._target_mean)} target(s), as before. Got {n_targets} instead.")
+        return y.reshape(len(y), n_targets)
+
+    def _prepare_targets(self, targets, weights, reset):
+        if reset:
+            if len(targets) < 2:
+                raise ValueError(
+                    "FineTuneRegressor must see at least 2 distinct images with a positive weight. "
+                    f"Got {len(targets)} instead (n_samples={len(targets)})."
+                )
+            self._target_mean = np.average(targets, axis=0, weights=weights)
+            spread = np.sqrt(np.average((targets - self._target_mean) ** 2, axis=0, weights=weights))
+            # A constant target is predicted as it is, without rounding errors being blown up.
+            self._target_scale = np.where(spread > 1e-12 * np.abs(self._target_mean), spread, 1.0)
+        targets = (targets - self._target_mean) / self._target_scale
+        return torch.as_tensor(targets, dtype=torch.float32), weights
+
+    def _probe(self, features, targets, weights):
+        return ridge_probe(features, targets, weights)
+
+    def _n_outputs(self):
+        return len(self._target_mean)
+
+    def __sklearn_tags__(self):
+        """Say that several targets are welcome."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

@@ -1,0 +1,80 @@
+"""The training set in canonical form: what is learnt depends on which images carry which weight, not on their order.
+
+Images of weight zero are dropped, copies of one image with one target are merged and their weights added, and the rest
+is sorted by content. A weight of two then is exactly the same as listing the image twice.
+"""
+
+import numpy as np
+from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
+
+
+def canonical(images, targets, weights):
+    """Merge copies and sort.
+
+    Parameters
+    ----------
+    images : ImageCollection
+        The images.
+    targets : ndarray of shape (n_images,) or (n_images, n_targets)
+        Encoded labels, or numbers.
+    weights : ndarray of shape (n_images,)
+        Sample weights, not negative.
+
+    Returns
+    -------
+    indices : ndarray of int
+        One image of each group of copies, in canonical order.
+    merged : ndarray of float64
+        The summed weight of each group.
+    """
+    total: dict = {}
+    first: dict = {}
+    for i in np.flatnonzero(weights):
+        key = (images.digest(i), targets[i].tobytes())
+        total[key] = total.get(key, 0.0) + float(weights[i])
+        first.setdefault(key, i)
+    keys = sorted(total)
+    indices = np.array([first[key] for key in keys], dtype=np.intp)
+    return indices, np.array([total[key] for key in keys], dtype=np.float64)
+
+
+def inner_split(targets, stratify, validation_fraction, seed):
+    """Set aside part of the training images for early stopping.
+
+    Parameters
+    ----------
+    targets : ndarray of shape (n_images, ...)
+        Targets in canonical order.
+    stratify : bool
+        Keep the shares of the classes, where each class has an image for both sides.
+    validation_fraction : float
+        Share set aside.
+    seed : int
+        Seed of the split.
+
+    Returns
+    -------
+    train, validation : ndarray of int
+        Positions.
+
+    Raises
+    ------
+    ValueError
+        If there are too few images to set any aside.
+    """
+    n_images = len(targets)
+    n_validation = max(1, round(validation_fraction * n_images))
+    if n_images - n_validation < 2:
+        raise ValueError(
+            "early_stopping=True must leave at least two distinct images to train on. "
+            f"Got {n_images} of which {n_validation} would be set aside instead (n_samples={n_images}). "
+            "Use early_stopping=False, or give more images."
+        )
+    splitter = ShuffleSplit(1, test_size=n_validation, random_state=seed)
+    if stratify:
+        counts = np.unique(targets, return_counts=True)[1]
+        n_validation = max(n_validation, len(counts))
+        if counts.min() >= 2 and n_images - n_validation >= len(counts):
+            splitter = StratifiedShuffleSplit(1, test_size=n_validation, random_state=seed)
+    train, validation = next(splitter.split(np.zeros(n_images), targets if stratify else None))
+    return np.sort(train), np.sort(validation)

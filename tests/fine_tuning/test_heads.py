@@ -1,0 +1,42 @@
+"""The head standardises pretrained features and starts at zero."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from sklearn.preprocessing import StandardScaler
+
+from sktl.fine_tuning._heads import build_head
+
+
+def test_standardises_as_scikit_learn_does_with_weights():
+    rng = np.random.default_rng(0)
+    features = rng.normal(5, [0.01, 1, 100], (40, 3))
+    weights = rng.uniform(0, 2, 40)
+    head = build_head("linear", 3, 2, 0.0)
+    head.standardise(torch.as_tensor(features, dtype=torch.float32), torch.as_tensor(weights, dtype=torch.float32))
+    scaler = StandardScaler().fit(features, sample_weight=weights)
+    assert_allclose(head.mean, scaler.mean_, rtol=1e-5)
+    assert_allclose(head.scale, scaler.scale_, rtol=1e-4)
+
+
+def test_a_feature_that_never_varies_is_not_blown_up():
+    head = build_head("linear", 2, 2, 0.0)
+    features = torch.tensor([[0.1, 3.0], [0.1, 5.0], [0.1, 4.0]])
+    head.standardise(features, torch.ones(3))
+    assert head.scale[0] == 1
+    assert torch.isfinite(head(features + 1e-7)).all()
+
+
+@pytest.mark.parametrize("head", ["linear", [4], [4, 3]])
+def test_outputs_start_at_zero(head):
+    built = build_head(head, 5, 3, 0.0)
+    assert torch.equal(built(torch.randn(2, 5)), torch.zeros(2, 3))
+
+
+def test_dropout_acts_in_training_only():
+    built = build_head("linear", 1000, 1, 0.5)
+    torch.nn.init.ones_(built.layers[0].weight)
+    features = torch.ones(1, 1000)
+    assert built.eval()(features).item() == 1000
+    assert built.train()(features).item() != 1000

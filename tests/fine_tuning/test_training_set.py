@@ -1,0 +1,53 @@
+"""Canonical form: copies merged, zero weights dropped, order forgotten; and the inner split."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+from sktl.fine_tuning._training_set import canonical, inner_split
+from sktl.images import as_images
+
+
+def pictures(labels):
+    return np.stack([np.full((4, 4, 3), label, dtype=np.uint8) for label in labels])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=20))
+def test_weighted_rows_equal_repeated_rows(rows):
+    shades, targets, weights = np.array(rows).T
+    if not weights.any():
+        return
+    X = pictures(shades)
+    indices, merged = canonical(as_images(X), targets, weights.astype(float))
+    repeated = np.random.default_rng(0).permutation(np.repeat(np.arange(len(rows)), weights))
+    again, counts = canonical(as_images(X[repeated]), targets[repeated], np.ones(len(repeated)))
+    assert_array_equal(shades[indices], shades[repeated][again])
+    assert_array_equal(targets[indices], targets[repeated][again])
+    assert_array_equal(merged, counts)
+
+
+def test_one_image_with_two_targets_stays_two():
+    indices, merged = canonical(as_images(pictures([7, 7, 7])), np.array([0, 1, 1]), np.ones(3))
+    assert len(indices) == 2
+    assert sorted(merged) == [1, 2]
+
+
+def test_the_inner_split_keeps_the_shares_of_the_classes():
+    targets = np.repeat([0, 1], [80, 20])
+    train, validation = inner_split(targets, True, 0.1, 0)
+    assert_array_equal(np.bincount(targets[validation]), [8, 2])
+    assert_array_equal(np.sort(np.r_[train, validation]), np.arange(100))
+
+
+def test_the_inner_split_survives_a_class_with_one_image():
+    train, validation = inner_split(np.array([0] * 9 + [1]), True, 0.2, 0)
+    assert len(validation) == 2
+    assert len(train) == 8
+
+
+def test_too_few_images_to_split_is_an_error():
+    with pytest.raises(ValueError, match="early_stopping=False"):
+        inner_split(np.array([0, 1]), True, 0.5, 0)
