@@ -1,0 +1,136 @@
+"""The candidates of a comparison: recipes that go by a name, and the user's own estimators."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from sklearn.base import is_classifier, is_regressor
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sktl._feature_extractor import PretrainedFeatureExtractor
+from sktl._validation import did_you_mean
+from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
+
+__all__ = ["CANDIDATE_NAMES", "make_candidates", "uses_transfer"]
+
+CANDIDATE_NAMES = ("dummy", "frozen", "fine_tuned", "from_scratch")
+TRANSFER_ESTIMATORS = (PretrainedFeatureExtractor, FineTuneClassifier, FineTuneRegressor)
+
+
+def make_candidates(candidates, *, task, weights, unfreeze_depth, max_epochs, **shared):
+    """Turn names, or a dictionary of names and estimators, into unfitted estimators.
+
+    Parameters
+    ----------
+    candidates : sequence of str or dict of str to (estimator or str)
+        As passed by the user.
+    task : {"classification", "regression"}
+        Which of the two kinds of estimators the names stand for.
+    weights, unfreeze_depth, max_epochs
+        As for the fine-tuning estimators.
+    **shared
+        Parameters that every network estimator receives alike: backbone, image_size, batch_size and so on.
+
+    Returns
+    -------
+    dict of str to estimator
+        In the order in which they were named.
+
+    Raises
+    ------
+    TypeError
+        If `candidates` or one of its values is of another kind.
+    ValueError
+        If a name is not known, appears twice, or fewer than two are named: there would be nothing to compare.
+    """
+    named = _as_mapping(candidates)
+    if len(named) < 2:
+        raise ValueError(f"candidates must name at least two to compare. Got {list(named)} instead.")
+
+    def resolve(value):
+        if not isinstance(value, str):
+            return value
+        return _recipe(value, task, weights, unfreeze_depth, max_epochs, shared)
+
+    estimators = {name: resolve(value) for name, value in named.items()}
+    for name, estimator in estimators.items():
+        _check_estimator(name, estimator, task)
+    return estimators
+
+
+def _as_mapping(candidates):
+    if isinstance(candidates, Mapping):
+        named = dict(candidates)
+    elif isinstance(candidates, str) or not hasattr(candidates, "__iter__"):
+        raise TypeError(
+            "candidates must be a sequence of names or a dictionary of names and estimators. "
+            f"Got {candidates!r} instead."
+        )
+    else:
+        names = list(candidates)
+        if strangers := [name for name in names if not isinstance(name, str)]:
+            raise TypeError(
+                f"candidates must be names when passed as a sequence. Got {strangers[0]!r} instead. "
+                "Give your own estimators a name in a dictionary: {'mine': estimator, 'frozen': 'frozen'}."
+            )
+        if len(set(names)) < len(names):
+            raise ValueError(f"candidates must be different. Got {names} instead.")
+        named = {name: name for name in names}
+    if strangers := [name for name in named if not isinstance(name, str)]:
+        raise TypeError(f"The names of candidates must be str. Got {strangers[0]!r} instead.")
+    return named
+
+
+def _recipe(name, task, weights, unfreeze_depth, max_epochs, shared):
+    """One of the candidates that go by a name; the user guide and compare_transfer show these recipes."""
+    classification = task == "classification"
+    if name == "dummy":
+        return DummyClassifier() if classification else DummyRegressor()
+    if name == "frozen":
+        # A fixed penalty overfits small data badly enough to look like negative transfer; this one chooses its own.
+        ridge = RidgeCV(alphas=np.logspace(-1, 4, 11))
+        linear = LogisticRegression(C=0.1, max_iter=1000) if classification else ridge
+        return make_pipeline(PretrainedFeatureExtractor(weights=weights, **shared), StandardScaler(), linear)
+    fine_tune = FineTuneClassifier if classification else FineTuneRegressor
+    if name == "fine_tuned":
+        return fine_tune(weights=weights, unfreeze_depth=unfreeze_depth, max_epochs=max_epochs, **shared)
+    if name == "from_scratch":
+        return fine_tune(weights=None, unfreeze_depth="all", max_epochs=max_epochs, **shared)
+    raise ValueError(
+        f"A candidate given by name must be one of {', '.join(CANDIDATE_NAMES)}. Got {name!r} instead."
+        f"{did_you_mean(name, CANDIDATE_NAMES)}"
+    )
+
+
+def _check_estimator(name, estimator, task):
+    if isinstance(estimator, type) or not hasattr(estimator, "fit") or not hasattr(estimator, "get_params"):
+        advice = " Write the class with brackets behind it." if isinstance(estimator, type) else ""
+        raise TypeError(
+            f"Candidate {name!r} must be a scikit-learn estimator or the name of a recipe. "
+            f"Got {estimator!r} instead.{advice}"
+        )
+    misfit = is_regressor if task == "classification" else is_classifier
+    if misfit(estimator):
+        raise ValueError(
+            f"Candidate {name!r} must fit the task, which is {task}. Got {type(estimator).__name__} instead. "
+            "The task was read from y; task='classification' or task='regression' overrules that."
+        )
+
+
+def uses_transfer(estimator):
+    """Whether any part of the estimator starts from pretrained weights.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A candidate, possibly nested.
+
+    Returns
+    -------
+    bool
+        True for the extractor and the fine-tuning estimators unless their weights are None.
+    """
+    parts = [estimator, *estimator.get_params(deep=True).values()]
+    return any(isinstance(part, TRANSFER_ESTIMATORS) and part.weights is not None for part in parts)

@@ -1,0 +1,278 @@
+"""compare_transfer: candidates with and without transfer on the same folds."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from numbers import Integral, Real
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import get_scorer, get_scorer_names
+from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import type_of_target
+
+from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
+from sktl.comparison._candidates import CANDIDATE_NAMES, make_candidates, uses_transfer
+from sktl.comparison._result import TransferComparison
+from sktl.comparison._runs import fixed_random_state, make_seeds, make_splits, run_all
+
+__all__ = ["compare_transfer"]
+
+
+@validate_params(
+    {
+        "task": [StrOptions({"auto", "classification", "regression"})],
+        "n_repeats": [Interval(Integral, 1, None, closed="left")],
+        "rope": [Interval(Real, 0, None, closed="left")],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    },
+    prefer_skip_nested_validation=False,
+)
+def compare_transfer(
+    X,
+    y,
+    *,
+    backbone="tiny_fractal",
+    weights="default",
+    candidates=CANDIDATE_NAMES,
+    baseline="from_scratch",
+    task="auto",
+    cv=5,
+    n_repeats=1,
+    groups=None,
+    scoring=None,
+    rope=0.01,
+    unfreeze_depth=1,
+    max_epochs="auto",
+    image_size=None,
+    image_shape=None,
+    value_range=None,
+    batch_size=32,
+    device="auto",
+    precision="auto",
+    n_jobs=None,
+    random_state=0,
+    verbose=0,
+):
+    """Compare transfer learning with training from scratch, on the same folds of your data.
+
+    Every candidate is fitted and scored on every split. The differences to the baseline come with an interval that
+    allows for training images that the splits share, with the probabilities of being worse, practically equal and
+    better, and with a verdict in words.
+
+    The candidates that go by a name are these recipes (for regression in brackets):
+
+    - ``"dummy"``: ``DummyClassifier()`` [``DummyRegressor()``]. What guessing scores.
+    - ``"frozen"``: ``make_pipeline(PretrainedFeatureExtractor(backbone, weights=weights), StandardScaler(),
+      LogisticRegression(C=0.1, max_iter=1000))`` [``RidgeCV(alphas=np.logspace(-1, 4, 11))`` at the end].
+    - ``"fine_tuned"``: ``FineTuneClassifier(backbone, weights=weights, unfreeze_depth=unfreeze_depth,
+      max_epochs=max_epochs)`` [``FineTuneRegressor``].
+    - ``"from_scratch"``: the same estimator with ``weights=None`` and ``unfreeze_depth="all"``: the same network from
+      random weights, everything trained, with the same `max_epochs` and `batch_size`.
+
+    All of them receive `image_size`, `image_shape`, `value_range`, `batch_size`, `device` and `precision` too.
+
+    Parameters
+    ----------
+    X : sequence of images of length n_images
+        Whatever the candidates take. For those that go by a name: paths, PIL images, arrays of shape (H, W), (H, W, C)
+        or (C, H, W), or anything else that sktl reads.
+    y : array-like of shape (n_images,)
+        Class labels, or numbers for regression.
+    backbone : str, torch.nn.Module or Backbone, default="tiny_fractal"
+        The pretrained network.
+    weights : str, path or weights, default="default"
+        Its pretrained weights. Not None: training without pretrained weights is the candidate ``"from_scratch"``.
+    candidates : sequence of str or dict, default=("dummy", "frozen", "fine_tuned", "from_scratch")
+        Names of recipes, or a dictionary from names of your own to scikit-learn estimators or names of recipes.
+    baseline : str, default="from_scratch"
+        Name of the candidate the others are compared with. A candidate called "dummy" is taken for guessing.
+    task : {"auto", "classification", "regression"}, default="auto"
+        "auto" follows :func:`sklearn.utils.multiclass.type_of_target`: float labels with a fractional part are
+        regression; everything else is classification, floats that are whole numbers too. Counts, for instance, need
+        "regression" when that is what you mean.
+    cv : int, splitter or iterable of (train, test), default=5
+        An int is a number of folds, shuffled with a seed drawn from `random_state`: stratified for classification, and
+        groups are kept together when `groups` is passed. The splits are made once and shared by all candidates.
+    n_repeats : int, default=1
+        How many times the folds are drawn anew, when `cv` is an int.
+    groups : array-like of shape (n_images,), default=None
+        Images of one group never lie on both sides of a split: several photos of one patient, say.
+    scoring : str or callable, default=None
+        A scikit-learn scorer; accuracy for classification and R² for regression when None. Greater is better, as with
+        all scorers.
+    rope : float, default=0.01
+        Region of practical equivalence: differences from -rope to rope, in units of the score, count as equal. The
+        default suits accuracy and R²; choose it anew for an error in units of its own.
+    unfreeze_depth : int or "all", default=1
+        How many top stages ``"fine_tuned"`` trains.
+    max_epochs : int or "auto", default="auto"
+        Training budget of ``"fine_tuned"`` and ``"from_scratch"`` alike.
+    image_size : int, default=None
+        Side length in pixels that images are brought to, instead of the one the weights were trained with.
+    image_shape : tuple of int, default=None
+        Shape of the images when `X` holds flattened ones.
+    value_range : tuple of two float, default=None
+        Values of black and white in float images, when they are not in [0, 1].
+    batch_size : int, default=32
+        Images per step.
+    device : str, default="auto"
+        Where to compute.
+    precision : str, default="auto"
+        Number format of the computation.
+    n_jobs : int, default=None
+        Number of fits run at once, by joblib; None is 1. The scores do not depend on it.
+    random_state : int, RandomState or None, default=0
+        Every split gets a seed of its own, derived from this, for every parameter of every candidate that is called
+        random_state. A constant seed over all splits would make tests find differences between a recipe and itself.
+    verbose : int, default=0
+        If positive, one line per fit.
+
+    Returns
+    -------
+    TransferComparison
+        Scores, seconds, differences and the verdict; print it, or call its `summary`, `frame` and `plot`.
+
+    Raises
+    ------
+    TypeError
+        If `X` is a single path or text, or a candidate is neither an estimator nor a name.
+    ValueError
+        If `y` is neither labels nor numbers, lengths differ, the baseline or a name is unknown, a candidate does not
+        fit the task, a split trains on images that it tests on, or `weights` is None.
+    RuntimeError
+        If a candidate fails on a split, or its score is not finite; carries the original error as its cause.
+
+    See Also
+    --------
+    TransferComparison : What is returned.
+
+    Notes
+    -----
+    The seconds are those spent here: embeddings that were computed before and lie in a store cost a candidate nothing.
+    Every candidate is compared with the baseline on its own, without correction for comparing several.
+
+    References
+    ----------
+    .. [1] C. Nadeau and Y. Bengio, "Inference for the generalization error", Machine Learning 52, 239-281, 2003,
+           :doi:`10.1023/A:1024068626366`.
+    .. [2] A. Benavoli, G. Corani, J. Demšar and M. Zaffalon, "Time for a change: a tutorial for comparing multiple
+           classifiers through Bayesian analysis", JMLR 18, 2017, :arxiv:`1606.04316`.
+    .. [3] Z. Wang, Z. Dai, B. Póczos and J. Carbonell, "Characterizing and avoiding negative transfer", CVPR 2019,
+           :arxiv:`1811.09751`.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sktl import compare_transfer
+    >>> X, y = load_digits(return_X_y=True)
+    >>> comparison = compare_transfer(
+    ...     X[:60], y[:60], cv=2, baseline="pixels", value_range=(0, 16),
+    ...     candidates={"dummy": "dummy", "frozen": "frozen", "pixels": LogisticRegression(max_iter=1000)})
+    >>> comparison.candidates
+    ['dummy', 'frozen', 'pixels']
+    >>> comparison.scores["frozen"].shape
+    (2,)
+    """
+    if weights is None:
+        raise ValueError(
+            "weights must name pretrained weights. Got None instead. Training without them is what the candidate "
+            "'from_scratch' does."
+        )
+    y, task = _check_data(X, y, groups, task)
+    shared = {
+        "backbone": backbone,
+        "image_size": image_size,
+        "image_shape": image_shape,
+        "value_range": value_range,
+        "batch_size": batch_size,
+        "device": device,
+        "precision": precision,
+    }
+    own = {"weights": weights, "unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs}
+    estimators = make_candidates(candidates, task=task, **own, **shared)
+    if baseline not in estimators:
+        raise ValueError(
+            f"baseline must be one of the candidates {list(estimators)}. Got {baseline!r} instead."
+            f"{did_you_mean(baseline, estimators)}"
+        )
+    scorer, scoring = _check_scoring(scoring, task)
+    random_state = fixed_random_state(random_state)
+    splits = make_splits(X, y, cv=cv, n_repeats=n_repeats, groups=groups, task=task, random_state=random_state)
+    seeds = make_seeds(random_state, "fit", len(splits))
+    runs = run_all(estimators, X, y, splits=splits, seeds=seeds, scorer=scorer, n_jobs=n_jobs, verbose=verbose)
+    settings = {"task": task, "cv": repr(cv), "n_repeats": n_repeats, "random_state": random_state, **own, **shared}
+    return _collect(runs, estimators, splits, seeds, baseline, scoring, rope, settings)
+
+
+def _check_data(X, y, groups, task):
+    if isinstance(X, (str, bytes, Path)):
+        raise TypeError(
+            f"X must be a sequence of images. Got {type(X).__name__} instead. A folder is read by "
+            "sktl.images.load_image_folder."
+        )
+    y = column_or_1d(y)
+    check_consistent_length(X, y, groups)
+    if task == "auto":
+        kind = type_of_target(y, input_name="y")
+        tasks = {"binary": "classification", "multiclass": "classification", "continuous": "regression"}
+        if kind not in tasks:
+            raise ValueError(f"y must be class labels or numbers, one per image. Got y of the type {kind!r} instead.")
+        task = tasks[kind]
+    if task == "regression":
+        y = y.astype(float)
+    return y, task
+
+
+def _check_scoring(scoring, task):
+    if scoring is None:
+        scoring = "accuracy" if task == "classification" else "r2"
+    if isinstance(scoring, str):
+        if scoring not in get_scorer_names():
+            raise ValueError(
+                f"scoring must be the name of a scikit-learn scorer. Got {scoring!r} instead."
+                f"{did_you_mean(scoring, get_scorer_names())}"
+            )
+        return get_scorer(scoring), scoring
+    if not callable(scoring):
+        raise ValueError(f"scoring must be a name, a callable or None. Got {scoring!r} instead.")
+    metric = getattr(scoring, "_score_func", scoring)
+    return scoring, getattr(metric, "__name__", type(scoring).__name__)
+
+
+def _collect(runs, estimators, splits, seeds, baseline, scoring, rope, settings):
+    def gather(field):
+        return {name: np.array([getattr(run, field) for run in runs if run.candidate == name]) for name in estimators}
+
+    first = {run.candidate: run for run in runs if run.split == 0}
+    settings |= {
+        "n_images": int(np.unique(np.concatenate([np.concatenate(split) for split in splits])).size),
+        "estimators": {name: repr(estimator) for name, estimator in estimators.items()},
+        "networks": {name: run.network for name, run in first.items()},
+        "versions": {"python": platform.python_version(), **_versions("sktl", "scikit-learn", "torch", "numpy")},
+    }
+    return TransferComparison(
+        scores=gather("score"),
+        fit_seconds=gather("fit_seconds"),
+        predict_seconds=gather("predict_seconds"),
+        n_trained_parameters={name: run.n_trained_parameters for name, run in first.items()},
+        transfer={name: uses_transfer(estimator) for name, estimator in estimators.items()},
+        n_train=np.array([len(train) for train, _ in splits]),
+        n_test=np.array([len(test) for _, test in splits]),
+        seeds=tuple(seeds),
+        baseline=baseline,
+        scoring=scoring,
+        rope=float(rope),
+        settings=settings,
+    )
+
+
+def _versions(*packages):
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            found[package] = "not installed"
+    return found

@@ -1,0 +1,199 @@
+"""What can be said about the difference of two candidates that were scored on the same folds (numpy and scipy only).
+
+The folds of cross-validation share training images, so their differences are correlated and an ordinary paired t-test
+finds differences that are not there. Everything here widens the variance by n_test / n_train for that reason.
+"""
+
+import numpy as np
+from scipy import stats
+
+__all__ = ["corrected_interval", "correlated_t_probabilities", "decide", "images_to_settle", "spread_is_zero"]
+
+DECISION_LEVEL = 0.95
+FEW_SPLITS = 5
+
+
+def spread_is_zero(differences):
+    """Whether all differences are the same number, up to rounding.
+
+    Parameters
+    ----------
+    differences : array-like of shape (n_splits,)
+        Score differences.
+
+    Returns
+    -------
+    bool
+        True when nothing can be learned about the spread. A single difference has no spread to speak of: False.
+    """
+    differences = np.asarray(differences, dtype=float)
+    if len(differences) < 2:
+        return False
+    return bool(np.ptp(differences) <= 1e-12 * max(1.0, np.abs(differences).max()))
+
+
+def _location_and_scale(differences, n_train, n_test):
+    """Mean and corrected standard error of the differences; NaN as standard error of fewer than two."""
+    differences = np.asarray(differences, dtype=float)
+    if differences.ndim != 1 or len(differences) == 0:
+        raise ValueError(
+            f"differences must be a sequence with one number per split. Got the shape {differences.shape} instead."
+        )
+    if len(differences) < 2:
+        return differences.mean(), np.nan
+    if spread_is_zero(differences):
+        return differences.mean(), 0.0
+    ratio = np.mean(n_test) / np.mean(n_train)
+    return differences.mean(), np.sqrt((1 / len(differences) + ratio) * differences.var(ddof=1))
+
+
+def corrected_interval(differences, n_train, n_test, confidence=DECISION_LEVEL):
+    """Compute the interval of a mean score difference, corrected for training images that the splits share.
+
+    Parameters
+    ----------
+    differences : array-like of shape (n_splits,)
+        Score of one candidate minus score of the other, on the same splits.
+    n_train, n_test : int or array-like of shape (n_splits,)
+        Number of training and of test images of the splits; of arrays the means are used.
+    confidence : float, default=0.95
+        Confidence of the interval, between 0 and 1.
+
+    Returns
+    -------
+    low : float
+        Lower end of the interval, in units of the score. With fewer than two splits it is NaN; where all differences
+        are equal it is that number, which says that the spread could not be estimated rather than that it is zero.
+    high : float
+        Upper end, likewise.
+
+    Raises
+    ------
+    ValueError
+        If `differences` is empty or not one-dimensional.
+
+    References
+    ----------
+    .. [1] C. Nadeau and Y. Bengio, "Inference for the generalization error", Machine Learning 52, 239-281, 2003,
+           :doi:`10.1023/A:1024068626366`.
+
+    Examples
+    --------
+    >>> from sktl.comparison import corrected_interval
+    >>> low, high = corrected_interval([0.02, 0.05, 0.03, 0.06, 0.04], n_train=80, n_test=20)
+    >>> print(f"{low:.3f} to {high:.3f}")
+    0.011 to 0.069
+    """
+    mean, error = _location_and_scale(differences, n_train, n_test)
+    if not error > 0:
+        return float(mean + error), float(mean + error)
+    half = error * stats.t.ppf((1 + confidence) / 2, len(differences) - 1)
+    return float(mean - half), float(mean + half)
+
+
+def _probabilities(mean, error, rope, degrees_of_freedom):
+    """Mass of a Student distribution below, within and above the region of practical equivalence."""
+    if np.isnan(error):
+        return np.nan, np.nan, np.nan
+    if error == 0:  # the limit of a vanishing spread: all mass at the mean
+        return float(mean < -rope), float(-rope <= mean <= rope), float(mean > rope)
+    posterior = stats.t(degrees_of_freedom, loc=mean, scale=error)
+    worse, better = float(posterior.cdf(-rope)), float(posterior.sf(rope))
+    return worse, max(0.0, 1.0 - worse - better), better
+
+
+def correlated_t_probabilities(differences, n_train, n_test, rope):
+    """Compute how probably a candidate is worse, practically equal, better: the Bayesian correlated t-test.
+
+    The posterior of the mean difference is a Student distribution with n_splits - 1 degrees of freedom, centred at the
+    observed mean, with the variance of the corrected interval.
+
+    Parameters
+    ----------
+    differences : array-like of shape (n_splits,)
+        Score of the candidate minus score of the baseline, on the same splits.
+    n_train, n_test : int or array-like of shape (n_splits,)
+        Number of training and of test images of the splits; of arrays the means are used.
+    rope : float
+        Half width of the region of practical equivalence, in units of the score: differences from -rope to rope count
+        as equal.
+
+    Returns
+    -------
+    worse : float
+        Probability that the true difference is below -rope; NaN with fewer than two splits.
+    equal : float
+        Probability that it lies from -rope to rope.
+    better : float
+        Probability that it is above rope. The three sum to 1; where all differences are equal, one of them is 1.
+
+    Raises
+    ------
+    ValueError
+        If `differences` is empty or not one-dimensional.
+
+    References
+    ----------
+    .. [1] A. Benavoli, G. Corani, J. Demšar and M. Zaffalon, "Time for a change: a tutorial for comparing multiple
+           classifiers through Bayesian analysis", JMLR 18, 2017, :arxiv:`1606.04316`.
+
+    Examples
+    --------
+    >>> from sktl.comparison import correlated_t_probabilities
+    >>> worse, equal, better = correlated_t_probabilities([0.02, 0.05, 0.03, 0.06, 0.04], 80, 20, rope=0.01)
+    >>> print(f"{worse:.3f} {equal:.3f} {better:.3f}")
+    0.005 0.019 0.976
+    """
+    mean, error = _location_and_scale(differences, n_train, n_test)
+    return _probabilities(mean, error, rope, len(differences) - 1)
+
+
+def decide(probabilities, level=DECISION_LEVEL):
+    """Name the one of worse, practically equal and better that is more probable than the level.
+
+    Parameters
+    ----------
+    probabilities : tuple of three float
+        Probabilities of worse, equal and better.
+    level : float, default=0.95
+        Probability above which a verdict is given.
+
+    Returns
+    -------
+    {"worse", "practically equal", "better", "undecided"}
+        The verdict; "undecided" too when the probabilities are NaN.
+    """
+    for word, probability in zip(("worse", "practically equal", "better"), probabilities, strict=True):
+        if probability > level:
+            return word
+    return "undecided"
+
+
+def images_to_settle(differences, n_train, n_test, rope, *, most=100):
+    """How many times as many images would probably end the indecision.
+
+    A rough figure: it takes the mean difference for the true one and lets the standard error shrink with the square
+    root of the number of images.
+
+    Parameters
+    ----------
+    differences, n_train, n_test, rope
+        As for :func:`correlated_t_probabilities`.
+    most : float, default=100
+        Factor above which the answer is infinity.
+
+    Returns
+    -------
+    float
+        Factor on the number of images; 1.0 when it is settled already, NaN with fewer than two splits, infinity when
+        even `most` times as many would not do.
+    """
+    mean, error = _location_and_scale(differences, n_train, n_test)
+    if np.isnan(error):
+        return np.nan
+    factor = 1.0
+    while factor <= most:
+        if decide(_probabilities(mean, error / np.sqrt(factor), rope, len(differences) - 1)) != "undecided":
+            return factor
+        factor *= 1.1
+    return np.inf

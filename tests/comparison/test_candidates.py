@@ -1,0 +1,85 @@
+import pytest
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from sktl._feature_extractor import PretrainedFeatureExtractor
+from sktl.comparison._candidates import CANDIDATE_NAMES, make_candidates, uses_transfer
+from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
+
+
+def make(candidates, task="classification"):
+    return make_candidates(
+        candidates, task=task, weights="default", unfreeze_depth=2, max_epochs=7, backbone="tiny_fractal", batch_size=16
+    )
+
+
+def test_the_names_stand_for_the_recipes_that_the_docstring_shows():
+    made = make(CANDIDATE_NAMES)
+    assert list(made) == list(CANDIDATE_NAMES)
+    assert isinstance(made["dummy"], DummyClassifier)
+    assert isinstance(made["frozen"], Pipeline)
+    extractor, scaler, linear = (step for _, step in made["frozen"].steps)
+    assert (extractor.backbone, extractor.weights, extractor.batch_size) == ("tiny_fractal", "default", 16)
+    assert repr(scaler) == "StandardScaler()"
+    assert repr(linear) == "LogisticRegression(C=0.1, max_iter=1000)"
+    assert isinstance(made["fine_tuned"], FineTuneClassifier)
+    assert made["fine_tuned"].unfreeze_depth == 2
+
+
+def test_for_regression_the_same_names_stand_for_regressors():
+    made = make(CANDIDATE_NAMES, task="regression")
+    assert isinstance(made["dummy"], DummyRegressor)
+    assert isinstance(made["frozen"][-1], RidgeCV)
+    assert isinstance(made["fine_tuned"], FineTuneRegressor)
+    assert isinstance(made["from_scratch"], FineTuneRegressor)
+
+
+def test_from_scratch_differs_from_fine_tuned_in_weights_and_depth_only():
+    made = make(CANDIDATE_NAMES)
+    tuned, scratch = made["fine_tuned"].get_params(), made["from_scratch"].get_params()
+    different = {name for name in tuned if tuned[name] != scratch[name]}
+    assert different == {"weights", "unfreeze_depth"}
+    assert (scratch["weights"], scratch["unfreeze_depth"], scratch["max_epochs"]) == (None, "all", 7)
+
+
+def test_a_dictionary_mixes_own_estimators_and_recipes():
+    neighbours = KNeighborsClassifier()
+    made = make({"neighbours": neighbours, "guessing": "dummy"})
+    assert made["neighbours"] is neighbours
+    assert isinstance(made["guessing"], DummyClassifier)
+
+
+def test_transfer_means_pretrained_weights_anywhere_inside():
+    transfer = {name: uses_transfer(estimator) for name, estimator in make(CANDIDATE_NAMES).items()}
+    assert transfer == {"dummy": False, "frozen": True, "fine_tuned": True, "from_scratch": False}
+    random_features = make_pipeline(PretrainedFeatureExtractor(weights=None), LogisticRegression())
+    assert not uses_transfer(random_features)
+    assert uses_transfer(PretrainedFeatureExtractor())
+
+
+@pytest.mark.parametrize(
+    ("candidates", "error", "message"),
+    [
+        (["frozen", "fine_tund"], ValueError, "Did you mean 'fine_tuned'"),
+        ({"a": "frozn", "b": "dummy"}, ValueError, "Did you mean 'frozen'"),
+        (["frozen"], ValueError, "at least two"),
+        (["frozen", "frozen"], ValueError, "must be different"),
+        ("frozen", TypeError, "sequence of names or a dictionary"),
+        (3, TypeError, "sequence of names or a dictionary"),
+        (["frozen", KNeighborsClassifier()], TypeError, "name in a dictionary"),
+        ({1: "frozen", "b": "dummy"}, TypeError, "names of candidates must be str"),
+        ({"a": KNeighborsClassifier, "b": "dummy"}, TypeError, "brackets"),
+        ({"a": 3, "b": "dummy"}, TypeError, "Candidate 'a' must be a scikit-learn estimator"),
+        ({"a": Ridge(), "b": "dummy"}, ValueError, "task='classification'"),
+    ],
+)
+def test_what_is_no_set_of_candidates_is_an_error_that_says_what_to_write(candidates, error, message):
+    with pytest.raises(error, match=message):
+        make(candidates)
+
+
+def test_a_classifier_does_not_fit_a_regression():
+    with pytest.raises(ValueError, match="which is regression"):
+        make({"a": KNeighborsClassifier(), "b": "dummy"}, task="regression")

@@ -1,0 +1,238 @@
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from PIL import Image
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.datasets import load_digits
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import make_scorer, mean_absolute_error
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.tree import DecisionTreeClassifier
+
+from sktl.comparison import TransferComparison, compare_transfer
+
+DIGITS, LABELS = (part[:60] for part in load_digits(return_X_y=True))
+CHEAP = {"neighbours": KNeighborsClassifier(3), "linear": LogisticRegression(max_iter=2000)}
+
+
+def compare(X=DIGITS, y=LABELS, candidates=None, **options):
+    options = {"baseline": "linear", "cv": 3} | options
+    return compare_transfer(X, y, candidates=CHEAP if candidates is None else candidates, **options)
+
+
+class SeedLedger(ClassifierMixin, BaseEstimator):
+    """A classifier whose score tells its seed."""
+
+    def __init__(self, random_state=None):
+        self.random_state = random_state
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), self.classes_[0])
+
+
+def seed_as_score(estimator, X, y):
+    return float(estimator.random_state)
+
+
+class PathLength(ClassifierMixin, BaseEstimator):
+    """A classifier of paths by their length, which takes X of any kind."""
+
+    def fit(self, X, y):
+        self.kind_ = type(X)
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return np.array([len(str(path)) % 2 for path in X])
+
+
+def test_scores_equal_those_of_cross_val_score_on_the_same_folds():
+    cv = StratifiedKFold(4, shuffle=True, random_state=3)
+    comparison = compare(cv=cv)
+    for name, estimator in CHEAP.items():
+        np.testing.assert_array_equal(comparison.scores[name], cross_val_score(estimator, DIGITS, LABELS, cv=cv))
+    assert comparison.n_train.tolist() == [45] * 4
+    assert comparison.n_test.tolist() == [15] * 4
+
+
+def test_every_split_has_its_own_seed_which_all_candidates_share():
+    comparison = compare(
+        candidates={"a": SeedLedger(), "b": SeedLedger(random_state=7)},
+        baseline="a",
+        n_repeats=2,
+        scoring=seed_as_score,
+    )
+    assert len(set(comparison.scores["a"])) == 6
+    np.testing.assert_array_equal(comparison.scores["a"], comparison.scores["b"])
+    assert comparison.scores["a"].tolist() == list(comparison.seeds)
+
+
+def test_one_random_state_gives_one_result_and_another_gives_another():
+    candidates = {"forest": RandomForestClassifier(3), "linear": LogisticRegression(max_iter=2000)}
+    first, again, other = (compare(candidates=candidates, random_state=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first.scores["forest"], again.scores["forest"])
+    assert first.seeds == again.seeds != other.seeds
+
+
+@pytest.mark.parametrize(
+    "kind", [list, np.array, pd.Series, pl.Series, pd.DataFrame], ids=["list", "array", "pandas", "polars", "frame"]
+)
+def test_paths_of_every_kind_reach_the_candidates_in_their_kind(kind):
+    paths = ["a" * (1 + number % 2) for number in range(20)]
+    labels = [1 - number % 2 for number in range(20)]
+    candidates = {"length": PathLength(), "dummy": "dummy"}
+    if kind is pd.DataFrame:
+        X = pd.DataFrame({"path": paths}, index=range(100, 120))
+        candidates = {"other": "dummy", "dummy": "dummy"}
+    else:
+        X = kind(paths)
+    comparison = compare(X, labels, candidates, baseline="dummy", cv=2)
+    if "length" in candidates:
+        assert comparison.scores["length"].tolist() == [1.0, 1.0]
+
+
+def test_pictures_in_a_list_are_not_turned_into_an_array():
+    class CountsPictures(PathLength):
+        def predict(self, X):
+            assert isinstance(X, list)
+            return np.array([picture.size[0] % 2 for picture in X])
+
+    pictures = [Image.new("RGB", (4 + number % 2, 3)) for number in range(20)]
+    candidates = {"size": CountsPictures(), "dummy": "dummy"}
+    comparison = compare(pictures, [number % 2 for number in range(20)], candidates, baseline="dummy", cv=2)
+    assert comparison.scores["size"].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("kind", [list, np.array, pd.Series, pl.Series])
+def test_labels_may_be_text_of_any_kind(kind):
+    labels = kind([f"digit {label}" for label in LABELS])
+    comparison = compare(y=labels)
+    np.testing.assert_array_equal(comparison.scores["neighbours"], compare().scores["neighbours"])
+
+
+@pytest.mark.parametrize(
+    ("y", "task", "expected"),
+    [
+        (LABELS, "auto", "classification"),
+        (LABELS.astype(float), "auto", "classification"),
+        (LABELS + 0.5, "auto", "regression"),
+        (LABELS, "regression", "regression"),
+    ],
+)
+def test_the_task_is_read_from_y_as_scikit_learn_reads_it_unless_it_is_told(y, task, expected):
+    candidates = {"dummy": "dummy", "other": "dummy"}
+    comparison = compare(y=y, candidates=candidates, baseline="dummy", task=task)
+    assert comparison.settings["task"] == expected
+    assert comparison.scoring == {"classification": "accuracy", "regression": "r2"}[expected]
+
+
+def test_regression_compares_regressors():
+    brightness = DIGITS.mean(axis=1)
+    comparison = compare(y=brightness, candidates={"ridge": Ridge(), "dummy": "dummy"}, baseline="dummy", cv=5)
+    assert comparison.scores["ridge"].mean() > 0.99
+    assert comparison.verdict == "better"
+
+
+@pytest.mark.parametrize(
+    ("scoring", "name"),
+    [
+        ("balanced_accuracy", "balanced_accuracy"),
+        (make_scorer(mean_absolute_error, greater_is_better=False), "mean_absolute_error"),
+        (seed_as_score, "seed_as_score"),
+    ],
+)
+def test_scoring_may_be_a_name_a_scorer_or_a_function(scoring, name):
+    candidates = {"a": SeedLedger(), "b": SeedLedger()}
+    assert compare(candidates=candidates, baseline="a", scoring=scoring).scoring == name
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"X": "photos"}, TypeError, "load_image_folder"),
+        ({"y": LABELS[:-1]}, ValueError, "inconsistent numbers of samples"),
+        ({"y": np.eye(60)}, ValueError, "1d array"),
+        ({"baseline": "liner"}, ValueError, "Did you mean 'linear'"),
+        ({"scoring": "acuracy"}, ValueError, "Did you mean 'accuracy'"),
+        ({"scoring": 3}, ValueError, "scoring must be a name, a callable or None"),
+        ({"task": "clustering"}, ValueError, "'task' parameter"),
+        ({"rope": -0.1}, ValueError, "'rope' parameter"),
+        ({"n_repeats": 0}, ValueError, "'n_repeats' parameter"),
+        ({"weights": None}, ValueError, "from_scratch"),
+        ({"y": [{}] * 60}, ValueError, "y must be class labels or numbers"),
+    ],
+)
+def test_wrong_arguments_are_errors_that_say_what_to_write(options, error, message):
+    with pytest.raises(error, match=message):
+        compare(**options)
+
+
+def test_the_result_says_what_was_compared():
+    comparison = compare(n_repeats=2)
+    assert isinstance(comparison, TransferComparison)
+    assert comparison.settings["n_images"] == 60
+    assert comparison.settings["random_state"] == 0
+    assert comparison.settings["estimators"]["neighbours"] == "KNeighborsClassifier(n_neighbors=3)"
+    assert {"python", "numpy", "scikit-learn", "torch"} <= comparison.settings["versions"].keys()
+    assert all((comparison.fit_seconds[name] > 0).all() for name in CHEAP)
+
+
+def test_two_equally_blind_candidates_are_rarely_told_apart():
+    """With labels drawn by lot every classifier is at chance, so each verdict of better or worse is a false alarm."""
+    rng = np.random.default_rng(0)
+    candidates = {"tree": DecisionTreeClassifier(), "neighbours": KNeighborsClassifier(1)}
+    alarms = 0
+    for seed in range(40):
+        X, y = rng.normal(size=(80, 3)), rng.permutation(np.arange(80) % 2)
+        result = compare(X, y, candidates, baseline="tree", cv=5, n_repeats=2, random_state=seed)
+        alarms += result.verdict in ("better", "worse")
+    assert alarms <= 8  # 10 % are to be expected at most, one tail each way; this is below 1 in 50
+
+
+@pytest.fixture(scope="module")
+def named():
+    """The four recipes on real estimators, as small as they go."""
+    return compare_transfer(DIGITS, LABELS, value_range=(0, 16), cv=2, max_epochs=1)
+
+
+def test_the_recipes_run_and_tell_their_networks(named):
+    assert named.candidates == ["dummy", "frozen", "fine_tuned", "from_scratch"]
+    assert named.transfer == {"dummy": False, "frozen": True, "fine_tuned": True, "from_scratch": False}
+    assert named.n_trained_parameters["from_scratch"] > named.n_trained_parameters["fine_tuned"] > 0
+    networks = named.settings["networks"]
+    assert networks["dummy"] is None
+    assert networks["frozen"]["digest"] == networks["fine_tuned"]["digest"] != networks["from_scratch"]["digest"]
+
+
+def test_the_recipes_give_the_same_scores_again_and_in_two_processes(named):
+    again = compare_transfer(DIGITS, LABELS, value_range=(0, 16), cv=2, max_epochs=1, n_jobs=2)
+    for name in named.candidates:
+        np.testing.assert_array_equal(named.scores[name], again.scores[name])
+
+
+def test_the_recipes_for_regression_run():
+    y = LABELS + 0.5
+    result = compare_transfer(DIGITS, y, value_range=(0, 16), cv=2, max_epochs=1)
+    assert all(np.isfinite(result.scores[name]).all() for name in result.candidates)
+
+
+class ConstantRegressor(RegressorMixin, BaseEstimator):
+    def fit(self, X, y):
+        self.dtype_ = y.dtype
+        return self
+
+    def predict(self, X):
+        assert self.dtype_ == np.float64
+        return np.zeros(len(X))
+
+
+def test_counts_reach_regressors_as_floats():
+    candidates = {"zero": ConstantRegressor(), "dummy": "dummy"}
+    compare(candidates=candidates, baseline="dummy", task="regression", scoring="neg_mean_absolute_error")

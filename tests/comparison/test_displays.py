@@ -1,0 +1,89 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from sktl.comparison import ComparisonDisplay, ComparisonRow
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def make(names=("dummy", "frozen", "from_scratch"), baseline="from_scratch", scoring="accuracy"):
+    scores = {name: np.array([0.5, 0.6, 0.7]) + 0.1 * number for number, name in enumerate(names)}
+    rows = [
+        ComparisonRow(name, scores[name].mean(), 0.1, 1.0, 0.1, None)
+        if name == baseline
+        else ComparisonRow(name, scores[name].mean(), 0.1, 1.0, 0.1, None, -0.1, -0.3, 0.1, 0.9, 0.05, 0.05, 0, "worse")
+        for name in names
+    ]
+    return ComparisonDisplay(scores, rows, baseline=baseline, scoring=scoring, rope=0.01)
+
+
+def tick_labels(ax):
+    return [label.get_text() for label in ax.get_yticklabels()]
+
+
+def test_axes_say_what_they_show_and_in_which_unit():
+    left, right = make().plot().axes_
+    assert left.get_xlabel() == "accuracy (greater is better)"
+    assert right.get_xlabel() == "difference in accuracy to from_scratch"
+    assert tick_labels(left) == ["frozen", "from_scratch\n(baseline)"]
+
+
+def test_every_score_is_a_point_and_every_split_a_line():
+    display = make()
+    left = display.plot().axes_[0]
+    drawn = np.sort(np.concatenate([line.get_xdata() for line in left.get_lines() if line.get_marker() == "o"]))
+    expected = np.sort(np.concatenate([display.scores["frozen"], display.scores["from_scratch"]]))
+    np.testing.assert_allclose(drawn, expected)
+    joined = [line for line in left.get_lines() if line.get_linestyle() == "-" and len(line.get_xdata()) == 2]
+    assert len(joined) == 3
+
+
+def test_the_interval_is_drawn_from_end_to_end():
+    right = make().plot().axes_[1]
+    assert any(list(line.get_xdata()) == [-0.3, 0.1] for line in right.get_lines())
+
+
+@pytest.mark.parametrize(
+    ("names", "baseline", "shown"),
+    [
+        (("dummy", "a"), "a", ["dummy", "a\n(baseline)"]),
+        (("dummy", "a", "b"), "dummy", ["dummy\n(baseline)", "a", "b"]),
+    ],
+)
+def test_guessing_keeps_its_row_where_the_comparison_is_about_it(names, baseline, shown):
+    assert tick_labels(make(names, baseline).plot().axes_[0]) == shown
+
+
+def test_one_axes_is_divided_and_a_pair_is_taken():
+    figure, ax = plt.subplots()
+    assert make().plot(ax=ax).figure_ is figure
+    figure, pair = plt.subplots(1, 2)
+    assert make().plot(ax=pair).axes_[1] is pair[1]
+    with pytest.raises(ValueError, match="one Axes or a pair"):
+        make().plot(ax=plt.subplots(1, 3)[1])
+
+
+def test_nothing_is_cut_off_with_long_names():
+    display = make(("a candidate with quite a long name", "another one that is even longer than that"), "x").plot()
+    display.figure_.canvas.draw()
+    box = display.figure_.bbox
+    for ax in display.axes_:
+        tight = ax.get_tightbbox()
+        assert tight.x0 >= box.x0 - 1
+        assert tight.x1 <= box.x1 + 1
+        assert tight.y0 >= box.y0 - 1
+        assert tight.y1 <= box.y1 + 1
+
+
+def test_without_matplotlib_the_message_says_what_to_install(monkeypatch):
+    def missing(name):
+        raise ModuleNotFoundError(f"No module named {name!r}", name="matplotlib")
+
+    monkeypatch.setattr("sktl._optional.import_module", missing)
+    with pytest.raises(ImportError, match=r"sktl\[plot\]"):
+        make().plot()

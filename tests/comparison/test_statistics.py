@@ -1,0 +1,152 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from sktl.comparison._statistics import (
+    corrected_interval,
+    correlated_t_probabilities,
+    decide,
+    images_to_settle,
+    spread_is_zero,
+)
+
+DIFFERENCES = [0.02, 0.05, 0.03, 0.06, 0.04]  # mean 0.04, variance 0.00025
+
+
+def correlated_differences(rng, n_simulations, n_splits, correlation, mean=0.0, sd=0.05):
+    """Fold differences as cross-validation makes them: every pair shares part of its training images."""
+    shared = rng.standard_normal((n_simulations, 1))
+    own = rng.standard_normal((n_simulations, n_splits))
+    return mean + sd * (math.sqrt(correlation) * shared + math.sqrt(1 - correlation) * own)
+
+
+def test_interval_equals_the_one_worked_by_hand():
+    # standard error sqrt((1/5 + 20/80) * 0.00025) = sqrt(0.0001125); 97.5 % point of t with 4 degrees: 2.776445
+    half = 2.776445 * math.sqrt(0.0001125)
+    low, high = corrected_interval(DIFFERENCES, n_train=80, n_test=20)
+    assert low == pytest.approx(0.04 - half, abs=1e-8)
+    assert high == pytest.approx(0.04 + half, abs=1e-8)
+
+
+def test_interval_without_shared_images_is_the_ordinary_one_of_scipy():
+    ordinary = stats.ttest_1samp(DIFFERENCES, 0).confidence_interval(0.9)
+    assert corrected_interval(DIFFERENCES, n_train=80, n_test=0, confidence=0.9) == pytest.approx(tuple(ordinary))
+
+
+def test_interval_takes_one_size_per_split():
+    sizes = corrected_interval(DIFFERENCES, n_train=[79, 80, 80, 80, 81], n_test=[21, 20, 20, 20, 19])
+    assert sizes == pytest.approx(corrected_interval(DIFFERENCES, 80, 20))
+
+
+def test_probabilities_equal_the_integral_of_the_posterior_over_mean_and_variance():
+    """Likelihood of equally correlated normal differences times the prior 1 / variance, integrated on a grid."""
+    n_splits, correlation, rope = len(DIFFERENCES), 0.2, 0.01
+    structure = (1 - correlation) * np.eye(n_splits) + correlation
+    inverse, log_determinant = np.linalg.inv(structure), np.linalg.slogdet(structure)[1]
+    means = np.linspace(-0.36, 0.44, 4001)[:, None]
+    log_variances = np.linspace(math.log(1e-5), math.log(0.05), 400)[None, :]
+    residuals = np.array(DIFFERENCES) - means
+    squares = np.einsum("ij,jk,ik->i", residuals, inverse, residuals)[:, None]
+    # in terms of the logarithm of the variance the prior is flat
+    log_density = -0.5 * (n_splits * log_variances + log_determinant + squares / np.exp(log_variances))
+    mass = np.exp(log_density - log_density.max()).sum(axis=1)
+    mass /= mass.sum()
+    expected = mass[means[:, 0] < -rope].sum(), mass[means[:, 0] > rope].sum()
+    worse, equal, better = correlated_t_probabilities(DIFFERENCES, n_train=80, n_test=20, rope=rope)
+    assert (worse, better) == pytest.approx(expected, abs=2e-3)
+    assert worse + equal + better == pytest.approx(1)
+
+
+def test_probabilities_equal_the_integral_of_the_student_density():
+    scale, degrees = math.sqrt(0.0001125), 4
+
+    def density(mean):
+        constant = math.gamma((degrees + 1) / 2) / (math.gamma(degrees / 2) * math.sqrt(degrees * math.pi) * scale)
+        return constant * (1 + ((mean - 0.04) / scale) ** 2 / degrees) ** (-(degrees + 1) / 2)
+
+    expected = [integrate.quad(density, *ends)[0] for ends in [(-np.inf, -0.03), (-0.03, 0.03), (0.03, np.inf)]]
+    assert correlated_t_probabilities(DIFFERENCES, 80, 20, rope=0.03) == pytest.approx(expected, abs=1e-8)
+
+
+def test_swapping_the_two_candidates_mirrors_everything():
+    low, high = corrected_interval(DIFFERENCES, 80, 20)
+    mirrored = [-difference for difference in DIFFERENCES]
+    assert corrected_interval(mirrored, 80, 20) == pytest.approx((-high, -low))
+    worse, equal, better = correlated_t_probabilities(DIFFERENCES, 80, 20, 0.01)
+    assert correlated_t_probabilities(mirrored, 80, 20, 0.01) == pytest.approx((better, equal, worse))
+
+
+@pytest.mark.parametrize(
+    ("difference", "expected"), [(-0.02, (1, 0, 0)), (0.0, (0, 1, 0)), (0.01, (0, 1, 0)), (0.02, (0, 0, 1))]
+)
+def test_equal_differences_give_an_interval_without_width(difference, expected):
+    differences = [difference] * 5
+    assert corrected_interval(differences, 80, 20) == (difference, difference)
+    assert correlated_t_probabilities(differences, 80, 20, rope=0.01) == expected
+
+
+def test_rounding_does_not_count_as_spread():
+    assert spread_is_zero([0.9 - 0.8, 0.8 - 0.7, 0.1])
+    assert not spread_is_zero([0.1, 0.2])
+    assert not spread_is_zero([0.1])
+
+
+def test_one_split_gives_no_interval():
+    assert np.isnan(corrected_interval([0.1], 80, 20)).all()
+    assert np.isnan(correlated_t_probabilities([0.1], 80, 20, 0.01)).all()
+    assert decide(correlated_t_probabilities([0.1], 80, 20, 0.01)) == "undecided"
+    assert np.isnan(images_to_settle([0.1], 80, 20, 0.01))
+
+
+@pytest.mark.parametrize("differences", [[], [[0.1, 0.2]]])
+def test_differences_that_are_not_one_per_split_are_an_error(differences):
+    with pytest.raises(ValueError, match="one number per split"):
+        corrected_interval(differences, 80, 20)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "word"),
+    [
+        ((0.96, 0.03, 0.01), "worse"),
+        ((0.01, 0.96, 0.03), "practically equal"),
+        ((0.01, 0.03, 0.96), "better"),
+        ((0.05, 0.0, 0.95), "undecided"),
+    ],
+)
+def test_verdict_needs_more_than_95_percent(probabilities, word):
+    assert decide(probabilities) == word
+
+
+def test_images_to_settle_is_the_first_factor_that_decides():
+    differences = np.array([0.02, 0.05, -0.03, 0.06, 0.04])
+    factor = images_to_settle(differences, 80, 20, 0.01)
+    shrunk = [differences.mean() + (differences - differences.mean()) / math.sqrt(f) for f in (factor, factor / 1.1)]
+    assert [decide(correlated_t_probabilities(d, 80, 20, 0.01)) for d in shrunk] == ["better", "undecided"]
+
+
+def test_nothing_settles_a_difference_at_the_edge_of_practical_equivalence():
+    assert images_to_settle([0.0, 0.02, 0.01, 0.0, 0.02], 80, 20, rope=0.01) == np.inf
+
+
+@pytest.mark.parametrize(
+    "n_simulations", [300, pytest.param(20_000, marks=pytest.mark.slow)], ids=["light", "thorough"]
+)
+def test_false_alarms_are_as_rare_as_promised_where_a_plain_t_test_fails(n_simulations):
+    rng = np.random.default_rng(0)
+    simulated = correlated_differences(rng, n_simulations, n_splits=10, correlation=0.2)
+    intervals = np.array([corrected_interval(differences, 80, 20) for differences in simulated])
+    alarms = ((intervals[:, 0] > 0) | (intervals[:, 1] < 0)).mean()
+    plain = (stats.ttest_1samp(simulated, 0, axis=1).pvalue < 0.05).mean()
+    tolerance = 4 * math.sqrt(0.05 * 0.95 / n_simulations)
+    assert alarms == pytest.approx(0.05, abs=tolerance)
+    assert plain > 0.15
+    verdicts = [decide(correlated_t_probabilities(differences, 80, 20, 0.01)) for differences in simulated]
+    assert np.mean([verdict in ("better", "worse") for verdict in verdicts]) < 0.1 + tolerance
+
+
+def test_a_large_difference_is_found():
+    simulated = correlated_differences(np.random.default_rng(1), 200, n_splits=5, correlation=0.2, mean=0.2, sd=0.03)
+    verdicts = [decide(correlated_t_probabilities(differences, 80, 20, 0.01)) for differences in simulated]
+    assert np.mean([verdict == "better" for verdict in verdicts]) > 0.95
