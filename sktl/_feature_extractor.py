@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sktl._validation import Interval, StrOptions, fit_context
+from sktl._validation import Interval, StrOptions, check_feature_names_in, fit_context
 from sktl.backbones import POOLINGS, load_backbone
 from sktl.images import check_images
 from sktl.inference import PRECISIONS, embed, embedding_widths, resolve_placement
@@ -102,8 +102,8 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
-        "backbone": [str, callable, object],
-        "weights": [object],
+        "backbone": "no_validation",  # load_backbone judges these two, with a hint what to write instead
+        "weights": "no_validation",
         "layer": [Integral, str, "array-like"],
         "pooling": [StrOptions(set(POOLINGS))],
         "image_size": [Interval(Integral, 1, None, closed="left"), None],
@@ -111,7 +111,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
         "value_range": [tuple, list, None],
         "on_error": [StrOptions({"raise", "nan"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "device": [object],
+        "device": "no_validation",  # resolve_placement does
         "precision": [StrOptions(set(PRECISIONS))],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
@@ -229,15 +229,21 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        input_features : Ignored
-            The names of the columns of `X` say nothing about the features.
+        input_features : array-like of str or None, default=None
+            The names of the columns of `X`, which say nothing about the features: only checked, when `X` had columns.
 
         Returns
         -------
         feature_names_out : ndarray of str objects of shape (embedding_dim_,)
             For instance ``layer4_0007``.
+
+        Raises
+        ------
+        ValueError
+            If `input_features` are others than those seen in `fit`.
         """
         check_is_fitted(self)
+        check_feature_names_in(self, input_features, generate_names=False)
         return np.array(
             [
                 f"{stage}_{i:0{len(str(width - 1))}d}"

@@ -53,9 +53,9 @@ class Backbone:
         Of the architecture, for instance ``"resnet"``; ``"module"`` for networks of your own.
     own_pooling : {"avg", "token"}
         How the network itself pools the output of its last stage.
-    load_report : LoadReport or None
+    load_report : LoadReport or None, default=None
         What of a file fitted, when it was loaded with ``match="partial"``.
-    reload : callable or None
+    reload : callable or None, default=None
         Loads the same again when called without arguments; None where only the modules themselves will do.
 
     Attributes
@@ -236,6 +236,15 @@ def tensor_digest(name, **modules):
     -------
     str
         64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sktl.backbones import tensor_digest
+    >>> layer = torch.nn.Linear(2, 1)
+    >>> before = tensor_digest("layer", layer=layer)
+    >>> len(before), before == tensor_digest("layer", layer=layer)
+    (64, True)
     """
     digest = hashlib.sha256(name.encode())
     tensors = {

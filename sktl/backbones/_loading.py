@@ -95,6 +95,8 @@ def load_backbone(
 
     Raises
     ------
+    TypeError
+        If `backbone` or `preprocessing` is of another kind.
     ValueError
         If a name is unknown, or the chain of a network of your own does not give its output.
     WeightsNotFoundError

@@ -28,6 +28,17 @@ def seeded(seed, device=None):
     ------
     None
         Other threads that enter wait.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sktl.backbones import seeded
+    >>> with seeded(0):
+    ...     first = torch.rand(2)
+    >>> with seeded(0):
+    ...     second = torch.rand(2)
+    >>> bool((first == second).all())
+    True
     """
     generators = [torch.default_generator]
     if device is not None and device.type == "cuda":

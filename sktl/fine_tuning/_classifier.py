@@ -226,9 +226,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         ValueError
             If fewer than two classes have an image of positive weight.
         """
-        keep = self.warm_start and hasattr(self, "net_")
-        self._known_classes = self.classes_ if keep else None
-        return self._fit(X, y, sample_weight, epochs=self.max_epochs, keep=keep, whole=True)
+        return self._fit(X, y, sample_weight, keep=self.warm_start and hasattr(self, "net_"), whole=True)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -249,10 +247,15 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         -------
         self : FineTuneClassifier
             The classifier.
+
+        Raises
+        ------
+        ImageReadError
+            If an image cannot be read.
+        ValueError
+            If `y` holds a label that was not among the classes of the first call.
         """
-        keep = hasattr(self, "net_")
-        self._known_classes = self.classes_ if keep else None if classes is None else np.unique(classes)
-        return self._fit(X, y, sample_weight, epochs=1, keep=keep, whole=False)
+        return self._fit(X, y, sample_weight, keep=hasattr(self, "net_"), whole=False, classes=classes)
 
     def predict(self, X):
         """Predict labels.
@@ -301,28 +304,30 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         outputs = self._outputs(X)
         return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 else outputs
 
-    def _check_targets(self, y, reset):
+    def _check_targets(self, y, reset, classes):
         if y is None:
             raise ValueError("FineTuneClassifier requires y to be passed, but the target y is None.")
         y = check_y(y, estimator=self)
         check_classification_targets(y)
         found, encoded = np.unique(y, return_inverse=True)
-        classes = found if self._known_classes is None else self._known_classes
-        unknown = found[~np.isin(found, classes)]
+        if reset:
+            self.classes_ = found if classes is None else np.unique(classes)
+        unknown = found[~np.isin(found, self.classes_)]
         if len(unknown):
             raise ValueError(
-                f"y must hold labels among {classes.tolist()}. Got {unknown.tolist()} as well. A new set of classes "
-                "needs a new fit with warm_start=False; partial_fit takes all of them as classes= in its first call."
+                f"y must hold labels among {self.classes_.tolist()}. Got {unknown.tolist()} as well. A new set of "
+                "classes needs a new fit with warm_start=False; partial_fit takes all of them as classes= in its first "
+                "call."
             )
-        self.classes_ = classes
-        return np.searchsorted(classes, found)[encoded.reshape(-1)]
+        return np.searchsorted(self.classes_, found)[encoded.reshape(-1)]
 
-    def _prepare_targets(self, targets, weights, reset):
+    def _prepare_targets(self, targets, weights, reset, classes):
         totals = np.bincount(targets, weights, minlength=len(self.classes_))
-        if reset and (totals > 0).sum() < 2 and self._known_classes is None:
+        n_classes = len(self.classes_) if classes is not None else int((totals > 0).sum())
+        if reset and n_classes < 2:
             raise ValueError(
                 "FineTuneClassifier must see at least two classes with a positive sample weight. "
-                f"Got {int((totals > 0).sum())} class instead."
+                f"Got {n_classes} class instead."
             )
         if self.class_weight == "balanced":
             of_class = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)

@@ -27,8 +27,8 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
     """Abstract: the parameters and the order of work of FineTuneClassifier and FineTuneRegressor."""
 
     _parameter_constraints: dict = {
-        "backbone": [str, callable, object],
-        "weights": [object],
+        "backbone": "no_validation",  # load_backbone judges these two, with a hint what to write instead
+        "weights": "no_validation",
         "unfreeze_depth": [Interval(Integral, 0, None, closed="left"), StrOptions({"all"})],
         "head": [StrOptions({"linear"}), "array-like", callable],
         "dropout": [Interval(Real, 0, 1, closed="left")],
@@ -45,7 +45,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         "image_shape": [tuple, list, None],
         "value_range": [tuple, list, None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "device": [object],
+        "device": "no_validation",  # resolve_placement does
         # float16 would need its losses scaled to train; bfloat16 has the same speed and does not.
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "n_jobs": [Integral, None],
@@ -108,11 +108,11 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
     # What the two kinds of target need.
 
     @abstractmethod
-    def _check_targets(self, y, reset):
+    def _check_targets(self, y, reset, classes):
         """Return labels as numbers, or numbers as float64; with `reset`, learn which labels there are."""
 
     @abstractmethod
-    def _prepare_targets(self, targets, weights, reset):
+    def _prepare_targets(self, targets, weights, reset, classes):
         """Return what the loss takes, and the weights times those of the classes; both in canonical order."""
 
     @abstractmethod
@@ -125,27 +125,27 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
 
     # fit
 
-    def _fit(self, X, y, sample_weight, *, epochs, keep, whole):
+    def _fit(self, X, y, sample_weight, *, keep, whole, classes=None):
         """Train; the one way through which `fit` and `partial_fit` go.
 
         Parameters
         ----------
         X, y, sample_weight
             As in `fit`.
-        epochs : int or "auto"
-            Passes over the data.
         keep : bool
             Go on from the network as it stands.
         whole : bool
             A whole training, with schedule and early stopping, rather than one more pass.
+        classes : array-like or None, default=None
+            All labels that will ever come, when `y` may not have them all.
         """
         images = check_images(self, X, reset=not keep, image_shape=self.image_shape)
         sample_weight = self._check_weights(sample_weight, images)
-        targets = self._check_targets(y, reset=not keep)
+        targets = self._check_targets(y, not keep, classes)
         check_consistent_length(images, targets)
         indices, weights = canonical(images, targets, sample_weight)
         images = images.subset(indices)
-        targets, weights = self._prepare_targets(targets[indices], weights, reset=not keep)
+        targets, weights = self._prepare_targets(targets[indices], weights, not keep, classes)
         weights = torch.as_tensor(weights / weights.mean(), dtype=torch.float32)
 
         placement = resolve_placement(self.device, self.precision)
@@ -167,7 +167,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
             if not keep:
                 self._start_head(network, activations, targets, weights, placement)
                 self.net_ = self._build_net(network, placement)
-            self._train(activations, targets, weights, epochs, seed, whole)
+            self._train(activations, targets, weights, seed, whole)
         self._n_trainings += 1
         return self
 
@@ -238,7 +238,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         )
         return build_net(network, self._criterion, recipe, placement, batch_size=self.batch_size, verbose=self.verbose)
 
-    def _train(self, activations, targets, weights, epochs, seed, whole):
+    def _train(self, activations, targets, weights, seed, whole):
         network = self.module_
         frozen = network.frozen_digest()
         positions, validation = np.arange(len(targets)), None
@@ -250,7 +250,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
                 self.net_,
                 TrainingData(activations, targets, weights, positions),
                 validation,
-                epochs=n_epochs(epochs, len(positions), self.batch_size),
+                epochs=n_epochs(self.max_epochs, len(positions), self.batch_size) if whole else 1,
                 seed=seed,
                 schedule=whole,
                 patience=self.patience,
@@ -261,6 +261,9 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         network.check_frozen(frozen)
 
     # predict
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "net_")
 
     def _outputs(self, X):
         """Return the outputs of the network as float64 (n_images, n_outputs)."""

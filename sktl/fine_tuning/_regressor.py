@@ -210,9 +210,10 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
             If the pretrained weights are not to be had, or do not fit the network.
         FrozenPartChangedError
             If a callback or a module of yours wrote to the frozen part.
+        ValueError
+            If there are fewer than two distinct images of positive weight.
         """
-        keep = self.warm_start and hasattr(self, "net_")
-        return self._fit(X, y, sample_weight, epochs=self.max_epochs, keep=keep, whole=True)
+        return self._fit(X, y, sample_weight, keep=self.warm_start and hasattr(self, "net_"), whole=True)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
@@ -232,7 +233,7 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         self : FineTuneRegressor
             The regressor.
         """
-        return self._fit(X, y, sample_weight, epochs=1, keep=hasattr(self, "net_"), whole=False)
+        return self._fit(X, y, sample_weight, keep=hasattr(self, "net_"), whole=False)
 
     def predict(self, X):
         """Predict the targets.
@@ -250,7 +251,7 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         outputs = self._outputs(X) * self._target_scale + self._target_mean
         return outputs[:, 0] if self._flat else outputs
 
-    def _check_targets(self, y, reset):
+    def _check_targets(self, y, reset, classes):
         if y is None:
             raise ValueError("FineTuneRegressor requires y to be passed, but the target y is None.")
         y = check_y(y, multi_output=True, y_numeric=True, estimator=self).astype(np.float64)
@@ -261,7 +262,7 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
             raise ValueError(f"y must have {len(self._target_mean)} target(s), as before. Got {n_targets} instead.")
         return y.reshape(len(y), n_targets)
 
-    def _prepare_targets(self, targets, weights, reset):
+    def _prepare_targets(self, targets, weights, reset, classes):
         if reset:
             if len(targets) < 2:
                 raise ValueError(

@@ -1,0 +1,65 @@
+"""A linear head starts from scikit-learn's linear models on the same features."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from sktl.fine_tuning._heads import build_head
+from sktl.fine_tuning._probe import logistic_probe, ridge_probe
+
+
+def labelled(n_classes, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(60) % n_classes
+    features = rng.normal(size=(60, 5)).astype(np.float32) * 3 + 7
+    features[:, :n_classes] += 4 * np.eye(n_classes)[labels]
+    return features, labels, rng.uniform(0.5, 2, 60)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_head_gives_the_decisions_of_the_probe(n_classes):
+    features, labels, weights = labelled(n_classes)
+    head = build_head("linear", 5, n_classes, 0.0)
+    head.standardise(torch.from_numpy(features))
+    head.start_from(
+        lambda *data: logistic_probe(*data, n_classes),
+        torch.from_numpy(features),
+        torch.from_numpy(labels),
+        torch.from_numpy(weights),
+    )
+    standardised = StandardScaler().fit_transform(features)
+    oracle = LogisticRegression(C=0.1, max_iter=300).fit(standardised, labels, sample_weight=weights)
+    outputs = head.eval()(torch.from_numpy(features)).detach().numpy()
+    assert (outputs.argmax(1) == oracle.predict(standardised)).all()
+    expected = oracle.decision_function(standardised)
+    if n_classes == 2:
+        assert_allclose(outputs[:, 1] - outputs[:, 0], 0.3 * expected, rtol=1e-2, atol=1e-3)
+    else:
+        assert_allclose(outputs, 0.3 * expected, rtol=1e-2, atol=1e-3)
+
+
+def test_a_class_without_images_gives_no_probe():
+    features, labels, weights = labelled(2)
+    assert logistic_probe(features, labels, weights, 3) is None
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_numbers_start_from_a_ridge_regression(n_targets):
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(80, 4))
+    targets = features @ rng.normal(size=(4, n_targets))
+    coefficients, intercepts = ridge_probe(features, targets, np.ones(80))
+    assert coefficients.shape == (n_targets, 4)
+    assert_allclose(features @ coefficients.T + intercepts, targets, atol=0.05)
+
+
+def test_hidden_layers_are_left_as_they_are():
+    features, labels, weights = labelled(2)
+    head = build_head([3], 5, 2, 0.0)
+    before = [p.clone() for p in head.parameters()]
+    data = (torch.from_numpy(features), torch.from_numpy(labels), torch.from_numpy(weights))
+    head.start_from(lambda *data: logistic_probe(*data, 2), *data)
+    assert all(torch.equal(a, b) for a, b in zip(before, head.parameters(), strict=True))
