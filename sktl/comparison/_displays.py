@@ -99,6 +99,8 @@ class ComparisonDisplay:
         ------
         ImportError
             If matplotlib is not installed.
+        ValueError
+            If `ax` is neither one Axes nor a pair.
         """
         pyplot = import_optional("matplotlib.pyplot", extra="plot", caller="ComparisonDisplay.plot")
         if ax is None:

@@ -34,17 +34,28 @@ class ComparisonRow:
         Mean time per split, as spent: embeddings that lie in a store cost nothing.
     n_trained_parameters : int or None
         Number of network parameters that were trained; None where the candidate does not tell.
-    difference : float or None
+    difference : float or None, default=None
         Mean score minus that of the baseline, on the same splits; this and what follows is None for the baseline.
-    low, high : float or None
+    low, high : float or None, default=None
         Corrected 95 % interval of the difference.
-    worse, equal, better : float or None
+    worse, equal, better : float or None, default=None
         Probabilities that the true difference is below -rope, within, above rope.
-    splits_won : int or None
+    splits_won : int or None, default=None
         On how many splits it beat the baseline.
-    verdict : str
+    verdict : str, default="baseline"
         "transfer helps", "negative transfer", "practically equal" or "undecided"; "better" and "worse" where the
         difference is not one between transfer and no transfer; "baseline".
+
+    See Also
+    --------
+    TransferComparison.rows : Makes them.
+
+    Examples
+    --------
+    >>> from sktl.comparison import ComparisonRow
+    >>> row = ComparisonRow("from_scratch", 0.6, 0.02, fit_seconds=27.0, predict_seconds=0.1, n_trained_parameters=692482)
+    >>> row.verdict
+    'baseline'
     """
 
     candidate: str

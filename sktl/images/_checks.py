@@ -37,6 +37,16 @@ def check_images(estimator, X, *, reset, image_shape=None):
     ------
     TypeError, ValueError
         If `X` is neither, or is rows where `fit` had images, or the reverse, or its column has another name.
+
+    Examples
+    --------
+    >>> from sklearn.base import BaseEstimator
+    >>> from sktl.images import check_images
+    >>> estimator = BaseEstimator()
+    >>> check_images(estimator, [[0.0, 1.0], [2.0, 3.0]], reset=True)
+    ImageCollection(2 images)
+    >>> estimator.n_features_in_
+    2
     """
     images = as_images(X)
     if images is None:
