@@ -35,14 +35,15 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/tiny_fractal.py
 	$(BIN)/python benchmarks/inference.py
 
 docs: $(VENV)/.installed
-	$(BIN)/pytest tests/test_docs.py tests/test_docstrings.py
+	$(BIN)/pip install --quiet --editable ".[docs]"
+	$(BIN)/sphinx-build -W -b html docs $(OUT)/docs
 
 pretrain: $(VENV)/.installed
 	$(BIN)/python pretraining/tiny_fractal.py

@@ -197,7 +197,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        embeddings : ndarray of shape (n_samples, embedding_dim_), float32
+        embeddings : ndarray of shape (n_samples, n_features_out), float32
             One vector per image.
 
         Raises
@@ -234,7 +234,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        feature_names_out : ndarray of str objects of shape (embedding_dim_,)
+        feature_names_out : ndarray of str objects of shape (n_features_out,)
             For instance ``layer4_0007``.
 
         Raises
@@ -258,7 +258,10 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
         return self.embedding_dim_
 
     def _layers(self):
-        return [self.layer] if isinstance(self.layer, str | Integral) else list(self.layer)
+        layers = [self.layer] if isinstance(self.layer, str | Integral) else list(self.layer)
+        if not layers:
+            raise ValueError("layer must name at least one stage. Got an empty sequence instead.")
+        return layers
 
     def _cut(self, layer):
         cut = self.backbone_.n_stages_below(layer)

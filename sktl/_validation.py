@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions, validate_params
 from sklearn.utils.validation import _check_feature_names as check_feature_names
+from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _check_y as check_y
 
@@ -14,6 +15,7 @@ __all__ = [
     "Options",
     "StrOptions",
     "check_feature_names",
+    "check_feature_names_in",
     "check_sample_weight",
     "check_y",
     "did_you_mean",

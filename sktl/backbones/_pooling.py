@@ -34,13 +34,13 @@ def pool(output, how="auto", own="avg"):
         "max"      maximum                                                                   C
         "avg+max"  both                                                                      2 C
         "avg+std"  mean and population standard deviation                                    2 C
-        "gem"      generalised mean with exponent 3 of the values above 1e-6 [1]_            C
-        "pyramid"  mean of the whole and of each quarter [2]_                                5 C
+        "gem"      generalised mean with exponent 3 of the values above 1e-6                 C
+        "pyramid"  mean of the whole and of each quarter                                     5 C
         "flatten"  every value as it is, class token included                                C × places
         "token"    class token alone, which only networks of the ViT kind have               C
         ========== ========================================================================= =============
 
-        C is the number of channels.
+        C is the number of channels. For "gem" see [1]_, for "pyramid" [2]_.
     own : {"avg", "token"}, default="avg"
         What ``"auto"`` means, see `Backbone.own_pooling`.
 

@@ -149,7 +149,7 @@ def compare_transfer(
 
     Notes
     -----
-    The seconds are those spent here: embeddings that were computed before and lie in a store cost a candidate nothing.
+    The seconds are wall-clock seconds of this run, reading images and embedding them included.
     Every candidate is compared with the baseline on its own, without correction for comparing several.
 
     References

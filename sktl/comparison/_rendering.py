@@ -119,7 +119,7 @@ def caption(comparison):
         f"difference: to {comparison.baseline!r} on the same folds. The interval allows for training images that the "
         "folds share (Nadeau and Bengio): where the true difference may well lie.",
         f"worse / equal / better: probability that the true difference is below -{rope:g}, within ±{rope:g}, above "
-        f"{rope:g}. A verdict needs 95 %.",
+        f"{rope:g}. A verdict needs 97.5 %, that of being equal 95 %.",
         "This is about this data set and this recipe; it is not a statement about other data.",
     ]
 

@@ -31,7 +31,7 @@ class ComparisonRow:
     mean, sd : float
         Mean of the score over the splits, and standard deviation over the splits (not a standard error).
     fit_seconds, predict_seconds : float
-        Mean time per split, as spent: embeddings that lie in a store cost nothing.
+        Mean time per split, reading images and embedding them included.
     n_trained_parameters : int or None
         Number of network parameters that were trained; None where the candidate does not tell.
     difference : float or None, default=None
@@ -53,7 +53,7 @@ class ComparisonRow:
     Examples
     --------
     >>> from sktl.comparison import ComparisonRow
-    >>> row = ComparisonRow("from_scratch", 0.6, 0.02, fit_seconds=27.0, predict_seconds=0.1, n_trained_parameters=692482)
+    >>> row = ComparisonRow("from_scratch", 0.6, 0.02, fit_seconds=27, predict_seconds=0.1, n_trained_parameters=692482)
     >>> row.verdict
     'baseline'
     """

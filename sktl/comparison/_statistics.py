@@ -9,7 +9,9 @@ from scipy import stats
 
 __all__ = ["corrected_interval", "correlated_t_probabilities", "decide", "images_to_settle", "spread_is_zero"]
 
-DECISION_LEVEL = 0.95
+CONFIDENCE = 0.95
+# One end of the two-sided interval: a verdict and the interval beside it never contradict each other.
+ONE_SIDED = 0.5 + CONFIDENCE / 2
 FEW_SPLITS = 5
 
 
@@ -47,7 +49,7 @@ def _location_and_scale(differences, n_train, n_test):
     return differences.mean(), np.sqrt((1 / len(differences) + ratio) * differences.var(ddof=1))
 
 
-def corrected_interval(differences, n_train, n_test, confidence=DECISION_LEVEL):
+def corrected_interval(differences, n_train, n_test, confidence=CONFIDENCE):
     """Compute the interval of a mean score difference, corrected for training images that the splits share.
 
     Parameters
@@ -148,22 +150,24 @@ def correlated_t_probabilities(differences, n_train, n_test, rope):
     return _probabilities(mean, error, rope, len(differences) - 1)
 
 
-def decide(probabilities, level=DECISION_LEVEL):
-    """Name the one of worse, practically equal and better that is more probable than the level.
+def decide(probabilities):
+    """Name the one of worse, practically equal and better that is probable enough.
+
+    "Worse" and "better" need 97.5 %, so that the 95 % interval then lies beyond the region of practical equivalence,
+    and without any difference at most one comparison in twenty ends in either; "practically equal" needs 95 %.
 
     Parameters
     ----------
     probabilities : tuple of three float
         Probabilities of worse, equal and better.
-    level : float, default=0.95
-        Probability above which a verdict is given.
 
     Returns
     -------
     {"worse", "practically equal", "better", "undecided"}
         The verdict; "undecided" too when the probabilities are NaN.
     """
-    for word, probability in zip(("worse", "practically equal", "better"), probabilities, strict=True):
+    levels = {"worse": ONE_SIDED, "practically equal": CONFIDENCE, "better": ONE_SIDED}
+    for (word, level), probability in zip(levels.items(), probabilities, strict=True):
         if probability > level:
             return word
     return "undecided"

@@ -1,0 +1,55 @@
+"""
+Which layer, which pooling
+==========================
+
+The top of a network knows its own classes best, and lower stages know edges and texture. When your pictures look
+unlike those that the network was pretrained on, a lower stage, or several together, can be the better choice.
+"""
+
+# %%
+# Stages have names
+# -----------------
+
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sktl import PretrainedFeatureExtractor
+from sktl.backbones import load_backbone
+
+backbone = load_backbone("tiny_fractal")
+print(backbone.stage_names)
+
+# %%
+# Layer and pooling as parameters to search over
+# ----------------------------------------------
+# An index counts from the top: 0 is the top stage, 1 the one below. A list concatenates.
+
+digits = load_digits()
+X, y = digits.images[:150], digits.target[:150]
+pipeline = Pipeline(
+    [
+        ("embed", PretrainedFeatureExtractor(value_range=(0, 16))),
+        ("scale", StandardScaler()),
+        ("classify", LogisticRegression(C=0.1, max_iter=1000)),
+    ]
+)
+search = GridSearchCV(
+    pipeline,
+    {"embed__layer": ["penultimate", "stage3", ["stage3", "stage4"]], "embed__pooling": ["avg", "avg+max"]},
+    cv=3,
+)
+search.fit(X, y)
+results = search.cv_results_
+for options, mean in zip(results["params"], results["mean_test_score"], strict=True):
+    print(f"{options}: mean accuracy {mean:.2f}")
+
+# %%
+# Features say where they come from
+# ---------------------------------
+
+extractor = search.best_estimator_["embed"]
+names = extractor.get_feature_names_out()
+print(len(names), names[0], names[-1])

@@ -1,0 +1,58 @@
+"""
+A network of your own
+=====================
+
+Any ``torch.nn.Module`` that takes pictures can be a backbone. Here it is a small one that we train ourselves on the
+digits 0 to 4, and then use for the digits 5 to 9.
+"""
+
+# %%
+# A network
+# ---------
+# Its children run one after the other, so sktl cuts it into stages by itself; otherwise ``stages=`` says how.
+
+import numpy as np
+from sklearn.datasets import load_digits
+from torch import nn
+
+from sktl import FineTuneClassifier
+from sktl.backbones import Preprocessing, load_backbone
+
+network = nn.Sequential(
+    nn.Sequential(nn.Conv2d(3, 16, 3, stride=2), nn.BatchNorm2d(16), nn.ReLU()),
+    nn.Sequential(nn.Conv2d(16, 32, 3, stride=2), nn.BatchNorm2d(32), nn.ReLU()),
+    nn.AdaptiveAvgPool2d(2),
+    nn.Flatten(),
+    nn.Linear(128, 5),
+)
+
+# %%
+# Its record
+# ----------
+# ``Preprocessing`` says what its pictures look like: 16 × 16 pixels, grey around zero. The last linear layer is the
+# classifier, which a backbone does without.
+
+preprocessing = Preprocessing(crop_size=16, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
+backbone = load_backbone(network, preprocessing=preprocessing)
+print(backbone)
+
+# %%
+# Pretrain it
+# -----------
+# With ``weights=None`` every weight is drawn anew and trained. The fitted stages are plain torch modules again.
+
+digits = load_digits()
+options = {"max_epochs": 15, "value_range": (0, 16), "random_state": 0}
+is_source = digits.target < 5
+source = FineTuneClassifier(backbone, weights=None, **options).fit(digits.images[is_source], digits.target[is_source])
+pretrained = load_backbone(nn.Sequential(source.module_.stages, nn.Linear(128, 5)), preprocessing=preprocessing)
+
+# %%
+# Use it
+# ------
+# Forty images of the other five digits to learn from. The record goes where the name of a network would go.
+
+X, y = digits.images[~is_source], digits.target[~is_source]
+for name, weights in {"pretrained on 0 to 4": "default", "from scratch": None}.items():
+    model = FineTuneClassifier(pretrained, weights=weights, unfreeze_depth=0, **options).fit(X[:40], y[:40])
+    print(f"{name}: accuracy {np.mean(model.predict(X[40:]) == y[40:]):.2f}")

@@ -1,0 +1,158 @@
+"""The pages tell the truth: their Python runs, their links lead somewhere, and they quote messages that exist.
+
+Conventions of README.md, CONTRIBUTING.md and docs/**/*.md:
+
+- a block ```python with prompts (>>>) must give what it shows; without prompts it must run;
+- the blocks of one page share their names, from the top to the bottom, and run in an empty folder that holds only
+  `photos/`, a folder of pictures with one sub-folder per class;
+- a block ```python notest is not run; NOT_RUN says how many there may be, and why.
+"""
+
+import ast
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+NOT_RUN = {
+    "README.md": 1,  # the three lines on top: resnet50 needs a download
+    "docs/user_guide/comparison.md": 2,  # full trainings take minutes
+}
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+BLOCK = re.compile(r"^```python(?P<mark> notest)?\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
+
+
+def name_of(page):
+    return page.relative_to(ROOT).as_posix()
+
+
+def blocks_of(page):
+    """Yield (code, line of the first line of code, whether it is marked as not run)."""
+    text = page.read_text(encoding="utf-8")
+    for block in BLOCK.finditer(text):
+        yield block["code"], text.count("\n", 0, block.start("code")), bool(block["mark"])
+
+
+with_code = pytest.mark.parametrize("page", [page for page in PAGES if any(blocks_of(page))], ids=name_of)
+every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
+
+
+@pytest.fixture
+def folder_with_photos(tmp_path, monkeypatch):
+    from sktl.datasets import make_fractals
+
+    images, target = make_fractals(24, n_classes=2, random_state=0)
+    for i, (image, label) in enumerate(zip(images, target, strict=True)):
+        folder = tmp_path / "photos" / ("ants", "bees")[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@with_code
+def test_python_of_a_page_runs(page, folder_with_photos):
+    names = {"__name__": "__main__"}
+    runner = doctest.DocTestRunner(optionflags=OPTIONS, verbose=False)
+    for code, line, marked in blocks_of(page):
+        if marked:
+            continue
+        if ">>>" not in code:
+            exec(compile("\n" * line + code, page, "exec"), names)
+            continue
+        said = []
+        test = doctest.DocTestParser().get_doctest(code, names, name_of(page), str(page), line)
+        runner.run(test, out=said.append, clear_globs=False)
+        names = test.globs
+        assert not runner.summarize(verbose=False).failed, "".join(said)
+
+
+@every_page
+def test_few_blocks_are_left_out(page):
+    assert sum(marked for _, _, marked in blocks_of(page)) == NOT_RUN.get(name_of(page), 0)
+
+
+@every_page
+def test_links_lead_somewhere(page):
+    for link in LINK.finditer(page.read_text(encoding="utf-8")):
+        target = (page.parent / link["path"]).resolve() if link["path"] else page
+        assert target.exists(), link[0]
+        if link["anchor"]:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert link["anchor"] in {re.sub(r"[^\w\- ]", "", h).strip().lower().replace(" ", "-") for h in headings}
+
+
+def test_every_page_is_in_the_table_of_contents():
+    toctree = re.search(r"```\{toctree\}(.*?)```", (ROOT / "docs/index.md").read_text(encoding="utf-8"), re.DOTALL)[1]
+    pages = {page.relative_to(ROOT / "docs").with_suffix("").as_posix() for page in PAGES if "docs" in page.parts}
+    assert {line for line in toctree.split("\n") if line and ":" not in line} == pages - {"index"}
+
+
+def test_api_lists_the_public_names():
+    import importlib
+
+    text = (ROOT / "docs/api.md").read_text(encoding="utf-8")
+    for module, section in re.findall(r"^## `(sktl[.\w]*)`\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL):
+        names = {name for name in importlib.import_module(module).__all__ if not name.startswith("__")}
+        if "automodule" not in section:
+            assert {name for name in names if re.search(rf"(:: |`){name}\b", section)} == names
+
+
+@every_page
+def test_make_targets_exist(page):
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    code = re.findall(r"```console\n.*?```|`[^`\n]+`", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert {target for part in code for target in re.findall(r"(?:^|\$ |`)make ([a-z]+)", part)} <= targets
+
+
+def test_troubleshooting_quotes_messages_of_the_code():
+    messages = ["\0".join(pieces) for file in (ROOT / "sktl").rglob("*.py") for pieces in strings_of(file)]
+    quoted = re.findall(r"^### `(.*)`$", (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(quoted) > 20
+    for heading in quoted:
+        pattern = re.compile(".*".join(re.escape(part.strip(" ")) for part in heading.split("…")), re.DOTALL)
+        assert any(pattern.search(message) for message in messages), heading
+
+
+def strings_of(file):
+    """Yield the constant pieces of every string of a file."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            yield [part.value for part in node.values if isinstance(part, ast.Constant)]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield [node.value]
+
+
+def test_the_page_on_the_command_line_names_its_options():
+    typer = pytest.importorskip("typer")
+    from sktl.cli._app import app
+
+    command = typer.main.get_command(app).commands["compare"]
+    own = {option for parameter in command.params for option in [*parameter.opts, *parameter.secondary_opts]}
+    own = {option for option in own if option.startswith("--")}
+    text = (ROOT / "docs/user_guide/command_line.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"--[a-z][a-z-]+", text)) - {"--version", "--help"} == own
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_example_runs(example, tmp_path):
+    environment = {**os.environ, "MPLBACKEND": "agg", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-W", "error", str(example)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def test_examples_are_few_and_titled():
+    assert 3 <= len(EXAMPLES) <= 12
+    for example in EXAMPLES:
+        title, rule = ast.get_docstring(ast.parse(example.read_text(encoding="utf-8"))).splitlines()[:2]
+        assert rule == "=" * len(title)

@@ -1,0 +1,137 @@
+"""Every public object says in numpydoc's form what it takes, returns and raises, and what it says is true."""
+
+import ast
+import doctest
+import inspect
+import pkgutil
+import textwrap
+from importlib import import_module
+
+import pytest
+from numpydoc.docscrape import NumpyDocString
+from numpydoc.validate import validate
+from sklearn.base import BaseEstimator
+from sklearn.datasets import load_digits
+
+import sktl
+
+PUBLIC_MODULES = (
+    "sktl",
+    "sktl.images",
+    "sktl.backbones",
+    "sktl.datasets",
+    "sktl.comparison",
+    "sktl.exceptions",
+)
+# All of numpydoc's checks, without:
+LEFT_OUT = {
+    "GL01",  # the summary stands on the line of the opening quotes
+    "ES01",  # one line may be enough
+    "SA01",  # not everything has a relative
+    "RT02",  # what is returned has a name in scikit-learn, as in "self : Estimator"
+    "RT03",  # "Backbone" alone says enough of what load_backbone returns
+}
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def public_objects():
+    """Path → object, for public classes and functions, and the methods and properties that sktl itself gives them."""
+    found = {}
+    for module in map(import_module, PUBLIC_MODULES):
+        for name in module.__all__:
+            value = getattr(module, name)
+            if callable(value):
+                found[f"{module.__name__}.{name}"] = value
+    return found
+
+
+def own_members(cls):
+    for name in dir(cls):
+        member = inspect.getattr_static(cls, name)
+        function = getattr(member, "fget", getattr(member, "__func__", member))
+        if not name.startswith("_") and getattr(function, "__module__", "").startswith("sktl."):
+            yield name, function
+
+
+PUBLIC = public_objects()
+MEMBERS = {
+    f"{path}.{name}": function
+    for path, value in PUBLIC.items()
+    if inspect.isclass(value)
+    for name, function in own_members(value)
+}
+ESTIMATORS = [value for value in PUBLIC.values() if inspect.isclass(value) and issubclass(value, BaseEstimator)]
+MODULES = [import_module(info.name) for info in pkgutil.walk_packages(sktl.__path__, "sktl.")]
+
+
+def is_error(value):
+    return inspect.isclass(value) and issubclass(value, Exception)
+
+
+@pytest.mark.parametrize("path", [*PUBLIC, *MEMBERS])
+def test_has_numpydocs_form(path):
+    left_out = set(LEFT_OUT)
+    if path in MEMBERS or is_error(PUBLIC[path]):
+        left_out.add("EX01")  # the class has the example, and an error needs none
+    problems = [f"{code}: {text}" for code, text in validate(path)["errors"] if code not in left_out]
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("path", [*PUBLIC, *MEMBERS])
+def test_documents_the_errors_that_it_raises_itself(path):
+    value = PUBLIC.get(path, MEMBERS.get(path))
+    functions = [getattr(value, "__post_init__", None)] if inspect.isclass(value) else [inspect.unwrap(value)]
+    raised = set().union(*(raised_in(function) for function in functions if inspect.isfunction(function)))
+    document = NumpyDocString(inspect.getdoc(value))
+    documented = {name.strip() for entry in document["Raises"] for name in entry.type.split(",")}
+    assert raised <= documented
+
+
+def raised_in(function):
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    calls = [node.exc for node in ast.walk(tree) if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)]
+    return {ast.unparse(call.func) for call in calls}
+
+
+@pytest.mark.parametrize("path", PUBLIC)
+def test_defaults_in_the_text_are_those_of_the_signature(path):
+    value = PUBLIC[path]
+    if is_error(value):
+        return
+    signature = inspect.signature(value).parameters
+    for parameter in NumpyDocString(inspect.getdoc(value))["Parameters"]:
+        stated = parameter.type.partition("default=")[2]
+        for name in parameter.name.split(","):
+            default = signature[name.strip().lstrip("*")].default
+            assert bool(stated) == (default is not inspect.Parameter.empty), parameter
+            if stated and not stated.startswith("ImageNet's"):
+                assert ast.literal_eval(stated) == default, parameter
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: estimator.__name__)
+def test_documents_every_fitted_attribute_and_no_other(estimator):
+    digits = load_digits()
+    rows = digits.data[:20], digits.target[:20]
+    options = {} if "max_epochs" not in estimator().get_params() else {"max_epochs": 1, "unfreeze_depth": 0}
+    fitted = estimator(**options).fit(*rows)
+    documented = {entry.name for entry in NumpyDocString(inspect.getdoc(estimator))["Attributes"]}
+    public = {name for name in dir(fitted) if name.endswith("_") and not name.startswith("_")}
+    assert public == documented - {"feature_names_in_"}  # rows of an array have no names
+
+
+def modules_with_examples():
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    for module in MODULES:
+        tests = [test for test in finder.find(module) if test.examples]
+        if tests:
+            yield pytest.param(tests, id=module.__name__)
+
+
+@pytest.mark.parametrize("tests", list(modules_with_examples()))
+def test_examples_give_what_they_show(tests, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runner = doctest.DocTestRunner(optionflags=OPTIONS, verbose=False)
+    said = []
+    for test in tests:
+        runner.run(test, out=said.append)
+    assert not runner.summarize(verbose=False).failed, "".join(said)

@@ -1,0 +1,118 @@
+"""The rooms stay apart: imports point down, private names have one door, and no file outgrows its budget."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sktl
+
+PACKAGE = Path(sktl.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+IDS = [file.relative_to(PACKAGE).as_posix() for file in FILES]
+MAX_LINES = 400
+MAX_FUNCTION_LINES = 40
+every_file = pytest.mark.parametrize("file", FILES, ids=IDS)
+
+
+def tree_of(file):
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+def imports_of(tree):
+    """Yield (module, name) for each import; name is None for `import module`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (("." * node.level + (node.module or ""), alias.name) for alias in node.names)
+
+
+def package_of(file):
+    return ".".join(file.parent.relative_to(PACKAGE.parent).parts)
+
+
+def test_imports_point_down():
+    """The contracts of setup.cfg, judged by import-linter."""
+    pytest.importorskip("importlinter", reason="import-linter comes with the extra 'lint'")
+    root = PACKAGE.parent
+    if not (root / "setup.cfg").is_file():
+        pytest.skip("the contracts are in a checkout, not in an installed package")
+    program = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@every_file
+def test_imports_are_absolute_and_pass_by_the_root_and_the_own_folder(file):
+    for module, name in imports_of(tree_of(file)):
+        assert not module.startswith("."), f"relative import of {module}"
+        if file.name == "__init__.py":
+            continue
+        assert module != package_of(file), f"{name} must come from the file that defines it"
+        assert (module, name) != ("sktl", None)
+        assert module != "sktl"
+
+
+@every_file
+def test_names_of_files_say_what_is_inside(file):
+    assert file.stem.strip("_") not in {"utils", "util", "helpers", "helper", "common", "base", "misc"}
+
+
+@every_file
+def test_modules_stay_short(file):
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+@every_file
+def test_functions_stay_short(file):
+    for node in ast.walk(tree_of(file)):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            n_lines = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+            assert n_lines < MAX_FUNCTION_LINES, f"{node.name} has {n_lines} lines"
+
+
+@every_file
+def test_private_names_of_scikit_learn_have_one_door(file):
+    if file.relative_to(PACKAGE).as_posix() == "_validation.py":
+        return
+    for module, name in imports_of(tree_of(file)):
+        if module.partition(".")[0] == "sklearn":
+            assert not any(part.startswith("_") for part in [*module.split("."), name or ""]), f"{module}: {name}"
+
+
+@every_file
+def test_skorch_is_imported_in_one_file(file):
+    imported = {module.partition(".")[0] for module, _ in imports_of(tree_of(file))}
+    assert ("skorch" in imported) == (file.relative_to(PACKAGE).as_posix() == "fine_tuning/_training.py")
+
+
+@every_file
+def test_optional_packages_are_imported_by_the_call_that_needs_them(file):
+    """matplotlib and pandas nowhere at the top of a file; typer and rich only inside the command line."""
+    top = {module.partition(".")[0] for module, _ in imports_of(ast.Module(_outer(tree_of(file)), []))}
+    assert not top & {"dask", "matplotlib", "pandas", "polars", "timm"}
+    if "cli" not in file.relative_to(PACKAGE).parts:
+        assert not top & {"rich", "typer"}
+
+
+def _outer(tree):
+    return [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+@every_file
+def test_classes_are_abstract_or_final(file):
+    """Nothing of sktl is inherited from, but for abstract classes and errors."""
+    tree = tree_of(file)
+    own = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    imported = {name for module, name in imports_of(tree) if module.startswith("sktl") and name and name[0].isupper()}
+    for node in own.values():
+        for parent in (ast.unparse(parent) for parent in node.bases):
+            if parent in imported:
+                assert parent == "FineTuneEstimator", f"{node.name} inherits from {parent}"
+            elif parent in own and file.name != "exceptions.py":
+                methods = [child for child in own[parent].body if isinstance(child, ast.FunctionDef)]
+                assert any("abstractmethod" in ast.unparse(d) for child in methods for d in child.decorator_list)

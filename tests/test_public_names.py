@@ -1,0 +1,88 @@
+"""The public names: those that are promised exist, those that exist are listed, and each has one home."""
+
+import ast
+import inspect
+import pkgutil
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import sktl
+
+FOLDERS = sorted(info.name for info in pkgutil.iter_modules(sktl.__path__, "sktl.") if info.ispkg)
+PUBLIC_MODULES = [*FOLDERS, "sktl.exceptions"]
+PROMISED = {
+    "sktl": ["FineTuneClassifier", "FineTuneRegressor", "PretrainedFeatureExtractor", "compare_transfer"],
+    "sktl.images": ["load_image_folder"],
+    "sktl.backbones": ["Backbone", "list_backbones", "load_backbone"],
+    "sktl.comparison": ["ComparisonDisplay", "TransferComparison"],
+    "sktl.datasets": ["make_fractals"],
+    "sktl.exceptions": ["ImageReadError", "WeightsError", "WeightsMismatchError", "WeightsNotFoundError"],
+}
+
+
+@pytest.mark.parametrize(("module", "name"), [(module, name) for module, names in PROMISED.items() for name in names])
+def test_promised_names_resolve(module, name):
+    assert hasattr(import_module(module), name)
+    assert name in import_module(module).__all__
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_lists_exactly_what_it_imports(name):
+    """Read from the source, since importing a sub-module puts its name into the folder."""
+    module = import_module(name)
+    tree = ast.parse(inspect.getsource(module))
+    bound = set()
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module.startswith(f"{name}."):
+            bound.update(alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            bound.add(node.name)
+    assert set(module.__all__) == bound
+    assert len(set(module.__all__)) == len(module.__all__)
+
+
+@pytest.mark.parametrize("name", PUBLIC_MODULES)
+def test_listed_names_resolve(name):
+    module = import_module(name)
+    assert all(hasattr(module, listed) for listed in module.__all__)
+
+
+def test_exceptions_lists_every_error_in_it():
+    from sktl import exceptions
+
+    defined = {name for name, value in vars(exceptions).items() if inspect.isclass(value)}
+    assert set(exceptions.__all__) == defined
+
+
+def test_top_level_names_are_those_of_their_homes():
+    for name, home in sktl._HOMES.items():
+        assert getattr(sktl, name) is getattr(import_module(home), name)
+    assert set(sktl._HOMES) | {"__version__"} == set(sktl.__all__)
+
+
+def test_top_level_shows_its_names_before_they_are_loaded():
+    program = "import sktl; print(*dir(sktl))"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert set(sktl.__all__) <= set(shown)
+
+
+def test_an_unknown_top_level_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'sktl' has no attribute 'FineTune'"):
+        sktl.FineTune  # noqa: B018
+
+
+def test_type_checkers_see_the_lazy_names():
+    tree = ast.parse(Path(sktl.__file__).read_text(encoding="utf-8"))
+    imported = {
+        (alias.name, node.module)
+        for branch in tree.body
+        if isinstance(branch, ast.If)
+        for node in branch.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert imported == set(sktl._HOMES.items())
