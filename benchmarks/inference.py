@@ -86,7 +86,9 @@ def main():
         paths = make_photos(Path(folder))
         for name in names:
             speed, ratio, least, greatest = compare(name, paths)
-            print(f"| {name} | {speed['plain']:.1f} | {speed['sktl']:.1f} | {ratio:.2f} ({least:.2f} to {greatest:.2f}) |")
+            print(
+                f"| {name} | {speed['plain']:.1f} | {speed['sktl']:.1f} | {ratio:.2f} ({least:.2f} to {greatest:.2f}) |"
+            )
 
 
 if __name__ == "__main__":

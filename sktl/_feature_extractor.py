@@ -29,7 +29,8 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
     weights : str, Path, torchvision weights or None, default="default"
         ``"default"`` takes the best that torchvision has (or what ships with sktl), ``"IMAGENET1K_V1"`` names one of
         several, a path ending in ``.pth``, ``.pt`` or ``.safetensors`` reads a local file, None draws random weights
-        from `random_state`: a baseline that shows what pretraining is worth.
+        from `random_state`: a baseline that shows what pretraining is worth. Put a StandardScaler behind it, since
+        random networks shrink or blow up their features by many orders of magnitude.
     layer : int, str or sequence of these, default="penultimate"
         Where to take features: ``"penultimate"``, the name of a stage, or an index from the top (0 is the top stage,
         1 the one below). Several are concatenated; early ones help when the images look unlike the source.
@@ -170,14 +171,17 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
         Raises
         ------
         ImageReadError
-            If a picture made of numbers cannot be read.
+            If a picture made of numbers cannot be read and ``on_error="raise"``.
         WeightsError
             If the weights are not to be had, or do not fit the network.
         ValueError
             If `X` holds no images, or a parameter names something that the network does not have.
         """
         images = check_images(self, X, reset=True, image_shape=self.image_shape)
-        self.value_range_ = images.learn_value_range() if self.value_range is None else tuple(self.value_range)
+        learnt = images.learn_value_range(on_error=self.on_error) if self.value_range is None else self.value_range
+        images.with_value_range(learnt)
+        self.value_range_ = learnt if learnt is None else tuple(learnt)
+        resolve_placement(self.device, self.precision)
         seed = check_random_state(self.random_state).randint(2**31 - 1) if self.weights is None else 0
         self.backbone_ = load_backbone(self.backbone, self.weights, random_state=seed)
         cuts = [self._cut(layer) for layer in self._layers()]
@@ -213,15 +217,14 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
             self.backbone_,
             self._preprocessing(),
             resolve_placement(self.device, self.precision),
-            layers=self._layers(),
+            layers=self.layers_,
             pooling=self.pooling,
             batch_size=self.batch_size,
             n_jobs=self.n_jobs,
             on_error=self.on_error,
             verbose=self.verbose,
         )
-        if self.on_error == "nan":
-            self.bad_images_ = bad_images
+        self.bad_images_ = bad_images
         return embeddings
 
     def get_feature_names_out(self, input_features=None):

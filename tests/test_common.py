@@ -1,16 +1,14 @@
 """scikit-learn's own battery on every public estimator: no failure, no expected failure, nothing skipped."""
 
-from functools import partial
-
 import pytest
-import torchvision
 from sklearn.utils import estimator_checks
 
 from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor
 
 # On 48-pixel pictures made of a few numbers, short trainings reach the accuracy that the battery asks for.
 QUICK = {"max_epochs": 8, "learning_rate": 3e-3}
-resnet18 = partial(torchvision.models.resnet18, num_classes=2)
+# A linear head on averaged features has to fit its training data closely to explain a function of ten numbers.
+HEAD_REGRESSOR = {"max_epochs": 20, "learning_rate": 0.1}
 
 # Estimator, and the least number of checks that must have run: a battery that shrinks silently proves nothing.
 INSTANCES = {
@@ -18,7 +16,7 @@ INSTANCES = {
     "extractor on resnet18": (PretrainedFeatureExtractor("resnet18", weights=None, image_size=32, random_state=0), 45),
     "classifier, head only": (FineTuneClassifier(unfreeze_depth=0, **QUICK), 60),
     "classifier, one stage": (FineTuneClassifier(unfreeze_depth=1, **QUICK), 60),
-    "regressor, head only": (FineTuneRegressor(unfreeze_depth=0, **QUICK), 58),
+    "regressor, head only": (FineTuneRegressor(unfreeze_depth=0, **HEAD_REGRESSOR), 58),
     "regressor, one stage": (FineTuneRegressor(unfreeze_depth=1, **QUICK), 58),
 }
 SLOW = {

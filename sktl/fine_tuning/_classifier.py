@@ -42,8 +42,9 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         Passes over the training images. ``"auto"`` is 20, but at least 300 and at most 3000 optimizer steps: on few
         images it is steps that count [1]_.
     learning_rate : float or "auto", default="auto"
-        AdamW's rate for the head and the top stage, reached after a warm-up over the first tenth of the steps and
-        followed by a cosine to zero. ``"auto"`` is 1e-3 for ``"tiny_fractal"``, 3e-4 for convolutional networks,
+        AdamW's rate for the top stage, reached after a warm-up over the first tenth of the steps and followed by a
+        cosine to zero. A linear head starts from a linear probe and learns at a tenth of the rate, other heads at the
+        whole. ``"auto"`` is 1e-3 for ``"tiny_fractal"``, 3e-4 for convolutional networks,
         1e-4 for ConvNeXt, 5e-5 for transformers [2]_, and 1e-3 for all parts from scratch. Nothing matters more: when
         in doubt, search over a third and three times the value.
     layer_decay : float, default=0.8

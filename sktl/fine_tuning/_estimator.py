@@ -20,7 +20,7 @@ from sktl.fine_tuning._training import Recipe, TrainingData, build_net, train
 from sktl.fine_tuning._training_set import canonical, inner_split
 from sktl.fine_tuning._weights import load_weights, save_weights
 from sktl.images import check_images
-from sktl.inference import block_rows, map_images, resolve_placement, run_in_blocks
+from sktl.inference import block_rows, embedding_widths, map_images, resolve_placement, run_in_blocks
 
 
 class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
@@ -191,19 +191,22 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
                 f"{list(self.backbone_.stage_names)}. Got {depth} instead. Use 'all' to train everything."
             )
         self.unfreeze_depth_ = depth
+        # One image through the network: a size that it cannot take is found out before the work.
+        embedding_widths(self.backbone_, ["penultimate"], "auto", self._preprocessing())
+
+    def _preprocessing(self):
+        own = self.backbone_.preprocessing
+        return own if self.image_size is None else own.resized(self.image_size)
 
     def _build_network(self):
         backbone = self.backbone_
-        preprocessing = backbone.preprocessing
-        if self.image_size is not None:
-            preprocessing = preprocessing.resized(self.image_size)
         head = build_head(deepcopy(self.head), backbone.n_features, self._n_outputs(), self.dropout)
         stages = deepcopy(backbone.stages)
         network = FineTuneNetwork(
             stages,
             head,
             len(stages) - self.unfreeze_depth_,
-            preprocessing,
+            self._preprocessing(),
             backbone.own_pooling,
             update_statistics=self.weights is None,
         )

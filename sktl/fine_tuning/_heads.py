@@ -25,6 +25,7 @@ class Head(nn.Module):
         self.register_buffer("scale", torch.ones(n_features))
         self.dropout = nn.Dropout(dropout)
         self.layers = layers
+        self.from_probe = False
 
     def forward(self, features):
         """Return the outputs for pooled features (n_images, n_features)."""
@@ -67,7 +68,8 @@ class Head(nn.Module):
             return
         standardised = ((features.to(self.mean) - self.mean) / self.scale).cpu().double().numpy()
         solution = probe(standardised, targets.numpy(), weights.double().numpy())
-        if solution is not None:
+        self.from_probe = solution is not None
+        if self.from_probe:
             for parameter, values in zip((self.layers[0].weight, self.layers[0].bias), solution, strict=True):
                 parameter.data.copy_(torch.as_tensor(values))
 

@@ -6,6 +6,8 @@ import math
 _LEARNING_RATE = 3e-4
 _LEARNING_RATES = {"tiny": 1e-3, "vit": 5e-5, "swin": 5e-5, "maxvit": 5e-5, "convnext": 1e-4}
 _FROM_SCRATCH = 1e-3
+# A head that starts from a probe is at its best for the features as they are, and only has to follow them.
+_FROM_PROBE = 0.1
 _MIN_STEPS, _MAX_STEPS, _EPOCHS = 300, 3000, 20
 _WARM_UP = 0.1
 
@@ -41,7 +43,7 @@ def parameter_groups(network, learning_rate, layer_decay, weight_decay, from_scr
     network : FineTuneNetwork
         Network to train.
     learning_rate : float
-        Rate of the head and the top stage.
+        Rate of the top stage and the head; a tenth of it for a head that starts from a probe.
     layer_decay : float
         Factor from each stage to the one below. All parts of a network trained from scratch learn at one rate.
     weight_decay : float
@@ -59,7 +61,7 @@ def parameter_groups(network, learning_rate, layer_decay, weight_decay, from_scr
         (stage, learning_rate if from_scratch else learning_rate * layer_decay ** (n_stages - 1 - i))
         for i, stage in enumerate(network.stages)
     ]
-    parts.append((network.head, learning_rate))
+    parts.append((network.head, learning_rate * (_FROM_PROBE if network.head.from_probe else 1)))
     groups = []
     for part, rate in parts:
         parameters = list(part.parameters())

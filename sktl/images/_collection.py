@@ -5,6 +5,7 @@ from operator import index as as_index
 
 import numpy as np
 
+from sktl.exceptions import ImageReadError
 from sktl.images._arrays import array_to_picture, canonical, has_own_range, is_array, value_limits
 from sktl.images._reading import content, decoded, is_encoded, is_path, named, path_of, read_image
 
@@ -76,11 +77,16 @@ class ImageCollection:
         other._positions = positions[indices]
         return other
 
-    def learn_value_range(self):
+    def learn_value_range(self, *, on_error="raise"):
         """Find the values of black and white for the images that do not say them.
 
         Files, PIL images, and arrays of bool, uint8 and uint16 do. The others, arrays of floats and of other integers,
         are read through once.
+
+        Parameters
+        ----------
+        on_error : {"raise", "nan"}, default="raise"
+            Whether an image that cannot be read is an error, or has no say.
 
         Returns
         -------
@@ -90,11 +96,17 @@ class ImageCollection:
         Raises
         ------
         ImageReadError
-            If an array holds NaN or infinity, or is no picture.
+            If an array holds NaN or infinity, or is no picture, and ``on_error="raise"``.
         """
         if isinstance(self._items, np.ndarray) and self._items.ndim > 1 and has_own_range(self._items.dtype):
             return None
-        limits = [limit for i in range(len(self)) for limit in self._limits(i)]
+        limits = []
+        for i in range(len(self)):
+            try:
+                limits += self._limits(i)
+            except ImageReadError:
+                if on_error == "raise":
+                    raise
         if not limits:
             return None
         low, high = min(limits), max(limits)

@@ -83,6 +83,11 @@ def embedding_widths(backbone, layers, pooling, preprocessing):
     -------
     tuple of int
         One width per layer.
+
+    Raises
+    ------
+    ValueError
+        If the images are too small, or of another size than the network takes.
     """
     return tuple(_width(backbone, cut, pooling, preprocessing) for cut in _cuts(backbone, layers))
 
@@ -92,8 +97,14 @@ def _width(backbone, cut, pooling, preprocessing):
     if key not in _known_widths:
         image = torch.zeros((1, 3, preprocessing.crop_size, preprocessing.crop_size), dtype=torch.uint8)
         function = _pooled(backbone.stages, (cut,), pooling, backbone.own_pooling, preprocessing)
-        with torch.inference_mode():
-            _known_widths[key] = function(image).shape[1]
+        try:
+            with torch.inference_mode():
+                _known_widths[key] = function(image).shape[1]
+        except RuntimeError as error:
+            raise ValueError(
+                f"image_size must suit {backbone.name}, which was made for {backbone.preprocessing.crop_size} pixels. "
+                f"Got {preprocessing.crop_size} instead, and an error from the network: {error}"
+            ) from error
     return _known_widths[key]
 
 

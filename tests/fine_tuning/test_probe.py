@@ -30,6 +30,7 @@ def test_the_head_gives_the_decisions_of_the_probe(n_classes):
         torch.from_numpy(labels),
         torch.from_numpy(weights),
     )
+    assert head.from_probe
     standardised = StandardScaler().fit_transform(features)
     oracle = LogisticRegression(C=0.1, max_iter=300).fit(standardised, labels, sample_weight=weights)
     outputs = head.eval()(torch.from_numpy(features)).detach().numpy()
@@ -62,4 +63,5 @@ def test_hidden_layers_are_left_as_they_are():
     before = [p.clone() for p in head.parameters()]
     data = (torch.from_numpy(features), torch.from_numpy(labels), torch.from_numpy(weights))
     head.start_from(lambda *data: logistic_probe(*data, 2), *data)
+    assert not head.from_probe
     assert all(torch.equal(a, b) for a, b in zip(before, head.parameters(), strict=True))

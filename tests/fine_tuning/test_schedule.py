@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from sktl.fine_tuning._heads import build_head
 from sktl.fine_tuning._schedule import (
     WarmUpCosine,
     base_learning_rate,
@@ -51,16 +52,18 @@ class Toy(nn.Module):
     def __init__(self):
         super().__init__()
         self.stages = nn.Sequential(*(nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)) for _ in range(3)))
-        self.head = nn.Linear(3, 2)
+        self.head = build_head("linear", 3, 2, 0.0)
 
 
-def test_every_parameter_is_in_one_group_at_the_rate_of_its_stage():
+@pytest.mark.parametrize(("from_probe", "head_rate"), [(False, 0.1), (True, 0.01)])
+def test_every_parameter_is_in_one_group_at_the_rate_of_its_stage(from_probe, head_rate):
     network = Toy()
+    network.head.from_probe = from_probe
     network.stages[0].requires_grad_(False)
     groups = parameter_groups(network, 0.1, 0.5, 0.05, from_scratch=False)
     rates = {id(p): group["lr"] for group in groups for p in group["params"]}
     assert len(rates) == len(list(network.parameters())) == sum(len(group["params"]) for group in groups)
-    for part, rate in zip([*network.stages, network.head], [0.025, 0.05, 0.1, 0.1], strict=True):
+    for part, rate in zip([*network.stages, network.head], [0.025, 0.05, 0.1, head_rate], strict=True):
         assert [rates[id(p)] for p in part.parameters()] == pytest.approx([rate] * len(list(part.parameters())))
 
 

@@ -1,0 +1,71 @@
+"""Our own battery for images on every public estimator, and on real architectures, which a toy would hide."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor
+from sktl.backbones import load_backbone
+
+# The checks lie beside this file; last in the path, where they shadow nothing.
+sys.path.append(str(Path(__file__).parent))
+
+QUICK = {"max_epochs": 1, "random_state": 0}
+INSTANCES = {
+    "extractor": lambda: PretrainedFeatureExtractor(),
+    "classifier, one stage": lambda: FineTuneClassifier(unfreeze_depth=1, **QUICK),
+    "regressor, one stage": lambda: FineTuneRegressor(unfreeze_depth=1, **QUICK),
+}
+# Random weights stand in for pretrained ones; as a record, since weights=None would train everything.
+REAL = {
+    "extractor on resnet18": lambda: PretrainedFeatureExtractor(
+        "resnet18", weights=None, image_size=32, layer=[0, 2], pooling="avg+max", random_state=0
+    ),
+    "extractor on mobilenet_v2": lambda: PretrainedFeatureExtractor(
+        "mobilenet_v2", weights=None, image_size=32, layer=1, random_state=0
+    ),
+    "classifier on resnet18": lambda: FineTuneClassifier(load_backbone("resnet18", None), image_size=32, **QUICK),
+}
+SLOW = {
+    **REAL,
+    "classifier, head only": lambda: FineTuneClassifier(unfreeze_depth=0, **QUICK),
+    "classifier, from scratch": lambda: FineTuneClassifier(weights=None, **QUICK),
+    "regressor, everything": lambda: FineTuneRegressor(unfreeze_depth="all", **QUICK),
+    "classifier, everything of resnet18": lambda: FineTuneClassifier(
+        load_backbone("resnet18", None), unfreeze_depth="all", image_size=32, **QUICK
+    ),
+}
+CHECKS = {
+    name: check
+    for module in map(importlib.import_module, ("image_input_checks", "image_estimator_checks"))
+    for name, check in vars(module).items()
+    if name.startswith("check_") and check.__module__ == module.__name__
+}
+# What an architecture can break, rather than the code around it.
+NUMERIC = [name for name in CHECKS if name.startswith("check_outputs_")]
+
+
+def test_the_battery_does_not_shrink():
+    assert len(CHECKS) >= 37
+    assert len(NUMERIC) >= 4
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("name", INSTANCES)
+def test_passes_the_image_battery(name, check):
+    CHECKS[check](INSTANCES[name]())
+
+
+@pytest.mark.parametrize("check", NUMERIC)
+@pytest.mark.parametrize("name", REAL)
+def test_passes_the_numeric_part_on_real_architectures(name, check):
+    CHECKS[check](REAL[name]())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("name", SLOW)
+def test_passes_the_image_battery_slowly(name, check):
+    CHECKS[check](SLOW[name]())
