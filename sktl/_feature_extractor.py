@@ -185,6 +185,8 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
         seed = check_random_state(self.random_state).randint(2**31 - 1) if self.weights is None else 0
         self.backbone_ = load_backbone(self.backbone, self.weights, random_state=seed)
         cuts = [self._cut(layer) for layer in self._layers()]
+        if len(set(cuts)) < len(cuts):
+            raise ValueError(f"layer must name each stage once. Got {self.layer!r} instead.")
         self.layers_ = [self.backbone_.stage_names[cut - 1] for cut in cuts]
         self._widths = embedding_widths(self.backbone_, self._layers(), self.pooling, self._preprocessing())
         self.embedding_dim_ = sum(self._widths)

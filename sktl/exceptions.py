@@ -7,7 +7,8 @@
     ├── WeightsError (ValueError)          pretrained weights cannot be used
     │   ├── WeightsNotFoundError           the file is not there and cannot be downloaded
     │   └── WeightsMismatchError           the file is there but does not fit the network
-    └── FrozenPartChangedError (RuntimeError)   a weight below the cut moved during training
+    ├── FrozenPartChangedError (RuntimeError)   a weight below the cut moved during training
+    └── TrainingDivergedError (RuntimeError)    the loss is no longer a number
 
 Each error also inherits from the built-in one that fits, so that ``except ValueError`` goes on working.
 """
@@ -16,6 +17,7 @@ __all__ = [
     "FrozenPartChangedError",
     "ImageReadError",
     "SktlError",
+    "TrainingDivergedError",
     "WeightsError",
     "WeightsMismatchError",
     "WeightsNotFoundError",
@@ -70,3 +72,7 @@ class WeightsMismatchError(WeightsError):
 
 class FrozenPartChangedError(SktlError, RuntimeError):
     """A parameter or buffer of the frozen part moved while the rest was trained."""
+
+
+class TrainingDivergedError(SktlError, RuntimeError):
+    """The loss of a training is no longer a finite number."""

@@ -3,7 +3,8 @@
 import hashlib
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from copy import deepcopy
+from dataclasses import dataclass, field, fields, replace
 from numbers import Integral
 
 import torch
@@ -135,6 +136,16 @@ class Backbone:
             f"layer must be 'penultimate', one of the stages {names} of {self.name}, or an index from the top "
             f"between 0 and {len(names)}. Got {layer!r} instead.{did_you_mean(layer, ('penultimate', *names))}"
         )
+
+    def without_weights(self):
+        """Return a record of the same network whose stages have shapes and names, and no numbers.
+
+        Returns
+        -------
+        Backbone
+            Stages on torch's meta device, no head, nothing to load again: a few kilobytes when pickled.
+        """
+        return replace(self, stages=deepcopy(self.stages).to("meta"), head=None, reload=None)
 
     def __repr__(self):
         return (

@@ -9,6 +9,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from torch import nn
 
 from sktl._validation import StrOptions, check_y, fit_context
+from sktl.exceptions import WeightsMismatchError
 from sktl.fine_tuning._estimator import FineTuneEstimator
 from sktl.fine_tuning._probe import logistic_probe
 
@@ -63,7 +64,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     warm_start : bool, default=False
         Whether `fit` goes on from the network of the last `fit`.
     callbacks : list of skorch callbacks or None, default=None
-        Your own callbacks, as skorch takes them; each training gets copies.
+        Your own callbacks, as skorch takes them; each training gets copies. A skorch LRScheduler takes the place of
+        warm-up and cosine.
     image_size : int or None, default=None
         Side in pixels of what the network sees; None takes what its weights were trained with. Cost grows with the
         square.
@@ -73,7 +75,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         Values of black and white in arrays of numbers. None: bytes are 0 to 255, other numbers in [0, 1] are taken as
         they are, and beyond that the least and greatest value of the data seen in `fit` are black and white.
     batch_size : int, default=32
-        Greatest number of images per optimizer step; batches are made nearly equal.
+        Greatest number of images per optimizer step, two at least; batches are made nearly equal.
     device : str or torch.device, default="auto"
         Where to compute: an accelerator when there is one.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
@@ -82,7 +84,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         Threads that read and resize images.
     random_state : int, RandomState instance or None, default=None
         Fixes the head, the order of the images, dropout, the inner split, and the random weights from scratch. The
-        global random states of torch and numpy are left as they are.
+        global random states of torch and numpy are left as they are; None draws a seed from numpy's, as elsewhere in
+        scikit-learn. Fits in several threads of one process therefore take turns.
     verbose : int, default=0
         Progress bars and a line per epoch when positive.
 
@@ -224,6 +227,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
             If the pretrained weights are not to be had, or do not fit the network.
         FrozenPartChangedError
             If a callback or a module of yours wrote to the frozen part.
+        TrainingDivergedError
+            If the loss is no longer a finite number.
         ValueError
             If fewer than two classes have an image of positive weight.
         """
@@ -313,6 +318,11 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         found, encoded = np.unique(y, return_inverse=True)
         if reset:
             self.classes_ = found if classes is None else np.unique(classes)
+        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
+            raise ValueError(
+                f"classes must be those of the first call, {self.classes_.tolist()}. "
+                f"Got {np.unique(classes).tolist()} instead. Leave them out, or fit anew."
+            )
         unknown = found[~np.isin(found, self.classes_)]
         if len(unknown):
             raise ValueError(
@@ -336,10 +346,25 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         elif self.class_weight is not None:
             labels = self.classes_[targets]
             weights = weights * compute_class_weight(self.class_weight, classes=self.classes_, y=labels)[targets]
+            if weights.min() < 0 or not weights.any():
+                raise ValueError(
+                    "class_weight must not be negative, and must leave an image with a positive weight. "
+                    f"Got {self.class_weight} for the labels {np.unique(labels).tolist()} instead."
+                )
         return torch.as_tensor(targets, dtype=torch.int64), weights
 
     def _probe(self, features, targets, weights):
         return logistic_probe(features, targets, weights, len(self.classes_))
+
+    def _encoding(self):
+        return {"classes": [str(label) for label in self.classes_]}
+
+    def _check_encoding(self, encoding):
+        if encoding != self._encoding():
+            raise WeightsMismatchError(
+                f"the weights must have been trained for the labels {self._encoding()['classes']}. "
+                f"Got {encoding.get('classes')} instead. Fit with the same labels first."
+            )
 
     def _n_outputs(self):
         return len(self.classes_)

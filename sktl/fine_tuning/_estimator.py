@@ -120,6 +120,16 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         """Return coefficients and intercepts of a linear model on standardised features, or None."""
 
     @abstractmethod
+    def _encoding(self):
+        """Return what turns outputs into predictions, for JSON."""
+
+    def _check_encoding(self, encoding):
+        """Raise if outputs mean something else here."""
+
+    def _take_encoding(self, encoding):
+        """Take over what turns outputs into predictions."""
+
+    @abstractmethod
     def _n_outputs(self):
         """Return the number of outputs of the network."""
 
@@ -139,6 +149,9 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         classes : array-like or None, default=None
             All labels that will ever come, when `y` may not have them all.
         """
+        if not keep:
+            # What fails from here on must not leave the network of an earlier fit under new labels.
+            self.__dict__.pop("net_", None)
         images = check_images(self, X, reset=not keep, image_shape=self.image_shape)
         sample_weight = self._check_weights(sample_weight, images)
         targets = self._check_targets(y, not keep, classes)
@@ -149,12 +162,18 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         weights = torch.as_tensor(weights / weights.mean(), dtype=torch.float32)
 
         placement = resolve_placement(self.device, self.precision)
-        if not keep:
+        if keep:
+            self._check_structure()
+            self.net_.refresh(self._recipe(), placement, self.batch_size)
+        else:
             self._start(images)
         images = images.with_value_range(self.value_range_, learned=self.value_range is None)
         seed = int(np.random.SeedSequence([self._seed, self._n_trainings]).generate_state(1)[0])
+        positions, held_out = np.arange(len(targets)), None
+        if whole and self.early_stopping:
+            positions, held_out = inner_split(targets.numpy(), self._stratify, self.validation_fraction, seed)
         with seeded(seed, placement.device):
-            network = self.module_ if keep else self._build_network()
+            network = self.module_ if keep else self._build_network().to(placement.device)
             activations = Activations(
                 network,
                 images,
@@ -165,9 +184,13 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
                 key=(self.backbone_.digest, network.n_frozen, placement, network.preprocessing.crop_size),
             )
             if not keep:
-                self._start_head(network, activations, targets, weights, placement)
-                self.net_ = self._build_net(network, placement)
-            self._train(activations, targets, weights, seed, whole)
+                self._start_head(network, activations, targets, weights, placement, positions)
+                self.n_trained_parameters_ = sum(p.numel() for p in network.parameters() if p.requires_grad)
+            net = self.net_ if keep else self._build_net(network, placement)
+            data = TrainingData(activations, targets, weights, positions)
+            validation = None if held_out is None else TrainingData(activations, targets, weights, held_out)
+            self._train(net, data, validation, seed, whole)
+        self.net_ = net
         self._n_trainings += 1
         return self
 
@@ -183,6 +206,12 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self._n_trainings = 0
         self.backbone_ = load_backbone(self.backbone, self.weights, random_state=self._seed)
+        self.unfreeze_depth_ = self._depth()
+        # One image through the network: a size that it cannot take is found out before the work.
+        embedding_widths(self.backbone_, ["penultimate"], "auto", self._preprocessing())
+
+    def _depth(self):
+        """Return how many stages are trained; from scratch there is nothing worth freezing."""
         n_stages = len(self.backbone_.stages)
         depth = n_stages if self.unfreeze_depth == "all" or self.weights is None else self.unfreeze_depth
         if depth > n_stages:
@@ -190,13 +219,23 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
                 f"unfreeze_depth must be at most {n_stages} for {self.backbone_.name}, whose stages are "
                 f"{list(self.backbone_.stage_names)}. Got {depth} instead. Use 'all' to train everything."
             )
-        self.unfreeze_depth_ = depth
-        # One image through the network: a size that it cannot take is found out before the work.
-        embedding_widths(self.backbone_, ["penultimate"], "auto", self._preprocessing())
+        return depth
 
     def _preprocessing(self):
         own = self.backbone_.preprocessing
         return own if self.image_size is None else own.resized(self.image_size)
+
+    def _check_structure(self):
+        """Raise if the network that is trained on is not the one that the parameters describe."""
+        wrong = [
+            *(["unfreeze_depth"] if self._depth() != self.unfreeze_depth_ else []),
+            *(["image_size"] if self._preprocessing() != self.module_.preprocessing else []),
+        ]
+        if wrong:
+            raise ValueError(
+                f"{wrong[0]} must stay what it was when training goes on. Got {getattr(self, wrong[0])!r} instead. "
+                "Use warm_start=False to start anew."
+            )
 
     def _build_network(self):
         backbone = self.backbone_
@@ -212,48 +251,47 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         )
         return network.to(memory_format=torch.channels_last)
 
-    def _start_head(self, network, activations, targets, weights, placement):
+    def _start_head(self, network, activations, targets, weights, placement, positions):
         """Let the head standardise pretrained features and start from a probe; random ones soon look different."""
         if self.weights is None:
             return
-        network.to(placement.device)
         rows = block_rows(network.preprocessing.crop_size, placement.device, self.batch_size)
 
         def features(x):
             return network.features(x if network.n_frozen else network.below_cut(x))
 
-        n_parts = -(-len(activations) // self.batch_size)
+        key = (self.backbone_.digest, "features", network.n_frozen, placement, network.preprocessing.crop_size)
         parts = [
-            run_in_blocks(features, activations[positions], placement, rows)
-            for positions in np.array_split(np.arange(len(activations)), n_parts)
+            run_in_blocks(features, activations[part], placement, rows, key=key)
+            for part in np.array_split(positions, -(-len(positions) // self.batch_size))
         ]
         network.head.standardise(torch.cat(parts))
-        network.head.start_from(self._probe, torch.cat(parts), targets, weights)
+        network.head.start_from(self._probe, torch.cat(parts), targets[positions], weights[positions])
+
+    def _recipe(self):
+        from_scratch = self.weights is None
+        rate = base_learning_rate(self.learning_rate, self.backbone_.family, from_scratch)
+        return Recipe(rate, self.layer_decay, self.weight_decay, from_scratch)
 
     def _build_net(self, network, placement):
-        self.n_trained_parameters_ = sum(p.numel() for p in network.parameters() if p.requires_grad)
-        from_scratch = self.weights is None
-        recipe = Recipe(
-            base_learning_rate(self.learning_rate, self.backbone_.family, from_scratch),
-            self.layer_decay,
-            self.weight_decay,
-            from_scratch,
+        return build_net(
+            network, self._criterion, self._recipe(), placement, batch_size=self.batch_size, verbose=self.verbose
         )
-        return build_net(network, self._criterion, recipe, placement, batch_size=self.batch_size, verbose=self.verbose)
 
-    def _train(self, activations, targets, weights, seed, whole):
-        network = self.module_
+    def _train(self, net, data, validation, seed, whole):
+        network = net.module_
+        if network.update_statistics and len(data) < 2:
+            raise ValueError(
+                "A network from scratch must be trained on at least two distinct images, since batch norm compares "
+                f"them. Got {len(data)} instead (n_samples={len(data)})."
+            )
         frozen = network.frozen_digest()
-        positions, validation = np.arange(len(targets)), None
-        if whole and self.early_stopping:
-            positions, held_out = inner_split(targets.numpy(), self._stratify, self.validation_fraction, seed)
-            validation = TrainingData(activations, targets, weights, held_out)
         try:
             train(
-                self.net_,
-                TrainingData(activations, targets, weights, positions),
+                net,
+                data,
                 validation,
-                epochs=n_epochs(self.max_epochs, len(positions), self.batch_size) if whole else 1,
+                epochs=n_epochs(self.max_epochs, len(data), self.batch_size) if whole else 1,
                 seed=seed,
                 schedule=whole,
                 patience=self.patience,
@@ -267,6 +305,13 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "net_")
+
+    def __getstate__(self):
+        """Pickle the weights once: those of the fitted network, and not the file that training started from."""
+        state = dict(super().__getstate__())
+        if "backbone_" in state:
+            state["backbone_"] = state["backbone_"].without_weights()
+        return state
 
     def _outputs(self, X):
         """Return the outputs of the network as float64 (n_images, n_outputs)."""
@@ -308,7 +353,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
             File to write, in one step: an interrupted call leaves the old file.
         """
         check_is_fitted(self)
-        save_weights(self.module_, path, backbone=self.backbone_)
+        save_weights(self.module_, path, backbone=self.backbone_, encoding=self._encoding())
 
     def load_weights(self, path):
         """Replace the weights of the fitted network by those of a safetensors file.
@@ -328,8 +373,8 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         WeightsNotFoundError
             If there is no such file.
         WeightsMismatchError
-            If names or shapes differ; nothing is loaded then.
+            If names, shapes or labels differ; nothing is loaded then.
         """
         check_is_fitted(self)
-        load_weights(self.module_, path)
+        self._take_encoding(load_weights(self.module_, path, check=self._check_encoding))
         return self

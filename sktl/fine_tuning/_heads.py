@@ -1,9 +1,13 @@
 """The new layers on top of the backbone."""
 
 from itertools import pairwise
+from numbers import Integral
 
 import torch
 from torch import nn
+
+# Least scale of a feature, as a share of the root mean square of all features.
+_LEAST_SCALE = 1e-3
 
 
 class Head(nn.Module):
@@ -17,10 +21,13 @@ class Head(nn.Module):
         Length of an embedding.
     dropout : float
         Share of the features dropped in training.
+    linear : bool
+        Whether the layers are one linear layer of our own, which may start from a probe.
     """
 
-    def __init__(self, layers, n_features, dropout):
+    def __init__(self, layers, n_features, dropout, *, linear):
         super().__init__()
+        self.linear = linear
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
         self.dropout = nn.Dropout(dropout)
@@ -45,10 +52,10 @@ class Head(nn.Module):
         """
         features = features.double()
         scale, mean = torch.std_mean(features, dim=0, correction=0)
-        # A feature that never varies carries nothing; the relative bound keeps rounding errors from being blown up.
-        constant = scale <= 1e-6 * mean.abs() + 1e-12
+        # A feature that hardly varies here may vary elsewhere: divided by its own spread it would drown all others.
+        floor = _LEAST_SCALE * features.square().mean().sqrt()
         self.mean.copy_(mean)
-        self.scale.copy_(torch.where(constant, torch.ones_like(scale), scale))
+        self.scale.copy_(torch.where(scale > floor, scale, floor if floor > 0 else torch.ones_like(scale)))
 
     def start_from(self, probe, features, targets, weights):
         """Let a linear head start from a linear model on the standardised features; leave other heads as they are.
@@ -64,7 +71,7 @@ class Head(nn.Module):
         weights : torch.Tensor of shape (n_images,)
             Sample weights.
         """
-        if not (isinstance(self.layers, nn.Sequential) and [type(layer) for layer in self.layers] == [nn.Linear]):
+        if not self.linear:
             return
         standardised = ((features.to(self.mean) - self.mean) / self.scale).cpu().double().numpy()
         solution = probe(standardised, targets.numpy(), weights.double().numpy())
@@ -96,18 +103,17 @@ def build_head(head, n_features, n_outputs, dropout):
     Raises
     ------
     ValueError
-        If a module of the user's gives another number of outputs.
+        If a width is not a positive number, or a module of the user's gives another number of outputs.
     """
-    if isinstance(head, nn.Module):
-        layers = head
-    elif callable(head):
-        layers = head(n_features, n_outputs)
-    else:
-        layers = _layers(() if isinstance(head, str) else tuple(head), n_features, n_outputs, dropout)
-    built = Head(layers, n_features, dropout)
-    if isinstance(head, nn.Module) or callable(head):
+    if callable(head):
+        layers = head if isinstance(head, nn.Module) else head(n_features, n_outputs)
+        built = Head(layers, n_features, dropout, linear=False)
         _check_outputs(built, n_features, n_outputs)
-    return built
+        return built
+    hidden = () if isinstance(head, str) else tuple(head)
+    if not all(isinstance(width, Integral) and width > 0 for width in hidden):
+        raise ValueError(f"head must be 'linear', a module, a function or positive widths. Got {head!r} instead.")
+    return Head(_layers(hidden, n_features, n_outputs, dropout), n_features, dropout, linear=not hidden)
 
 
 def _layers(hidden, n_features, n_outputs, dropout):

@@ -58,7 +58,8 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     warm_start : bool, default=False
         Whether `fit` goes on from the network of the last `fit`.
     callbacks : list of skorch callbacks or None, default=None
-        Your own callbacks, as skorch takes them; each training gets copies.
+        Your own callbacks, as skorch takes them; each training gets copies. A skorch LRScheduler takes the place of
+        warm-up and cosine.
     image_size : int or None, default=None
         Side in pixels of what the network sees; None takes what its weights were trained with. Cost grows with the
         square.
@@ -68,7 +69,7 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         Values of black and white in arrays of numbers. None: bytes are 0 to 255, other numbers in [0, 1] are taken as
         they are, and beyond that the least and greatest value of the data seen in `fit` are black and white.
     batch_size : int, default=32
-        Greatest number of images per optimizer step; batches are made nearly equal.
+        Greatest number of images per optimizer step, two at least; batches are made nearly equal.
     device : str or torch.device, default="auto"
         Where to compute: an accelerator when there is one.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
@@ -77,7 +78,8 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         Threads that read and resize images.
     random_state : int, RandomState instance or None, default=None
         Fixes the head, the order of the images, dropout, the inner split, and the random weights from scratch. The
-        global random states of torch and numpy are left as they are.
+        global random states of torch and numpy are left as they are; None draws a seed from numpy's, as elsewhere in
+        scikit-learn. Fits in several threads of one process therefore take turns.
     verbose : int, default=0
         Progress bars and a line per epoch when positive.
 
@@ -211,6 +213,8 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
             If the pretrained weights are not to be had, or do not fit the network.
         FrozenPartChangedError
             If a callback or a module of yours wrote to the frozen part.
+        TrainingDivergedError
+            If the loss is no longer a finite number.
         ValueError
             If there are fewer than two distinct images of positive weight.
         """
@@ -279,6 +283,12 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
 
     def _probe(self, features, targets, weights):
         return ridge_probe(features, targets, weights)
+
+    def _encoding(self):
+        return {"mean": self._target_mean.tolist(), "scale": self._target_scale.tolist()}
+
+    def _take_encoding(self, encoding):
+        self._target_mean, self._target_scale = (np.array(encoding[name]) for name in ("mean", "scale"))
 
     def _n_outputs(self):
         return len(self._target_mean)

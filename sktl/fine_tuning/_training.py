@@ -7,9 +7,10 @@ from functools import partial
 import numpy as np
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping
+from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
 from skorch.helper import predefined_split
 
+from sktl.exceptions import TrainingDivergedError
 from sktl.fine_tuning._schedule import WarmUpCosine, n_batches, parameter_groups
 
 # Greatest norm of the gradient of one step.
@@ -124,14 +125,26 @@ class FineTuneNet(NeuralNet):
 
     def get_params_for_optimizer(self, prefix, named_parameters):
         """Return the parameter groups in place of patterns of names."""
-        groups = parameter_groups(
-            self.module_,
-            self.recipe.learning_rate,
-            self.recipe.layer_decay,
-            self.recipe.weight_decay,
-            self.recipe.from_scratch,
+        return (self._groups(),), {"lr": self.recipe.learning_rate}
+
+    def learning_rates(self):
+        """Return the rate of each group of the optimizer, before any schedule."""
+        return [group["lr"] for group in self._groups()]
+
+    def _groups(self):
+        recipe = self.recipe
+        return parameter_groups(
+            self.module_, recipe.learning_rate, recipe.layer_decay, recipe.weight_decay, recipe.from_scratch
         )
-        return (groups,), {"lr": self.recipe.learning_rate}
+
+    def refresh(self, recipe, placement, batch_size):
+        """Take over parameters that may change from one training to the next, the device among them."""
+        self.recipe, self.batch_size = recipe, batch_size
+        if placement != self.placement:
+            self.placement, self.device = placement, str(placement.device)
+            self.module_.to(placement.device)
+            # The moments would have to follow their parameters; a few steps make new ones.
+            self.initialize_optimizer()
 
     def infer(self, x, **fit_params):
         """Run the part above the cut."""
@@ -149,7 +162,7 @@ class FineTuneNet(NeuralNet):
 
 
 class Schedule(Callback):
-    """Multiply the learning rates of a new optimizer by a factor at each step.
+    """Set the learning rate of each group at each step: its own rate times a factor.
 
     skorch's own LRScheduler counts the epochs of former trainings as steps already made.
 
@@ -163,14 +176,13 @@ class Schedule(Callback):
         self.factor = factor
 
     def on_train_begin(self, net, **kwargs):
-        """Take over the rates that the optimizer was made with."""
+        """Start to count."""
         self.step_ = 0
-        self.rates_ = [group["lr"] for group in net.optimizer_.param_groups]
 
     def on_batch_begin(self, net, training=False, **kwargs):
         """Set the rates of this step."""
         if training:
-            for group, rate in zip(net.optimizer_.param_groups, self.rates_, strict=True):
+            for group, rate in zip(net.optimizer_.param_groups, net.learning_rates(), strict=True):
                 group["lr"] = rate * self.factor(self.step_)
             self.step_ += 1
 
@@ -239,24 +251,48 @@ def train(net, data, validation, *, epochs, seed, schedule, patience=None, callb
     patience : int or None, default=None
         Epochs without improvement before early stopping, which restores the best weights.
     callbacks : list or None, default=None
-        The user's own skorch callbacks.
+        The user's own skorch callbacks; an LRScheduler among them takes the place of the schedule.
 
     Raises
     ------
     KeyboardInterrupt
         If the user interrupts; skorch's own `fit` would return a half-trained net instead.
+    TrainingDivergedError
+        If the loss is no longer a finite number.
     """
     net.iterator_train = partial(Batches, generator=np.random.default_rng(seed))
     net.train_split = None if validation is None else predefined_split(validation)
-    own = [("clip", GradientNormClipping(_CLIP))]
+    factor = WarmUpCosine(epochs * n_batches(len(data), net.batch_size)) if schedule else _constant
+    own = [("sktl_clip", GradientNormClipping(_CLIP))]
+    users = deepcopy(list(callbacks or []))
+    if not any(isinstance(callback, LRScheduler) for _, callback in map(_with_name, users)):
+        own.append(("sktl_schedule", Schedule(factor)))
+    if validation is not None:
+        own.append(("sktl_early_stopping", EarlyStopping(patience=patience, load_best=True)))
     if schedule:
         net.initialize_optimizer()
-        own.append(("schedule", Schedule(WarmUpCosine(epochs * n_batches(len(data), net.batch_size)))))
-    if validation is not None:
-        own.append(("early_stopping", EarlyStopping(patience=patience, load_best=True)))
-    net.callbacks = [*own, *deepcopy(list(callbacks or []))]
+    net.callbacks = [*own, *users]
     net.initialize_callbacks()
+    try:
+        _run(net, data, epochs)
+    finally:
+        _forget(net, optimizer=schedule)
+    if not np.isfinite(net.history[-1, "train_loss"]):
+        raise TrainingDivergedError(
+            f"the loss must stay a finite number. Got {net.history[-1, 'train_loss']} in epoch {len(net.history)} "
+            f"instead. Lower learning_rate: it is {net.recipe.learning_rate:g}."
+        )
 
+
+def _constant(step):
+    return 1.0
+
+
+def _with_name(callback):
+    return callback if isinstance(callback, tuple) else (None, callback)
+
+
+def _run(net, data, epochs):
     net.notify("on_train_begin", X=data, y=None)
     try:
         net.fit_loop(data, epochs=epochs)
@@ -265,16 +301,17 @@ def train(net, data, validation, *, epochs, seed, schedule, patience=None, callb
         if not any(_has_stopped(callback) for _, callback in net.callbacks_):
             raise
     net.notify("on_train_end", X=data, y=None)
-    _forget(net)
 
 
 def _has_stopped(callback):
     return isinstance(callback, EarlyStopping) and callback.misses_ == callback.patience
 
 
-def _forget(net):
-    """Let go of the training data and of second copies of the weights, which would be pickled with the net."""
+def _forget(net, *, optimizer):
+    """Let go of what would be pickled with the net: training data, second copies of the weights, used-up moments."""
     net.train_split = None
+    if optimizer:
+        net.optimizer_.state.clear()
     for _, callback in net.callbacks_:
         if isinstance(callback, EarlyStopping):
             callback.best_model_weights_ = None

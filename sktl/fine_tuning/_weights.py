@@ -1,9 +1,10 @@
 """The weights of a fitted network in a file that holds numbers and names, and no code."""
 
+import json
 import os
 from pathlib import Path
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
@@ -12,7 +13,7 @@ from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundE
 _LISTED = 5
 
 
-def save_weights(network, path, *, backbone):
+def save_weights(network, path, *, backbone, encoding):
     """Write all parameters and buffers of a network.
 
     Parameters
@@ -23,10 +24,18 @@ def save_weights(network, path, *, backbone):
         File to write; replaced in one step.
     backbone : Backbone
         What the network started from, recorded in the file's metadata.
+    encoding : dict
+        What turns outputs into predictions, recorded as JSON.
     """
     path = Path(path)
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    metadata = {"backbone": backbone.name, "backbone_digest": backbone.digest, "license": backbone.license}
+    # Cloned, since safetensors refuses tensors that share memory, such as tied layers of a head.
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+    metadata = {
+        "backbone": backbone.name,
+        "backbone_digest": backbone.digest,
+        "license": backbone.license,
+        "encoding": json.dumps(encoding),
+    }
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         save_file(state, unfinished, metadata=metadata)
@@ -35,7 +44,7 @@ def save_weights(network, path, *, backbone):
         unfinished.unlink(missing_ok=True)
 
 
-def load_weights(network, path):
+def load_weights(network, path, *, check):
     """Replace all parameters and buffers of a network, or none.
 
     Parameters
@@ -44,6 +53,13 @@ def load_weights(network, path):
         The network.
     path : str or Path
         File written by `save_weights`.
+    check : callable
+        Takes the encoding in the file and raises if it does not fit.
+
+    Returns
+    -------
+    dict
+        The encoding.
 
     Raises
     ------
@@ -52,13 +68,15 @@ def load_weights(network, path):
     WeightsError
         If the file is damaged.
     WeightsMismatchError
-        If names or shapes differ.
+        If names or shapes differ, or the file was not written by `save_weights`.
     """
     path = Path(path)
     if not path.is_file():
         raise WeightsNotFoundError(f"path must name a file written by save_weights. Got {str(path)!r} instead.")
     try:
         loaded = load_file(path)
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
     except SafetensorError as error:
         raise WeightsError(f"path must name a complete safetensors file. Got {str(path)!r} instead: {error}") from error
     own = network.state_dict()
@@ -78,4 +96,9 @@ def load_weights(network, path):
             f"the weights in {str(path)!r} must fit the fitted network. Got {len(problems)} difference(s) instead: "
             f"{shown}{more}. Fit with the same backbone, head and classes first."
         )
+    if "encoding" not in metadata:
+        raise WeightsMismatchError(f"path must name a file written by save_weights. Got {str(path)!r} instead.")
+    encoding = json.loads(metadata["encoding"])
+    check(encoding)
     network.load_state_dict(loaded)
+    return encoding

@@ -54,6 +54,8 @@ class ImageCollection:
             if not is_array(item):
                 return decoded(item)
             pixels = canonical(item)
+            if self._learned and self._value_range is None and not has_own_range(pixels.dtype):
+                _check_unit_range(pixels)
             return array_to_picture(pixels, self._value_range if self._is_mapped(pixels.dtype) else None)
 
     def subset(self, indices):
@@ -119,7 +121,7 @@ class ImageCollection:
         ----------
         value_range : tuple of two floats or None
             Values of black and white. Values outside are not clipped. None: arrays of floats and wide integers are
-            taken as they are.
+            taken as they are, and with `learned` have to lie in [0, 1].
         learned : bool, default=False
             Whether the range comes from `learn_value_range`. Such a range leaves arrays of bool, uint8 and uint16
             alone, which say their range themselves; one that the user states applies to them too. Files and PIL images
@@ -209,6 +211,16 @@ class ImageCollection:
         with named(item, position):
             pixels = canonical(item)
             return () if has_own_range(pixels.dtype) else value_limits(pixels)
+
+
+def _check_unit_range(pixels):
+    """Refuse numbers of unknown range: taken as they are, bytes turned into floats would be 255 times too bright."""
+    low, high = value_limits(pixels)
+    if low < 0 or high > 1:
+        raise ImageReadError(
+            f"numbers of this kind must lie in [0, 1], since fit has seen none from which to learn black and white. "
+            f"Got {low:g} to {high:g} instead. Pass uint8, or set value_range=(0, 255), for instance."
+        )
 
 
 def _digest_of_array(pixels, person):

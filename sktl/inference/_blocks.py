@@ -54,13 +54,15 @@ def run_in_blocks(function, batch, placement, rows, *, key=None):
         The outputs as float32 on the CPU.
     """
     while True:
-        fitting = min(rows, _rows_that_fit.get(key, rows))
+        fitting = min(rows, _rows_that_fit.get(key, rows))  # nothing is ever kept under None
         try:
             return _run(function, batch, placement, fitting)
         except torch.OutOfMemoryError:
             if fitting == 1:
                 raise
-            _rows_that_fit[key] = fitting // 2
+            rows = fitting // 2
+            if key is not None:
+                _rows_that_fit[key] = rows
         # Outside of the except clause, since the traceback holds on to the tensors of the failed attempt.
         torch.cuda.empty_cache()
 

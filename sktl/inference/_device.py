@@ -56,7 +56,8 @@ def resolve_placement(device="auto", precision="auto"):
     """
     device = _resolve_device(device)
     if precision == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        # Tensor cores for bfloat16 came with compute capability 8.0.
+        fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
         precision = "bfloat16" if fast else "float32"
     return Placement(device, _DTYPES[precision])
 

@@ -101,6 +101,8 @@ def _width(backbone, cut, pooling, preprocessing):
             with torch.inference_mode():
                 _known_widths[key] = function(image).shape[1]
         except RuntimeError as error:
+            if preprocessing.crop_size == backbone.preprocessing.crop_size:
+                raise
             raise ValueError(
                 f"image_size must suit {backbone.name}, which was made for {backbone.preprocessing.crop_size} pixels. "
                 f"Got {preprocessing.crop_size} instead, and an error from the network: {error}"

@@ -8,14 +8,22 @@ import numpy as np
 import pytest
 import skorch.callbacks
 import torch
+import torchvision
 from joblib import Parallel, delayed
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_predict
 from torch import nn
 
 from sktl import FineTuneClassifier
-from sktl.exceptions import FrozenPartChangedError, WeightsMismatchError, WeightsNotFoundError
+from sktl.exceptions import (
+    FrozenPartChangedError,
+    ImageReadError,
+    TrainingDivergedError,
+    WeightsMismatchError,
+    WeightsNotFoundError,
+)
 
 QUICK = {"max_epochs": 2, "random_state": 0}
 
@@ -353,8 +361,9 @@ def test_cross_validation_with_sample_weights_routed(three_patterns):
     X, y = three_patterns
     with sklearn.config_context(enable_metadata_routing=True):
         model = FineTuneClassifier(**QUICK).set_fit_request(sample_weight=True).set_score_request(sample_weight=False)
-        scores = cross_val_score(model, X, y, cv=2, params={"sample_weight": np.ones(len(y))})
-    assert len(scores) == 2
+        weights = np.where(y == 0, 1000.0, 1e-3)
+        predicted = cross_val_predict(model, X, y, cv=2, params={"sample_weight": weights})
+    assert (predicted == 0).mean() > 0.9
 
 
 def test_interrupting_reaches_the_caller(patterns):
@@ -389,3 +398,156 @@ def test_a_pickle_predicts_in_another_process(patterns, tmp_path):
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "model.pkl"), str(tmp_path / "out.pkl")], check=True)
     assert_array_equal(pickle.loads((tmp_path / "out.pkl").read_bytes()), model.predict_proba(X))
+
+
+def test_the_network_is_on_the_device_before_the_frozen_part_runs(patterns, monkeypatch):
+    from sktl.fine_tuning import _estimator
+
+    placement = _estimator.resolve_placement("cpu", "float32")
+    elsewhere = type(placement)(torch.device("meta"), torch.float32)
+    seen = []
+
+    class Watch(_estimator.Activations):
+        def __init__(self, network, images, placement, **kwargs):
+            seen.append({p.device.type for p in network.parameters()})
+            raise RuntimeError("seen enough")
+
+    monkeypatch.setattr(_estimator, "resolve_placement", lambda device, precision: elsewhere)
+    monkeypatch.setattr(_estimator, "Activations", Watch)
+    with pytest.raises(RuntimeError, match="seen enough"):
+        FineTuneClassifier(**QUICK).fit(*patterns)
+    assert seen == [{"meta"}]
+
+
+def test_floats_after_bytes_are_refused_unless_their_range_is_known(patterns):
+    X, y = patterns
+    model = FineTuneClassifier(**QUICK).fit(X, y)
+    with pytest.raises(ImageReadError, match=r"image 0: .*value_range"):
+        model.predict(X.astype(float))
+    assert_allclose(model.predict_proba(X / 255), model.predict_proba(X), atol=1e-2)
+
+
+def test_partial_fit_after_fit_goes_on_learning(patterns):
+    X, y = patterns
+    model = FineTuneClassifier(learning_rate=1e-2, unfreeze_depth=0, random_state=0, max_epochs=3).fit(X, y)
+    for _ in range(150):
+        model.partial_fit(X, 1 - y)
+    assert model.score(X, 1 - y) > 0.9
+
+
+def test_the_inner_split_is_not_seen_by_the_probe(patterns):
+    X, _ = patterns
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
+    y = rng.integers(0, 2, 60)
+    model = FineTuneClassifier(
+        unfreeze_depth=0, early_stopping=True, validation_fraction=0.5, max_epochs=1, random_state=0
+    )
+    assert model.fit(X, y).history_[0]["valid_loss"] > 0.65
+
+
+def test_a_failed_refit_does_not_leave_the_old_network_under_new_labels(patterns):
+    X, y = patterns
+    model = FineTuneClassifier(**QUICK).fit(X, np.array(["cat", "dog"])[y])
+    with pytest.raises(ValueError, match="unfreeze_depth"):
+        model.set_params(unfreeze_depth=9).fit(X, np.array(["ape", "bee"])[y])
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+
+
+def test_a_training_that_diverges_is_an_error(patterns):
+    with pytest.raises(TrainingDivergedError, match="Lower learning_rate"):
+        FineTuneClassifier(learning_rate=1e30, unfreeze_depth="all", max_epochs=5, random_state=0).fit(*patterns)
+
+
+@pytest.mark.parametrize("class_weight", [{0: 0.0, 1: 0.0}, {0: -1.0, 1: 1.0}])
+def test_impossible_class_weights_are_named(patterns, class_weight):
+    with pytest.raises(ValueError, match="class_weight must not be negative"):
+        FineTuneClassifier(class_weight=class_weight, **QUICK).fit(*patterns)
+
+
+def test_weights_for_other_labels_are_refused(patterns, tmp_path):
+    X, y = patterns
+    FineTuneClassifier(**QUICK).fit(X, np.array(["cat", "dog"])[y]).save_weights(tmp_path / "pets.safetensors")
+    other = FineTuneClassifier(**QUICK).fit(X, np.array(["ape", "bee"])[y])
+    with pytest.raises(WeightsMismatchError, match="cat"):
+        other.load_weights(tmp_path / "pets.safetensors")
+
+
+def test_a_sequential_of_the_users_is_not_replaced_by_the_probe(patterns):
+    head = nn.Sequential(nn.Linear(192, 2, bias=False))
+    model = FineTuneClassifier(head=head, unfreeze_depth=0, learning_rate=1e-12, **QUICK).fit(*patterns)
+    assert_allclose(model.module_.head.layers[0].weight.detach(), head[0].weight.detach(), atol=1e-6)
+
+
+@pytest.mark.parametrize("head", [[-5], ["a"], [0], [4.5]])
+def test_impossible_widths_are_named(patterns, head):
+    with pytest.raises(ValueError, match="positive widths"):
+        FineTuneClassifier(head=head, **QUICK).fit(*patterns)
+
+
+def test_training_goes_on_with_new_rates_and_batches_but_not_with_another_structure(patterns):
+    model = FineTuneClassifier(warm_start=True, **QUICK).fit(*patterns)
+    model.set_params(learning_rate=0.5, batch_size=6, max_epochs=1).fit(*patterns)
+    assert model.net_.recipe.learning_rate == 0.5
+    assert model.history_[-1, "train_batch_count"] == 4
+    for change in ({"unfreeze_depth": 2}, {"image_size": 32}):
+        with pytest.raises(ValueError, match=f"{next(iter(change))} must stay"):
+            clone(model).set_params(warm_start=True).fit(*patterns).set_params(**change).fit(*patterns)
+
+
+def test_a_scheduler_of_the_users_takes_the_place_of_ours(patterns):
+    rates = []
+
+    class Watch(skorch.callbacks.Callback):
+        def on_epoch_end(self, net, **kwargs):
+            rates.append(net.optimizer_.param_groups[-1]["lr"])
+
+    scheduler = skorch.callbacks.LRScheduler(torch.optim.lr_scheduler.ExponentialLR, gamma=0.1)
+    FineTuneClassifier(callbacks=[Watch(), scheduler], max_epochs=3, random_state=0).fit(*patterns)
+    assert_allclose(np.divide(rates[1:], rates[:-1]), 0.1)
+
+
+def test_from_scratch_one_image_is_too_few_to_go_on(patterns):
+    X, y = patterns
+    with pytest.raises(ValueError, match="two distinct images"):
+        FineTuneClassifier(weights=None, **QUICK).partial_fit(X[:1], y[:1], classes=[0, 1])
+
+
+def test_other_classes_in_a_later_partial_fit_are_refused(patterns):
+    X, y = patterns
+    model = FineTuneClassifier(**QUICK).partial_fit(X, y, classes=[0, 1])
+    with pytest.raises(ValueError, match="classes must be those of the first call"):
+        model.partial_fit(X, y, classes=[0, 1, 2])
+
+
+def test_a_pickle_needs_no_file_of_weights_and_holds_them_once(patterns, tmp_path):
+    X, y = patterns
+    path = tmp_path / "start.pth"
+    torch.save(torchvision.models.resnet18(num_classes=2).state_dict(), path)
+    model = FineTuneClassifier("resnet18", weights=path, image_size=32, **QUICK).fit(X, y)
+    pickled = pickle.dumps(model)
+    path.unlink()
+    copy = pickle.loads(pickled)
+    assert_array_equal(copy.predict_proba(X), model.predict_proba(X))
+    assert copy.backbone_.stage_names == model.backbone_.stage_names
+    n_bytes = sum(tensor.nbytes for tensor in model.module_.state_dict().values())
+    assert len(pickled) < 1.1 * n_bytes
+
+
+def test_an_interrupted_fit_is_not_fitted_and_an_interrupted_continuation_is(patterns):
+    class Interrupt(skorch.callbacks.Callback):
+        def on_epoch_end(self, net, **kwargs):
+            raise KeyboardInterrupt
+
+    X, y = patterns
+    model = FineTuneClassifier(callbacks=[Interrupt()], warm_start=True, **QUICK)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    model.set_params(callbacks=None).fit(X, y).set_params(callbacks=[Interrupt()])
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    assert model.net_.train_split is None
+    assert model.predict(X).shape == y.shape

@@ -11,7 +11,7 @@ from sktl.fine_tuning._heads import build_head
 
 def test_standardises_as_scikit_learn_does():
     rng = np.random.default_rng(0)
-    features = rng.normal(5, [0.01, 1, 100], (40, 3))
+    features = rng.normal(5, [0.5, 1, 100], (40, 3))
     head = build_head("linear", 3, 2, 0.0)
     head.standardise(torch.as_tensor(features, dtype=torch.float32))
     scaler = StandardScaler().fit(features)
@@ -23,8 +23,14 @@ def test_a_feature_that_never_varies_is_not_blown_up():
     head = build_head("linear", 2, 2, 0.0)
     features = torch.tensor([[0.1, 3.0], [0.1, 5.0], [0.1, 4.0]])
     head.standardise(features)
-    assert head.scale[0] == 1
-    assert torch.isfinite(head(features + 1e-7)).all()
+    assert head.scale[0] == pytest.approx(1e-3 * features.square().mean().sqrt().item())
+    assert head.scale[1] == pytest.approx(features[:, 1].std(correction=0).item())
+
+
+def test_features_that_are_all_zero_are_survived():
+    head = build_head("linear", 2, 2, 0.0)
+    head.standardise(torch.zeros(3, 2))
+    assert torch.equal(head.scale, torch.ones(2))
 
 
 @pytest.mark.parametrize("head", ["linear", [4], [4, 3]])
