@@ -77,8 +77,9 @@ def main():
     """Print one markdown table."""
     names = sys.argv[1:] or ["resnet18", "mobilenet_v2"]
     print(
-        f"{platform.machine()} CPU, {torch.get_num_threads()} torch thread(s), {N_IMAGES} JPEG photos of 500 x 375 pixels, "
-        f"{N_ROUNDS} rounds; sktl {sktl.__version__}, torch {torch.__version__}, torchvision {torchvision.__version__}\n"
+        f"{platform.machine()} CPU, {torch.get_num_threads()} torch thread(s), {N_IMAGES} JPEG photos of 500 x 375 "
+        f"pixels, {N_ROUNDS} rounds; sktl {sktl.__version__}, torch {torch.__version__}, "
+        f"torchvision {torchvision.__version__}\n"
     )
     print("| backbone | plain torchvision loop, images/s | sktl, images/s | sktl / plain, median (least to greatest) |")
     print("|---|---|---|---|")
