@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sktl._optional import import_optional
 from sktl.cli._reporting import errors_as_messages, print_comparison, say
 
 __all__ = ["compare"]
@@ -15,13 +16,24 @@ __all__ = ["compare"]
 DEFAULT_PLOT = Path("comparison.png")
 
 
-def _number_or_word(word):
+def _number_or_word(word, least):
     def parse(text):
-        if text == word or text.isdecimal():
-            return text if text == word else int(text)
-        raise typer.BadParameter(f"must be a whole number or {word!r}. Got {text!r} instead.")
+        if text == word:
+            return text
+        if text.isdecimal() and int(text) >= least:
+            return int(text)
+        raise typer.BadParameter(f"must be a whole number, {least} or more, or {word!r}. Got {text!r} instead.")
 
     return parse
+
+
+def _pretrained(text):
+    if text.lower() == "none":
+        raise typer.BadParameter(
+            f"must name pretrained weights. Got {text!r} instead: training without them is what the candidate "
+            "'from_scratch' does."
+        )
+    return text
 
 
 def compare(
@@ -29,15 +41,17 @@ def compare(
     digits: Annotated[bool, typer.Option("--digits", help="Use the digits that ship inside scikit-learn.")] = False,
     n_labels: Annotated[int, typer.Option(min=10, help="With --digits: how many labelled images.")] = 100,
     backbone: Annotated[str, typer.Option(help="Name of the pretrained network.")] = "tiny_fractal",
-    weights: Annotated[str, typer.Option(help="Its pretrained weights: a name or a file.")] = "default",
+    weights: Annotated[
+        str, typer.Option(help="Its pretrained weights: a name or a file.", callback=_pretrained)
+    ] = "default",
     image_size: Annotated[int | None, typer.Option(min=1, help="Side length in pixels to bring images to.")] = None,
     cv: Annotated[int, typer.Option(min=2, help="Number of folds.")] = 5,
     repeats: Annotated[int, typer.Option(min=1, help="How many times the folds are drawn anew.")] = 1,
     unfreeze_depth: Annotated[
-        str, typer.Option(help="Top stages to fine-tune: a number or 'all'.", callback=_number_or_word("all"))
+        str, typer.Option(help="Top stages to fine-tune: a number or 'all'.", callback=_number_or_word("all", 0))
     ] = "1",
     max_epochs: Annotated[
-        str, typer.Option(help="Training budget: a number or 'auto'.", callback=_number_or_word("auto"))
+        str, typer.Option(help="Training budget: a number or 'auto'.", callback=_number_or_word("auto", 1))
     ] = "auto",
     max_images: Annotated[
         int | None, typer.Option(min=2, help="Use at most so many images, in the same shares of classes.")
@@ -60,7 +74,7 @@ def compare(
         raise typer.BadParameter("give either FOLDER or --digits.", param_hint="FOLDER")
     plot = plot or (None if as_json else DEFAULT_PLOT)
     with errors_as_messages():
-        _check_writable(plot, csv)
+        plot = _check_writable(plot, csv)
         from sktl.comparison import compare_transfer
 
         X, y, options = _load_digits(n_labels, seed) if digits else _load_folder(folder, max_images, seed)
@@ -77,11 +91,31 @@ def compare(
         _write(comparison, plot, csv)
 
 
-def _check_writable(*paths):
-    """Find out before the work, not after it, that its result has no place to go."""
-    for path in paths:
-        if path is not None and not path.absolute().parent.is_dir():
-            raise ValueError(f"The folder to write {path} to must exist. Got {path.absolute().parent} instead.")
+def _check_writable(plot, csv):
+    """Find out before the work, not after it, that its result has no place to go; return the true name of the plot."""
+    _check_place("--plot", plot)
+    _check_place("--csv", csv)
+    if csv is not None:
+        import_optional("pandas", extra="frame", caller="--csv")
+    if plot is None:
+        return None
+    figure = import_optional("matplotlib.figure", extra="plot", caller="The figure").Figure()
+    if not plot.suffix:
+        plot = plot.with_name(f"{plot.name}.png")
+        _check_place("--plot", plot)
+    known = figure.canvas.get_supported_filetypes()
+    if plot.suffix[1:].lower() not in known:
+        raise ValueError(f"--plot must end in one of {', '.join(sorted(known))}. Got {str(plot)!r} instead.")
+    return plot
+
+
+def _check_place(option, path):
+    if path is None:
+        return
+    if path.is_dir():
+        raise ValueError(f"{option} must be a file to write. Got the folder {str(path)!r} instead: add a name to it.")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"The folder to write {path} to must exist. Got {path.absolute().parent} instead.")
 
 
 def _write(comparison, plot, csv):
@@ -114,9 +148,27 @@ def _load_folder(folder, max_images, seed):
 def _subset(y, n_images, seed):
     """Positions of a random subset with the same shares of classes; all of them when there are no more than wanted."""
     import numpy as np
-    from sklearn.model_selection import train_test_split
 
     if n_images is None or n_images >= len(y):
         return np.arange(len(y))
-    chosen, _ = train_test_split(np.arange(len(y)), train_size=n_images, stratify=y, random_state=seed)
-    return np.sort(chosen)
+    rng = np.random.default_rng(seed)
+    classes, counts = np.unique(y, return_counts=True)
+    wanted = _shares(counts, n_images)
+    parts = [
+        rng.permutation(np.flatnonzero(y == label))[:number] for label, number in zip(classes, wanted, strict=True)
+    ]
+    return np.sort(np.concatenate(parts))
+
+
+def _shares(counts, n_images):
+    """Whole numbers of images per class, nearest to its share; at least one of each, if there are so many."""
+    import numpy as np
+
+    quotas = n_images * counts / counts.sum()
+    least = int(n_images >= len(counts))
+    wanted = np.maximum(np.floor(quotas).astype(int), least)
+    while wanted.sum() < n_images:
+        wanted[np.argmax(quotas - wanted)] += 1
+    while wanted.sum() > n_images:  # small classes were given their one image: the others make room
+        wanted[np.argmax(np.where(wanted > least, wanted - quotas, -np.inf))] -= 1
+    return wanted

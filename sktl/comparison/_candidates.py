@@ -13,7 +13,7 @@ from sktl._feature_extractor import PretrainedFeatureExtractor
 from sktl._validation import did_you_mean
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 
-__all__ = ["CANDIDATE_NAMES", "make_candidates", "uses_transfer"]
+__all__ = ["CANDIDATE_NAMES", "make_candidates", "recipes_in", "uses_transfer"]
 
 CANDIDATE_NAMES = ("dummy", "frozen", "fine_tuned", "from_scratch")
 TRANSFER_ESTIMATORS = (PretrainedFeatureExtractor, FineTuneClassifier, FineTuneRegressor)
@@ -58,6 +58,22 @@ def make_candidates(candidates, *, task, weights, unfreeze_depth, max_epochs, **
     for name, estimator in estimators.items():
         _check_estimator(name, estimator, task)
     return estimators
+
+
+def recipes_in(candidates):
+    """Names of the recipes among the candidates.
+
+    Parameters
+    ----------
+    candidates : sequence of str or dict of str to (estimator or str)
+        As passed by the user.
+
+    Returns
+    -------
+    set of str
+        Whatever is given by name.
+    """
+    return {value for value in _as_mapping(candidates).values() if isinstance(value, str)}
 
 
 def _as_mapping(candidates):
@@ -120,7 +136,10 @@ def _check_estimator(name, estimator, task):
 
 
 def uses_transfer(estimator):
-    """Whether any part of the estimator starts from pretrained weights.
+    """Whether any part of the estimator is meant to start from pretrained weights, by its parameters.
+
+    What it started from in truth is in the record of the network once it is fitted; this is for candidates whose
+    fitted parts do not show one.
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from inspect import signature
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -11,11 +12,20 @@ from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
 from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
-from sktl.comparison._candidates import CANDIDATE_NAMES, make_candidates, uses_transfer
+from sktl.comparison._candidates import CANDIDATE_NAMES, make_candidates, recipes_in, uses_transfer
+from sktl.comparison._networks import check_recipes
 from sktl.comparison._result import TransferComparison
 from sktl.comparison._runs import fixed_random_state, make_seeds, make_splits, run_all
+from sktl.fine_tuning import FineTuneClassifier
+from sktl.inference import PRECISIONS
 
 __all__ = ["compare_transfer"]
+
+# The estimators would refuse the same values, but as the failure of a fit.
+SHARED_CONSTRAINTS = {
+    name: FineTuneClassifier._parameter_constraints[name]
+    for name in ("unfreeze_depth", "max_epochs", "image_size", "image_shape", "value_range", "batch_size", "n_jobs")
+}
 
 
 @validate_params(
@@ -25,6 +35,8 @@ __all__ = ["compare_transfer"]
         "rope": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
+        "precision": [StrOptions(set(PRECISIONS))],
+        **SHARED_CONSTRAINTS,
     },
     prefer_skip_nested_validation=False,
 )
@@ -82,7 +94,8 @@ def compare_transfer(
     backbone : str, torch.nn.Module or Backbone, default="tiny_fractal"
         The pretrained network.
     weights : str, path or weights, default="default"
-        Its pretrained weights. Not None: training without pretrained weights is the candidate ``"from_scratch"``.
+        Its pretrained weights. Not None, and `backbone` no record of a network with random ones: training without
+        pretrained weights is the candidate ``"from_scratch"``.
     candidates : sequence of str or dict, default=("dummy", "frozen", "fine_tuned", "from_scratch")
         Names of recipes, or a dictionary from names of your own to scikit-learn estimators or names of recipes.
     baseline : str, default="from_scratch"
@@ -97,7 +110,8 @@ def compare_transfer(
     n_repeats : int, default=1
         How many times the folds are drawn anew, when `cv` is an int.
     groups : array-like of shape (n_images,), default=None
-        Images of one group never lie on both sides of a split: several photos of one patient, say.
+        Images of one group never lie on both sides of a split: several photos of one patient, say. A splitter passed
+        as `cv` must heed them.
     scoring : str or callable, default=None
         A scikit-learn scorer; accuracy for classification and R² for regression when None. Greater is better, as with
         all scorers.
@@ -138,8 +152,10 @@ def compare_transfer(
     TypeError
         If `X` is a single path or text, or a candidate is neither an estimator nor a name.
     ValueError
-        If `y` is neither labels nor numbers, lengths differ, the baseline or a name is unknown, a candidate does not
-        fit the task, a split trains on images that it tests on, or `weights` is None.
+        If `y` is neither labels nor numbers or holds a single class, lengths differ, the baseline or a name is unknown,
+        a candidate does not fit the task, a split trains on images that it tests on or on others of their group,
+        `scoring` is a metric rather than a scorer, the network, its weights or the device are not to be had, or the
+        weights are random ones.
     RuntimeError
         If a candidate fails on a split, or its score is not finite; carries the original error as its cause.
 
@@ -198,6 +214,8 @@ def compare_transfer(
             f"{did_you_mean(baseline, estimators)}"
         )
     scorer, scoring = _check_scoring(scoring, task)
+    placing = {"image_size": image_size, "device": device, "precision": precision}
+    check_recipes(recipes_in(candidates), backbone=backbone, weights=weights, unfreeze_depth=unfreeze_depth, **placing)
     random_state = fixed_random_state(random_state)
     splits = make_splits(X, y, cv=cv, n_repeats=n_repeats, groups=groups, task=task, random_state=random_state)
     seeds = make_seeds(random_state, "fit", len(splits))
@@ -221,7 +239,10 @@ def _check_data(X, y, groups, task):
             raise ValueError(f"y must be class labels or numbers, one per image. Got y of the type {kind!r} instead.")
         task = tasks[kind]
     if task == "regression":
-        y = y.astype(float)
+        return y.astype(float), task
+    classes = list(dict.fromkeys(y.tolist()))
+    if len(classes) < 2:
+        raise ValueError(f"y must hold at least two classes. Got {len(classes)} instead: {classes}.")
     return y, task
 
 
@@ -237,8 +258,22 @@ def _check_scoring(scoring, task):
         return get_scorer(scoring), scoring
     if not callable(scoring):
         raise ValueError(f"scoring must be a name, a callable or None. Got {scoring!r} instead.")
+    if _is_metric(scoring):
+        raise ValueError(
+            f"scoring must be a scorer, which is called with (estimator, X, y). Got the metric {scoring.__name__} "
+            f"instead, which is called with labels: write scoring=make_scorer({scoring.__name__})."
+        )
     metric = getattr(scoring, "_score_func", scoring)
     return scoring, getattr(metric, "__name__", type(scoring).__name__)
+
+
+def _is_metric(scoring):
+    if not hasattr(scoring, "__name__"):
+        return False
+    try:
+        return next(iter(signature(scoring).parameters), None) == "y_true"
+    except ValueError:  # some functions written in C have no signature
+        return False
 
 
 def _collect(runs, estimators, splits, seeds, baseline, scoring, rope, settings):
@@ -257,7 +292,10 @@ def _collect(runs, estimators, splits, seeds, baseline, scoring, rope, settings)
         fit_seconds=gather("fit_seconds"),
         predict_seconds=gather("predict_seconds"),
         n_trained_parameters={name: run.n_trained_parameters for name, run in first.items()},
-        transfer={name: uses_transfer(estimator) for name, estimator in estimators.items()},
+        transfer={
+            name: uses_transfer(estimator) if first[name].pretrained is None else first[name].pretrained
+            for name, estimator in estimators.items()
+        },
         n_train=np.array([len(train) for train, _ in splits]),
         n_test=np.array([len(test) for _, test in splits]),
         seeds=tuple(seeds),

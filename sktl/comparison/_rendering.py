@@ -57,6 +57,8 @@ def sentence(comparison):
         The sentence.
     """
     row, baseline = comparison.headline, comparison.baseline
+    if comparison.n_splits > 1 and row.low != row.low:
+        return _sentence_without_spread(row, comparison)
     word = "higher" if row.difference >= 0 else "lower"
     measured = f"scores {number(abs(row.difference))} {word} in {comparison.scoring} than {baseline!r}"
     if row.low == row.low:
@@ -67,6 +69,15 @@ def sentence(comparison):
     }
     even = "even " if row.verdict == "negative transfer" and sum(comparison.transfer.values()) > 1 else ""
     return f"{row.verdict.capitalize()}: {even}{row.candidate!r} {ends.get(row.verdict, measured + '.')}"
+
+
+def _sentence_without_spread(row, comparison):
+    much = "the same" if number(abs(row.difference)) == number(0.0) else number(row.difference, sign=True)
+    word = "as" if much == "the same" else "against"
+    return (
+        f"{row.verdict.capitalize()}: {row.candidate!r} scores {much} in {comparison.scoring} {word} "
+        f"{comparison.baseline!r} on every split, which does not tell how far chance could move it."
+    )
 
 
 def table(comparison):
@@ -94,8 +105,10 @@ def _cells(row):
     cells = [row.candidate, number(row.mean), number(row.sd), seconds(row.fit_seconds), seconds(row.predict_seconds)]
     if row.difference is None:
         return [*cells, trained, "", "", "", row.verdict]
+    if row.low != row.low:
+        return [*cells, trained, number(row.difference, sign=True), "–", "–", row.verdict]
     interval = f"{number(row.low, sign=True)} to {number(row.high, sign=True)}"
-    odds = " / ".join("–" if p != p else f"{100 * p:.0f} %" for p in (row.worse, row.equal, row.better))
+    odds = " / ".join(f"{100 * p:.0f} %" for p in (row.worse, row.equal, row.better))
     return [*cells, trained, number(row.difference, sign=True), interval, odds, row.verdict]
 
 

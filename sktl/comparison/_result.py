@@ -7,9 +7,9 @@ import numpy as np
 
 from sktl._optional import import_optional
 from sktl.comparison._displays import GUESSING, ComparisonDisplay
+from sktl.comparison._networks import BROUGHT_ALONG
 from sktl.comparison._rendering import as_html, as_text, sentence
 from sktl.comparison._statistics import (
-    FEW_SPLITS,
     corrected_interval,
     correlated_t_probabilities,
     decide,
@@ -18,6 +18,8 @@ from sktl.comparison._statistics import (
 )
 
 __all__ = ["ComparisonRow", "TransferComparison"]
+
+FEW_SPLITS = 5  # fewer than these get a note
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,9 @@ class ComparisonRow:
     difference : float or None, default=None
         Mean score minus that of the baseline, on the same splits; this and what follows is None for the baseline.
     low, high : float or None, default=None
-        Corrected 95 % interval of the difference.
+        Corrected 95 % interval of the difference; NaN where all differences are equal, or there is but one.
     worse, equal, better : float or None, default=None
-        Probabilities that the true difference is below -rope, within, above rope.
+        Probabilities that the true difference is below -rope, within, above rope; NaN likewise.
     splits_won : int or None, default=None
         On how many splits it beat the baseline.
     verdict : str, default="baseline"
@@ -89,7 +91,7 @@ class TransferComparison:
     n_trained_parameters : dict of str to (int or None)
         Number of network parameters trained; None where a candidate does not tell.
     transfer : dict of str to bool
-        Whether a candidate starts from pretrained weights.
+        Whether a candidate started from pretrained weights, by the record of its network where there is one.
     n_train, n_test : ndarray of shape (n_splits,)
         Number of training and of test images of every split.
     seeds : tuple of int
@@ -205,12 +207,10 @@ class TransferComparison:
             equal=equal,
             better=better,
             splits_won=int(np.sum(differences > 0)),
-            verdict=self._verdict(name, differences, (worse, equal, better)),
+            verdict=self._verdict(name, (worse, equal, better)),
         )
 
-    def _verdict(self, name, differences, probabilities):
-        if spread_is_zero(differences) and self.n_splits < FEW_SPLITS:
-            return "undecided"  # on few small folds equal differences are a coincidence, not a certainty
+    def _verdict(self, name, probabilities):
         verdict = decide(probabilities)
         if self.transfer[name] and not self.transfer[self.baseline] and self.baseline != GUESSING:
             return {"better": "transfer helps", "worse": "negative transfer"}.get(verdict, verdict)
@@ -233,7 +233,13 @@ class TransferComparison:
         if same:
             notes.append(
                 f"The difference of {', '.join(map(repr, same))} to the baseline is the same on every split, so its "
-                "spread cannot be estimated and the interval has no width: do not read it as certainty."
+                "spread cannot be estimated: there is no interval and no verdict. Small test folds do that; more "
+                "images tell more."
+            )
+        if unknown := self._with_unknown_weights():
+            notes.append(
+                f"The network of {', '.join(map(repr, unknown))} came with its weights, and nothing shows how they "
+                "came about: the verdict takes them for pretrained."
             )
         if self._is_no_better_than_dummy():
             notes.append(
@@ -244,11 +250,21 @@ class TransferComparison:
             notes.append(advice)
         return notes
 
+    def _with_unknown_weights(self):
+        networks = self.settings.get("networks", {})
+        return [
+            name
+            for name in self.candidates
+            if self.transfer[name] and (networks.get(name) or {}).get("weights") == BROUGHT_ALONG
+        ]
+
     def _is_no_better_than_dummy(self):
         best = self.headline.candidate
         if GUESSING not in self.scores or GUESSING in (best, self.baseline) or self.n_splits < 2:
             return False
         gain = np.asarray(self.scores[best]) - np.asarray(self.scores[GUESSING])
+        if spread_is_zero(gain):
+            return bool(gain.mean() <= self.rope)
         return decide(correlated_t_probabilities(gain, self.n_train, self.n_test, self.rope)) != "better"
 
     def _advice(self):

@@ -3,12 +3,16 @@
 import time
 import warnings
 from dataclasses import dataclass
+from os import PathLike, fspath
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, check_cv
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.parallel import Parallel, delayed
+
+from sktl.comparison._networks import describe, is_pretrained, record_of
+from sktl.exceptions import ImageReadError
 
 __all__ = ["Run", "fixed_random_state", "make_seeds", "make_splits", "run_all", "set_seeds", "take"]
 
@@ -24,6 +28,7 @@ class Run:
     predict_seconds: float = np.nan
     n_trained_parameters: int | None = None
     network: dict | None = None
+    pretrained: bool | None = None
     error: Exception | None = None
 
 
@@ -73,8 +78,8 @@ def make_splits(X, y, *, cv, n_repeats, groups, task, random_state):
     Raises
     ------
     ValueError
-        If a split trains on images that it tests on, is empty, or there are none; and if `n_repeats`
-        is combined with a splitter, which has its own repeats.
+        If a split trains on images that it tests on, or on others of their group, is empty, or there are none; and if
+        `n_repeats` is combined with a splitter, which has its own repeats.
     """
     if isinstance(cv, (int, np.integer)) and not isinstance(cv, bool):
         seeds = make_seeds(random_state, "shuffle", n_repeats)
@@ -84,7 +89,10 @@ def make_splits(X, y, *, cv, n_repeats, groups, task, random_state):
     else:
         splitters = [check_cv(cv, y, classifier=task == "classification")]
     pairs = [pair for splitter in splitters for pair in splitter.split(X, y, groups)]
-    splits = [(_as_indices(train), _as_indices(test)) for train, test in pairs]
+    splits = [
+        (_as_indices(train, len(y), number), _as_indices(test, len(y), number))
+        for number, (train, test) in enumerate(pairs)
+    ]
     if not splits:
         raise ValueError(f"cv must give at least one split. Got none from {cv!r} instead.")
     for number, (train, test) in enumerate(splits):
@@ -95,7 +103,21 @@ def make_splits(X, y, *, cv, n_repeats, groups, task, random_state):
                 f"The test images of a split must not be among its training images. Split {number} shares "
                 f"{len(shared)}, the first at index {shared[0]}."
             )
+        if groups is not None:
+            _check_groups(column_or_1d(groups), train, test, number)
     return splits
+
+
+def _check_groups(groups, train, test, number):
+    """Not every splitter heeds groups: a stratified one, for instance, takes them and passes over them."""
+    known = set(groups[train].tolist())
+    shared = [group for group in groups[test].tolist() if group in known]
+    if shared:
+        raise ValueError(
+            f"Images of one group must not lie on both sides of a split. Split {number} has the group {shared[0]!r} on "
+            "both. Pass an int as cv, or a splitter that keeps groups together: GroupKFold, StratifiedGroupKFold, "
+            "GroupShuffleSplit or LeaveOneGroupOut."
+        )
 
 
 def _splitter(n_splits, groups, task, seed):
@@ -106,9 +128,18 @@ def _splitter(n_splits, groups, task, seed):
     return kind(n_splits, shuffle=True, random_state=seed)
 
 
-def _as_indices(part):
+def _as_indices(part, n_images, number):
+    """Turn masks, lists and indices from the end into indices from 0, which can be compared."""
     part = np.asarray(part)
-    return np.flatnonzero(part) if part.dtype == bool else part
+    if part.size == 0:
+        return np.empty(0, dtype=np.intp)
+    try:
+        return np.arange(n_images)[part]
+    except IndexError as error:
+        raise ValueError(
+            f"Every split must hold two masks or two sequences of indices of the {n_images} images. Got something else "
+            f"in split {number} instead: {error}."
+        ) from error
 
 
 def set_seeds(estimator, seed):
@@ -156,13 +187,20 @@ def run_all(estimators, X, y, *, splits, seeds, scorer, n_jobs, verbose):
 def _run(name, estimator, X, y, number, split, seed, scorer):
     """One fit; an error is returned, so that the caller learns of it in the same way from another process."""
     train, test = split
+    reading = train  # the part of X that an image with an error is counted in
     try:
         estimator = set_seeds(clone(estimator), seed)
         start = time.perf_counter()
         estimator.fit(take(X, train), y[train])
         fitted = time.perf_counter()
+        reading = test
         score = float(scorer(estimator, take(X, test), y[test]))
         scored = time.perf_counter()
+        record = record_of(estimator)
+        # The first split stands for all: asking a function for a second network takes as long as making one.
+        pretrained = is_pretrained(record) if record is not None and number == 0 else None
+    except ImageReadError as error:
+        return Run(name, number, error=_counted_in_X(error, X, reading))
     except Exception as error:
         return Run(name, number, error=error)
     last = estimator[-1] if hasattr(estimator, "steps") else estimator
@@ -173,19 +211,22 @@ def _run(name, estimator, X, y, number, split, seed, scorer):
         fitted - start,
         scored - fitted,
         getattr(last, "n_trained_parameters_", None),
-        _describe_network(estimator),
+        describe(record),
+        pretrained,
     )
 
 
-def _describe_network(estimator):
-    """Which weights a fitted candidate used, from the record of the network it carries."""
-    parts = [step for _, step in estimator.steps] if hasattr(estimator, "steps") else [estimator]
-    for part in parts:
-        record = getattr(part, "backbone_", None)
-        if record is not None:
-            fields = ("name", "weights", "source", "license", "digest")
-            return {field: getattr(record, field, None) for field in fields}
-    return None
+def _counted_in_X(error, X, part):
+    """Name the image by its position in the X that the user passed, not by the one in a part of it."""
+    if error.index is None:
+        return error
+    index = int(part[error.index]) if error.index < len(part) else None
+    if index is not None and error.path is not None:
+        (item,) = np.asarray(take(X, [index]), dtype=object).ravel()[:1]
+        if isinstance(item, (str, PathLike)) and fspath(item) != error.path:
+            index = None  # counted in a part of the part, as by a search inside the candidate: the path says enough
+    path = None if error.path is None else str(error.path)
+    return ImageReadError(error.reason, index, path).with_traceback(error.__traceback__)
 
 
 def _check(run, n_splits):

@@ -12,7 +12,6 @@ __all__ = ["corrected_interval", "correlated_t_probabilities", "decide", "images
 CONFIDENCE = 0.95
 # One end of the two-sided interval: a verdict and the interval beside it never contradict each other.
 ONE_SIDED = 0.5 + CONFIDENCE / 2
-FEW_SPLITS = 5
 
 
 def spread_is_zero(differences):
@@ -35,16 +34,14 @@ def spread_is_zero(differences):
 
 
 def _location_and_scale(differences, n_train, n_test):
-    """Mean and corrected standard error of the differences; NaN as standard error of fewer than two."""
+    """Mean and corrected standard error of the differences; the latter is NaN where they show no spread."""
     differences = np.asarray(differences, dtype=float)
     if differences.ndim != 1 or len(differences) == 0:
         raise ValueError(
             f"differences must be a sequence with one number per split. Got the shape {differences.shape} instead."
         )
-    if len(differences) < 2:
+    if len(differences) < 2 or spread_is_zero(differences):
         return differences.mean(), np.nan
-    if spread_is_zero(differences):
-        return differences.mean(), 0.0
     ratio = np.mean(n_test) / np.mean(n_train)
     return differences.mean(), np.sqrt((1 / len(differences) + ratio) * differences.var(ddof=1))
 
@@ -64,8 +61,8 @@ def corrected_interval(differences, n_train, n_test, confidence=CONFIDENCE):
     Returns
     -------
     low : float
-        Lower end of the interval, in units of the score. With fewer than two splits it is NaN; where all differences
-        are equal it is that number, which says that the spread could not be estimated rather than that it is zero.
+        Lower end of the interval, in units of the score. NaN where the spread cannot be estimated: with fewer than two
+        splits, and where all differences are equal, which on small test sets is a coincidence and no certainty.
     high : float
         Upper end, likewise.
 
@@ -87,8 +84,8 @@ def corrected_interval(differences, n_train, n_test, confidence=CONFIDENCE):
     0.011 to 0.069
     """
     mean, error = _location_and_scale(differences, n_train, n_test)
-    if not error > 0:
-        return float(mean + error), float(mean + error)
+    if np.isnan(error):
+        return np.nan, np.nan
     half = error * stats.t.ppf((1 + confidence) / 2, len(differences) - 1)
     return float(mean - half), float(mean + half)
 
@@ -97,8 +94,6 @@ def _probabilities(mean, error, rope, degrees_of_freedom):
     """Mass of a Student distribution below, within and above the region of practical equivalence."""
     if np.isnan(error):
         return np.nan, np.nan, np.nan
-    if error == 0:  # the limit of a vanishing spread: all mass at the mean
-        return float(mean < -rope), float(-rope <= mean <= rope), float(mean > rope)
     posterior = stats.t(degrees_of_freedom, loc=mean, scale=error)
     worse, better = float(posterior.cdf(-rope)), float(posterior.sf(rope))
     return worse, max(0.0, 1.0 - worse - better), better
@@ -123,11 +118,12 @@ def correlated_t_probabilities(differences, n_train, n_test, rope):
     Returns
     -------
     worse : float
-        Probability that the true difference is below -rope; NaN with fewer than two splits.
+        Probability that the true difference is below -rope; NaN, as the other two, with fewer than two splits and
+        where all differences are equal.
     equal : float
         Probability that it lies from -rope to rope.
     better : float
-        Probability that it is above rope. The three sum to 1; where all differences are equal, one of them is 1.
+        Probability that it is above rope. The three sum to 1.
 
     Raises
     ------
@@ -189,8 +185,8 @@ def images_to_settle(differences, n_train, n_test, rope, *, most=100):
     Returns
     -------
     float
-        Factor on the number of images; 1.0 when it is settled already, NaN with fewer than two splits, infinity when
-        even `most` times as many would not do.
+        Factor on the number of images; 1.0 when it is settled already, NaN with fewer than two splits and where all
+        differences are equal, infinity when even `most` times as many would not do.
     """
     mean, error = _location_and_scale(differences, n_train, n_test)
     if np.isnan(error):

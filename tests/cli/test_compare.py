@@ -1,19 +1,24 @@
 import csv
 import json
+from importlib import import_module
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
 from PIL import Image
 from typer.testing import CliRunner
 
 import sktl.comparison
 from sktl.cli._app import app
+from sktl.cli._compare import _subset
 from sktl.comparison import TransferComparison
 
 
 @pytest.fixture(autouse=True)
 def in_a_folder_of_its_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    yield
+    pyplot.close("all")
 
 
 @pytest.fixture
@@ -91,6 +96,43 @@ def test_numbers_given_as_depth_and_epochs_are_numbers(photos, recorded):
     assert (recorded[0]["unfreeze_depth"], recorded[0]["max_epochs"]) == (2, "auto")
 
 
+@pytest.mark.parametrize(
+    ("counts", "n_images", "expected"),
+    [
+        ([50, 50], 99, [50, 49]),
+        ([10, 10, 10], 29, [10, 10, 9]),
+        ([97, 2, 1], 10, [8, 1, 1]),
+        ([97, 2, 1], 99, [96, 2, 1]),
+        ([1, 1, 1, 1], 3, [1, 1, 1, 0]),
+        ([60, 30, 10], 10, [6, 3, 1]),
+    ],
+)
+def test_any_number_of_images_can_be_drawn_in_the_shares_of_the_classes(counts, n_images, expected):
+    y = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    chosen = _subset(y, n_images, seed=3)
+    assert np.bincount(y[chosen], minlength=len(counts)).tolist() == expected
+    assert len(np.unique(chosen)) == n_images
+    np.testing.assert_array_equal(chosen, _subset(y, n_images, seed=3))
+    if n_images < 0.5 * len(y):
+        assert chosen.tolist() != _subset(y, n_images, seed=4).tolist()
+
+
+@pytest.mark.parametrize("n_images", range(10, 41))
+def test_drawn_numbers_are_the_shares_but_for_rounding_and_the_one_that_each_class_has(n_images):
+    y = np.repeat(np.arange(4), [20, 15, 5, 1])
+    drawn = np.bincount(y[_subset(y, n_images, 0)], minlength=4)
+    assert drawn.sum() == n_images
+    assert drawn.min() >= 1
+    assert np.abs(drawn - n_images * np.bincount(y) / 41).max() <= 1
+
+
+@pytest.mark.parametrize("number", [15, 16, 17])
+def test_nearly_all_images_may_be_asked_for(photos, recorded, number):
+    result = run(photos, "--max-images", str(number))
+    assert result.exit_code == 0, result.output
+    assert len(recorded[0]["X"]) == min(number, 16)
+
+
 def test_fewer_images_keep_the_shares_of_the_classes(photos, recorded):
     result = run(photos, "--max-images", "6")
     assert result.exit_code == 0, result.output
@@ -130,7 +172,15 @@ def test_csv_holds_every_fit(photos, recorded, tmp_path):
     [
         (["nowhere"], "Error: path must be a folder"),
         (["--digits", "--csv", "nowhere/scores.csv"], "Error: The folder to write nowhere/scores.csv to must exist"),
-        (["--digits", "--n-labels", "12", "--backbone", "resnet1"], "Error: "),
+        (["--digits", "--n-labels", "12", "--backbone", "resnet1"], "Error: backbone must be a name"),
+        (["--digits", "--unfreeze-depth", "9"], "Error: unfreeze_depth must be at most 5"),
+        (["--digits", "--device", "cuda:77"], "Error: device must exist on this machine"),
+        (["--digits", "--plot", "."], "Error: --plot must be a file to write. Got the folder '.' instead"),
+        (["--digits", "--csv", "."], "Error: --csv must be a file to write. Got the folder '.' instead"),
+        (
+            ["--digits", "--plot", "figure.doc"],
+            "pdf, pgf, png, ps, raw, rgba, svg, svgz, tif, tiff, webp. Got 'figure.doc' instead",
+        ),
     ],
 )
 def test_errors_in_the_data_are_one_message_and_code_1(arguments, message):
@@ -149,10 +199,41 @@ def test_errors_in_the_data_are_one_message_and_code_1(arguments, message):
         ["--digits", "--cv", "1"],
         ["--digits", "--unfreeze-depth", "deep"],
         ["--digits", "--max-epochs", "-1"],
+        ["--digits", "--max-epochs", "0"],
+        ["--digits", "--weights", "none"],
     ],
 )
 def test_wrong_usage_ends_with_code_2(arguments):
     assert run(*arguments).exit_code == 2
+
+
+def test_no_weights_is_answered_without_the_advice_to_pass_none():
+    result = run("--digits", "--weights", "none")
+    assert "from_scratch" in result.stderr
+    assert "or None" not in result.stderr
+
+
+def test_a_plot_without_an_ending_gets_one_and_its_true_name_is_said(photos, recorded, tmp_path):
+    result = run(photos, "--plot", "v1")
+    assert result.exit_code == 0, result.output
+    assert "Wrote the figure to v1.png." in result.stderr
+    assert (tmp_path / "v1.png").exists()
+    (tmp_path / "v2.png").mkdir()
+    assert "Got the folder 'v2.png' instead" in run(photos, "--plot", "v2").stderr
+
+
+@pytest.mark.parametrize(("option", "package"), [(["--csv", "scores.csv"], "pandas"), ([], "matplotlib")])
+def test_what_is_not_installed_is_found_out_before_the_work(photos, recorded, monkeypatch, option, package):
+    def missing(name):
+        if name.partition(".")[0] == package:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=package)
+        return import_module(name)
+
+    monkeypatch.setattr("sktl._optional.import_module", missing)
+    result = run(photos, *option)
+    assert result.exit_code == 1
+    assert f"needs {package}, which is not installed" in result.stderr
+    assert recorded == []
 
 
 def test_an_interrupt_ends_with_code_130(photos, monkeypatch):

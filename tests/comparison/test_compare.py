@@ -2,16 +2,22 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import make_scorer, mean_absolute_error
-from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.metrics import accuracy_score, make_scorer, mean_absolute_error
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
+from torch import nn
 
+from sktl import PretrainedFeatureExtractor
+from sktl.backbones import load_backbone
 from sktl.comparison import TransferComparison, compare_transfer
 
 DIGITS, LABELS = (part[:60] for part in load_digits(return_X_y=True))
@@ -53,6 +59,17 @@ class PathLength(ClassifierMixin, BaseEstimator):
         return np.array([len(str(path)) % 2 for path in X])
 
 
+class PathLengthOfKind(PathLength):
+    """The same, for X of one kind only."""
+
+    def __init__(self, kind=None):
+        self.kind = kind
+
+    def predict(self, X):
+        assert self.kind_ is type(X) is self.kind
+        return super().predict(X.iloc[:, 0] if self.kind is pd.DataFrame else X)
+
+
 def test_scores_equal_those_of_cross_val_score_on_the_same_folds():
     cv = StratifiedKFold(4, shuffle=True, random_state=3)
     comparison = compare(cv=cv)
@@ -82,20 +99,18 @@ def test_one_random_state_gives_one_result_and_another_gives_another():
 
 
 @pytest.mark.parametrize(
-    "kind", [list, np.array, pd.Series, pl.Series, pd.DataFrame], ids=["list", "array", "pandas", "polars", "frame"]
+    "kind", [list, np.ndarray, pd.Series, pl.Series, pd.DataFrame], ids=["list", "array", "pandas", "polars", "frame"]
 )
 def test_paths_of_every_kind_reach_the_candidates_in_their_kind(kind):
     paths = ["a" * (1 + number % 2) for number in range(20)]
     labels = [1 - number % 2 for number in range(20)]
-    candidates = {"length": PathLength(), "dummy": "dummy"}
     if kind is pd.DataFrame:
         X = pd.DataFrame({"path": paths}, index=range(100, 120))
-        candidates = {"other": "dummy", "dummy": "dummy"}
     else:
-        X = kind(paths)
+        X = np.array(paths) if kind is np.ndarray else kind(paths)
+    candidates = {"length": PathLengthOfKind(kind), "dummy": "dummy"}
     comparison = compare(X, labels, candidates, baseline="dummy", cv=2)
-    if "length" in candidates:
-        assert comparison.scores["length"].tolist() == [1.0, 1.0]
+    assert comparison.scores["length"].tolist() == [1.0, 1.0]
 
 
 def test_pictures_in_a_list_are_not_turned_into_an_array():
@@ -167,11 +182,85 @@ def test_scoring_may_be_a_name_a_scorer_or_a_function(scoring, name):
         ({"n_repeats": 0}, ValueError, "'n_repeats' parameter"),
         ({"weights": None}, ValueError, "from_scratch"),
         ({"y": [{}] * 60}, ValueError, "y must be class labels or numbers"),
+        ({"y": ["ant"] * 60}, ValueError, r"y must hold at least two classes. Got 1 instead: \['ant'\]"),
+        ({"y": [7] * 60, "task": "classification"}, ValueError, "y must hold at least two classes"),
+        ({"scoring": accuracy_score}, ValueError, r"scoring=make_scorer\(accuracy_score\)"),
+        ({"scoring": lambda y_true, y_pred: 1.0}, ValueError, "scoring must be a scorer"),
+        ({"max_epochs": 0}, ValueError, "'max_epochs' parameter of compare_transfer"),
+        ({"unfreeze_depth": -1}, ValueError, "'unfreeze_depth' parameter of compare_transfer"),
+        ({"batch_size": 0}, ValueError, "'batch_size' parameter of compare_transfer"),
+        ({"precision": "double"}, ValueError, "'precision' parameter of compare_transfer"),
     ],
 )
 def test_wrong_arguments_are_errors_that_say_what_to_write(options, error, message):
     with pytest.raises(error, match=message):
         compare(**options)
+
+
+def ready_made():
+    """A function that makes a network with the same weights each time, as one that reads a file would."""
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        return small_network()
+
+
+def small_network():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backbone": "resnet1"}, "^backbone must be a name from list_backbones"),
+        ({"weights": "nothing"}, "^weights of tiny_fractal must be 'default'"),
+        ({"device": "cuda:77"}, "^device must exist on this machine"),
+        ({"unfreeze_depth": 9}, "^unfreeze_depth must be at most 5 for tiny_fractal"),
+        ({"precision": "float16"}, "^precision must be 'auto', 'float32' or 'bfloat16'"),
+        ({"backbone": ready_made}, "^weights=None needs a function that makes a network with random weights"),
+    ],
+)
+def test_what_is_wrong_with_the_network_is_not_reported_as_a_failing_fit(options, message, monkeypatch):
+    monkeypatch.setattr("sktl.comparison._compare.run_all", None)
+    with pytest.raises(ValueError, match=message):
+        compare_transfer(DIGITS, LABELS, value_range=(0, 16), **options)
+
+
+@pytest.mark.parametrize(
+    "backbone", [load_backbone("tiny_fractal", weights=None), small_network], ids=["record", "function"]
+)
+def test_a_network_with_random_weights_has_nothing_to_transfer(backbone):
+    with pytest.raises(ValueError, match=r"backbone must come with pretrained weights\. Got .* with random ones"):
+        compare_transfer(DIGITS, LABELS, backbone=backbone, value_range=(0, 16))
+
+
+def test_networks_that_no_candidate_uses_are_not_loaded():
+    assert compare(backbone="resnet1").candidates == list(CHEAP)
+
+
+def test_transfer_is_read_from_the_networks_that_were_fitted():
+    def features(backbone, **options):
+        extractor = PretrainedFeatureExtractor(backbone, value_range=(0, 16), image_size=16, **options)
+        return make_pipeline(extractor, StandardScaler(), LogisticRegression(max_iter=2000))
+
+    search = GridSearchCV(features("tiny_fractal"), {"logisticregression__C": [0.1, 1.0]}, cv=2)
+    candidates = {
+        "random record": features(load_backbone("tiny_fractal", weights=None)),
+        "random function": features(small_network),
+        "fixed function": features(ready_made),
+        "module": features(ready_made()),
+        "search": search,
+    }
+    X = DIGITS.reshape(-1, 8, 8)
+    comparison = compare(X, LABELS % 2, candidates, baseline="random record", cv=2)
+    assert comparison.transfer == {
+        "random record": False,
+        "random function": False,
+        "fixed function": True,
+        "module": True,
+        "search": True,
+    }
+    assert comparison.settings["networks"]["search"]["name"] == "tiny_fractal"
+    assert any("nothing shows how they came about" in note for note in comparison.notes())
 
 
 def test_the_result_says_what_was_compared():

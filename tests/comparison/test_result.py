@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
 from scipy import stats
 
 from sktl.comparison import ComparisonDisplay, TransferComparison
@@ -83,13 +84,44 @@ def test_rows_hold_the_corrected_numbers():
     assert row.splits_won == 3
 
 
-def test_equal_differences_on_few_folds_decide_nothing():
-    few = make({"from_scratch": [0.5, 0.6, 0.7], "frozen": [0.6, 0.7, 0.8]})
-    assert few.verdict == "undecided"
-    assert any("do not read it as certainty" in note for note in few.notes())
-    many = make({"from_scratch": SCRATCH, "frozen": SCRATCH})
-    assert many.verdict == "practically equal"
-    assert (many.headline.low, many.headline.high) == (0.0, 0.0)
+@pytest.mark.parametrize("gain", [0.0, 0.1, -0.1])
+@pytest.mark.parametrize("n_splits", [3, 5, 20])
+def test_equal_differences_decide_nothing_however_many_folds(gain, n_splits):
+    scratch = np.resize([0.5, 0.6, 0.7], n_splits)
+    comparison = make({"from_scratch": scratch, "frozen": scratch + gain})
+    row = comparison.headline
+    assert comparison.verdict == "undecided"
+    assert np.isnan([row.low, row.high, row.worse, row.equal, row.better]).all()
+    assert any("there is no interval and no verdict" in note for note in comparison.notes())
+    text = str(comparison)
+    amount = {0.0: "the same in accuracy as", 0.1: "+0.100 in accuracy against", -0.1: "-0.100 in accuracy against"}
+    assert text.startswith(f"Undecided: 'frozen' scores {amount[gain]} 'from_scratch' on every split")
+    assert "nan" not in text + comparison._repr_html_()
+    (line,) = [line for line in text.splitlines() if line.startswith("frozen")]
+    assert line.split()[-3:] == ["–", "–", "undecided"]
+    json.dumps(comparison.to_dict(), allow_nan=False)
+    pyplot.close(comparison.plot().figure_)
+
+
+def test_ten_pictures_that_all_come_out_right_are_no_certainty():
+    comparison = make({"from_scratch": [1.0] * 5, "frozen": [1.0] * 5}, n_train=8, n_test=2)
+    assert comparison.verdict == "undecided"
+    assert "100 %" not in str(comparison)
+
+
+def test_a_constant_lead_over_guessing_is_not_called_no_better_than_guessing():
+    comparison = make({"dummy": [0.5] * 5, "from_scratch": [0.9] * 5, "frozen": [1.0] * 5})
+    assert not any("guessing" in note for note in comparison.notes())
+    level = make({"dummy": [0.5] * 5, "from_scratch": [0.9] * 5, "frozen": [0.5] * 5})
+    assert any("not clearly better than guessing" in note for note in level.notes())
+
+
+def test_weights_of_unknown_origin_are_noted():
+    comparison = make({"from_scratch": SCRATCH, "frozen": UP})
+    comparison.settings["networks"] = {"from_scratch": {"weights": None}, "frozen": {"weights": "its own"}}
+    assert any("nothing shows how they came about" in note and "'frozen'" in note for note in comparison.notes())
+    comparison.settings["networks"]["frozen"] = {"weights": "default"}
+    assert comparison.notes() == []
 
 
 def test_one_split_is_undecided_and_says_why():

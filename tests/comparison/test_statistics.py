@@ -78,13 +78,15 @@ def test_swapping_the_two_candidates_mirrors_everything():
     assert correlated_t_probabilities(mirrored, 80, 20, 0.01) == pytest.approx((better, equal, worse))
 
 
-@pytest.mark.parametrize(
-    ("difference", "expected"), [(-0.02, (1, 0, 0)), (0.0, (0, 1, 0)), (0.01, (0, 1, 0)), (0.02, (0, 0, 1))]
-)
-def test_equal_differences_give_an_interval_without_width(difference, expected):
-    differences = [difference] * 5
-    assert corrected_interval(differences, 80, 20) == (difference, difference)
-    assert correlated_t_probabilities(differences, 80, 20, rope=0.01) == expected
+@pytest.mark.parametrize("difference", [-0.02, 0.0, 0.01, 0.02])
+@pytest.mark.parametrize("n_splits", [2, 5, 50])
+def test_equal_differences_give_neither_interval_nor_probabilities(difference, n_splits):
+    differences = [difference] * n_splits
+    assert np.isnan(corrected_interval(differences, 80, 20)).all()
+    probabilities = correlated_t_probabilities(differences, 80, 20, rope=0.01)
+    assert np.isnan(probabilities).all()
+    assert decide(probabilities) == "undecided"
+    assert np.isnan(images_to_settle(differences, 80, 20, 0.01))
 
 
 def test_rounding_does_not_count_as_spread():

@@ -1,0 +1,138 @@
+"""The networks behind the candidates: whether they can be had, before the work, and what they were, after it."""
+
+import numpy as np
+
+from sktl.backbones import load_backbone
+from sktl.inference import embedding_widths, resolve_placement
+
+__all__ = ["check_recipes", "describe", "is_pretrained", "record_of"]
+
+BROUGHT_ALONG = "its own"  # how a record calls the weights that came with a module or a function
+
+
+def check_recipes(recipes, *, backbone, weights, unfreeze_depth, image_size, device, precision):
+    """Load the network of the recipes once, so that what cannot work is not reported as the failure of a fit.
+
+    Parameters
+    ----------
+    recipes : set of str
+        Names of the recipes in use.
+    backbone, weights, unfreeze_depth, image_size, device, precision
+        As for compare_transfer.
+
+    Raises
+    ------
+    TypeError
+        If `backbone` is of a kind that is no network.
+    ValueError
+        If network, weights or device are not to be had, the weights are random ones, or the network does not take the
+        depth, the size or the precision.
+    """
+    if not recipes & {"frozen", "fine_tuned", "from_scratch"}:
+        return
+    if precision == "float16" and recipes & {"fine_tuned", "from_scratch"}:
+        raise ValueError(
+            "precision must be 'auto', 'float32' or 'bfloat16' for candidates that are trained. Got 'float16' instead."
+        )
+    resolve_placement(device, precision)
+    record = load_backbone(backbone, weights)
+    if not is_pretrained(record):
+        raise ValueError(
+            f"backbone must come with pretrained weights. Got {record.name} with random ones instead: there would be "
+            "nothing to transfer. Training without pretrained weights is what the candidate 'from_scratch' does."
+        )
+    own = record.preprocessing
+    embedding_widths(record, ["penultimate"], "auto", own if image_size is None else own.resized(image_size))
+    n_stages = len(record.stages)
+    if "fine_tuned" in recipes and unfreeze_depth != "all" and unfreeze_depth > n_stages:
+        raise ValueError(
+            f"unfreeze_depth must be at most {n_stages} for {record.name}, whose stages are "
+            f"{list(record.stage_names)}. Got {unfreeze_depth} instead. Use 'all' to train everything."
+        )
+    if "from_scratch" in recipes and not isinstance(backbone, str):
+        load_backbone(backbone, None)  # not every function can make a twin with random weights
+
+
+def record_of(estimator):
+    """Find the record of the network that a fitted estimator, or the first of its fitted parts, carries.
+
+    Records of pretrained networks come before those with random weights.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted candidate, possibly nested: a pipeline, a union, a search.
+
+    Returns
+    -------
+    Backbone or None
+        None where no part has a network.
+    """
+    records = list(_records(estimator, set()))
+    return next(
+        (record for record in records if getattr(record, "weights", None) is not None), next(iter(records), None)
+    )
+
+
+def _records(part, seen):
+    if id(part) in seen:
+        return
+    seen.add(id(part))
+    if isinstance(part, dict):
+        inside = part.values()
+    elif isinstance(part, (list, tuple)) or (isinstance(part, np.ndarray) and part.dtype == object):
+        inside = list(part)
+    elif hasattr(part, "get_params") and not isinstance(part, type):
+        if (record := getattr(part, "backbone_", None)) is not None:
+            yield record
+            return
+        inside = list(getattr(part, "__dict__", {}).values())
+    else:
+        return
+    for one in inside:
+        yield from _records(one, seen)
+
+
+def describe(record):
+    """Tell a network in plain Python, for the settings of a comparison.
+
+    Parameters
+    ----------
+    record : Backbone or None
+        The network.
+
+    Returns
+    -------
+    dict or None
+        Name, weights, source, licence and digest.
+    """
+    if record is None:
+        return None
+    return {field: getattr(record, field, None) for field in ("name", "weights", "source", "license", "digest")}
+
+
+def is_pretrained(record):
+    """Tell whether a network brings weights that are worth the name: not those of its initialisation.
+
+    Weights of torchvision, of a file, and those that ship with sktl are. A function that makes a network is called
+    twice with different random numbers: where all its weight matrices differ, it draws them. Weights that come with a
+    module, or that a function gives each time, are taken for pretrained: nothing shows how they came about.
+
+    Parameters
+    ----------
+    record : Backbone
+        The network.
+
+    Returns
+    -------
+    bool
+        False for random weights.
+    """
+    if record.weights is None:
+        return False
+    if record.weights != BROUGHT_ALONG or getattr(record, "reload", None) is None:
+        return True
+    other = record.reload(random_state=record.reload.keywords["random_state"] + 1)
+    pairs = zip(record.stages.parameters(), other.stages.parameters(), strict=True)
+    matrices = [pair for pair in pairs if pair[0].ndim > 1]
+    return not matrices or any(bool((one == twin).all()) for one, twin in matrices)
