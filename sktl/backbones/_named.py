@@ -29,7 +29,7 @@ from sktl.backbones._torchvision import (
     reference_member,
     source_of,
 )
-from sktl.backbones._weight_files import load_tensors, read_tensors
+from sktl.backbones._weight_files import check_finite, load_tensors, read_tensors
 
 __all__ = ["TINY_PREPROCESSING", "load_named"]
 
@@ -73,6 +73,8 @@ def load_named(name, weights, *, match, preprocessing, seed, reload):
         chain = Chain(chain.stages, None, chain.family, chain.own_pooling)
     if member is not None and member.meta["categories"] is None:
         chain, n_features = _without_classifier(chain)
+    if chain.head is not None:
+        check_finite(chain.head, f"the head of {name}")
     return make_backbone(
         name,
         chain,

@@ -30,6 +30,9 @@ def copy_for_inference(module):
 def forget_weights(module, name):
     """Draw the weights of a module anew from torch's global generator, in place.
 
+    Every parameter is filled with NaN first: one in which NaN is left afterwards has kept, or was made from, what it
+    held before. Constants that are written, such as the ones of batch norm, count as drawn. Buffers are not looked at.
+
     Parameters
     ----------
     module : torch.nn.Module
@@ -40,7 +43,7 @@ def forget_weights(module, name):
     Raises
     ------
     ValueError
-        If a parameter belongs to a class that does not know how to draw it.
+        If a parameter belongs to a class that does not know how to draw it, or that forgets it when it draws.
     """
     stuck = [
         path or name
@@ -52,10 +55,21 @@ def forget_weights(module, name):
             f"weights=None needs modules that can draw their weights anew (reset_parameters). {stuck[0]!r} of {name} "
             "cannot: pass a function that makes the network instead of the network."
         )
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.fill_(torch.nan)
     for part in module.modules():
         draw = _drawing(part)
         if draw is not None:
             draw()
+    kept = [path for path, parameter in module.named_parameters() if parameter.isnan().any()]
+    if kept:
+        owner = type(module.get_submodule(kept[0].rpartition(".")[0])).__name__
+        raise ValueError(
+            f"weights=None needs modules whose reset_parameters sets every parameter. That of {owner} leaves "
+            f"{kept[0]!r} of {name} as it was: set it there, or pass a function that makes the network instead "
+            "of the network."
+        )
 
 
 def _drawing(part):

@@ -123,7 +123,9 @@ def _of_embedded(weights):
 def _of_file(path):
     file = existing_file(path)
     facts = file.stat()
-    return WeightSource("file", str(file), ("file", str(file), facts.st_size, facts.st_mtime_ns), path=file)
+    # Size and time of writing can be put back; the number of the file and the time of its last change cannot.
+    identity = ("file", str(file), facts.st_size, facts.st_mtime_ns, facts.st_ino, facts.st_ctime_ns)
+    return WeightSource("file", str(file), identity, path=file)
 
 
 def _looks_like_a_path(weights):

@@ -1,5 +1,7 @@
 """Networks of the user's own, as a module or as a function that makes one: copied, checked, cut into stages."""
 
+import hashlib
+import re
 from dataclasses import replace
 
 from torch import nn
@@ -12,7 +14,7 @@ from sktl.backbones._own_modules import chain_of_own_module, copy_for_inference,
 from sktl.backbones._preprocessing import Preprocessing
 from sktl.backbones._seeding import seeded
 from sktl.backbones._stages import auxiliary_heads
-from sktl.backbones._weight_files import load_tensors, read_tensors
+from sktl.backbones._weight_files import check_finite, load_tensors, read_tensors
 
 __all__ = ["load_made", "load_module", "with_random_weights"]
 
@@ -93,6 +95,11 @@ def load_module(module, weights, *, match, preprocessing, seed, stages=None, rel
     Returns
     -------
     Backbone
+
+    Raises
+    ------
+    WeightsError
+        If a parameter is NaN or infinite.
     """
     name = type(module).__name__
     parts = None if stages is None else named_stages(module, stages)
@@ -102,13 +109,15 @@ def load_module(module, weights, *, match, preprocessing, seed, stages=None, rel
         with seeded(seed):
             forget_weights(network, name)
     elif weights.kind == "file":
+        tensors = read_tensors(weights.path, network.state_dict())
         options = {"match": match, "ignored": auxiliary_heads(network)}
-        report = load_tensors(network, read_tensors(weights.path), name=name, origin=str(weights.path), **options)
+        report = load_tensors(network, tensors, name=name, origin=str(weights.path), **options)
+    check_finite(network, name, auxiliary_heads(network))  # or else no chain would reproduce its output
     if parts is not None:
         parts = [(stage, [_in_copy(network, part) for part in group]) for stage, group in parts]
     preprocessing = preprocessing or _usual_preprocessing(network)
     chain, n_features = chain_of_own_module(network, name, preprocessing.crop_size, parts)
-    return make_backbone(
+    record = make_backbone(
         name,
         chain,
         n_features=n_features,
@@ -118,6 +127,13 @@ def load_module(module, weights, *, match, preprocessing, seed, stages=None, rel
         reload=reload,
         **_provenance(weights),
     )
+    return replace(record, digest=_with_structure(record.digest, record.stages))
+
+
+def _with_structure(digest, stages):
+    """Let layers without tensors count, such as pooling: a name of torchvision says them, a class of the user's not."""
+    structure = re.sub(r" at 0x[0-9a-f]+", "", repr(stages))
+    return hashlib.sha256(f"{digest}\0{structure}".encode()).hexdigest()
 
 
 def with_random_weights(backbone, seed):
@@ -130,7 +146,7 @@ def with_random_weights(backbone, seed):
         forget_weights(network, backbone.name)
     head = dict(network).get("head")
     stages = network["stages"]
-    digest = tensor_digest(backbone.name, stages=stages, head=head)
+    digest = _with_structure(tensor_digest(backbone.name, stages=stages, head=head), stages)
     return replace(
         backbone,
         stages=stages,

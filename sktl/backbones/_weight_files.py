@@ -1,5 +1,6 @@
 """Files of weights: read without running code from them, and copied into a network only where they fit."""
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,14 +11,28 @@ from safetensors.torch import load_file
 
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
 
-__all__ = ["LoadReport", "WEIGHT_SUFFIXES", "existing_file", "load_tensors", "read_tensors"]
+__all__ = [
+    "LoadReport",
+    "WEIGHT_SUFFIXES",
+    "check_finite",
+    "existing_file",
+    "load_tensors",
+    "read_tensors",
+    "tensors_in",
+]
 
 WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors", ".bin", ".th", ".ckpt", ".tar")
 # Under these keys training scripts keep the tensors, next to epoch and optimizer.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
+_MAX_WRAPPERS = 3  # one inside the other; a dictionary may hold itself
 # What data-parallel, compiled and Lightning modules put in front of every name.
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _N_NAMES_SHOWN = 3
+# How torch names an object that it refuses to make. It takes any "c" for the start of a name, in a text file too.
+_OBJECT_REFUSED = re.compile(
+    r"unsupported (global|class):?( GLOBAL)? [\w.<>-]+( was| whose|$)", re.IGNORECASE | re.MULTILINE
+)
+_UNPICKLER = "WeightsUnpickler error:"
 
 
 @dataclass(frozen=True)
@@ -29,7 +44,8 @@ class LoadReport:
     loaded : int
         Number of tensors copied from the file.
     missing, unexpected, mismatched : tuple of str
-        Names that only the network has, that only the file has, and that both have in different shapes.
+        Names that only the network has, that only the file has, and that both have in different shapes, or as numbers
+        of different kinds, integers say where the network has floats.
     """
 
     loaded: int
@@ -46,7 +62,7 @@ class LoadReport:
         groups = [
             (self.missing, "missing from the file"),
             (self.unexpected, "unknown to the network"),
-            (self.mismatched, "of another shape"),
+            (self.mismatched, "of another shape or kind"),
         ]
         parts = [f"{len(names)} {what} ({_some(names)})" for names, what in groups if names]
         return f"{self.loaded} tensors fit" + "".join(f", {part}" for part in parts)
@@ -83,17 +99,19 @@ def existing_file(path):
     return file
 
 
-def read_tensors(path):
+def read_tensors(path, own_names=()):
     """Read the named tensors of a file.
 
     Files ending in ``.safetensors`` are read as such, all others with ``torch.load(weights_only=True)``, which
     refuses whatever would run code. A checkpoint is unwrapped (``"state_dict"``, ``"model"``), and prefixes such as
-    ``"module."`` are taken off.
+    ``"module."`` are taken off where the network has no such names itself.
 
     Parameters
     ----------
     path : Path
         An existing file.
+    own_names : iterable of str, default=()
+        Names of the network's own tensors.
 
     Returns
     -------
@@ -103,7 +121,7 @@ def read_tensors(path):
     Raises
     ------
     WeightsError
-        If the file is empty, damaged, of another kind, or holds objects other than tensors.
+        If the file is empty, damaged, of another kind, or holds anything but plain tensors with all of their numbers.
     """
     try:
         if path.suffix == ".safetensors":
@@ -112,25 +130,27 @@ def read_tensors(path):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file fails in as many ways as there are bytes
         raise WeightsError(_why_unreadable(path, error)) from error
-    return tensors_in(content, path)
+    return tensors_in(content, path, own_names)
 
 
 def _why_unreadable(path, error):
     if path.stat().st_size == 0:
         return f"{str(path)!r} must hold weights. Got an empty file instead: copy or download it again."
-    if "weights_only" in str(error) or "Unsupported" in str(error):
+    if _OBJECT_REFUSED.search(str(error)):
         return (
             f"{str(path)!r} must hold tensors only. Got Python objects instead, and reading those would run code from "
             "the file. Where you trust it, save its tensors: torch.save(model.state_dict(), path)."
         )
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    # Torch goes on with advice, to trust the file for instance: the first sentence of what it found is enough.
+    reason = str(error).rpartition(_UNPICKLER)[2].strip() or type(error).__name__
+    reason = reason.splitlines()[0].split(". ")[0].rstrip(".")
     return (
         f"{str(path)!r} must be a file written by torch.save or safetensors. It cannot be read ({reason}): it may be "
         "truncated or of another kind. Copy or download it again."
     )
 
 
-def tensors_in(content, path):
+def tensors_in(content, path, own_names=()):
     """Return the named tensors of what a file of weights held, unwrapped.
 
     Parameters
@@ -139,6 +159,8 @@ def tensors_in(content, path):
         What was read.
     path : Path
         Where from, for messages.
+    own_names : iterable of str, default=()
+        Names of the network's own tensors: a prefix that one of them has belongs to the names.
 
     Returns
     -------
@@ -147,13 +169,11 @@ def tensors_in(content, path):
     Raises
     ------
     WeightsError
-        If there is no dictionary of tensors in it.
+        If there is no dictionary of tensors in it, or a tensor is sparse, quantized or without its numbers.
     """
-    while isinstance(content, dict):
-        wrapper = next((key for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
-        if wrapper is None:
-            break
-        content = content[wrapper]
+    for _ in range(_MAX_WRAPPERS):
+        wrappers = _WRAPPERS if isinstance(content, dict) else ()
+        content = next((content[key] for key in wrappers if isinstance(content.get(key), dict)), content)
     if not isinstance(content, dict) or not content:
         raise WeightsError(
             f"{str(path)!r} must hold a dictionary of named tensors. Got {type(content).__name__} instead: save it "
@@ -167,11 +187,36 @@ def tensors_in(content, path):
             f"{str(path)!r} must hold named tensors and nothing else. Got other values at {_some(strangers)} instead: "
             "save it with torch.save(model.state_dict(), path)."
         )
+    for key, tensor in content.items():
+        _check_is_plain(tensor, key, path)
+    own_names = tuple(own_names)
     # A plain loop over prefixes: one checkpoint may carry several, one inside the other.
     for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in content):
+        if all(key.startswith(prefix) for key in content) and not any(name.startswith(prefix) for name in own_names):
             content = {key.removeprefix(prefix): value for key, value in content.items()}
     return dict(content)
+
+
+def _check_is_plain(tensor, key, path):
+    """Refuse what cannot be copied into a network, and shapes that the numbers in the file do not fill.
+
+    A view that repeats one number takes no room in the file and any amount in a network that follows its shape.
+    """
+    kind = None
+    if tensor.layout != torch.strided or tensor.is_nested:
+        kind = f"a tensor of layout {tensor.layout}"
+    elif tensor.is_quantized:
+        kind = f"a quantized tensor ({tensor.dtype})"
+    elif tensor.device.type != "cpu":
+        kind = f"a tensor without numbers, of device {tensor.device.type!r},"
+    elif tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        n_held = tensor.untyped_storage().nbytes() // tensor.element_size()
+        kind = f"shape {tuple(tensor.shape)} for {n_held} stored numbers"
+    if kind is not None:
+        raise WeightsError(
+            f"{str(path)!r} must hold plain tensors with all of their numbers. Got {kind} at {key!r} instead: make "
+            "them dense and whole (tensor.to_dense(), .dequantize(), .clone()), and save those."
+        )
 
 
 def load_tensors(network, tensors, *, name, origin, match="exact", ignored=()):
@@ -198,22 +243,20 @@ def load_tensors(network, tensors, *, name, origin, match="exact", ignored=()):
     Raises
     ------
     WeightsMismatchError
-        If the names or shapes differ, or with ``match="partial"`` if nothing fits at all.
+        If the names, shapes or kinds of numbers differ, or with ``match="partial"`` if nothing fits at all.
     """
     tensors = {key: value for key, value in tensors.items() if key.split(".", 1)[0] not in ignored}
     own = network.state_dict()
-    misshapen = [key for key in own if key in tensors and tensors[key].shape != own[key].shape]
-    fitting = {key: value for key, value in tensors.items() if key not in misshapen}
+    misfits = {key: _misfit(tensors[key], own[key]) for key in own if key in tensors}
+    misfits = {key: why for key, why in misfits.items() if why is not None}
+    fitting = {key: value for key, value in tensors.items() if key not in misfits}
     # torch decides what is missing: it knows that old files lack the counters of batch norm.
     keys = network.load_state_dict(fitting, strict=False)
     report = LoadReport(
         loaded=len(fitting) - len(keys.unexpected_keys),
-        missing=tuple(key for key in keys.missing_keys if key not in misshapen),
+        missing=tuple(key for key in keys.missing_keys if key not in misfits),
         unexpected=tuple(keys.unexpected_keys),
-        mismatched=tuple(
-            f"{key}: {tuple(tensors[key].shape)} in the file, {tuple(own[key].shape)} in the network"
-            for key in misshapen
-        ),
+        mismatched=tuple(f"{key}: {why}" for key, why in misfits.items()),
     )
     if report.is_complete:
         return report
@@ -223,6 +266,47 @@ def load_tensors(network, tensors, *, name, origin, match="exact", ignored=()):
         raise WeightsMismatchError(f"the weights {origin!r} must fit {name}. Got {report} instead. {advice}")
     warn(f"the weights {origin!r} fit {name} in part only: {report}. The rest keeps its random values.", stacklevel=2)
     return report
+
+
+def _misfit(tensor, own):
+    """Say in what a tensor of a file differs from the network's own; None if it can be copied.
+
+    Any precision goes into any other, but integers would become floats, and complex numbers lose a part, silently.
+    """
+    if tensor.shape != own.shape:
+        return f"{tuple(tensor.shape)} in the file, {tuple(own.shape)} in the network"
+    if (tensor.is_floating_point(), tensor.is_complex()) != (own.is_floating_point(), own.is_complex()):
+        return f"{tensor.dtype} in the file, {own.dtype} in the network"
+    return None
+
+
+def check_finite(module, name, ignored=()):
+    """Refuse NaN and infinity in the parameters of a module.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A network, or its head.
+    name : str
+        Of the network, for the message.
+    ignored : sequence of str, default=()
+        Children that do not count.
+
+    Raises
+    ------
+    WeightsError
+        If a parameter is not finite.
+    """
+    broken = [
+        key
+        for key, parameter in module.named_parameters()
+        if key.split(".", 1)[0] not in ignored and not torch.isfinite(parameter).all()
+    ]
+    if broken:
+        raise WeightsError(
+            f"weights must be finite numbers. Got NaN or infinity in {len(broken)} tensors of {name} ({broken[0]!r}) "
+            "instead: the file may be damaged, or the training that wrote it has diverged. Take another one."
+        )
 
 
 def _some(names):

@@ -152,15 +152,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         if not keep:
             # What fails from here on must not leave the network of an earlier fit under new labels.
             self.__dict__.pop("net_", None)
-        images = check_images(self, X, reset=not keep, image_shape=self.image_shape)
-        sample_weight = self._check_weights(sample_weight, images)
-        targets = self._check_targets(y, not keep, classes)
-        check_consistent_length(images, targets)
-        indices, weights = canonical(images, targets, sample_weight)
-        images = images.subset(indices)
-        targets, weights = self._prepare_targets(targets[indices], weights, not keep, classes)
-        weights = torch.as_tensor(weights / weights.mean(), dtype=torch.float32)
-
+        images, targets, weights = self._training_set(X, y, sample_weight, keep, classes)
         placement = resolve_placement(self.device, self.precision)
         if keep:
             self._check_structure()
@@ -193,6 +185,17 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         self.net_ = net
         self._n_trainings += 1
         return self
+
+    def _training_set(self, X, y, sample_weight, keep, classes):
+        """Return images, targets and weights in canonical form; the weights have mean one."""
+        images = check_images(self, X, reset=not keep, image_shape=self.image_shape)
+        sample_weight = self._check_weights(sample_weight, images)
+        targets = self._check_targets(y, not keep, classes)
+        check_consistent_length(images, targets)
+        indices, weights = canonical(images, targets, sample_weight)
+        images = images.subset(indices)
+        targets, weights = self._prepare_targets(targets[indices], weights, not keep, classes)
+        return images, targets, torch.as_tensor(weights / weights.mean(), dtype=torch.float32)
 
     def _check_weights(self, sample_weight, images):
         weights = check_sample_weight(sample_weight, np.empty(len(images)), dtype=np.float64, ensure_non_negative=True)

@@ -19,7 +19,7 @@ def load_image_folder(path, *, extensions=None):
         Links to folders are not followed, and links to files only if the file lies inside `path`.
     extensions : iterable of str or None, default=None
         Endings of the files to take, for instance ``[".jpg", ".png"]``; upper or lower case does not matter. None:
-        those of all formats that can be read. Other files are ignored, and counted in `DESCR`.
+        those of all formats that can be read. Other files are ignored, and counted.
 
     Returns
     -------
@@ -29,6 +29,8 @@ def load_image_folder(path, *, extensions=None):
         - images : ndarray of str objects, shape (n_images,). Paths, sorted by class and name: pass it as `X`.
         - target : ndarray of int, shape (n_images,). Position of the class in `target_names`.
         - target_names : list of str. Names of the sub-folders, sorted.
+        - n_ignored_files : int. Other files, by their endings.
+        - n_ignored_links : int. Links to folders, broken links, and links to files outside of `path`.
         - DESCR : str. What was found, and how many files and links were ignored.
 
     Raises
@@ -36,7 +38,7 @@ def load_image_folder(path, *, extensions=None):
     NotADirectoryError
         If `path` is not a folder.
     ValueError
-        If there is no sub-folder, or a class has no image.
+        If there is no sub-folder that is not a link, or a class has no image.
 
     Examples
     --------
@@ -57,29 +59,50 @@ def load_image_folder(path, *, extensions=None):
         raise NotADirectoryError(f"path must be a folder with one folder per class. Got {os.fspath(path)!r} instead.")
     extensions = EXTENSIONS if extensions is None else _checked_extensions(extensions)
     classes, strays = _entries(root)
-    images, target, ignored = [], [], len(strays)
+    if not classes:
+        raise ValueError(_why_no_class(root, strays))
+    images, target, ignored = [], [], strays
     for number, folder in enumerate(classes):
         found, left = _search(folder, root.resolve(), extensions)
         if not found:
             raise ValueError(
-                f"each class must have at least one image. Got none in {str(folder)!r} instead; remove the folder, "
-                f"or pass extensions. Taken are: {', '.join(sorted(extensions))}."
+                f"each class must have at least one image. Got none in {str(folder)!r} instead"
+                f"{_links_in(left, ', with {}')}; remove the folder, or pass extensions. Taken are: "
+                f"{', '.join(sorted(extensions))}."
             )
         images += found
         target += [number] * len(found)
-        ignored += left
-    if not classes:
-        raise ValueError(
-            f"path must have one sub-folder per class, like {root.name}/cat/1.jpg and {root.name}/dog/1.jpg. "
-            f"Got {str(root)!r} with {len(strays)} files and no sub-folder instead."
-        )
+        ignored = ignored + left
     names = [folder.name for folder in classes]
+    n_links = sum(entry.is_symlink() for entry in ignored)
     return Bunch(
         images=np.array(images, dtype=object),
         target=np.array(target, dtype=np.intp),
         target_names=names,
-        DESCR=f"{len(images)} images of {len(names)} classes in {root}; {ignored} other files and links ignored.",
+        n_ignored_files=len(ignored) - n_links,
+        n_ignored_links=n_links,
+        DESCR=(
+            f"{len(images)} images of {len(names)} classes in {root}; {len(ignored) - n_links} other files and "
+            f"{n_links} links ignored{_links_in(ignored, ' ({})')}."
+        ),
     )
+
+
+def _why_no_class(root, strays):
+    n_files = sum(not entry.is_symlink() for entry in strays)
+    return (
+        f"path must have one sub-folder per class, like {root.name}/cat/1.jpg and {root.name}/dog/1.jpg. "
+        f"Got {str(root)!r} with {n_files} files and no sub-folder instead{_links_in(strays, ', but {}')}."
+    )
+
+
+def _links_in(entries, form):
+    """Say how many of the entries are links to folders, in a form such as "but {}"; nothing when none is."""
+    n_links = sum(entry.is_symlink() and entry.is_dir() for entry in entries)
+    if not n_links:
+        return ""
+    links = "1 link to a folder, which is" if n_links == 1 else f"{n_links} links to folders, which are"
+    return form.format(f"{links} not followed: put the folders themselves there")
 
 
 def _entries(folder):
@@ -91,10 +114,11 @@ def _entries(folder):
 
 
 def _search(folder, root, extensions):
-    """Paths of the images at any depth below the folder, and the number of files and links left out."""
+    """Paths of the images at any depth below the folder, and the files and links left out."""
     folders, files = _entries(folder)
     taken = [file for file in files if file.suffix.lower() in extensions and _is_inside(file, root)]
-    found, ignored = [str(file) for file in taken], len(files) - len(taken)
+    known = set(taken)
+    found, ignored = [str(file) for file in taken], [file for file in files if file not in known]
     for inner in folders:
         more, left = _search(inner, root, extensions)
         found, ignored = found + more, ignored + left

@@ -2,6 +2,7 @@
 
 import io
 import re
+import struct
 import threading
 import warnings
 from contextlib import contextmanager, suppress
@@ -25,6 +26,7 @@ EXTENSIONS = frozenset(
     )
 )
 
+SIGNATURE_LENGTH = 16  # what Pillow shows to its plug-ins
 _SILENCE = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _BOMB = "If you trust the file, raise PIL.Image.MAX_IMAGE_PIXELS, or make the picture smaller."
 _ORIENTATION = 0x0112  # tag of EXIF
@@ -91,6 +93,50 @@ def _pillow_errors_named():
         raise ImageReadError(f"{error} {_BOMB}") from None
     except Exception as error:  # plug-ins raise nearly everything: SyntaxError, struct.error, EOFError, KeyError, …
         raise ImageReadError(f"the image is damaged or cut off, Pillow says: {error}") from error
+
+
+def check_signature(start):
+    """Refuse a file by its first bytes, before the rest is read.
+
+    Parameters
+    ----------
+    start : bytes
+        The first `SIGNATURE_LENGTH` bytes; fewer if there are no more.
+
+    Raises
+    ------
+    ImageReadError
+        If no format is recognised. Zero bytes are left to `decode`.
+    """
+    Image.init()
+    with _pillow_errors_named():
+        if start and not any(_accepts(Image.OPEN[name][1], start) for name in FORMATS if name in Image.OPEN):
+            raise UnidentifiedImageError
+
+
+def _accepts(accept, start):
+    try:
+        return accept is None or bool(accept(start))  # a text is for decode, it says which plug-in lacks a library
+    except (SyntaxError, IndexError, TypeError, struct.error):  # too few bytes
+        return False
+
+
+def check_file_size(n_bytes):
+    """Refuse a file that is larger than any picture in it may be.
+
+    Raises
+    ------
+    ImageReadError
+        If it has more than 8 bytes (four channels of 16 bits, not compressed) for each of the
+        ``PIL.Image.MAX_IMAGE_PIXELS`` pixels that a picture may have, and 64 MiB for metadata.
+    """
+    limit = None if Image.MAX_IMAGE_PIXELS is None else 8 * Image.MAX_IMAGE_PIXELS + 2**26
+    if limit is not None and n_bytes > limit:
+        raise ImageReadError(
+            f"the file must have at most {limit} bytes, which hold {Image.MAX_IMAGE_PIXELS} pixels of 16-bit RGBA. "
+            f"Got {n_bytes} bytes instead. If you trust the file, raise PIL.Image.MAX_IMAGE_PIXELS; of several pages "
+            "or frames, save the first one as a file."
+        )
 
 
 def decode(data):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from sktl.exceptions import ImageReadError
 from sktl.images._arrays import array_to_picture, canonical, is_array
-from sktl.images._pillow import decode, from_pil
+from sktl.images._pillow import SIGNATURE_LENGTH, check_file_size, check_signature, decode, from_pil
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:(//|image/)", re.IGNORECASE)  # two letters at least: "C:/…" is a path
 
@@ -39,7 +39,8 @@ def is_image_item(item):
 def path_of(item):
     """Path of the file behind an item as str, None when there is none."""
     if is_path(item):
-        return os.fsdecode(item)
+        # A plain str: numpy's own would show its type in messages.
+        return str(os.fsdecode(item))
     return os.fsdecode(getattr(item, "filename", None) or "") or None if is_pil(item) else None
 
 
@@ -100,7 +101,7 @@ def content(item):
     Raises
     ------
     ImageReadError
-        If the item is neither, or the file cannot be read.
+        If the item is neither, or the file cannot be read, or its first bytes are no image's, or it is too large.
     """
     if is_encoded(item):
         return bytes(item)
@@ -129,6 +130,9 @@ def _file_content(path):
     if not stat.S_ISREG(mode):  # reading a pipe or a device may never end
         raise ImageReadError("the path must name a regular file. Got a pipe, socket or device instead.")
     with open(path, "rb") as file:
+        check_signature(file.read(SIGNATURE_LENGTH))
+        check_file_size(os.fstat(file.fileno()).st_size)
+        file.seek(0)
         return file.read()
 
 

@@ -21,7 +21,9 @@ def as_images(X):
     X : object
         A sequence, Series or one-column frame of paths, PIL images, encoded bytes, arrays or tensors; or an array or
         tensor (n, H, W), (n, H, W, C) or (n, C, H, W) with C in 1, 3, 4. Where both layouts fit, an array has its
-        channels last and a torch tensor has them first.
+        channels last and a torch tensor has them first. What looks like a single colour image is refused: (H, W, C),
+        and of a tensor (C, H, W), with C in 3, 4 and more than 4 pixels each way; n = 3 or 4 grey images in a tensor
+        are passed as ``X[:, None]``.
 
     Returns
     -------
@@ -148,6 +150,11 @@ def _from_pixels(array):
             channels_last(shape[1:], first_wins=is_tensor(array))
         except ValueError as error:
             raise ValueError(f"In X, {error}") from None
+    elif is_tensor(array) and shape[0] in (3, 4) and min(shape[1:]) > 4:
+        raise ValueError(
+            f"X must be several images. Got a tensor of shape {shape} instead, which looks like a single one: pass "
+            f"X[None]; if they are {shape[0]} grey images after all, pass X[:, None], that is X.unsqueeze(1)."
+        )
     elif shape[2] in (3, 4) and shape[1] > 4:
         raise ValueError(
             f"X must be several images. Got shape {shape} instead, which looks like a single one: pass X[None]; if "

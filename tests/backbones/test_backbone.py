@@ -107,7 +107,8 @@ def test_a_backbone_made_from_a_module_pickles_the_module():
     backbone = load_backbone(models.squeezenet1_1(num_classes=2), preprocessing=Preprocessing(64))
     again = pickle.loads(pickle.dumps(backbone))
     assert isinstance(again, Backbone)
-    assert again.digest == tensor_digest(again.name, stages=again.stages, head=again.head) == backbone.digest
+    assert again.digest == backbone.digest
+    assert tensor_digest("", stages=again.stages) == tensor_digest("", stages=backbone.stages)
     images = torch.randn(1, 3, 64, 64)
     assert torch.equal(again.stages(images), backbone.stages(images))
 

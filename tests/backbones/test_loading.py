@@ -1,4 +1,5 @@
 import copy
+import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -51,6 +52,30 @@ def test_a_rewritten_file_is_loaded_again(weight_file):
     first = load_backbone("squeezenet1_1", weight_file)
     torch.save({key: value * 2 for key, value in torch.load(weight_file).items()}, weight_file)
     assert load_backbone("squeezenet1_1", weight_file).digest != first.digest
+
+
+def test_a_file_replaced_by_one_of_the_same_size_and_time_is_loaded_again(weight_file, tmp_path):
+    first = load_backbone("squeezenet1_1", weight_file)
+    facts = weight_file.stat()
+    other = tmp_path / "other.pth"
+    torch.save({key: value * 2 for key, value in torch.load(weight_file).items()}, other)
+    other.write_bytes(other.read_bytes().ljust(facts.st_size, b"\0"))
+    os.replace(other, weight_file)
+    os.utime(weight_file, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert (weight_file.stat().st_size, weight_file.stat().st_mtime_ns) == (facts.st_size, facts.st_mtime_ns)
+    assert load_backbone("squeezenet1_1", weight_file).digest != first.digest
+
+
+def test_a_head_of_nan_is_refused_unless_it_is_dropped(weight_file):
+    state = torch.load(weight_file)
+    state["classifier.1.bias"][0] = torch.nan
+    torch.save(state, weight_file)
+    with pytest.raises(WeightsError, match=r"finite numbers.* in 1 tensors of the head of squeezenet1_1"):
+        load_backbone("squeezenet1_1", weight_file)
+    del state["classifier.1.weight"]
+    torch.save(state, weight_file)
+    with pytest.warns(UserWarning, match="in part only"):
+        assert load_backbone("squeezenet1_1", weight_file, match="partial").head is None
 
 
 def test_few_networks_are_kept():

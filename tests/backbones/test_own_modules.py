@@ -1,4 +1,5 @@
 import copy
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ from torch import nn
 from torchvision import models
 
 from sktl.backbones import Preprocessing, load_backbone, pool
+from sktl.exceptions import WeightsError
 
 SMALL = Preprocessing(crop_size=32)
 
@@ -268,3 +270,68 @@ def test_random_weights_need_modules_that_can_draw_them():
 
     with pytest.raises(ValueError, match="'Scaled' of Scaled cannot: pass a function"):
         load_backbone(Scaled(), None, preprocessing=SMALL)
+
+
+class ScaledConv(nn.Conv2d):
+    """Draws what a convolution has, and forgets its own parameter."""
+
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        self.gamma = nn.Parameter(torch.full((1,), 123.0))
+
+    def forward(self, x):
+        return self.gamma * super().forward(x)
+
+
+class DampedConv(nn.Conv2d):
+    """Makes its new weights from the old ones."""
+
+    def reset_parameters(self):
+        with torch.no_grad():
+            self.weight.mul_(0.5)
+            self.bias.zero_()
+
+
+@pytest.mark.parametrize(("layer", "kept"), [(ScaledConv, "0.gamma"), (DampedConv, "0.weight")])
+def test_a_parameter_that_no_drawing_sets_is_named_rather_than_kept(layer, kept):
+    module = nn.Sequential(layer(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    with torch.no_grad():
+        module[0].weight.fill_(1.0)
+    with pytest.raises(ValueError, match=f"That of {layer.__name__} leaves '{kept}' of Sequential as it was"):
+        load_backbone(module, None, preprocessing=SMALL)
+    assert not any(parameter.isnan().any() for parameter in module.parameters())
+
+
+def test_constants_that_the_drawing_writes_count_as_drawn():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.PReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    twin = load_backbone(module, None, preprocessing=SMALL)
+    values = {key.rpartition(".")[2]: value for key, value in twin.stages[0][1].state_dict().items()}
+    assert values["weight"].tolist() == [1.0] * 4
+    assert values["bias"].tolist() == [0.0] * 4
+
+
+def test_a_network_whose_names_begin_like_a_wrapper_loads_its_own_weights(tmp_path):
+    for name in ("model", "module"):
+        torch.manual_seed(0)
+        network = nn.Sequential(OrderedDict({name: Plain()}))
+        torch.save(network.state_dict(), tmp_path / "own.pth")
+        loaded = load_backbone(network, tmp_path / "own.pth", preprocessing=SMALL)
+        assert loaded.digest == load_backbone(network, preprocessing=SMALL).digest
+
+
+def test_a_head_of_nan_is_refused_by_name():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    with torch.no_grad():
+        module[4].bias[0] = torch.nan
+    with pytest.raises(WeightsError, match=r"NaN or infinity in 1 tensors of Sequential \('4.bias'\)"):
+        load_backbone(module, preprocessing=SMALL)
+
+
+def test_layers_without_tensors_count_in_the_digest():
+    def network(places):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(places))
+
+    one, other, again = (load_backbone(network(places)) for places in (1, 2, 1))
+    assert one.digest == again.digest
+    assert one.digest != other.digest

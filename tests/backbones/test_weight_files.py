@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from sktl.backbones._weight_files import existing_file, load_tensors, read_tensors
+from sktl.backbones._weight_files import check_finite, existing_file, load_tensors, read_tensors
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
 
 
@@ -62,7 +62,7 @@ def test_checkpoints_are_unwrapped(tensors, tmp_path, wrap):
 def test_a_pickle_with_code_is_refused_and_not_executed(tmp_path):
     trace = tmp_path / "trace"
     torch.save({"state_dict": {"weight": Executes(trace)}}, tmp_path / "evil.pth")
-    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Executes(trace)))
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Executes(trace), protocol=2))
     for name in ("evil.pth", "evil.pt"):
         with pytest.raises(WeightsError, match=f"{name}' must hold tensors only.* would run code"):
             read_tensors(tmp_path / name)
@@ -90,13 +90,20 @@ def test_truncated_files_are_errors_that_name_the_file(tensors, tmp_path, name, 
     assert ("empty file" in str(caught.value)) == (kept == 0)
 
 
-@pytest.mark.parametrize("content", [b"<html>404</html>", b"\x00" * 4096, b"\xff\xd8\xff\xe0 a photo", b"{}"])
+STRANGERS = [b"\x89PNG\r\n\x1a\n" + bytes(range(256)), b"code, name\n1, cat\n", bytes(range(255, -1, -1))]
+
+
+@pytest.mark.parametrize(
+    "content", [b"<html>404</html>", b"\x00" * 4096, b"\xff\xd8\xff\xe0 a photo", b"{}", *STRANGERS]
+)
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_files_of_another_kind_are_errors_that_name_the_file(tmp_path, content, suffix):
     path = tmp_path / f"stranger{suffix}"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match="stranger"):
+    with pytest.raises(WeightsError, match=r"stranger.*truncated or of another kind") as caught:
         read_tensors(path)
+    for advice in ("weights_only=False", "Where you trust it"):
+        assert advice not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [[1, 2], torch.zeros(2), {}, {"epoch": 3}, {1: torch.zeros(1)}, {"a": {"b": 1}}])
@@ -178,3 +185,104 @@ def test_partial_with_a_full_fit_does_not_warn(tensors):
 def test_auxiliary_heads_of_the_file_are_ignored(tensors):
     tensors["aux1.conv.weight"] = torch.zeros(1)
     assert load_tensors(network(), tensors, name="net", origin="file", ignored=("aux1",)).is_complete
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_a_checkpoint_in_a_checkpoint_is_unwrapped(tensors, tmp_path, depth):
+    content = tensors
+    for _ in range(depth):
+        content = {"model": content}
+    torch.save(content, tmp_path / "nested.pth")
+    assert read_tensors(tmp_path / "nested.pth").keys() == tensors.keys()
+
+
+@pytest.mark.parametrize("wrapper", ["model", "state_dict"])
+def test_a_dictionary_that_holds_itself_is_an_error_and_no_endless_loop(tmp_path, wrapper):
+    content = {}
+    content[wrapper] = content
+    torch.save(content, tmp_path / "ouroboros.pth")
+    with pytest.raises(WeightsError, match=f"ouroboros.*other values at '{wrapper}'"):
+        read_tensors(tmp_path / "ouroboros.pth")
+
+
+def test_a_shape_that_the_stored_numbers_do_not_fill_is_refused(tmp_path):
+    path = tmp_path / "bomb.pth"
+    torch.save({"fc.weight": torch.zeros(1, 1).expand(300_000, 512)}, path)
+    assert path.stat().st_size < 10_000
+    with pytest.raises(WeightsError, match=r"shape \(300000, 512\) for 1 stored numbers at 'fc.weight'"):
+        read_tensors(path)
+
+
+def test_views_of_whole_tensors_are_taken(tmp_path):
+    whole = torch.arange(96.0).reshape(4, 2, 3, 4)
+    views = {"a": whole[1:, :, ::2], "b": whole.to(memory_format=torch.channels_last), "c": torch.zeros(0, 3)}
+    torch.save({**views, "d": whole.mT, "e": nn.Parameter(whole)}, tmp_path / "views.pth")
+    assert read_tensors(tmp_path / "views.pth").keys() == set("abcde")
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch, about the state of its sparse and quantized tensors
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: torch.eye(3).to_sparse(), "layout torch.sparse_coo"),
+        (lambda: torch.eye(3).to_sparse_csr(), "layout torch.sparse_csr"),
+        (lambda: torch.zeros(3, device="meta"), "without numbers, of device 'meta'"),
+        (lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8), "quantized"),
+    ],
+)
+def test_tensors_of_other_kinds_are_named(tmp_path, make, message):
+    torch.save({"fc.weight": make()}, tmp_path / "odd.pth")
+    with pytest.raises(WeightsError, match=rf"odd.pth' must hold plain tensors.*{message}.* at 'fc.weight'"):
+        read_tensors(tmp_path / "odd.pth")
+
+
+@pytest.mark.parametrize("prefix", ["model.", "module.", "_orig_mod."])
+def test_a_prefix_that_the_network_has_itself_stays(tensors, tmp_path, prefix):
+    named = {prefix + key: value for key, value in tensors.items()}
+    torch.save(named, tmp_path / "weights.pth")
+    assert read_tensors(tmp_path / "weights.pth", named).keys() == named.keys()
+    assert read_tensors(tmp_path / "weights.pth", tensors).keys() == tensors.keys()
+
+
+def test_the_prefix_of_a_wrapper_around_such_a_network_is_taken_off(tensors, tmp_path):
+    named = {f"model.{key}": value for key, value in tensors.items()}
+    torch.save({f"module.{key}": value for key, value in named.items()}, tmp_path / "weights.pth")
+    assert read_tensors(tmp_path / "weights.pth", named).keys() == named.keys()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_every_precision_goes_into_float32(tensors, dtype):
+    given = {key: value.to(dtype) if value.is_floating_point() else value for key, value in tensors.items()}
+    target = network()
+    assert load_tensors(target, given, name="net", origin="file").is_complete
+    assert target[3].weight.dtype == torch.float32
+    assert target[1].num_batches_tracked.dtype == torch.int64
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.uint8, torch.bool, torch.complex64])
+def test_integers_and_complex_numbers_do_not_become_weights(tensors, dtype):
+    tensors["3.weight"] = torch.ones(2, 4).to(dtype)
+    message = rf"of another shape or kind \('3.weight: {dtype} in the file, torch.float32 in the network'\)"
+    with pytest.raises(WeightsMismatchError, match=message):
+        load_tensors(network(), tensors, name="net", origin="file")
+    target = network()
+    untouched = target[3].weight.clone()
+    with pytest.warns(UserWarning, match="of another shape or kind"):
+        load_tensors(target, tensors, name="net", origin="file", match="partial")
+    assert torch.equal(target[3].weight, untouched)
+
+
+def test_floats_do_not_become_counters(tensors):
+    tensors["1.num_batches_tracked"] = torch.tensor(0.5)
+    with pytest.raises(WeightsMismatchError, match=r"1.num_batches_tracked: torch.float32 in the file, torch.int64"):
+        load_tensors(network(), tensors, name="net", origin="file")
+
+
+def test_parameters_that_are_no_numbers_are_named():
+    target = network()
+    check_finite(target, "net")
+    with torch.no_grad():
+        target[3].weight[0, 0] = torch.nan
+    with pytest.raises(WeightsError, match=r"finite numbers\. Got NaN or infinity in 1 tensors of net \('3.weight'\)"):
+        check_finite(target, "net")
+    check_finite(target, "net", ignored=("3",))

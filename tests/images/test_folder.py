@@ -42,7 +42,8 @@ def test_hidden_and_foreign_files_are_ignored_and_counted(folder):
     data = load_image_folder(folder)
     assert len(data.images) == 4
     assert data.target_names == ["cat", "dog"]
-    assert "3 other files and links ignored" in data.DESCR  # hidden ones are not counted
+    assert "3 other files and 0 links ignored." in data.DESCR  # hidden ones are not counted
+    assert (data.n_ignored_files, data.n_ignored_links) == (3, 0)
 
 
 def test_extensions_choose_the_files(folder):
@@ -71,7 +72,29 @@ def test_links_do_not_lead_out_of_the_folder_or_into_circles(folder, tmp_path):
     assert [path for path in data.images if "secret" in path or "broken" in path] == []
     assert data.target_names == ["cat", "dog"]
     assert len(data.images) == 5  # the link that stays inside is taken
-    assert "5 other files and links ignored" in data.DESCR
+    assert (data.n_ignored_files, data.n_ignored_links) == (0, 5)
+    assert "0 other files and 5 links ignored (3 links to folders, which are not followed: put the" in data.DESCR
+
+
+def test_a_folder_whose_classes_are_links_is_told_so(folder, tmp_path):
+    linked = tmp_path / "linked"
+    (linked / "eel").mkdir(parents=True)
+    try:
+        for name in ("cat", "dog"):
+            (linked / name).symlink_to(folder / name, target_is_directory=True)
+        (linked / "eel" / "1").symlink_to(folder / "cat", target_is_directory=True)
+    except OSError:
+        pytest.skip("this system does not let us make links")
+    with pytest.raises(
+        ValueError, match=r"Got none in '.*eel' instead, with 1 link to a folder, which is not followed"
+    ):
+        load_image_folder(linked)
+    (linked / "eel" / "1").unlink()
+    (linked / "eel").rmdir()
+    (linked / "notes.txt").touch()
+    message = r"1 files and no sub-folder instead, but 2 links to folders, which are not followed: put the folders them"
+    with pytest.raises(ValueError, match=message):
+        load_image_folder(linked)
 
 
 def test_an_empty_class_is_named(folder):

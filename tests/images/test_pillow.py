@@ -189,7 +189,7 @@ def test_junk_is_never_anything_but_an_image_read_error(junk):
     assert picture.shape[2] == 3  # some bytes do spell a picture
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.sampled_from(sorted(FILES)), st.data())
 def test_a_damaged_file_is_never_anything_but_an_image_read_error(name, data):
     content = bytearray(FILES[name])

@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -105,6 +106,58 @@ def test_a_url_is_refused(url):
 def test_an_impossible_path_is_an_image_read_error(path):
     with pytest.raises(ImageReadError):
         read_image(path)
+
+
+@pytest.fixture
+def huge(tmp_path):
+    """Make files of 3 GB that take no room, with some bytes at the beginning."""
+
+    def make(start):
+        path = tmp_path / "huge.jpg"
+        with open(path, "wb") as file:
+            file.write(start)
+            file.truncate(3 * 2**30)
+        if getattr(path.stat(), "st_blocks", 2**30) > 1000:
+            pytest.skip("this file system has no sparse files")
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("start", "message"), [(b"", "must be an image in a format"), (b"\xff\xd8\xff", "at most .* bytes")]
+)
+def test_a_huge_file_is_refused_before_it_is_read(huge, start, message):
+    path = huge(start)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageReadError, match=rf"huge\.jpg.*{message}"):
+            read_image(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_largest_file_follows_the_limit_of_pixels(path, picture, monkeypatch):
+    content = path.read_bytes()
+    path.write_bytes(content + bytes(2**26 + 8 * 50 - len(content)))  # what follows the end of a PNG does not matter
+    for limit, is_read in ((50, True), (49, False), (None, True)):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        if is_read:
+            np.testing.assert_array_equal(read_image(path), picture)
+        else:
+            with pytest.raises(ImageReadError, match=r"raise PIL\.Image\.MAX_IMAGE_PIXELS"):
+                read_image(path)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "gif", "bmp", "tif", "webp", "jp2", "ppm", "ico", "qoi", "avif"])
+def test_the_first_bytes_of_every_format_are_known(tmp_path, picture, ending):
+    path = tmp_path / f"picture.{ending}"
+    try:
+        Image.fromarray(picture).save(path)
+    except (ValueError, OSError, KeyError):
+        pytest.skip("this Pillow does not write the format")
+    np.testing.assert_array_equal(read_image(path), read_image(path.read_bytes()))
 
 
 def test_a_closed_pil_image_is_an_image_read_error(path):

@@ -166,6 +166,21 @@ def test_a_single_image_is_told_to_be_wrapped(paths):
             as_images(X)
     with pytest.raises(ValueError, match=r"looks like a single one: pass X\[None\]"):
         as_images(np.zeros((20, 30, 3)))
+    for n in (3, 4):
+        with pytest.raises(
+            ValueError, match=rf"pass X\[None\]; if they are {n} grey .* X\[:, None\].* X\.unsqueeze\(1\)"
+        ):
+            as_images(torch.zeros(n, 20, 30))
+
+
+def test_few_grey_pictures_in_a_tensor_have_a_way_in():
+    X = torch.arange(4 * 20 * 30).reshape(4, 20, 30)
+    grey = as_images(X.unsqueeze(1))
+    assert [image.shape for image in grey] == [(20, 30, 3)] * 4
+    np.testing.assert_array_equal(grey[2][..., 0], X[2].numpy())
+    assert as_images(X[:3][None])[0].shape == (20, 30, 3)
+    for few in (X[:2], X.repeat(2, 1, 1), X[:3, :4], X[:3, :, :1], X[:3].numpy()):
+        assert len(as_images(few)) == len(few)
 
 
 def test_a_folder_is_told_to_be_listed(tmp_path):
