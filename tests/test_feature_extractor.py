@@ -74,9 +74,10 @@ def test_several_layers_are_put_side_by_side_in_the_order_asked_for(images, laye
     assert_array_equal(embed(images, layer=layer), expected)
 
 
-def test_a_layer_asked_for_twice_comes_twice(images):
-    found = embed(images, layer=["stage1", "stage1"])
-    assert_array_equal(found[:, : found.shape[1] // 2], found[:, found.shape[1] // 2 :])
+@pytest.mark.parametrize("layer", [["stage1", "stage1"], [0, "penultimate"], [1, "stage3"]])
+def test_a_layer_asked_for_twice_is_an_error_since_names_would_clash(images, layer):
+    with pytest.raises(ValueError, match="each stage once"):
+        PretrainedFeatureExtractor(layer=layer).fit(images)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from joblib import parallel_config
 from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.ensemble import RandomForestClassifier
@@ -181,7 +182,9 @@ def test_an_unreadable_array_is_named_by_its_place_in_the_X_that_was_passed(read
     folds = [(np.arange(1, 20, 2), np.arange(0, 20, 2)), (np.arange(0, 20, 2), np.arange(1, 20, 2))]
     options = {"splits": folds, "seeds": [0, 0], "scorer": get_scorer("accuracy"), "n_jobs": n_jobs, "verbose": 0}
     split = {"fit": 1, "predict": 2}[reads_in]
-    with pytest.raises(RuntimeError, match=rf"'reader' failed on split {split} of 2: .*image 13: ") as caught:
+    message = rf"'reader' failed on split {split} of 2: .*image 13: "
+    # In threads: whether another process can import the class above depends on how the tests were started.
+    with parallel_config("threading"), pytest.raises(RuntimeError, match=message) as caught:
         run_all({"reader": Reader(reads_in)}, images, np.arange(20) // 2 % 2, **options)
     assert isinstance(caught.value.__cause__, ImageReadError)
     assert caught.value.__cause__.index == 13
