@@ -134,59 +134,6 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     _criterion = nn.MSELoss
     _stratify = False
 
-    def __init__(
-        self,
-        backbone="tiny_fractal",
-        *,
-        weights="default",
-        unfreeze_depth=1,
-        head="linear",
-        dropout=0.0,
-        max_epochs="auto",
-        learning_rate="auto",
-        layer_decay=0.8,
-        weight_decay=0.05,
-        early_stopping=False,
-        validation_fraction=0.1,
-        patience=10,
-        warm_start=False,
-        callbacks=None,
-        image_size=None,
-        image_shape=None,
-        value_range=None,
-        batch_size=32,
-        device="auto",
-        precision="auto",
-        n_jobs=None,
-        random_state=None,
-        verbose=0,
-    ):
-        super().__init__(
-            backbone,
-            weights=weights,
-            unfreeze_depth=unfreeze_depth,
-            head=head,
-            dropout=dropout,
-            max_epochs=max_epochs,
-            learning_rate=learning_rate,
-            layer_decay=layer_decay,
-            weight_decay=weight_decay,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            patience=patience,
-            warm_start=warm_start,
-            callbacks=callbacks,
-            image_size=image_size,
-            image_shape=image_shape,
-            value_range=value_range,
-            batch_size=batch_size,
-            device=device,
-            precision=precision,
-            n_jobs=n_jobs,
-            random_state=random_state,
-            verbose=verbose,
-        )
-
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
         """Train the head and the stages above the cut.
