@@ -1,13 +1,13 @@
 """A whole X of images, read one at a time."""
 
-from hashlib import blake2b
 from operator import index as as_index
 
 import numpy as np
 
 from sktl.exceptions import ImageReadError
-from sktl.images._arrays import array_to_picture, canonical, has_own_range, is_array, value_limits
-from sktl.images._reading import content, decoded, is_encoded, is_path, named, path_of, read_image
+from sktl.images._arrays import canonical, has_own_range, is_array, value_limits
+from sktl.images._opened import OpenedImage
+from sktl.images._reading import named, path_of
 
 
 class ImageCollection:
@@ -49,14 +49,27 @@ class ImageCollection:
 
     def __getitem__(self, i):
         """Read image i: (H, W, 3), uint8, or float32 in which the value range is mapped to [0, 1]."""
-        item, position = self._item(i)
-        with named(item, position):
-            if not is_array(item):
-                return decoded(item)
-            pixels = canonical(item)
-            if self._learned and self._value_range is None and not has_own_range(pixels.dtype):
-                _check_unit_range(pixels)
-            return array_to_picture(pixels, self._value_range if self._is_mapped(pixels.dtype) else None)
+        return self.open(i).picture()
+
+    def open(self, i):
+        """Read the bytes of image i, and decode nothing yet.
+
+        Parameters
+        ----------
+        i : int
+            Position in this collection.
+
+        Returns
+        -------
+        OpenedImage
+            With `digest` and `picture`, both of the very same bytes.
+
+        Raises
+        ------
+        ImageReadError
+            If the image cannot be read.
+        """
+        return OpenedImage(*self._item(i), self._value_range, self._learned)
 
     def subset(self, indices):
         """Return some of the images, in the order asked for, without reading any.
@@ -100,7 +113,8 @@ class ImageCollection:
         ImageReadError
             If an array holds NaN or infinity, or is no picture, and ``on_error="raise"``.
         """
-        if isinstance(self._items, np.ndarray) and self._items.ndim > 1 and has_own_range(self._items.dtype):
+        dtype = getattr(self._items, "dtype", None)  # of h5py and zarr as well, where reading everything takes long
+        if isinstance(dtype, np.dtype) and len(self._items.shape) > 1 and has_own_range(dtype):
             return None
         limits = []
         for i in range(len(self)):
@@ -146,9 +160,9 @@ class ImageCollection:
     def digest(self, i):
         """Identify the content of image i in 16 bytes; identical images have identical digests.
 
-        A file is identified by its bytes, and shares its digest with those bytes. Everything else is identified by its
-        pixels, whatever the container: PIL image, array or tensor, channels first or last. The value range is not part
-        of it, so where one is in force it belongs into the key beside the digest.
+        A file is identified by its bytes, which need no decoding, and shares its digest with those bytes. Everything
+        else is identified by the picture that `__getitem__` returns, whatever the container: PIL image, array or
+        tensor, channels first or last.
 
         Parameters
         ----------
@@ -158,22 +172,14 @@ class ImageCollection:
         Returns
         -------
         bytes
-            BLAKE2b, 16 bytes.
+            The first 16 of SHA-256, for which processors have instructions of their own.
 
         Raises
         ------
         ImageReadError
             If the image cannot be read.
         """
-        item, position = self._item(i)
-        with named(item, position):
-            if is_path(item) or is_encoded(item):
-                return blake2b(content(item), digest_size=16, person=b"sktl file").digest()
-            if is_array(item):
-                pixels = canonical(item)
-                if self._is_mapped(pixels.dtype):
-                    return _digest_of_array(pixels, b"sktl values")
-        return _digest_of_array(read_image(item, index=position), b"sktl picture")
+        return self.open(i).digest()
 
     def describe(self, i):
         """Name image i for a message, for instance "image 37 ('cats/12.jpg')".
@@ -201,9 +207,6 @@ class ImageCollection:
         other._positions, other._value_range, other._learned = self._positions, self._value_range, self._learned
         return other
 
-    def _is_mapped(self, dtype):
-        return not has_own_range(dtype) or (self._value_range is not None and not self._learned)
-
     def _limits(self, i):
         item, position = self._item(i)
         if not is_array(item):
@@ -211,23 +214,6 @@ class ImageCollection:
         with named(item, position):
             pixels = canonical(item)
             return () if has_own_range(pixels.dtype) else value_limits(pixels)
-
-
-def _check_unit_range(pixels):
-    """Refuse numbers of unknown range: taken as they are, bytes turned into floats would be 255 times too bright."""
-    low, high = value_limits(pixels)
-    if low < 0 or high > 1:
-        raise ImageReadError(
-            f"numbers of this kind must lie in [0, 1], since fit has seen none from which to learn black and white. "
-            f"Got {low:g} to {high:g} instead. Pass uint8, or set value_range=(0, 255), for instance."
-        )
-
-
-def _digest_of_array(pixels, person):
-    pixels = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
-    digest = blake2b(f"{pixels.shape}{pixels.dtype.str}".encode(), digest_size=16, person=person)
-    digest.update(pixels)
-    return digest.digest()
 
 
 def _checked_range(value_range):

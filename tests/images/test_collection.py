@@ -88,12 +88,24 @@ def test_digests_of_bytes_change_only_when_a_stated_range_does_away_with_bytes()
     assert images.with_value_range((0, 1)).digest(1) != images.digest(1)
 
 
-def test_digests_of_numbers_do_not_depend_on_the_value_range_and_do_on_opacity():
-    pixels = np.zeros((2, 5, 5, 4))
-    pixels[1, ..., :3] = 0.5  # the same picture if opacity 0 means nothing is seen, another in a range of (-1, 1)
-    images = as_images(pixels)
-    assert images.digest(0) != images.digest(1)
-    assert images.digest(0) == images.with_value_range((-1, 1)).digest(0)
+def test_digests_of_numbers_follow_the_value_range_as_the_pictures_do():
+    images = as_images(np.linspace(0, 1, 50).reshape(2, 5, 5))
+    same = as_images(np.linspace(0, 1, 50).reshape(2, 5, 5) * 10 - 5)
+    assert images.with_value_range((0, 1)).digest(1) != images.with_value_range((0, 2)).digest(1)
+    ranged = same.with_value_range((-5, 5))
+    np.testing.assert_allclose(ranged[1], images.with_value_range((0, 1))[1], atol=1e-7)
+    assert (ranged.digest(1) == images.digest(1)) == np.array_equal(ranged[1], images[1])
+
+
+def test_a_file_replaced_after_it_was_opened_gives_digest_and_picture_of_the_old_bytes(tmp_path):
+    path = tmp_path / "image.png"
+    Image.new("RGB", (4, 4), "red").save(path)
+    images = as_images([str(path)])
+    opened, digest, picture = images.open(0), images.digest(0), images[0]
+    Image.new("RGB", (4, 4), "blue").save(path)
+    assert images.digest(0) != digest
+    assert opened.digest() == digest
+    np.testing.assert_array_equal(opened.picture(), picture)
 
 
 def test_nothing_is_read_before_it_is_asked_for(tmp_path):

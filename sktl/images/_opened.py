@@ -1,0 +1,88 @@
+"""One image between reading and decoding: its bytes are in hand, so what is identified is what is decoded."""
+
+from hashlib import sha256
+
+import numpy as np
+
+from sktl.exceptions import ImageReadError
+from sktl.images._arrays import array_to_picture, canonical, has_own_range, is_array, value_limits
+from sktl.images._pillow import decode, from_pil
+from sktl.images._reading import content, is_pil, named
+
+_DIGEST_SIZE = 16
+
+
+class OpenedImage:
+    """One image, read once: a digest of its content without decoding, and the picture on request.
+
+    A file may be replaced at any moment. Whoever asks this object for the digest and for the picture gets both from
+    the same bytes.
+
+    Parameters
+    ----------
+    item : str, path-like, bytes, PIL image, array or torch tensor
+        The image.
+    position : int
+        Its position in `X`, for error messages.
+    value_range : tuple of two floats or None
+        Values of black and white in arrays.
+    learned : bool
+        Whether that range has been learned, and so leaves arrays of bytes alone.
+
+    Raises
+    ------
+    ImageReadError
+        If the item cannot be read.
+    """
+
+    __slots__ = ("_content", "_item", "_pixels", "_position", "_range")
+
+    def __init__(self, item, position, value_range, learned):
+        self._item = item
+        self._position = position
+        self._content = self._pixels = self._range = None
+        with named(item, position):
+            if is_array(item):
+                self._pixels = canonical(item)
+                self._range = self._range_in_force(value_range, learned)
+            elif is_pil(item):
+                self._pixels = from_pil(item)
+            else:
+                self._content = content(item)
+
+    def picture(self):
+        """Return the picture: (H, W, 3), uint8, or float32 in which the value range is mapped to [0, 1]."""
+        with named(self._item, self._position):
+            if self._content is not None:
+                return decode(self._content)
+            return array_to_picture(self._pixels, self._range)
+
+    def digest(self):
+        """Identify the image in 16 bytes, see `ImageCollection.digest`."""
+        if self._content is not None:
+            return sha256(self._content).digest()[:_DIGEST_SIZE]
+        pixels = self._pixels
+        if pixels.dtype != np.uint8 or pixels.shape[2] != 3 or self._range is not None:
+            pixels = self.picture()
+        # Starts with what no image file starts with, so that pixels never pass for a file.
+        digest = sha256(f"pixels {pixels.shape} {pixels.dtype.name} ".encode())
+        digest.update(np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<")))
+        return digest.digest()[:_DIGEST_SIZE]
+
+    def _range_in_force(self, value_range, learned):
+        dtype = self._pixels.dtype
+        if has_own_range(dtype) and learned:
+            return None
+        if learned and value_range is None:
+            _check_unit_range(self._pixels)
+        return value_range
+
+
+def _check_unit_range(pixels):
+    """Refuse numbers of unknown range: taken as they are, bytes turned into floats would be 255 times too bright."""
+    low, high = value_limits(pixels)
+    if low < 0 or high > 1:
+        raise ImageReadError(
+            f"numbers of this kind must lie in [0, 1], since fit has seen none from which to learn black and white. "
+            f"Got {low:g} to {high:g} instead. Pass uint8, or set value_range=(0, 255), for instance."
+        )
