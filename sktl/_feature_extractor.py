@@ -1,6 +1,7 @@
 """PretrainedFeatureExtractor: check, embed, name the features."""
 
 from numbers import Integral
+from os import PathLike
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -10,7 +11,16 @@ from sklearn.utils.validation import check_is_fitted
 from sktl._validation import Interval, StrOptions, check_feature_names_in, fit_context
 from sktl.backbones import POOLINGS, load_backbone
 from sktl.images import check_images
-from sktl.inference import PRECISIONS, embed, embedding_widths, resolve_placement
+from sktl.inference import (
+    ENGINES,
+    PRECISIONS,
+    StoreInfo,
+    check_engine,
+    embed,
+    embedding_widths,
+    open_store,
+    resolve_placement,
+)
 
 
 class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
@@ -49,13 +59,21 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
         What to do with an image that cannot be read: stop with its index, path and reason, or give a row of NaN and
         list it in `bad_images_`.
     batch_size : int, default=32
-        Images read ahead and moved to the device together. Never changes a vector on the CPU.
+        Images looked up and stored together, and moved to an accelerator together. Never changes a vector on the CPU.
     device : str or torch.device, default="auto"
         Where to compute: an accelerator when there is one.
     precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
         Precision of the network; ``"auto"`` is bfloat16 on a CUDA device that has it, float32 elsewhere.
     n_jobs : int or None, default=None
         Threads that read and resize images ahead of the network.
+    engine : {"torch", "onnxruntime"}, default="torch"
+        What runs the network. ONNX Runtime is faster on the CPU for networks of the mobile kind and needs the extra
+        ``onnx``; vectors differ from torch's by less than 1e-4 of their largest value.
+    cache : bool, str or Path, default=True
+        Whether vectors are kept on disk and looked up there by the content of the image, so that each image goes
+        through the network once: over folds, grids, processes and sessions. True uses the user's folder for caches, or
+        the one that the environment variable SKTL_CACHE_DIR names; a path uses that folder. Vectors are the same with
+        and without.
     random_state : int, RandomState instance or None, default=None
         Random weights when ``weights=None``; unused otherwise.
     verbose : int, default=0
@@ -73,6 +91,9 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
         Values taken as black and white; None when `X` was made of bytes or files.
     bad_images_ : list of ImageReadError
         Images of the last `transform` that could not be read, with ``on_error="nan"``.
+    store_info_ : StoreInfo
+        What the store has done for this estimator since `fit`: `path`, `n_hits` and `n_misses` (images found, and
+        images sent through the network), `n_bytes` found and `seconds_saved`.
     n_features_in_ : int
         Number of columns, when `X` is a table (flattened rows, or one column of paths); not set for other images.
     feature_names_in_ : ndarray of str
@@ -115,6 +136,8 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
         "device": "no_validation",  # resolve_placement does
         "precision": [StrOptions(set(PRECISIONS))],
         "n_jobs": [Integral, None],
+        "engine": [StrOptions(set(ENGINES))],
+        "cache": ["boolean", str, PathLike],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -134,6 +157,8 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
         device="auto",
         precision="auto",
         n_jobs=None,
+        engine="torch",
+        cache=True,
         random_state=None,
         verbose=0,
     ):
@@ -149,6 +174,8 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
         self.device = device
         self.precision = precision
         self.n_jobs = n_jobs
+        self.engine = engine
+        self.cache = cache
         self.random_state = random_state
         self.verbose = verbose
 
@@ -175,13 +202,17 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
         WeightsError
             If the weights are not to be had, or do not fit the network.
         ValueError
-            If `X` holds no images, or a parameter names something that the network does not have.
+            If `X` holds no images, a parameter names something that the network does not have, or the environment
+            variable SKTL_CACHE_SIZE is not a size.
+        ImportError
+            If `engine` is not installed.
         """
         images = check_images(self, X, reset=True, image_shape=self.image_shape)
         learnt = images.learn_value_range(on_error=self.on_error) if self.value_range is None else self.value_range
         images.with_value_range(learnt)
         self.value_range_ = learnt if learnt is None else tuple(learnt)
-        resolve_placement(self.device, self.precision)
+        check_engine(self.engine, resolve_placement(self.device, self.precision))
+        open_store(self.cache)
         seed = check_random_state(self.random_state).randint(2**31 - 1) if self.weights is None else 0
         self.backbone_ = load_backbone(self.backbone, self.weights, random_state=seed)
         cuts = [self._cut(layer) for layer in self._layers()]
@@ -191,6 +222,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
         self._widths = embedding_widths(self.backbone_, self._layers(), self.pooling, self._preprocessing())
         self.embedding_dim_ = sum(self._widths)
         self.bad_images_ = []
+        self.store_info_ = StoreInfo()
         return self
 
     def transform(self, X):
@@ -221,6 +253,9 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
             resolve_placement(self.device, self.precision),
             layers=self.layers_,
             pooling=self.pooling,
+            engine=self.engine,
+            store=open_store(self.cache),
+            info=self.store_info_,
             batch_size=self.batch_size,
             n_jobs=self.n_jobs,
             on_error=self.on_error,

@@ -28,3 +28,12 @@ def shared_data():
     if not path.is_dir():
         pytest.skip("the folder of real photos and weights (SKTL_SHARED_DATA) is not here")
     return path
+
+
+@pytest.fixture(autouse=True)
+def fresh_store(tmp_path_factory, monkeypatch):
+    """Give each test an embedding store of its own: what one test has computed, no other one finds."""
+    folder = tmp_path_factory.mktemp("store")
+    monkeypatch.setenv("SKTL_CACHE_DIR", str(folder))
+    monkeypatch.delenv("SKTL_CACHE_SIZE", raising=False)
+    return folder

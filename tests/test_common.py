@@ -15,7 +15,10 @@ HEAD_REGRESSOR = {"max_epochs": 20, "learning_rate": 0.1}
 # Estimator, and the least number of checks that must have run: a battery that shrinks silently proves nothing.
 INSTANCES = {
     "extractor": (PretrainedFeatureExtractor(), 45),
-    "extractor on resnet18": (PretrainedFeatureExtractor("resnet18", weights=None, image_size=32, random_state=0), 45),
+    "extractor on resnet18, without store": (
+        PretrainedFeatureExtractor("resnet18", weights=None, image_size=32, cache=False, random_state=0),
+        45,
+    ),
     "classifier, head only": (FineTuneClassifier(unfreeze_depth=0, **QUICK), 60),
     "classifier, one stage": (FineTuneClassifier(unfreeze_depth=1, **QUICK), 60),
     "regressor, head only": (FineTuneRegressor(unfreeze_depth=0, **HEAD_REGRESSOR), 58),

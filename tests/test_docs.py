@@ -136,8 +136,10 @@ def test_the_page_on_the_command_line_names_its_options():
     typer = pytest.importorskip("typer")
     from sktl.cli._app import app
 
-    command = typer.main.get_command(app).commands["compare"]
-    own = {option for parameter in command.params for option in [*parameter.opts, *parameter.secondary_opts]}
+    commands = dict(typer.main.get_command(app).commands)
+    commands.update(commands.pop("cache").commands)
+    parameters = [parameter for command in commands.values() for parameter in command.params]
+    own = {option for parameter in parameters for option in [*parameter.opts, *parameter.secondary_opts]}
     own = {option for option in own if option.startswith("--")}
     text = (ROOT / "docs/user_guide/command_line.md").read_text(encoding="utf-8")
     assert set(re.findall(r"--[a-z][a-z-]+", text)) - {"--version", "--help"} == own

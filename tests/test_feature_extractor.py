@@ -34,7 +34,8 @@ def images():
 
 
 def embed(images, *args, **params):
-    return PretrainedFeatureExtractor(*args, **params).fit_transform(images)
+    """Embed without the store, which may only repeat what was computed before."""
+    return PretrainedFeatureExtractor(*args, cache=False, **params).fit_transform(images)
 
 
 @pytest.fixture

@@ -15,16 +15,17 @@ sys.path.append(str(Path(__file__).parent))
 QUICK = {"max_epochs": 1, "random_state": 0}
 INSTANCES = {
     "extractor": lambda: PretrainedFeatureExtractor(),
+    "extractor without store": lambda: PretrainedFeatureExtractor(cache=False),
     "classifier, one stage": lambda: FineTuneClassifier(unfreeze_depth=1, **QUICK),
     "regressor, one stage": lambda: FineTuneRegressor(unfreeze_depth=1, **QUICK),
 }
 # Random weights stand in for pretrained ones; as a record, since weights=None would train everything.
 REAL = {
     "extractor on resnet18": lambda: PretrainedFeatureExtractor(
-        "resnet18", weights=None, image_size=32, layer=[0, 2], pooling="avg+max", random_state=0
+        "resnet18", weights=None, image_size=32, layer=[0, 2], pooling="avg+max", cache=False, random_state=0
     ),
     "extractor on mobilenet_v2": lambda: PretrainedFeatureExtractor(
-        "mobilenet_v2", weights=None, image_size=32, layer=1, random_state=0
+        "mobilenet_v2", weights=None, image_size=32, layer=1, cache=False, random_state=0
     ),
     "classifier on resnet18": lambda: FineTuneClassifier(load_backbone("resnet18", None), image_size=32, **QUICK),
 }

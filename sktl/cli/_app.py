@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sktl.cli._cache import cache
 from sktl.cli._compare import compare
 
 __all__ = ["app"]
@@ -38,3 +39,4 @@ def sktl(
 
 
 app.command()(compare)
+app.add_typer(cache, name="cache")

@@ -165,7 +165,8 @@ def compare_transfer(
 
     Notes
     -----
-    The seconds are wall-clock seconds of this run, reading images and embedding them included.
+    The seconds are wall-clock seconds of this run. Frozen features come from the embedding store: an image is embedded
+    in the first fit that needs it, and its seconds are in that fit.
     Every candidate is compared with the baseline on its own, without correction for comparing several.
 
     References

@@ -332,7 +332,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
             verbose=self.verbose,
             key=(self.backbone_.digest, "all", placement, network.preprocessing.crop_size),
         )
-        return torch.cat([outputs for _, outputs, _ in batches]).double().numpy()
+        return torch.cat(list(batches)).double().numpy()
 
     # the fitted network
 

@@ -61,10 +61,8 @@ class Activations:
     def _compute(self, images, verbose=0):
         preprocessing = self._network.preprocessing
         if self._network.n_frozen == 0:
-            for _, batch, _ in read_prepared(images, preprocessing, **self._read):
-                yield batch
-            return
-        for _, outputs, _ in map_images(
+            return read_prepared(images, preprocessing, **self._read)
+        return map_images(
             self._network.below_cut,
             images,
             preprocessing,
@@ -72,11 +70,10 @@ class Activations:
             verbose=verbose,
             key=self._key,
             **self._read,
-        ):
-            yield outputs
+        )
 
     def _bytes_per_image(self):
-        first = next(iter(read_prepared(self._images.subset([0]), self._network.preprocessing, batch_size=1)))[1]
+        first = next(iter(read_prepared(self._images.subset([0]), self._network.preprocessing, batch_size=1)))
         if self._network.n_frozen:
             rows = block_rows(self._network.preprocessing.crop_size, self._placement.device, self._read["batch_size"])
             first = run_in_blocks(self._network.below_cut, first, self._placement, rows, key=self._key)

@@ -1,18 +1,27 @@
 """From images to vectors, fast and safely; no estimator here."""
 
 from sktl.inference._blocks import block_rows, map_images, read_prepared, run_in_blocks
-from sktl.inference._device import PRECISIONS, Placement, module_on, resolve_placement
-from sktl.inference._embed import embed, embedding_widths
+from sktl.inference._device import PRECISIONS, Placement, resolve_placement
+from sktl.inference._embed import embed
+from sktl.inference._engines import ENGINES, check_engine
+from sktl.inference._recall import StoreInfo
+from sktl.inference._store import EmbeddingStore, open_store, store_folder
+from sktl.inference._trial import embedding_widths
 
 __all__ = [
+    "ENGINES",
     "PRECISIONS",
+    "EmbeddingStore",
     "Placement",
+    "StoreInfo",
     "block_rows",
+    "check_engine",
     "embed",
     "embedding_widths",
     "map_images",
-    "module_on",
+    "open_store",
     "read_prepared",
     "resolve_placement",
     "run_in_blocks",
+    "store_folder",
 ]

@@ -1,26 +1,28 @@
 """Images through a network, in blocks of one fixed shape.
 
-Numerical libraries choose their kernels by the shape of the batch, so the last bits of a vector would depend on how
-many neighbours it had. Here every call of the network sees a block of the same number of rows, the last one padded with
-zeros: then the vector of an image is a function of the image alone. `batch_size` says how many images are read ahead
-and travel together; on the CPU it never enters the arithmetic.
+Numerical libraries choose their kernels by the shape of the batch and share out the work by the number of threads, so
+the last bits of a vector would depend on how many neighbours it had and on the machine's load. Here every call of the
+network sees a block of the same number of rows, the last one padded with zeros, and on the CPU each block has one
+thread to itself: then the vector of an image is a function of the image alone. Several cores compute several blocks
+side by side, which is also faster than several threads in one block.
 """
 
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from threading import Lock
 
 import numpy as np
 import torch
-from joblib import effective_n_jobs
 from tqdm.auto import tqdm
 
-from sktl.exceptions import ImageReadError
+from sktl.inference._ahead import ahead, groups, reading_threads, stopping
 
 # Rows of a block on the CPU for 224 x 224 pixels and for small images. Throughput hardly depends on it there, and an
 # image that comes alone pays for a whole block.
 _CPU_ROWS, _CPU_PIXELS, _CPU_MAX_ROWS = 4, 224 * 224, 16
-# Batches that the reading threads may be ahead of the network.
-_READ_AHEAD = 2
+# On an accelerator one thread copies while the other computes, each on a stream of its own.
+_ACCELERATOR_THREADS = 2
 # Rows that fitted where the wanted number did not, so that a lack of memory is met only once.
 _rows_that_fit: dict = {}
 
@@ -38,7 +40,7 @@ def run_in_blocks(function, batch, placement, rows, *, key=None):
     Parameters
     ----------
     function : callable
-        Takes and returns tensors with one row per image.
+        Takes and returns tensors with one row per image; called from several threads.
     batch : torch.Tensor of shape (n_images, ...)
         What the network takes, on any device.
     placement : Placement
@@ -53,10 +55,102 @@ def run_in_blocks(function, batch, placement, rows, *, key=None):
     torch.Tensor of shape (n_images, ...)
         The outputs as float32 on the CPU.
     """
+    blocks = (batch[start : start + rows] for start in range(0, len(batch), rows))
+    return torch.cat(list(map_blocks(function, blocks, placement, rows, key=key)))
+
+
+def map_blocks(function, blocks, placement, rows, *, key=None):
+    """Apply a network to blocks, several at a time.
+
+    Parameters
+    ----------
+    function, placement, rows, key
+        See `run_in_blocks`.
+    blocks : iterable of torch.Tensor of shape (n_rows, ...)
+        Each of `rows` rows or fewer.
+
+    Yields
+    ------
+    torch.Tensor of shape (n_rows, ...)
+        The outputs of each block, in order, as float32 on the CPU.
+    """
+    run = partial(_run_while_it_fits, function, placement=placement, rows=rows, key=key)
+    with _computing_threads(placement.device) as (pool, n_threads):
+        yield from ahead(run, blocks, pool, n_threads)
+
+
+def map_images(function, images, preprocessing, placement, *, batch_size, n_jobs=None, verbose=0, key=None):
+    """Read, prepare and push images through a network.
+
+    Parameters
+    ----------
+    function : callable
+        Takes prepared images (n_images, 3, image_size, image_size), returns one row per image; called from several
+        threads.
+    images : ImageCollection
+        The images.
+    preprocessing : Preprocessing
+        What the network's weights were trained with.
+    placement : Placement
+        Device and precision.
+    batch_size : int
+        Rows of a block on an accelerator.
+    n_jobs : int or None, default=None
+        Reading threads, with joblib's meaning.
+    verbose : int, default=0
+        A progress bar on standard error when positive.
+    key : hashable, default=None
+        See `run_in_blocks`.
+
+    Yields
+    ------
+    torch.Tensor of shape (n_block_images, ...)
+        The outputs, block by block and in order.
+    """
+    rows = block_rows(preprocessing.crop_size, placement.device, batch_size)
+    blocks = read_prepared(images, preprocessing, batch_size=rows, n_jobs=n_jobs)
+    with tqdm(total=len(images), unit="image", disable=not verbose, leave=False) as bar:
+        for outputs in map_blocks(function, blocks, placement, rows, key=key):
+            yield outputs
+            bar.update(len(outputs))
+
+
+def read_prepared(images, preprocessing, *, batch_size, n_jobs=None):
+    """Read and prepare images in threads, in order, a bounded number of batches ahead.
+
+    Parameters
+    ----------
+    images, preprocessing, n_jobs
+        See `map_images`.
+    batch_size : int
+        Images per tensor.
+
+    Yields
+    ------
+    torch.Tensor of shape (n_batch_images, 3, image_size, image_size)
+        uint8, or float32 in [0, 1].
+    """
+
+    def prepare(positions):
+        return stack([preprocessing.prepare(images[position]) for position in positions])
+
+    with reading_threads(n_jobs) as (pool, n_threads):
+        yield from ahead(prepare, groups(range(len(images)), batch_size), pool, 2 * n_threads)
+
+
+def stack(prepared):
+    """Stack prepared images: bytes where all are bytes, else float32 in [0, 1]."""
+    if len({array.dtype for array in prepared}) > 1:
+        prepared = [array / np.float32(255) if array.dtype == np.uint8 else array for array in prepared]
+    return torch.from_numpy(np.stack(prepared))
+
+
+def _run_while_it_fits(function, block, *, placement, rows, key):
+    """Run one block, in smaller ones where the accelerator has not enough memory for it."""
     while True:
         fitting = min(rows, _rows_that_fit.get(key, rows))  # nothing is ever kept under None
         try:
-            return _run(function, batch, placement, fitting)
+            return torch.cat([_run(function, part, placement, fitting) for part in block.split(fitting)])
         except torch.OutOfMemoryError:
             if fitting == 1:
                 raise
@@ -67,113 +161,67 @@ def run_in_blocks(function, batch, placement, rows, *, key=None):
         torch.cuda.empty_cache()
 
 
-def _run(function, batch, placement, rows):
-    outputs = []
-    for start in range(0, len(batch), rows):
-        block = batch[start : start + rows].to(placement.device)
-        n_images = len(block)
+def _run(function, block, placement, rows):
+    n_images = len(block)
+    with _own_stream(placement.device):
+        block = _moved(block, placement.device)
         if n_images < rows:
             block = torch.cat([block, block.new_zeros((rows - n_images, *block.shape[1:]))])
         with torch.inference_mode(), placement.autocast():
             output = function(block)
-        outputs.append(output[:n_images].float().cpu())
-    # Concatenated outside of inference mode: the result may take part in training.
-    return torch.cat(outputs)
+        output = output[:n_images].float().cpu()
+    # A copy made outside of inference mode, as the result may take part in training.
+    return output.clone()
 
 
-def map_images(
-    function, images, preprocessing, placement, *, batch_size, n_jobs=None, on_error="raise", verbose=0, key=None
-):
-    """Read, prepare and push images through a network, batch by batch.
-
-    Parameters
-    ----------
-    function : callable
-        Takes prepared images (n_images, 3, image_size, image_size), returns one row per image.
-    images : ImageCollection
-        The images.
-    preprocessing : Preprocessing
-        What the network's weights were trained with.
-    placement : Placement
-        Device and precision.
-    batch_size : int
-        Images read ahead and moved together.
-    n_jobs : int or None, default=None
-        Reading threads, with joblib's meaning.
-    on_error : {"raise", "nan"}, default="raise"
-        What to do with an image that cannot be read.
-    verbose : int, default=0
-        A progress bar on standard error when positive.
-    key : hashable, default=None
-        See `run_in_blocks`.
-
-    Yields
-    ------
-    start : int
-        Position of the first image of the batch.
-    outputs : torch.Tensor of shape (n_batch_images, ...)
-        Rows of NaN where an image could not be read.
-    failures : list of ImageReadError
-        The images of this batch that could not be read.
-    """
-    rows = block_rows(preprocessing.crop_size, placement.device, batch_size)
-    with tqdm(total=len(images), unit="image", disable=not verbose, leave=False) as bar:
-        for start, batch, failures in read_prepared(
-            images, preprocessing, batch_size=batch_size, n_jobs=n_jobs, on_error=on_error
-        ):
-            outputs = run_in_blocks(function, batch, placement, rows, key=key)
-            for position, _ in failures:
-                outputs[position - start] = torch.nan
-            yield start, outputs, [error for _, error in failures]
-            bar.update(len(batch))
+def _moved(block, device):
+    if device.type == "cuda" and block.device.type == "cpu":
+        return block.pin_memory().to(device, non_blocking=True)
+    return block.to(device)
 
 
-def read_prepared(images, preprocessing, *, batch_size, n_jobs=None, on_error="raise"):
-    """Read and prepare images in threads, in order, a bounded number of batches ahead.
-
-    Parameters
-    ----------
-    images, preprocessing, batch_size, n_jobs, on_error
-        See `map_images`.
-
-    Yields
-    ------
-    start : int
-        Position of the first image of the batch.
-    batch : torch.Tensor of shape (n_batch_images, 3, image_size, image_size)
-        uint8, or float32 in [0, 1]; zeros where an image could not be read.
-    failures : list of (int, ImageReadError)
-        Positions that could not be read, and why; always empty with ``on_error="raise"``.
-    """
-
-    def prepare(position):
-        try:
-            return preprocessing.prepare(images[position])
-        except ImageReadError as error:
-            if on_error == "raise":
-                raise
-            return error
-
-    starts = range(0, len(images), batch_size)
-    pool = ThreadPoolExecutor(effective_n_jobs(n_jobs), thread_name_prefix="sktl-read")
-    pending: deque = deque()
-    try:
-        for start in starts:
-            stop = min(start + batch_size, len(images))
-            pending.append((start, [pool.submit(prepare, position) for position in range(start, stop)]))
-            if len(pending) > _READ_AHEAD:
-                yield _collect(*pending.popleft(), preprocessing.crop_size)
-        while pending:
-            yield _collect(*pending.popleft(), preprocessing.crop_size)
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _own_stream(device):
+    if device.type != "cuda":
+        return nullcontext()
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.default_stream(device))  # the weights may still be on their way
+    return torch.cuda.stream(stream)
 
 
-def _collect(start, futures, image_size):
-    results = [future.result() for future in futures]
-    failures = [(start + i, result) for i, result in enumerate(results) if isinstance(result, ImageReadError)]
-    blank = np.zeros((3, image_size, image_size), dtype=np.uint8)
-    arrays = [blank if isinstance(result, ImageReadError) else result for result in results]
-    if len({array.dtype for array in arrays}) > 1:
-        arrays = [array / np.float32(255) if array.dtype == np.uint8 else array for array in arrays]
-    return start, torch.from_numpy(np.stack(arrays)), failures
+@contextmanager
+def _computing_threads(device):
+    """Give the pool of threads that run the network, and their number: on the CPU as many as torch itself would use."""
+    if device.type != "cpu":
+        with stopping(ThreadPoolExecutor(_ACCELERATOR_THREADS, thread_name_prefix="sktl-network")) as pool:
+            yield pool, _ACCELERATOR_THREADS
+        return
+    with _usual_threads as n_threads:
+        # One thread per operation; what the call changes beyond the thread that makes it is put right at the end.
+        make_pool = partial(ThreadPoolExecutor, initializer=torch.set_num_threads, initargs=(1,))
+        with stopping(make_pool(n_threads, thread_name_prefix="sktl-network")) as pool:
+            yield pool, n_threads
+
+
+class _UsualThreads:
+    """Knows how many threads torch uses by the user's wish, and puts that right when nothing is computed any more."""
+
+    def __init__(self):
+        self._lock = Lock()
+        self._n_inside = 0
+        self._usual = 1
+
+    def __enter__(self):
+        with self._lock:
+            if self._n_inside == 0:
+                self._usual = torch.get_num_threads()
+            self._n_inside += 1
+            return self._usual
+
+    def __exit__(self, *error):
+        with self._lock:
+            self._n_inside -= 1
+            if self._n_inside == 0:
+                torch.set_num_threads(self._usual)
+
+
+_usual_threads = _UsualThreads()

@@ -1,10 +1,7 @@
 """Device and precision: from the words a user writes to what torch computes with."""
 
 from contextlib import nullcontext
-from copy import deepcopy
 from dataclasses import dataclass
-from threading import Lock
-from weakref import WeakKeyDictionary
 
 import torch
 
@@ -82,32 +79,3 @@ def _resolve_device(device):
     if resolved.type == "cuda" and resolved.index is None:
         return torch.device("cuda", torch.cuda.current_device())
     return resolved
-
-
-# Frozen chains moved to an accelerator: one copy for all clones of an estimator, gone with the backbone.
-_moved: "WeakKeyDictionary" = WeakKeyDictionary()
-_moving = Lock()
-
-
-def module_on(backbone, device):
-    """Return the frozen chain of a backbone on a device, as one copy per process.
-
-    Parameters
-    ----------
-    backbone : Backbone
-        Record whose ``stages`` are wanted.
-    device : torch.device
-        Where they are wanted.
-
-    Returns
-    -------
-    torch.nn.Sequential
-        The chain itself on the CPU, a copy of it elsewhere.
-    """
-    if device.type == "cpu":
-        return backbone.stages
-    with _moving:
-        copies = _moved.setdefault(backbone, {})
-        if device not in copies:
-            copies[device] = deepcopy(backbone.stages).to(device)
-        return copies[device]

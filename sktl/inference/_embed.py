@@ -1,14 +1,19 @@
-"""One function from images to vectors; what remembers vectors goes here."""
+"""One function from images to vectors, by way of the embedding store."""
+
+from collections import deque
+from functools import partial
+from itertools import chain
 
 import numpy as np
-import torch
+from tqdm.auto import tqdm
 
-from sktl.backbones import pool
-from sktl.inference._blocks import map_images
-from sktl.inference._device import module_on
-
-# Width of each pooled stage: one image through the network tells, and a process asks for the same few again and again.
-_known_widths: dict = {}
+from sktl.exceptions import ImageReadError
+from sktl.inference._ahead import ahead, groups, reading_threads
+from sktl.inference._blocks import block_rows, map_blocks, stack
+from sktl.inference._engines import frozen_function
+from sktl.inference._recall import Recall, StoreInfo, Task
+from sktl.inference._recipe import recipe_of
+from sktl.inference._trial import cuts_of, embedding_widths
 
 
 def embed(
@@ -19,6 +24,9 @@ def embed(
     *,
     layers=("penultimate",),
     pooling="auto",
+    engine="torch",
+    store=None,
+    info=None,
     batch_size=32,
     n_jobs=None,
     on_error="raise",
@@ -40,8 +48,20 @@ def embed(
         Where to take features, see `Backbone.n_stages_below`; several are concatenated in this order.
     pooling : str, default="auto"
         See `sktl.backbones.pool`.
-    batch_size, n_jobs, on_error, verbose
-        See `map_images`.
+    engine : {"torch", "onnxruntime"}, default="torch"
+        What computes.
+    store : EmbeddingStore or None, default=None
+        Where vectors are looked up and kept. With one, images of the same content are computed once.
+    info : StoreInfo or None, default=None
+        Where hits and misses are counted.
+    batch_size : int, default=32
+        Images that are looked up and written together; rows of a block on an accelerator.
+    n_jobs : int or None, default=None
+        Reading threads, with joblib's meaning.
+    on_error : {"raise", "nan"}, default="raise"
+        What to do with an image that cannot be read.
+    verbose : int, default=0
+        A progress bar on standard error when positive.
 
     Returns
     -------
@@ -50,80 +70,145 @@ def embed(
     failures : list of ImageReadError
         The images that could not be read.
     """
-    cuts = _cuts(backbone, layers)
-    function = _pooled(module_on(backbone, placement.device), cuts, pooling, backbone.own_pooling, preprocessing)
-    width = sum(embedding_widths(backbone, layers, pooling, preprocessing))
-    embeddings = np.empty((len(images), width), dtype=np.float32)
-    failures = []
-    for start, outputs, failed in map_images(
-        function,
-        images,
-        preprocessing,
-        placement,
-        batch_size=batch_size,
-        n_jobs=n_jobs,
-        on_error=on_error,
-        verbose=verbose,
-        key=(backbone.digest, placement, preprocessing.crop_size, cuts),
+    cuts = cuts_of(backbone, layers)
+    widths = embedding_widths(backbone, layers, pooling, preprocessing)
+    embeddings = np.empty((len(images), sum(widths)), dtype=np.float32)
+    rows = block_rows(preprocessing.crop_size, placement.device, batch_size)
+    make_function = partial(frozen_function, backbone, cuts, pooling, preprocessing, placement, engine=engine)
+    run = partial(
+        map_blocks, placement=placement, rows=rows, key=(backbone.digest, placement, preprocessing.crop_size, cuts)
+    )
+    with (
+        tqdm(total=len(images), unit="image", disable=not verbose, leave=False) as bar,
+        reading_threads(n_jobs) as threads,
     ):
-        embeddings[start : start + len(outputs)] = outputs.numpy()
-        failures.extend(failed)
-    return embeddings, failures
+        call = _Call(images, embeddings, preprocessing, on_error, make_function, run, rows, threads, bar.update)
+        if store is None:
+            call.compute_all()
+        else:
+            recipe = recipe_of(backbone, cuts, pooling, preprocessing, placement, engine, rows, sum(widths))
+            info = info or StoreInfo()
+            with Recall(store, recipe, images, embeddings, info, batch_size=batch_size, progress=bar.update) as recall:
+                call.compute_missing(recall)
+    call.failures.sort(key=lambda failure: failure[0])
+    return embeddings, [error for _, error in call.failures]
 
 
-def embedding_widths(backbone, layers, pooling, preprocessing):
-    """Return how many features each of the layers gives.
+class _Call:
+    """What happens to the images of one call: opened, prepared and computed in three sorts of threads.
 
     Parameters
     ----------
-    backbone, layers, pooling, preprocessing
+    images, preprocessing, on_error
         See `embed`.
-
-    Returns
-    -------
-    tuple of int
-        One width per layer.
-
-    Raises
-    ------
-    ValueError
-        If the images are too small, or of another size than the network takes.
+    embeddings : ndarray of shape (n_images, n_features)
+        Filled in.
+    make_function : callable
+        Gives the function from a block of images to vectors; called when there is something to compute.
+    run : callable
+        From such a function and an iterator of blocks to an iterator of outputs.
+    rows : int
+        Images per block.
+    threads : (ThreadPoolExecutor, int)
+        Those that read, and how many they are.
+    progress : callable
+        Told how many images are done.
     """
-    return tuple(_width(backbone, cut, pooling, preprocessing) for cut in _cuts(backbone, layers))
+
+    def __init__(self, images, embeddings, preprocessing, on_error, make_function, run, rows, threads, progress):
+        self._images = images
+        self._embeddings = embeddings
+        self._preprocessing = preprocessing
+        self._on_error = on_error
+        self._make_function = make_function
+        self._run = run
+        self._rows = rows
+        self._threads = threads
+        self._progress = progress
+        self.failures: list = []  # (position, error)
+
+    def compute_all(self):
+        """Send every image through the network."""
+        for _ in self._compute((Task(position) for position in range(len(self._images))), self._fail_task):
+            pass
+
+    def compute_missing(self, recall):
+        """Send those images through the network whose vectors are nowhere else to be had."""
+
+        def fail_task(task, error):
+            recall.give_up(task)
+            self._fail_task(task, error)
+
+        tasks = recall.missing(*self._threads, self._fail)
+        while tasks:
+            for done, vectors in self._compute(tasks, fail_task):
+                recall.keep(done, vectors)
+            recall.flush()
+            tasks = recall.taken_over()
+        failed = {position for position, _ in self.failures}
+        for position, first in recall.copies():
+            if first in failed:
+                self._fail(position, _error_of(self._images, position))
+
+    def _compute(self, tasks, fail_task):
+        """Fill in the vectors of tasks; yield them in lists, with their vectors."""
+        pool, n_threads = self._threads
+        prepared = ahead(self._prepare, groups(tasks, self._rows), pool, 2 * n_threads)
+        computing: deque = deque()
+
+        def blocks():
+            for good, block, bad in prepared:
+                for task, error in bad:
+                    fail_task(task, error)
+                if good:
+                    computing.append(good)
+                    yield block
+
+        waiting = blocks()
+        first = next(waiting, None)
+        if first is None:
+            return
+        for outputs in self._run(self._make_function(), chain([first], waiting)):
+            done, vectors = computing.popleft(), outputs.numpy()
+            self._embeddings[[task.position for task in done]] = vectors
+            self._progress(len(done))
+            yield done, vectors
+
+    def _prepare(self, tasks):
+        """Decode and resize; return the tasks that went well, their images as one tensor, the others with errors."""
+        good, arrays, bad = [], [], []
+        for task in tasks:
+            try:
+                arrays.append(self._preprocessing.prepare(self._picture(task)))
+                good.append(task)
+            except ImageReadError as error:
+                bad.append((task, error))
+        return good, stack(arrays) if arrays else None, bad
+
+    def _picture(self, task):
+        image, task.opened = task.opened, None  # its bytes are not needed any longer
+        if image is None:
+            image = self._images.open(task.position)
+            if task.digest is not None and image.digest() != task.digest:
+                # Copies of the former content may be waiting for the vector.
+                raise ImageReadError("the file was replaced while it was read. Start again.", task.position)
+        return image.picture()
+
+    def _fail_task(self, task, error):
+        self._fail(task.position, error)
+
+    def _fail(self, position, error):
+        if self._on_error == "raise":
+            raise error
+        self._embeddings[position] = np.nan
+        self.failures.append((position, error))
+        self._progress(1)
 
 
-def _width(backbone, cut, pooling, preprocessing):
-    key = (backbone.digest, cut, pooling, preprocessing.crop_size)
-    if key not in _known_widths:
-        image = torch.zeros((1, 3, preprocessing.crop_size, preprocessing.crop_size), dtype=torch.uint8)
-        function = _pooled(backbone.stages, (cut,), pooling, backbone.own_pooling, preprocessing)
-        try:
-            with torch.inference_mode():
-                _known_widths[key] = function(image).shape[1]
-        except RuntimeError as error:
-            if preprocessing.crop_size == backbone.preprocessing.crop_size:
-                raise
-            raise ValueError(
-                f"image_size must suit {backbone.name}, which was made for {backbone.preprocessing.crop_size} pixels. "
-                f"Got {preprocessing.crop_size} instead, and an error from the network: {error}"
-            ) from error
-    return _known_widths[key]
-
-
-def _cuts(backbone, layers):
-    return tuple(backbone.n_stages_below(layer) for layer in layers)
-
-
-def _pooled(stages, cuts, pooling, own_pooling, preprocessing):
-    """Return the function from prepared images to the concatenated pooled outputs after the cuts."""
-
-    def function(batch):
-        output = preprocessing.normalize(batch).contiguous(memory_format=torch.channels_last)
-        pooled = {}
-        for cut, stage in enumerate(stages[: max(cuts)], start=1):
-            output = stage(output)
-            if cut in cuts:
-                pooled[cut] = pool(output, pooling, own_pooling)
-        return torch.cat([pooled[cut] for cut in cuts], dim=1)
-
-    return function
+def _error_of(images, position):
+    """Return the error of an image that cannot be read, with its own position and path."""
+    try:
+        images[position]
+    except ImageReadError as error:
+        return error
+    return ImageReadError("the file has changed while it was read.", position)

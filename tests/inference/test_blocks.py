@@ -1,5 +1,8 @@
 """Blocks of one fixed shape: the row of an image does not know its neighbours, and a lack of memory is survived."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -85,7 +88,7 @@ def test_images_come_out_in_order(batch_size, n_jobs):
     batches = map_images(
         lambda block: block.float().mean((2, 3)), as_images(X), Identity(), CPU, batch_size=batch_size, n_jobs=n_jobs
     )
-    outputs = np.concatenate([outputs for _, outputs, _ in batches])
+    outputs = np.concatenate(list(batches))
     np.testing.assert_allclose(outputs, X.mean((1, 2)), rtol=1e-5)
 
 
@@ -94,20 +97,6 @@ def test_an_unreadable_image_stops_the_work_with_its_index():
     with pytest.raises(ImageReadError, match="image 5") as caught:
         list(map_images(lambda block: block, as_images(items), Identity(), CPU, batch_size=2, n_jobs=2))
     assert caught.value.index == 5
-
-
-def test_an_unreadable_image_becomes_a_row_of_nan_when_asked():
-    X = pictures(5)
-    items = [X[0], b"not an image", *X[2:]]
-    found = list(
-        map_images(
-            lambda block: block.float().mean((2, 3)), as_images(items), Identity(), CPU, batch_size=2, on_error="nan"
-        )
-    )
-    outputs = np.concatenate([outputs for _, outputs, _ in found])
-    assert np.isnan(outputs[1]).all()
-    np.testing.assert_allclose(np.delete(outputs, 1, 0), np.delete(X, 1, 0).mean((1, 2)), rtol=1e-5)
-    assert [error.index for _, _, failures in found for error in failures] == [1]
 
 
 def test_bytes_and_floats_in_one_batch_keep_their_brightness():
@@ -120,11 +109,11 @@ def test_bytes_and_floats_in_one_batch_keep_their_brightness():
         CPU,
         batch_size=2,
     )
-    outputs = np.concatenate([outputs for _, outputs, _ in found])
+    outputs = np.concatenate(list(found))
     np.testing.assert_allclose(outputs, X.mean((1, 2)) / 255, rtol=1e-5)
 
 
-def test_reading_runs_only_a_bounded_number_of_batches_ahead():
+def test_reading_runs_only_a_bounded_number_of_blocks_ahead():
     read = []
 
     class Counting(Identity):
@@ -132,7 +121,44 @@ def test_reading_runs_only_a_bounded_number_of_batches_ahead():
             read.append(1)
             return super().prepare(image)
 
-    batches = map_images(lambda block: block, as_images(pictures(100)), Counting(), CPU, batch_size=5, n_jobs=2)
-    next(batches)
-    assert len(read) <= 5 * 4
-    batches.close()
+    rows = block_rows(Identity.crop_size, CPU.device, 5)
+    blocks = map_images(lambda block: block, as_images(pictures(500)), Counting(), CPU, batch_size=5, n_jobs=2)
+    next(blocks)
+    assert len(read) <= 8 * rows < 500
+    blocks.close()
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_each_block_has_one_thread_and_the_usual_number_is_back_afterwards(n_threads):
+    usual = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        seen = []
+
+        def function(block):
+            seen.append((torch.get_num_threads(), threading.current_thread().name))
+            return block
+
+        run_in_blocks(function, torch.ones(40, 2), CPU, rows=2)
+        assert {number for number, _ in seen} == {1}
+        assert len({name for _, name in seen}) <= n_threads
+        assert torch.get_num_threads() == n_threads
+        with pytest.raises(ZeroDivisionError):
+            run_in_blocks(lambda block: 1 / 0, torch.ones(4, 2), CPU, rows=2)
+        assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(usual)
+
+
+def test_calls_from_several_threads_leave_the_usual_number_of_threads():
+    usual = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            batches = [torch.full((50, 3), float(i)) for i in range(12)]
+            found = list(pool.map(lambda batch: run_in_blocks(torch.sin, batch, CPU, rows=4), batches))
+        for batch, outputs in zip(batches, found, strict=True):
+            torch.testing.assert_close(outputs, torch.sin(batch))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(usual)

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from sktl.backbones import load_backbone
-from sktl.inference import module_on, resolve_placement
+from sktl.inference import resolve_placement
 
 
 def test_auto_takes_the_accelerator_where_there_is_one():
@@ -26,16 +25,3 @@ def test_precision_is_what_matrix_products_run_in(precision):
 def test_a_device_that_does_not_exist_is_named(device):
     with pytest.raises(ValueError, match="device must"):
         resolve_placement(device)
-
-
-def test_on_the_cpu_the_chain_itself_is_used():
-    backbone = load_backbone()
-    assert module_on(backbone, torch.device("cpu")) is backbone.stages
-
-
-def test_on_another_device_all_clones_share_one_copy():
-    backbone = load_backbone()
-    copy = module_on(backbone, torch.device("meta"))
-    assert copy is module_on(backbone, torch.device("meta"))
-    assert next(copy.parameters()).is_meta
-    assert not next(backbone.stages.parameters()).is_meta

@@ -1,0 +1,60 @@
+"""Work done in threads ahead of whoever takes the results: in order, and never far ahead."""
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice
+
+from joblib import effective_n_jobs
+
+
+@contextmanager
+def reading_threads(n_jobs):
+    """Give the pool of threads that read and resize images, with joblib's meaning of `n_jobs`, and their number."""
+    n_threads = effective_n_jobs(n_jobs)
+    with stopping(ThreadPoolExecutor(n_threads, thread_name_prefix="sktl-read")) as pool:
+        yield pool, n_threads
+
+
+@contextmanager
+def stopping(pool):
+    """Give a pool of threads, and at the end wait for what runs and drop what only waits."""
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def ahead(function, items, pool, n_ahead):
+    """Apply a function to items in the threads of a pool.
+
+    Parameters
+    ----------
+    function : callable
+        Takes one item.
+    items : iterable
+        Drawn from in this thread, at most `n_ahead` + 1 items before their results are taken.
+    pool : ThreadPoolExecutor
+        Where the function runs.
+    n_ahead : int
+        Bound on the results that wait.
+
+    Yields
+    ------
+    object
+        The results, in the order of the items. What the function raises is raised here.
+    """
+    pending: deque = deque()
+    for item in items:
+        pending.append(pool.submit(function, item))
+        if len(pending) > n_ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+def groups(items, size):
+    """Yield the items in lists of one size, of which only the last may be shorter."""
+    items = iter(items)
+    while group := list(islice(items, size)):
+        yield group

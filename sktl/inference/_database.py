@@ -1,0 +1,309 @@
+"""The tables of the embedding store: one SQLite file that many processes read and write.
+
+Nothing here decides what to do about a fault: errors of SQLite are raised as they come. A row carries a checksum over
+what it is the vector of, so that a damaged file can lose a vector, and cannot return a wrong one.
+"""
+
+import os
+import sqlite3
+import time
+from hashlib import sha256
+
+# Rows of 2 to 8 KiB fill pages of this size; commits stay small.
+_PAGE_SIZE = 16384
+_MAX_WAIT = 10.0  # seconds until another process has finished its transaction, each of which takes milliseconds
+# Pages after which the log is written back, and bytes that it may keep afterwards: it comes on top of the limit.
+_LOG_PAGES, _LOG_SIZE = 256, 4 * 2**20
+# Seconds by which the time of last use may be wrong: what is read more often is not written again each time.
+_USED_RESOLUTION = 60
+_KEYS_PER_QUERY = 500
+# Space that was evicted is used again, so the file is only made shorter when the limit was lowered.
+_EVICT_DOWN_TO, _SHRINK_ABOVE = 0.95, 1.1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS recipes (
+    id INTEGER PRIMARY KEY, digest BLOB UNIQUE NOT NULL, description TEXT NOT NULL,
+    n_computed INTEGER NOT NULL DEFAULT 0, seconds REAL NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS vectors (
+    id INTEGER PRIMARY KEY, recipe INTEGER NOT NULL, image BLOB NOT NULL, used INTEGER NOT NULL,
+    checksum BLOB NOT NULL, vector BLOB NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS vectors_by_key ON vectors (recipe, image);
+CREATE INDEX IF NOT EXISTS vectors_by_use ON vectors (used);
+CREATE TABLE IF NOT EXISTS claims (
+    recipe INTEGER NOT NULL, image BLOB NOT NULL, owner TEXT NOT NULL, PRIMARY KEY (recipe, image)
+) WITHOUT ROWID;
+"""
+
+
+class Database:
+    """One file of vectors.
+
+    Parameters
+    ----------
+    path : Path
+        The file; made when it is missing.
+    frozen : bool, default=False
+        Read the file as it lies there, without its log and without the locks and files that writing takes.
+
+    Raises
+    ------
+    sqlite3.Error
+        From every method, when the file cannot be used or is damaged.
+    """
+
+    def __init__(self, path, *, frozen=False):
+        self._path = path
+        self._recipe_ids = {}
+        name = f"{path.as_uri()}?immutable=1" if frozen else path
+        # Autocommit: transactions are begun where they are needed. Whoever calls takes care that threads take turns.
+        self._connection = sqlite3.connect(
+            name, timeout=_MAX_WAIT, isolation_level=None, check_same_thread=False, uri=frozen
+        )
+        try:
+            if not frozen:
+                self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+        self._files = self._identify()
+
+    def close(self):
+        """Close the file."""
+        self._connection.close()
+
+    def is_in_place(self):
+        """Whether its files are still those that were opened: they may have been deleted, and made anew by another."""
+        return self._identify() == self._files
+
+    def read(self, recipe, digests):
+        """Return the stored vectors among those asked for; changes nothing.
+
+        Parameters
+        ----------
+        recipe : Recipe
+            How the vectors came about.
+        digests : sequence of bytes
+            Of the images.
+
+        Returns
+        -------
+        found : dict of bytes to bytes
+            Vectors by digest, each as it was written.
+        outdated, damaged : list of int
+            Rows for `tidy`.
+        """
+        found, outdated, damaged = {}, [], []
+        recipe_id, now = self._id(recipe), time.time()
+        for keys in _groups(digests if recipe_id is not None else ()):
+            rows = self._connection.execute(
+                f"SELECT id, image, used, checksum, vector FROM vectors WHERE recipe = ? AND image IN ({_marks(keys)})",
+                (recipe_id, *keys),
+            )
+            wanted = set(keys)
+            for row, digest, used, checksum, vector in rows:
+                if digest not in wanted:
+                    raise sqlite3.DatabaseError("the index leads to another image")
+                if not _is_sound(recipe, digest, checksum, vector):
+                    damaged.append(row)
+                    continue
+                found[digest] = vector
+                if not isinstance(used, int) or abs(now - used) > _USED_RESOLUTION:
+                    outdated.append(row)
+        return found, outdated, damaged
+
+    def tidy(self, outdated, damaged):
+        """Note down that rows were used just now, and delete others."""
+        now = int(time.time())
+        with self._transaction():
+            self._connection.executemany("UPDATE vectors SET used = ? WHERE id = ?", [(now, row) for row in outdated])
+            self._connection.executemany("DELETE FROM vectors WHERE id = ?", [(row,) for row in damaged])
+
+    def claim(self, recipe, digests, owner, is_alive):
+        """Take on the computation of images, except those stored by now and those that another one has taken on.
+
+        Parameters
+        ----------
+        recipe, digests
+            See `read`.
+        owner : str
+            Who asks.
+        is_alive : callable
+            Tells of another owner whether it still works.
+
+        Returns
+        -------
+        set of bytes
+            Digests of images that the caller has to compute, and then to `write` or to `release`.
+        """
+        recipe_id, mine = self._id(recipe, new=True), set()
+        with self._transaction():
+            for keys in _groups(digests):
+                where = f"WHERE recipe = ? AND image IN ({_marks(keys)})"
+                arguments = (recipe_id, *keys)
+                stored = self._connection.execute(f"SELECT image FROM vectors {where}", arguments)
+                done = {digest for (digest,) in stored}
+                claims = self._connection.execute(f"SELECT image, owner FROM claims {where}", arguments).fetchall()
+                dead = {other for other in {other for _, other in claims} if other != owner and not is_alive(other)}
+                self._connection.executemany("DELETE FROM claims WHERE owner = ?", [(other,) for other in dead])
+                done |= {digest for digest, other in claims if other != owner and other not in dead}
+                mine.update(set(keys) - done)
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", [(recipe_id, digest, owner) for digest in mine]
+            )
+        return mine
+
+    def write(self, recipe, vectors, owner, seconds):
+        """Store vectors, and give back the claims to them.
+
+        Parameters
+        ----------
+        recipe : Recipe
+            How they came about.
+        vectors : dict of bytes to bytes
+            By digest.
+        owner : str
+            Who holds the claims.
+        seconds : float
+            How long it took to compute them.
+        """
+        recipe_id, now = self._id(recipe, new=True), int(time.time())
+        rows = [
+            (recipe_id, digest, now, _checksum(recipe, digest, vector), vector) for digest, vector in vectors.items()
+        ]
+        with self._transaction():
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO vectors (recipe, image, used, checksum, vector) VALUES (?, ?, ?, ?, ?)", rows
+            )
+            self._connection.execute(
+                "UPDATE recipes SET n_computed = n_computed + ?, seconds = seconds + ? WHERE id = ?",
+                (len(rows), seconds, recipe_id),
+            )
+            self._drop_claims(recipe_id, vectors, owner)
+
+    def release(self, recipe, digests, owner):
+        """Give back claims without a result."""
+        with self._transaction():
+            self._drop_claims(self._id(recipe, new=True), digests, owner)
+
+    def seconds_per_image(self, recipe):
+        """Return how long an image took to compute on average."""
+        query = "SELECT CAST(seconds AS REAL) / max(CAST(n_computed AS INTEGER), 1) FROM recipes WHERE id = ?"
+        row = self._connection.execute(query, (self._id(recipe),)).fetchone()
+        return (row and row[0]) or 0.0
+
+    def n_bytes(self):
+        """Return how many bytes of the file are in use."""
+        pages, free = self._pragma("page_count"), self._pragma("freelist_count")
+        return (pages - free) * self._pragma("page_size")
+
+    def evict(self, max_bytes):
+        """Delete the vectors that have not been used for longest, if the file has grown beyond a number of bytes."""
+        size = self.n_bytes()
+        if size <= max_bytes:
+            return
+        n_vectors = self._connection.execute("SELECT count(*) FROM vectors").fetchone()[0]
+        share = 1 - _EVICT_DOWN_TO * max_bytes / size
+        with self._transaction():
+            self._connection.execute(
+                "DELETE FROM vectors WHERE id IN (SELECT id FROM vectors ORDER BY used, id LIMIT ?)",
+                (int(n_vectors * share) + 1,),
+            )
+        if self._pragma("page_count") * self._pragma("page_size") > _SHRINK_ABOVE * max_bytes:
+            self._shrink()
+
+    def clear(self):
+        """Delete all vectors and give their space back."""
+        with self._transaction():
+            for table in ("vectors", "claims"):
+                self._connection.execute(f"DELETE FROM {table}")
+            self._connection.execute("UPDATE recipes SET n_computed = 0, seconds = 0")
+        self._shrink()
+
+    def contents(self):
+        """Return one row per recipe: description, vectors stored, bytes of these, images computed, seconds spent."""
+        return self._connection.execute(
+            "SELECT description, count(vectors.id), coalesce(sum(length(vector)), 0), n_computed, seconds "
+            "FROM recipes LEFT JOIN vectors ON recipe = recipes.id GROUP BY recipes.id ORDER BY recipes.id"
+        ).fetchall()
+
+    def _prepare(self):
+        # Written down in a new file only: in another one they change nothing, and wait for those that write.
+        layout = (f"page_size = {_PAGE_SIZE}", "auto_vacuum = INCREMENTAL") if self._pragma("page_count") == 0 else ()
+        for pragma in (*layout, "journal_mode = WAL"):
+            self._connection.execute(f"PRAGMA {pragma}").fetchall()
+        # A power cut may lose the last commits, and leaves the file in order: good enough for what can be recomputed.
+        log = (f"wal_autocheckpoint = {_LOG_PAGES}", f"journal_size_limit = {_LOG_SIZE}")
+        for pragma in ("synchronous = NORMAL", "cache_size = -32000", *log):
+            self._connection.execute(f"PRAGMA {pragma}").fetchall()
+        tables = self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        if ("claims",) not in tables:  # the last one; asked for, since making them waits for those that write
+            with self._transaction():
+                for statement in _SCHEMA.split(";"):
+                    self._connection.execute(statement)
+
+    def _pragma(self, name):
+        return self._connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+    def _transaction(self):
+        self._connection.execute("BEGIN IMMEDIATE")
+        return self._connection  # as a context manager it commits, or rolls back when something was raised
+
+    def _id(self, recipe, *, new=False):
+        """Return the number of a recipe; None when it is unknown and no `new` one is wanted."""
+        if recipe.digest not in self._recipe_ids:
+            query = "SELECT id FROM recipes WHERE digest = ?"
+            row = self._connection.execute(query, (recipe.digest,)).fetchone()
+            if row is None and new:
+                self._connection.execute(
+                    "INSERT OR IGNORE INTO recipes (digest, description) VALUES (?, ?)",
+                    (recipe.digest, recipe.description),
+                )
+                row = self._connection.execute(query, (recipe.digest,)).fetchone()
+                if row is None:
+                    raise sqlite3.DatabaseError("a recipe cannot be found again")
+            if row is None:
+                return None
+            self._recipe_ids[recipe.digest] = row[0]
+        return self._recipe_ids[recipe.digest]
+
+    def _identify(self):
+        return [_identity(f"{self._path}{suffix}") for suffix in ("", "-wal", "-shm")]
+
+    def _drop_claims(self, recipe_id, digests, owner):
+        self._connection.executemany(
+            "DELETE FROM claims WHERE recipe = ? AND image = ? AND owner = ?",
+            [(recipe_id, digest, owner) for digest in digests],
+        )
+
+    def _shrink(self):
+        # As a script, since each step of this statement gives back one page, and sqlite3 otherwise makes one step.
+        self._connection.executescript("PRAGMA incremental_vacuum")
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _groups(digests):
+    digests = list(digests)
+    return [digests[start : start + _KEYS_PER_QUERY] for start in range(0, len(digests), _KEYS_PER_QUERY)]
+
+
+def _marks(keys):
+    return ",".join("?" * len(keys))
+
+
+def _identity(path):
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _is_sound(recipe, digest, checksum, vector):
+    # Damage may change the type of what is stored, too.
+    return isinstance(vector, bytes) and len(vector) == recipe.n_bytes and checksum == _checksum(recipe, digest, vector)
+
+
+def _checksum(recipe, digest, vector):
+    return sha256(recipe.digest + digest + vector).digest()[:8]

@@ -1,0 +1,103 @@
+"""What runs a frozen network on one block of prepared images."""
+
+import copy
+from threading import Lock
+from weakref import WeakKeyDictionary
+
+import torch
+
+from sktl.inference._folding import FastChain, pooled_outputs
+from sktl.inference._onnx import check_onnx, onnx_function
+
+ENGINES = ("torch", "onnxruntime")
+
+# Fast copies of frozen chains: one for all clones of an estimator, gone with the backbone.
+_chains: "WeakKeyDictionary" = WeakKeyDictionary()
+_making = Lock()
+
+
+def check_engine(engine, placement):
+    """Raise an error if an engine is unknown, not installed, or cannot compute on this device in this precision.
+
+    Parameters
+    ----------
+    engine : str
+        One of `ENGINES`.
+    placement : Placement
+        Device and precision.
+
+    Raises
+    ------
+    ValueError
+        If it is unknown, or not for this device or precision.
+    ImportError
+        If ONNX Runtime, or what exports to it, is not installed.
+    """
+    if engine not in ENGINES:
+        raise ValueError(f"engine must be one of {ENGINES}. Got {engine!r} instead.")
+    if engine == "onnxruntime":
+        check_onnx(placement)
+
+
+def frozen_function(backbone, cuts, pooling, preprocessing, placement, *, engine="torch"):
+    """Return the function from prepared images to pooled outputs of a frozen network.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The network.
+    cuts : tuple of int
+        How many stages run before an output is pooled, see `Backbone.n_stages_below`; one forward pass for all of them.
+    pooling : str
+        See `sktl.backbones.pool`.
+    preprocessing : Preprocessing
+        Whose normalisation comes first.
+    placement : Placement
+        Device and precision.
+    engine : {"torch", "onnxruntime"}, default="torch"
+        ``"torch"`` runs a copy of the stages in channels-last layout, with batch norms folded into the convolutions
+        before them where all is computed in float32: within 1e-5 of the largest value of the plain network's output.
+        ``"onnxruntime"`` exports the network, in memory, for the shape of the block; float32 only, within 1e-4.
+
+    Returns
+    -------
+    callable
+        Takes images (n_images, 3, image_size, image_size) on the device of `placement`, uint8 or float32 in [0, 1];
+        returns a tensor (n_images, n_features) of float32 or, under autocast, of its type. Several threads may call it
+        at once. The caller provides inference mode, autocast, and blocks of one shape: then on the CPU at one thread,
+        the bits of a row depend on its image alone.
+
+    Raises
+    ------
+    ValueError
+        If `engine` cannot run this network in this precision on this device; see also `check_engine`.
+    ImportError
+        If ONNX Runtime, or what exports to it, is not installed.
+    """
+    if engine == "onnxruntime":
+        run = onnx_function(backbone, cuts, pooling, placement)
+        return lambda batch: run(preprocessing.normalize(batch))
+    stages = _fast_stages(backbone, max(cuts), preprocessing.crop_size, placement)
+
+    def function(batch):
+        images = preprocessing.normalize(batch).contiguous(memory_format=torch.channels_last)
+        return pooled_outputs(stages, images, cuts, pooling, backbone.own_pooling)
+
+    return function
+
+
+def _fast_stages(backbone, n_stages, image_size, placement):
+    # Half precision rounds differently when the norm's factors are in the weights.
+    fold = placement.dtype is torch.float32
+    with _making:
+        chains = _chains.setdefault(backbone, {})
+        on_cpu = placement.device.type == "cpu"
+        pack = fold and on_cpu
+        if (fold, pack) not in chains:
+            chains[fold, pack] = FastChain(backbone.stages, image_size, fold, pack)
+        stages = chains[fold, pack].below(n_stages)
+        if on_cpu:
+            return stages
+        moved = chains.setdefault((placement.device, fold), [])
+        moved.extend(copy.deepcopy(stage).to(placement.device) for stage in stages[len(moved) :])
+        return moved[:n_stages]

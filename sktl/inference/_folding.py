@@ -1,0 +1,247 @@
+"""A frozen chain from images to vectors, and copies of its stages that compute the same faster."""
+
+import copy
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from sktl.backbones import pool
+
+# Largest difference between a stage and its fast copy on the check image, relative to the stage's largest value.
+TOLERANCE = 1e-5
+# Activations for which torch's vector code and the scalar code for the odd values at the end of a tensor round
+# differently, and a multiple of how many values its vector code takes at once.
+_ROUNDED_BY_PLACE = (nn.SiLU, nn.Sigmoid, nn.GELU, nn.Tanh, nn.ELU, nn.CELU, nn.SELU, nn.Softplus, nn.Mish)
+_VECTOR = 64
+# Values from which on the weights of a linear layer are packed: for the few rows of a block, torch's usual product
+# spends more on reading such weights than on the sums.
+_LARGE_WEIGHTS, _PACKED_FOR_ROWS = 2**22, 4
+
+
+def pooled_outputs(stages, images, cuts, pooling, own_pooling):
+    """Return the pooled outputs after some stages of a chain, concatenated in the order of the cuts.
+
+    Parameters
+    ----------
+    stages : sequence of torch.nn.Module
+        At least as many as the highest cut.
+    images : torch.Tensor of shape (n_images, 3, image_size, image_size)
+        Normalised.
+    cuts : tuple of int
+        Numbers of stages.
+    pooling, own_pooling : str
+        See `sktl.backbones.pool`.
+
+    Returns
+    -------
+    torch.Tensor of shape (n_images, n_features)
+    """
+    output, pooled = images, {}
+    for cut, stage in enumerate(stages[: max(cuts)], start=1):
+        output = stage(output)
+        if cut in cuts:
+            # What is a vector already stays one in pooling; the next stage may work in place.
+            vectors = pool(output, pooling, own_pooling)
+            pooled[cut] = vectors if cut == max(cuts) else vectors.clone()
+    return torch.cat([pooled[cut] for cut in cuts], dim=1)
+
+
+class FastChain:
+    """Fast copies of the stages of a frozen chain, made as far up as they are asked for.
+
+    A copy takes its place only when it gives the output of the stage itself on a check image, to `TOLERANCE` of its
+    largest value; otherwise the next slower one is tried, and at last the stage stays as it is.
+
+    Parameters
+    ----------
+    stages : torch.nn.Sequential
+        The chain, in eval mode on the CPU. It is not changed, and the copies share what need not differ.
+    image_size : int
+        Side in pixels of the check image.
+    fold : bool
+        Whether batch norms may be folded.
+    pack : bool, default=False
+        Whether the weights of large linear layers may be packed, with `fold` only; such copies stay on the CPU.
+    """
+
+    def __init__(self, stages, image_size, fold, pack=False):
+        self._stages = stages
+        self._ways = ((_packed,) if pack else ()) + ((_folded,) if fold else ()) + (_channels_last,)
+        image = torch.rand((1, 3, image_size, image_size), generator=torch.Generator().manual_seed(0)) * 2 - 1
+        # What the next stage is given on the check image; None above a stage that has failed.
+        self._check = image.contiguous(memory_format=torch.channels_last)
+        self._fast = []
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def below(self, n_stages):
+        """Return the fast copies of the lowest stages; for one thread at a time.
+
+        Parameters
+        ----------
+        n_stages : int
+            Number of stages, counted from the stem.
+
+        Returns
+        -------
+        list of torch.nn.Module
+        """
+        for stage in self._stages[len(self._fast) : n_stages]:
+            self._fast.append(self._faster(stage))
+        return self._fast[:n_stages]
+
+    def _faster(self, stage):
+        if self._check is None:
+            return stage
+        try:
+            expected = stage(self._check.clone(memory_format=torch.contiguous_format))
+        except Exception:
+            # Whoever runs the stage gets the error.
+            self._check = None
+            return stage
+        for make in self._ways:
+            try:
+                fast = make(stage, self._check)
+                output = fast(self._check.clone())
+            except Exception:  # a network of the user's own may insist on one layout, or not let itself be copied
+                continue
+            if _is_close(output, expected):
+                # The values of the stage in the layout of its copy: differences do not add up over the chain.
+                self._check = output.copy_(expected)
+                return fast
+        self._check = expected
+        return _Contiguous(stage)
+
+
+class _Contiguous(nn.Module):
+    """A stage that takes its input in torch's usual layout only."""
+
+    def __init__(self, stage):
+        super().__init__()
+        self.stage = stage
+
+    def forward(self, batch):
+        return self.stage(batch.contiguous())
+
+
+class _ByRows(nn.Module):
+    """An activation whose last bits do not depend on the row: nothing but padding meets the scalar code.
+
+    Without it, the last image of a block gets other bits wherever a squeezed vector has an odd length.
+    """
+
+    def __init__(self, activation):
+        super().__init__()
+        self.activation = activation
+
+    def forward(self, batch):
+        if batch.numel() % _VECTOR == 0 or batch.numel() == 0:
+            return self.activation(batch)
+        n_rows = math.ceil(_VECTOR * len(batch) / batch.numel())
+        padded = torch.cat([batch, batch.new_zeros((n_rows, *batch.shape[1:]))])
+        return self.activation(padded)[: len(batch)]
+
+
+class _PackedLinear(nn.Module):
+    """A linear layer in the layout that oneDNN wants."""
+
+    def __init__(self, linear):
+        super().__init__()
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight, _PACKED_FOR_ROWS)
+        self.bias = linear.bias
+
+    def forward(self, vectors):
+        return torch.ops.mkldnn._linear_pointwise(vectors, self._weight, self.bias, "none", [], "")
+
+
+def _is_close(output, expected):
+    return output.shape == expected.shape and bool((output - expected).abs().max() <= TOLERANCE * expected.abs().max())
+
+
+def _channels_last(stage, check):
+    """Return a copy whose convolutions have their weights in channels-last."""
+    return _replaced(stage, {})
+
+
+def _packed(stage, check):
+    """Return a copy with large linear layers packed, and batch norms folded."""
+    return _folded(stage, check, {id(part): _PackedLinear(part) for part in stage.modules() if _is_large(part)})
+
+
+def _is_large(part):
+    return type(part) is nn.Linear and part.weight.numel() >= _LARGE_WEIGHTS
+
+
+def _folded(stage, check, replacements=()):
+    """Return a copy in which batch norms are folded into the convolutions that feed them alone."""
+    watch = _ConvolutionWatch(stage)
+    with watch:
+        stage(check.clone())
+    replacements = dict(replacements)
+    for convolution, norm in watch.pairs():
+        replacements[id(convolution)] = fuse_conv_bn_eval(convolution, norm)
+        replacements[id(norm)] = nn.Identity()
+    return _replaced(stage, replacements)
+
+
+def _replaced(stage, replacements):
+    """Return a copy with other modules in some places; the stage itself where nothing is to be changed."""
+    tensors = [*stage.parameters(), *stage.buffers()]
+    for part in stage.modules():
+        if type(part) in _ROUNDED_BY_PLACE:
+            replacements[id(part)] = _ByRows(copy.deepcopy(part))
+    if not replacements and all(tensor.ndim != 4 for tensor in tensors):
+        return stage
+    shared = {id(tensor): tensor for tensor in tensors if tensor.ndim not in (4, 5)}
+    return copy.deepcopy(stage, {**shared, **replacements}).to(memory_format=torch.channels_last)
+
+
+class _ConvolutionWatch(TorchFunctionMode):
+    """Sees which batch norms take the output of which convolutions while a stage runs, and who else takes it.
+
+    Tracing with torch.fx would say the same, but it patches torch.nn.Module for all threads.
+    """
+
+    def __init__(self, stage):
+        super().__init__()
+        parts = list(stage.modules())
+        self._convolutions = {id(part.weight): part for part in parts if isinstance(part, nn.Conv2d)}
+        # No subclasses: they do more than normalise.
+        self._norms = {id(part.running_mean): part for part in parts if type(part) is nn.BatchNorm2d}
+        # Outputs are kept, or their ids might be given away again.
+        self._outputs: dict = {}
+        self._calls: list = []
+        self._users: dict = {}
+
+    def __torch_function__(self, function, types, arguments=(), options=None):
+        options = options or {}
+        output = function(*arguments, **options)
+        if any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves(output)):
+            self._note(function, [*tree_leaves(arguments), *tree_leaves(options)], output)
+        return output
+
+    def _note(self, function, leaves, output):
+        for leaf in leaves:
+            if id(leaf) in self._outputs:
+                norms = [self._norms[id(other)] for other in leaves if id(other) in self._norms]
+                self._users.setdefault(id(leaf), []).append(norms[0] if function is F.batch_norm and norms else None)
+            elif id(leaf) in self._convolutions:
+                self._calls.append(id(leaf))
+                if function is F.conv2d:
+                    self._outputs[id(output)] = (output, self._convolutions[id(leaf)])
+
+    def pairs(self):
+        """Return pairs of a convolution and the batch norm that is the only user of its output."""
+        found = []
+        norms = [norm for users in self._users.values() for norm in users]
+        for key, (_, convolution) in self._outputs.items():
+            users = self._users.get(key, [])
+            once = self._calls.count(id(convolution.weight)) == 1
+            if once and len(users) == 1 and users[0] is not None and norms.count(users[0]) == 1:
+                found.append((convolution, users[0]))
+        return found

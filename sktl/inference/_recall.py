@@ -1,0 +1,232 @@
+"""Which images of one call have to go through the network, and which vectors are there already."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from sktl.exceptions import ImageReadError
+from sktl.inference._ahead import ahead, groups
+
+# Images looked up together, whatever the batch size: all of them are held in memory, still encoded.
+_MAX_LOOK_UP = 256
+_POLL_SECONDS = 0.02
+_POLL_SHARE = 0.1  # of its time that a waiting call may spend on looking
+# Without any vector from the others for so long, they are taken for stuck; computing twice is harmless.
+_PATIENCE_SECONDS = 600
+
+
+@dataclass
+class Task:
+    """One image to compute.
+
+    Parameters
+    ----------
+    position : int
+        Where it stands in the collection.
+    opened : OpenedImage or None
+        The image, where it was opened already.
+    digest : bytes or None
+        Of its content; None when nothing is stored.
+    """
+
+    position: int
+    opened: object = None
+    digest: bytes | None = None
+
+
+@dataclass(eq=False)
+class StoreInfo:
+    """What the store has done for an estimator.
+
+    Parameters
+    ----------
+    path : str or None, default=None
+        Folder of the store; None when there is none.
+    n_hits, n_misses : int, default=0
+        Images whose vectors were found, and images sent through the network.
+    n_bytes : int, default=0
+        Bytes of the vectors found.
+    seconds_saved : float, default=0.0
+        What the vectors found had cost when they were computed.
+    """
+
+    path: str | None = None
+    n_hits: int = 0
+    n_misses: int = 0
+    n_bytes: int = 0
+    seconds_saved: float = 0.0
+
+
+class Recall:
+    """One call's dealings with the store: fills in what is there, hands out what is missing, keeps what was computed.
+
+    To be used as a context manager: whatever happens, other processes need not wait for what this call has given up.
+
+    Parameters
+    ----------
+    store : EmbeddingStore
+        Where vectors are kept.
+    recipe : Recipe
+        How they come about.
+    images : ImageCollection
+        The images of the call.
+    embeddings : ndarray of shape (n_images, n_features)
+        Rows are filled in as they are found, and read for copies.
+    info : StoreInfo
+        Counted up.
+    batch_size : int
+        Images that are looked up together and written together.
+    progress : callable
+        Told how many images were filled in.
+    """
+
+    def __init__(self, store, recipe, images, embeddings, info, *, batch_size, progress):
+        self._store = store
+        self._recipe = recipe
+        self._images = images
+        self._embeddings = embeddings
+        self._info = info
+        self._batch_size = min(batch_size, _MAX_LOOK_UP)
+        self._progress = progress
+        self._first: dict = {}  # digest → position of the image that stands for all copies of it
+        self._copies: list = []  # (position, position of the first)
+        self._mine: set = set()  # digests that this call has claimed and not yet written
+        self._elsewhere: dict = {}  # digest → position: computed by another call at the moment
+        self._unwritten: dict = {}  # digest → vector
+        self._failed: set = set()  # positions of images that could not be decoded
+        self._work = None  # name under which images are claimed, once there are any to claim
+        self._seconds = 0.0
+        self._last = time.perf_counter()
+
+    def __enter__(self):
+        self._info.path = str(self._store.folder)
+        return self
+
+    def __exit__(self, *error):
+        try:
+            self.flush()
+            self._store.release(self._recipe, self._mine, self._work)
+        finally:
+            self._store.end(self._work)
+
+    def missing(self, pool, n_threads, fail):
+        """Fill in the vectors that are stored, and yield the tasks that are left to this call.
+
+        Parameters
+        ----------
+        pool : ThreadPoolExecutor
+            Opens and identifies the images.
+        n_threads : int
+            Number of its threads.
+        fail : callable
+            Takes the position and the error of an image that cannot be read.
+
+        Yields
+        ------
+        Task
+            To be computed and then given to `keep` or `give_up`.
+        """
+        for opened in ahead(self._open, groups(range(len(self._images)), self._batch_size), pool, 2 * n_threads):
+            new = {}
+            for position, image, digest in opened:
+                if digest is None:
+                    fail(position, image)
+                elif digest in self._first:
+                    self._copies.append((position, self._first[digest]))
+                else:
+                    self._first[digest] = position
+                    new[digest] = Task(position, image, digest)
+            yield from self._look_up(new)
+
+    def taken_over(self):
+        """Wait for what others compute, and return the tasks that they have left undone: none when all is there."""
+        patient_until = time.monotonic() + _PATIENCE_SECONDS
+        while self._elsewhere:
+            n_before, began = len(self._elsewhere), time.monotonic()
+            tasks = [Task(position, None, digest) for digest, position in self._elsewhere.items()]
+            self._elsewhere = {}
+            mine = list(self._look_up({task.digest: task for task in tasks}))
+            if mine:
+                return mine
+            now = time.monotonic()
+            if len(self._elsewhere) < n_before:
+                patient_until = now + _PATIENCE_SECONDS
+            elif now > patient_until:
+                self._elsewhere = {}
+                return tasks
+            time.sleep(max(_POLL_SECONDS, (now - began) / _POLL_SHARE))
+        return []
+
+    def keep(self, tasks, vectors):
+        """Take in what was computed.
+
+        Parameters
+        ----------
+        tasks : list of Task
+            What was computed.
+        vectors : ndarray of shape (n_tasks, n_features)
+            The results.
+        """
+        self._info.n_misses += len(tasks)
+        self._unwritten.update(zip((task.digest for task in tasks), vectors, strict=True))
+        now = time.perf_counter()
+        self._seconds += now - self._last
+        self._last = now
+        if len(self._unwritten) >= self._batch_size:
+            self.flush()
+
+    def give_up(self, task):
+        """Take in that an image could not be decoded."""
+        self._failed.add(task.position)
+        self._mine.discard(task.digest)
+        self._store.release(self._recipe, [task.digest], self._work)
+
+    def flush(self):
+        """Write what was computed."""
+        if self._unwritten:
+            self._store.write(self._recipe, self._unwritten, self._work, self._seconds)
+            self._mine -= self._unwritten.keys()
+            self._unwritten, self._seconds = {}, 0.0
+
+    def copies(self):
+        """Fill in the rows of repeated images; return their positions, each with that of the first."""
+        if self._copies:
+            to, of = np.array(self._copies).T
+            self._embeddings[to] = self._embeddings[of]
+            self._count_hits(sum(first not in self._failed for first in of.tolist()))
+        return self._copies
+
+    def _open(self, positions):
+        opened = []
+        for position in positions:
+            try:
+                image = self._images.open(position)
+                opened.append((position, image, image.digest()))
+            except ImageReadError as error:
+                opened.append((position, error, None))
+        return opened
+
+    def _look_up(self, tasks):
+        """Fill in what is stored, take on what nobody computes, and yield that."""
+        if not tasks:
+            return
+        found = self._store.read(self._recipe, tasks)
+        for digest, vector in found.items():
+            self._embeddings[tasks[digest].position] = vector
+        self._count_hits(len(found))
+        rest = [digest for digest in tasks if digest not in found]
+        if rest:
+            self._work = self._work or self._store.begin()
+            mine = self._store.claim(self._recipe, rest, self._work)
+            self._mine |= mine
+            self._elsewhere.update((digest, tasks[digest].position) for digest in rest if digest not in mine)
+        self._last = time.perf_counter()
+        yield from (tasks[digest] for digest in rest if digest in mine)
+
+    def _count_hits(self, n_hits):
+        if n_hits:
+            self._progress(n_hits)
+            self._info.n_hits += n_hits
+            self._info.n_bytes += n_hits * self._recipe.n_bytes
+            self._info.seconds_saved += n_hits * self._store.seconds_per_image(self._recipe)

@@ -1,0 +1,96 @@
+"""How vectors come about: what the store tells apart besides the images."""
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import PIL
+import torch
+import torchvision
+
+from sktl.inference._trial import behaviour
+
+# To be raised when the same recipe gives other bits from now on.
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a vector depends on, apart from the image.
+
+    Parameters
+    ----------
+    parts : tuple
+        Everything that enters, of numbers and strings.
+    width : int
+        Length of a vector.
+    description : str
+        For people.
+
+    Attributes
+    ----------
+    digest : bytes
+        SHA-256 of the other three.
+    """
+
+    parts: tuple
+    width: int
+    description: str
+    digest: bytes = field(init=False)
+
+    def __post_init__(self):
+        content = repr((_VERSION, self.parts, self.width, self.description))
+        object.__setattr__(self, "digest", sha256(content.encode()).digest())
+
+    @property
+    def n_bytes(self):
+        """Size of a vector of float32."""
+        return 4 * self.width
+
+
+def recipe_of(backbone, cuts, pooling, preprocessing, placement, engine, rows, width):
+    """Return the recipe of one call of `embed`.
+
+    Weights, preprocessing, layers, pooling, precision and engine are in it, and everything else that may change a last
+    bit: the shape of a block, the processor's or accelerator's kind, and the versions of what decodes and computes.
+
+    Parameters
+    ----------
+    backbone, preprocessing, placement, pooling, engine
+        See `embed`.
+    cuts : tuple of int
+        Numbers of stages.
+    rows : int
+        Rows of a block.
+    width : int
+        Length of a vector.
+
+    Returns
+    -------
+    Recipe
+    """
+    pooling = backbone.own_pooling if pooling == "auto" else pooling
+    own_code = behaviour(backbone, cuts, pooling, preprocessing) if backbone.family == "module" else ()
+    parts = (
+        *(backbone.name, backbone.family, backbone.digest, own_code),
+        *(repr(preprocessing), cuts, pooling, str(placement.dtype), engine, rows),
+        *(torch.__version__, torchvision.__version__, PIL.__version__, _kind_of(placement.device), _version_of(engine)),
+    )
+    layers = "+".join(backbone.stage_names[cut - 1] for cut in cuts)
+    description = f"{backbone.name} ({backbone.weights or 'random weights'}), {layers}, {pooling}, " + (
+        f"{preprocessing.crop_size} pixels, {str(placement.dtype).removeprefix('torch.')}, {placement.device.type}"
+    )
+    return Recipe(parts, width, description)
+
+
+def _kind_of(device):
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
+
+
+def _version_of(engine):
+    if engine == "torch":
+        return ""
+    import onnxruntime
+
+    return onnxruntime.__version__

@@ -1,0 +1,366 @@
+"""The embedding store: vectors by content, kept on disk for whoever asks next.
+
+Everything that can go wrong with files ends here. A vector that cannot be had is a vector to compute, so the worst that
+a fault does to a user is one warning and the time it takes to compute again.
+"""
+
+import atexit
+import os
+import re
+import sqlite3
+import time
+import warnings
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock, RLock
+
+import numpy as np
+
+from sktl.inference._database import Database
+from sktl.inference._owners import Owners
+
+__all__ = ["EmbeddingStore", "StoreUsage", "open_store", "store_folder"]
+
+_DEFAULT_SIZE = "5GB"
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_VERSION = 1  # of the tables; another one goes into another file
+_MAX_OPEN = 4
+_ATTEMPTS = 3
+# Errors are told apart by what SQLite and the system call them.
+_TRANSIENT = ("locked", "busy", "protocol")
+_NO_SPACE = ("disk is full", "no space", "quota", "too large")
+_NO_WRITING = (*_NO_SPACE, "readonly", "read-only", "disk i/o")
+_NO_ACCESS = ("unable to open", "authorization")
+
+
+@dataclass(frozen=True)
+class StoreUsage:
+    """What a store holds.
+
+    Parameters
+    ----------
+    path : str
+        Its folder.
+    n_vectors, n_bytes, max_bytes : int
+        Vectors, the bytes that they take on disk, and how many they may take.
+    recipes : list of tuple
+        Per recipe its description, vectors stored, bytes of these, images computed so far, seconds spent on these.
+    """
+
+    path: str
+    n_vectors: int
+    n_bytes: int
+    max_bytes: int
+    recipes: list
+
+
+class EmbeddingStore:
+    """Vectors of images on disk, shared by all processes that use the same folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to keep them.
+    max_bytes : int
+        Size on disk beyond which those not used for longest are deleted.
+    """
+
+    def __init__(self, folder, max_bytes):
+        self.folder = folder
+        self.max_bytes = max_bytes
+        self._lock = RLock()
+        self._database = self._in_use = None
+        self._owners = Owners(folder / "processes")
+        self._at_work = set()
+        self._can_read = self._can_write = True
+        self._warned = False
+
+    def read(self, recipe, digests):
+        """Return the stored vectors among those asked for, as {digest: read-only ndarray of float32}."""
+        nothing = {}, [], []
+        found, outdated, damaged = self._attempt(lambda database: database.read(recipe, digests), nothing)
+        if outdated or damaged:
+            self._attempt(lambda database: database.tidy(outdated, damaged), None, writes=True)
+        return {digest: np.frombuffer(vector, dtype="<f4") for digest, vector in found.items()}
+
+    def begin(self):
+        """Return a name under which to claim images, or None when nothing can be claimed; see `end`."""
+
+        def begin(database):
+            work = self._owners.begin()
+            self._at_work.add(work)
+            return work
+
+        return self._attempt(begin, None, writes=True)
+
+    def end(self, work):
+        """Say that the work of this name is over: claims that could not be given back count no longer."""
+        if work is not None:
+            with self._lock:
+                self._at_work.discard(work)
+                self._owners.end(work)
+
+    def claim(self, recipe, digests, work):
+        """Return the set of digests that the caller has to compute; the others are computed elsewhere right now."""
+        if work is None or not digests:
+            return set(digests)
+        return self._attempt(
+            lambda database: database.claim(recipe, digests, work, self._owners.is_alive), set(digests), writes=True
+        )
+
+    def write(self, recipe, vectors, work, seconds):
+        """Keep vectors, given as {digest: ndarray}, and give back the claims to them."""
+        blobs = {digest: vector.astype("<f4", copy=False).tobytes() for digest, vector in vectors.items()}
+
+        def write(database):
+            database.write(recipe, blobs, work or "", seconds)
+            database.evict(self.max_bytes)
+
+        self._attempt(write, None, writes=True)
+
+    def release(self, recipe, digests, work):
+        """Give back claims without a result."""
+        if work is not None and digests:
+            self._attempt(lambda database: database.release(recipe, digests, work), None, writes=True)
+
+    def seconds_per_image(self, recipe):
+        """Return how long an image took to compute on average, 0 when that is unknown."""
+        return self._attempt(lambda database: database.seconds_per_image(recipe), 0.0)
+
+    def usage(self):
+        """Return what the store holds.
+
+        Returns
+        -------
+        StoreUsage
+            Zeros when there is no store yet.
+        """
+        recipes, n_bytes = self._attempt_if_there(lambda database: (database.contents(), database.n_bytes()), ([], 0))
+        return StoreUsage(str(self.folder), sum(row[1] for row in recipes), n_bytes, self.max_bytes, recipes)
+
+    def clear(self):
+        """Delete all vectors; processes at work go on."""
+        self._attempt_if_there(lambda database: database.clear(), None, writes=True)
+
+    @property
+    def is_open(self):
+        """Whether this process has the files open."""
+        return self._database is not None
+
+    def close(self):
+        """Close the files, unless somebody is at work; the next call opens them again."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if not self._at_work:
+                    self._close_database()
+            finally:
+                self._lock.release()
+
+    # faults
+
+    def _attempt_if_there(self, operation, otherwise, *, writes=False):
+        """Do the same as `_attempt`, but make no store where there is none."""
+        with suppress(OSError):
+            if self._files():
+                return self._attempt(operation, otherwise, writes=writes)
+        return otherwise
+
+    def _attempt(self, operation, otherwise, *, writes=False):
+        """Run an operation on the database, mend what can be mended, and settle for `otherwise` at last."""
+        with self._lock:
+            for attempt in range(_ATTEMPTS):
+                if not self._can_read or (writes and not self._can_write):
+                    break
+                try:
+                    self._open()
+                    if writes and not self._can_write:
+                        break
+                    return operation(self._database)
+                except (sqlite3.Error, OSError, NotImplementedError) as error:
+                    if not self._mend(error, attempt, writes):
+                        break
+            return otherwise
+
+    def _open(self):
+        if self._database is not None and not self._database.is_in_place():
+            self._close_database()
+        if self._database is None:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files = self._files()
+            file = files[-1] if files else self._file(1)
+            self._in_use = file
+            try:
+                self._database = Database(file)
+            except sqlite3.OperationalError as error:
+                if not files or not _means(error, _NO_WRITING + _NO_ACCESS):
+                    raise
+                self._database = Database(file, frozen=True)
+                self._give_up_writing(error)
+            if self._can_write:
+                self._remove(files[:-1])
+
+    def _mend(self, error, attempt, writes):
+        """Do what helps against an error; return whether another attempt makes sense."""
+        is_last = attempt == _ATTEMPTS - 1
+        if _means(error, _TRANSIENT) and isinstance(error, sqlite3.OperationalError):
+            time.sleep(0.05 * (attempt + 1))
+            if is_last and writes:
+                self._give_up_writing(error)
+            return not is_last
+        if _means(error, _NO_SPACE):
+            # Files stay open: without space they could not be opened again, and what they hold can still be read.
+            self._give_up_writing(error)
+            return False
+        self._close_database()
+        if attempt == 0:
+            return True  # a connection of its own may be all that is wrong
+        if writes and (isinstance(error, OSError) or _means(error, _NO_WRITING)):
+            self._give_up_writing(error)
+        elif isinstance(error, sqlite3.Error) and self._can_write and not is_last and not _means(error, _NO_ACCESS):
+            self._start_anew()
+            self._warn(f"was damaged ({error}) and has started anew")
+            return True
+        else:
+            self._can_read = False
+            self._warn(f"cannot be used ({error}), so embeddings are neither looked up nor kept")
+        return False
+
+    def _give_up_writing(self, error):
+        self._can_write = False
+        self._warn(f"cannot be written to ({error}), so new embeddings are not kept")
+
+    def _warn(self, what):
+        if self._warned:
+            return
+        self._warned = True
+        warnings.warn(
+            f"the embedding store in {str(self.folder)!r} {what}. Results are not affected; it only takes longer. "
+            "Set SKTL_CACHE_DIR to another folder, or cache=False to do without.",
+            stacklevel=2,
+        )
+
+    # files
+
+    def _file(self, number):
+        return self.folder / f"embeddings-v{_VERSION}-{number:06d}.sqlite"
+
+    def _files(self):
+        """Return the files of vectors, oldest first: the last one is in use, others were damaged."""
+        return sorted(self.folder.glob(f"embeddings-v{_VERSION}-*.sqlite"))
+
+    def _start_anew(self):
+        """Go on in a file of another name, as another process may hold the damaged one open."""
+        with suppress(sqlite3.Error, OSError):  # the next attempt meets the same error and judges it
+            files = self._files()
+            if files and files[-1] == self._in_use:  # else another process has started anew already
+                Database(self._file(int(files[-1].stem.rpartition("-")[2]) + 1)).close()
+                self._remove(files)
+
+    def _remove(self, files):
+        for file in files:
+            for suffix in ("", "-wal", "-shm"):
+                with suppress(OSError):  # gone already, or held open on Windows: the next process tries again
+                    os.unlink(f"{file}{suffix}")
+
+    def _close_database(self):
+        if self._database is not None:
+            with suppress(sqlite3.Error):  # it is given up anyway
+                self._database.close()
+            self._database = None
+
+    def _forget_after_fork(self):
+        # Connections of the parent process are left alone, not even closed, as SQLite demands.
+        _inherited.append(self._database)
+        self._database = None
+        self._lock = RLock()
+        self._at_work = set()
+
+
+def _means(error, words):
+    message = str(error).lower()
+    return any(word in message for word in words)
+
+
+_stores: OrderedDict = OrderedDict()  # by folder; never forgotten, so that each warns once
+_opening = Lock()
+_inherited: list = []
+
+
+def open_store(cache=True):
+    """Return the store that a parameter `cache` means.
+
+    Parameters
+    ----------
+    cache : bool, str or path-like, default=True
+        True takes the folder of `store_folder`, a path another one, False none.
+
+    Returns
+    -------
+    EmbeddingStore or None
+        One per folder and process; None when there is to be none.
+
+    Raises
+    ------
+    ValueError
+        If `cache` is an empty path, or the environment variable SKTL_CACHE_SIZE is not a size.
+    """
+    max_bytes = _max_bytes()
+    is_path = isinstance(cache, str | os.PathLike)
+    if is_path and not str(cache):
+        raise ValueError("cache must be True, False or the path of a folder. Got an empty path instead.")
+    if not (is_path or cache) or max_bytes == 0:
+        return None
+    try:
+        folder = Path(os.path.abspath(Path(cache).expanduser() if is_path else store_folder()))
+    except RuntimeError as error:  # a user without a home, as in some containers
+        warnings.warn(
+            f"there is no folder for the embedding store ({error}), so embeddings are not kept. Results are not "
+            "affected; it only takes longer. Set SKTL_CACHE_DIR to a folder, or cache=False to do without.",
+            stacklevel=2,
+        )
+        return None
+    with _opening:
+        store = _stores.setdefault(folder, EmbeddingStore(folder, max_bytes))
+        store.max_bytes = max_bytes
+        _stores.move_to_end(folder)
+        others = [other for other in _stores.values() if other.is_open and other is not store]
+        for other in others[: max(len(others) - _MAX_OPEN + 1, 0)]:
+            other.close()
+    return store
+
+
+def store_folder():
+    """Return the folder of the store: SKTL_CACHE_DIR, else ``sktl`` in the user's folder for caches."""
+    if os.environ.get("SKTL_CACHE_DIR"):
+        return Path(os.environ["SKTL_CACHE_DIR"]).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sktl"
+
+
+def _max_bytes():
+    text = os.environ.get("SKTL_CACHE_SIZE") or _DEFAULT_SIZE
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B?)\s*", text, re.IGNORECASE)
+    if match is None:
+        raise ValueError(
+            f"SKTL_CACHE_SIZE must be a number of bytes such as '500MB' or '20GB', or 0 for no store. "
+            f"Got {text!r} instead."
+        )
+    return int(float(match[1]) * _UNITS[match[2].upper().rstrip("B")])
+
+
+def _close_all():
+    for store in _stores.values():
+        store.close()
+
+
+def _forget_after_fork():
+    global _opening
+    for store in _stores.values():
+        store._forget_after_fork()
+    _opening = Lock()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

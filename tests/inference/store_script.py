@@ -1,0 +1,188 @@
+"""What other processes do to a store in the tests: ``python store_script.py WHAT FOLDER ARGUMENTS…``."""
+
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+import warnings
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from sktl.inference._recipe import Recipe
+from sktl.inference._store import EmbeddingStore
+
+RECIPE = Recipe(("of the tests",), 192, "a recipe of the tests")
+MAX_BYTES = 10**9
+
+
+def digest(number):
+    return sha256(str(number).encode()).digest()[:16]
+
+
+def digests(*limits):
+    return [digest(number) for number in range(*limits)]
+
+
+def vector(of_digest):
+    """The only right vector for an image."""
+    return np.frombuffer(sha256(of_digest).digest() * 6, dtype=np.uint8).astype(np.float32)
+
+
+def vectors(of_digests):
+    return {one: vector(one) for one in of_digests}
+
+
+def open_at(folder):
+    return EmbeddingStore(Path(folder), MAX_BYTES)
+
+
+def compute(store, wanted):
+    """Do what a call of transform does, without images; return how many were found."""
+    found = store.read(RECIPE, wanted)
+    for one, stored in found.items():
+        np.testing.assert_array_equal(stored, vector(one))
+    rest = [one for one in wanted if one not in found]
+    work = store.begin()
+    mine = store.claim(RECIPE, rest, work)
+    store.write(RECIPE, vectors(mine), work, 0.1)
+    store.release(RECIPE, rest, work)
+    store.end(work)
+    return len(found)
+
+
+def be_killed(folder, n_rounds, seed):
+    """Write in a process that is killed at a random moment, and read after each time all there is."""
+    choose = random.Random(int(seed))
+    for round_ in range(int(n_rounds)):
+        child = os.fork()
+        if not child:
+            store = open_at(folder)
+            for start in range(10**9):
+                compute(store, digests((round_ + start) * 7 % 3000, (round_ + start) * 7 % 3000 + 40))
+        time.sleep(choose.uniform(0.0, 0.08))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        store = open_at(folder)
+        everything = digests(4000)
+        began = time.monotonic()
+        compute(store, everything[:3100])
+        assert time.monotonic() - began < 2
+        assert len(store.read(RECIPE, everything)) >= 3100
+        if round_ % 2:
+            store.clear()
+        store.close()
+
+
+def work_together(folder, seconds):
+    """Two processes that write and read, and two that read."""
+    _side_by_side([(_work, folder, float(seconds), seed, seed < 2) for seed in range(4)])
+
+
+def _work(folder, seconds, seed, writes):
+    store, choose = open_at(folder), random.Random(seed)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        start = choose.randrange(3000)
+        if writes:
+            compute(store, digests(start, start + choose.randrange(1, 200)))
+        else:
+            for one, stored in store.read(RECIPE, digests(start, start + 200)).items():
+                np.testing.assert_array_equal(stored, vector(one))
+    assert store._can_write
+    store.close()
+
+
+def create_together(folder):
+    """Two processes that open a new store at the same moment."""
+    for number in range(20):
+        _side_by_side([(_create, Path(folder) / str(number)) for _ in range(2)])
+
+
+def _create(folder):
+    store = open_at(folder)
+    compute(store, digests(50))
+    compute(store, digests(50))
+    assert len(store.read(RECIPE, digests(50))) == 50
+    assert store.usage().n_vectors == 50
+    assert store._can_write
+    store.close()
+
+
+def start_anew_together(folder):
+    """Two processes that find damaged files at the same moment, before they open the store and while it is open."""
+    warnings.simplefilter("ignore", UserWarning)
+    for number in range(20):
+        path = Path(folder) / str(number)
+        compute(open_at(path), digests(20))
+        file = path / "embeddings-v1-000001.sqlite"
+        file.write_bytes(b"garbage" * 10000)
+        _side_by_side([(_create, path) for _ in range(2)])
+
+
+def _side_by_side(calls):
+    moment, children = time.time() + 0.02, []
+    for function, *arguments in calls:
+        children.append(os.fork())
+        if not children[-1]:
+            status = 1
+            try:
+                time.sleep(max(moment - time.time(), 0))
+                function(*arguments)
+                status = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+    statuses = [os.waitpid(child, 0)[1] for child in children]
+    assert not any(statuses)
+
+
+def pictures(*limits):
+    return [np.full((16, 16, 3), (i % 256, i // 256, 7), dtype=np.uint8) for i in range(*limits)]
+
+
+def embed(folder, first, last, wait=""):
+    """Embed images, at the same moment as another process; print how many were computed."""
+    from sktl import PretrainedFeatureExtractor
+
+    extractor = PretrainedFeatureExtractor(cache=folder).fit(pictures(int(first), int(last)))
+    _ready()
+    if wait:
+        sys.stdin.readline()
+    extractor.transform(pictures(int(first), int(last)))
+    print(extractor.store_info_.n_misses)
+
+
+def stall(folder, first, last):
+    """Claim images, and then do nothing."""
+
+    def write(self, *arguments):
+        _ready()
+        time.sleep(600)
+
+    EmbeddingStore.write = write
+    embed(folder, first, last)
+
+
+def hold(folder):
+    """Keep the store open, work at it, and go on when something comes in."""
+    store = open_at(folder)
+    compute(store, digests(100))
+    _ready()
+    sys.stdin.readline()
+    for _ in range(2):
+        compute(store, digests(100))
+    assert len(store.read(RECIPE, digests(100))) == 100
+    store.close()
+
+
+def _ready():
+    print("ready", flush=True)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])

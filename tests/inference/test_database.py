@@ -1,0 +1,90 @@
+"""The tables: what is written is read, what was taken on is not taken on twice, errors come as they are."""
+
+import sqlite3
+
+import pytest
+
+from sktl.inference._database import Database
+from sktl.inference._recipe import Recipe
+
+RECIPE = Recipe(("one",), 2, "one")
+OTHER = Recipe(("other",), 2, "other")
+VECTORS = {b"a": b"12345678", b"b": b"abcdefgh"}
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database(tmp_path / "file.sqlite")
+    yield database
+    database.close()
+
+
+def test_vectors_are_found_under_their_own_recipe(database):
+    assert database.read(RECIPE, [b"a"]) == ({}, [], [])
+    database.write(RECIPE, VECTORS, "me", 4.0)
+    assert database.read(RECIPE, [b"a", b"b", b"c"]) == (VECTORS, [], [])
+    assert database.read(OTHER, [b"a"]) == ({}, [], [])
+    assert database.seconds_per_image(RECIPE) == 2.0
+    assert database.seconds_per_image(OTHER) == 0.0
+
+
+def test_reading_writes_nothing(database):
+    database.write(RECIPE, VECTORS, "me", 1.0)
+    database._connection.execute("PRAGMA query_only = 1")
+    database.read(RECIPE, list(VECTORS))
+    database.read(OTHER, list(VECTORS))
+    database.seconds_per_image(OTHER)
+
+
+def test_more_vectors_than_fit_into_one_query(database):
+    many = {str(i).encode(): b"%08d" % i for i in range(3000)}
+    assert database.claim(RECIPE, many, "me", lambda owner: True) == set(many)
+    database.write(RECIPE, many, "me", 1.0)
+    assert database.read(RECIPE, many)[0] == many
+
+
+def test_claims_are_kept_from_others_until_written_or_released(database):
+    assert database.claim(RECIPE, [b"a", b"b"], "me", lambda owner: True) == {b"a", b"b"}
+    assert database.claim(RECIPE, [b"a", b"c"], "you", lambda owner: True) == {b"c"}
+    assert database.claim(OTHER, [b"a"], "you", lambda owner: True) == {b"a"}
+    database.release(RECIPE, [b"a", b"c"], "me")
+    assert database.claim(RECIPE, [b"a", b"b", b"c"], "you", lambda owner: True) == {b"a", b"c"}
+    database.write(RECIPE, {b"b": b"12345678"}, "me", 1.0)
+    assert database.claim(RECIPE, [b"b"], "you", lambda owner: True) == set()
+
+
+def test_claims_of_the_dead_are_taken_over(database):
+    database.claim(RECIPE, [b"a", b"b"], "dead", lambda owner: True)
+    assert database.claim(RECIPE, [b"a"], "me", lambda owner: owner != "dead") == {b"a"}
+    assert database.claim(RECIPE, [b"b"], "you", lambda owner: True) == {b"b"}
+
+
+def test_a_frozen_file_is_read_and_left_alone(database, tmp_path):
+    database.write(RECIPE, VECTORS, "me", 1.0)
+    database._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    frozen = Database(tmp_path / "file.sqlite", frozen=True)
+    assert frozen.read(RECIPE, list(VECTORS))[0] == VECTORS
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        frozen.write(RECIPE, VECTORS, "me", 1.0)
+    frozen.close()
+
+
+def test_damage_is_an_error(tmp_path):
+    (tmp_path / "garbage").write_bytes(b"garbage" * 1000)
+    with pytest.raises(sqlite3.DatabaseError, match="not a database"):
+        Database(tmp_path / "garbage")
+
+
+def test_a_vector_that_does_not_fit_its_checksum_is_withheld_and_deleted(database):
+    database.write(RECIPE, VECTORS, "me", 1.0)
+    database._connection.execute("UPDATE vectors SET vector = '12345679' WHERE image = ?", (b"a",))
+    found, outdated, damaged = database.read(RECIPE, list(VECTORS))
+    assert (found, outdated, len(damaged)) == ({b"b": VECTORS[b"b"]}, [], 1)
+    database.tidy(outdated, damaged)
+    assert database.read(RECIPE, list(VECTORS)) == (found, [], [])
+
+
+def test_files_that_were_replaced_are_noticed(database, tmp_path):
+    assert database.is_in_place()
+    (tmp_path / "file.sqlite").rename(tmp_path / "elsewhere")
+    assert not database.is_in_place()

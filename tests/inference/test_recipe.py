@@ -1,0 +1,88 @@
+"""What changes a vector changes the recipe, so that nothing old is found."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torchvision.models import resnet18
+
+from sktl import PretrainedFeatureExtractor
+from sktl.inference import _blocks, _embed
+
+
+class Scale(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return x * self.factor
+
+
+def images(dtype=np.uint8):
+    return np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3)).astype(dtype)
+
+
+def misses(X=None, **parameters):
+    X = images() if X is None else X
+    extractor = PretrainedFeatureExtractor(**parameters).fit(X)
+    found = extractor.transform(X)
+    plain = PretrainedFeatureExtractor(**{**parameters, "cache": False}).fit(X).transform(X)
+    np.testing.assert_array_equal(found, plain)
+    return extractor.store_info_.n_misses
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_size": 40},
+        {"layer": 1},
+        {"layer": (0, 1)},
+        {"pooling": "max"},
+        {"precision": "bfloat16"},
+        {"weights": None, "random_state": 0},
+        {"backbone": "resnet18", "weights": None, "random_state": 0, "image_size": 64},
+    ],
+    ids=str,
+)
+def test_another_recipe_is_computed_anew(change):
+    assert misses() == 6
+    assert misses(**change) == 6
+    assert misses() == misses(**change) == 0
+
+
+def test_another_engine_is_computed_anew():
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    assert misses() == misses(engine="onnxruntime") == 6
+
+
+def test_another_range_of_values_is_computed_anew():
+    X = images(np.float32)
+    assert misses(X, value_range=(0, 255)) == 6
+    assert misses(X, value_range=(0, 300)) == 6
+    assert misses(X, value_range=(0, 255)) == 0
+
+
+def test_other_content_of_a_weights_file_is_computed_anew(tmp_path):
+    path = tmp_path / "weights.pth"
+    for seed in range(2):
+        torch.manual_seed(seed)
+        torch.save(resnet18().state_dict(), path)
+        assert misses(backbone="resnet18", weights=path, image_size=64) == 6
+
+
+def test_other_code_of_a_network_with_the_same_weights_is_computed_anew():
+    for factor in (1.0, 2.0):
+        torch.manual_seed(0)
+        features = nn.Sequential(Scale(factor), nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        network = nn.Sequential(features, nn.Linear(8, 2))
+        assert misses(backbone=network) == 6
+        assert misses(backbone=network) == 0
+
+
+def test_another_shape_of_the_blocks_is_computed_anew(monkeypatch):
+    assert misses() == 6
+    monkeypatch.setattr(_embed, "block_rows", lambda *arguments: 3)
+    assert misses() == 6
+    assert _blocks._CPU_ROWS != 3
