@@ -38,8 +38,8 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/tiny_fractal.py
-	$(BIN)/python benchmarks/inference.py
+	$(BIN)/pip install --quiet --editable ".[bench]"
+	for table in engines cold grid_search warm_store growth two_processes tiny_fractal; do $(BIN)/python benchmarks/$$table.py || exit 1; done
 
 docs: $(VENV)/.installed
 	$(BIN)/pip install --quiet --editable ".[docs]"

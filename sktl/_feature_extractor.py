@@ -63,7 +63,8 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
     device : str or torch.device, default="auto"
         Where to compute: an accelerator when there is one.
     precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
-        Precision of the network; ``"auto"`` is bfloat16 on a CUDA device that has it, float32 elsewhere.
+        Precision of the network; ``"auto"`` is bfloat16 on a CUDA device that has it, float32 elsewhere and with
+        ONNX Runtime.
     n_jobs : int or None, default=None
         Threads that read and resize images ahead of the network.
     engine : {"torch", "onnxruntime"}, default="torch"
@@ -211,7 +212,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
         learnt = images.learn_value_range(on_error=self.on_error) if self.value_range is None else self.value_range
         images.with_value_range(learnt)
         self.value_range_ = learnt if learnt is None else tuple(learnt)
-        check_engine(self.engine, resolve_placement(self.device, self.precision))
+        check_engine(self.engine, self._placement())
         open_store(self.cache)
         seed = check_random_state(self.random_state).randint(2**31 - 1) if self.weights is None else 0
         self.backbone_ = load_backbone(self.backbone, self.weights, random_state=seed)
@@ -250,7 +251,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
             images,
             self.backbone_,
             self._preprocessing(),
-            resolve_placement(self.device, self.precision),
+            self._placement(),
             layers=self.layers_,
             pooling=self.pooling,
             engine=self.engine,
@@ -311,6 +312,11 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
                 f"{len(self.backbone_.stage_names)} for {self.backbone_.name}. Got {layer!r} instead."
             )
         return cut
+
+    def _placement(self):
+        # ONNX Runtime computes in float32 wherever it does.
+        precision = "float32" if (self.engine, self.precision) == ("onnxruntime", "auto") else self.precision
+        return resolve_placement(self.device, precision)
 
     def _preprocessing(self):
         own = self.backbone_.preprocessing

@@ -279,7 +279,7 @@ def test_image_size_of_the_weights_themselves_changes_nothing(images):
 @pytest.mark.parametrize(("precision", "tolerance"), [("bfloat16", 0.05), ("float16", 0.005)])
 def test_half_precision_is_close_and_independent_of_neighbours(images, precision, tolerance):
     expected = embed(images, precision="float32")
-    model = PretrainedFeatureExtractor(precision=precision).fit(images)
+    model = PretrainedFeatureExtractor(precision=precision, cache=False).fit(images)
     found = model.transform(images)
     assert found.dtype == np.float32
     assert not np.array_equal(found, expected)
@@ -308,7 +308,8 @@ def test_what_is_fitted_is_public(images, X):
 
 
 def test_pickles_are_small_and_give_the_same_vectors_in_another_process(images, tmp_path):
-    extractors = [PretrainedFeatureExtractor().fit(images), PretrainedFeatureExtractor(**RESNET).fit(images)]
+    options = [{"cache": False}, {**RESNET, "cache": False}, {}]
+    extractors = [PretrainedFeatureExtractor(**each).fit(images) for each in options]
     for i, model in enumerate(extractors):
         content = pickle.dumps(model)
         assert len(content) < 4096
@@ -319,7 +320,7 @@ def test_pickles_are_small_and_give_the_same_vectors_in_another_process(images, 
         "torch.set_num_threads(1)\n"
         "folder = sys.argv[1]\n"
         "images = np.load(f'{folder}/images.npy')\n"
-        "for i in range(2):\n"
+        "for i in range(3):\n"
         "    model = pickle.load(open(f'{folder}/{i}.pkl', 'rb'))\n"
         "    np.save(f'{folder}/vectors{i}.npy', model.transform(images))"
     )
@@ -363,9 +364,11 @@ def test_a_network_of_your_own_and_a_function_that_makes_one(images):
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
-def test_two_extractors_work_in_threads_at_once(images):
-    models = [PretrainedFeatureExtractor(n_jobs=2).fit(images), PretrainedFeatureExtractor(**RESNET).fit(images)]
-    expected = [model.transform(images) for model in models]
+@pytest.mark.parametrize("cache", [False, True])
+def test_two_extractors_work_in_threads_at_once(images, cache):
+    options = {"n_jobs": 2}, RESNET
+    models = [PretrainedFeatureExtractor(cache=cache, **each).fit(images) for each in options]
+    expected = [embed(images, **each) for each in options]
     work = Parallel(n_jobs=2, backend="threading")
     for i, found in enumerate(work(delayed(models[i % 2].transform)(images) for i in range(8))):
         assert_array_equal(found, expected[i % 2])
@@ -383,7 +386,7 @@ def test_reading_threads_give_the_same_rows(images, tmp_path, n_jobs):
 def test_a_memmap_larger_than_what_is_kept_in_memory(tmp_path, dtype):
     n_images, side = 256, 256
     X = np.lib.format.open_memmap(tmp_path / "X.npy", mode="w+", dtype=dtype, shape=(n_images, side, side, 3))
-    X[::2] = 1  # the rest of the file stays a hole
+    X[:, 0, 0, 0] = np.arange(n_images) / (1 if dtype == np.uint8 else n_images)  # the rest stays a hole
     model = PretrainedFeatureExtractor(image_size=192, layer="stem", batch_size=16)
     model.fit(X[:2]).transform(X[:2])  # whatever is kept for good is made now
     tracemalloc.start()
@@ -394,7 +397,8 @@ def test_a_memmap_larger_than_what_is_kept_in_memory(tmp_path, dtype):
         tracemalloc.stop()
     assert peak < X.nbytes / 4
     assert len(found) == n_images
-    assert_array_equal(found, np.tile(found[:2], (n_images // 2, 1)))
+    assert model.store_info_.n_misses == n_images - 2
+    assert_array_equal(found[-3:], model.set_params(cache=False).transform(X[-3:]))
 
 
 @pytest.mark.parametrize(("backbone", "size"), [("vgg11", 8), ("inception_v3", 32), ("vit_b_16", 64)])

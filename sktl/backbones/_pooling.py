@@ -13,6 +13,7 @@ POOLINGS = ("auto", "avg", "max", "avg+max", "avg+std", "gem", "pyramid", "flatt
 
 # Exponent and floor of the generalised mean: the values of its authors.
 _GEM_POWER, _GEM_FLOOR = 3.0, 1e-6
+_VECTOR = 64  # a multiple of how many values torch's vector code takes at once
 
 
 def pool(output, how="auto", own="avg"):
@@ -124,6 +125,16 @@ def _over_places(maps, how):
         return torch.cat([_over_places(maps, "avg"), maps.std((2, 3), correction=0)], dim=1)
     if how == "gem":
         powers = maps.clamp(min=_GEM_FLOOR).pow(_GEM_POWER)
-        return F.adaptive_avg_pool2d(powers, 1).flatten(1).pow(1 / _GEM_POWER)
+        return _root(F.adaptive_avg_pool2d(powers, 1).flatten(1))
     quarters = F.adaptive_avg_pool2d(maps, 2).flatten(1)
     return torch.cat([_over_places(maps, "avg"), quarters], dim=1)
+
+
+def _root(means):
+    """Take the root of the generalised mean, the same bits whatever the row.
+
+    torch computes the odd values at the end of a tensor by other code than the rest, so there must be none.
+    """
+    n_rows = -(-len(means) // _VECTOR) * _VECTOR
+    padded = torch.cat([means, means.new_zeros((n_rows - len(means), means.shape[1]))])
+    return padded.pow(1 / _GEM_POWER)[: len(means)]

@@ -78,6 +78,6 @@ def _as_dict(usage):
 
 def _size(n_bytes):
     power = 0
-    while n_bytes >= 1000 and power < len(_UNITS) - 1:
+    while n_bytes >= 999.5 and power < len(_UNITS) - 1:
         n_bytes, power = n_bytes / 1000, power + 1
     return f"{n_bytes:.3g} {_UNITS[power]}"

@@ -10,7 +10,7 @@ side by side, which is also faster than several threads in one block.
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from threading import Lock
+from threading import Lock, current_thread, main_thread
 
 import numpy as np
 import torch
@@ -21,8 +21,10 @@ from sktl.inference._ahead import ahead, groups, reading_threads, stopping
 # Rows of a block on the CPU for 224 x 224 pixels and for small images. Throughput hardly depends on it there, and an
 # image that comes alone pays for a whole block.
 _CPU_ROWS, _CPU_PIXELS, _CPU_MAX_ROWS = 4, 224 * 224, 16
-# On an accelerator one thread copies while the other computes, each on a stream of its own.
-_ACCELERATOR_THREADS = 2
+# On a CUDA device one thread copies while the other computes, each on a stream of its own.
+_CUDA_THREADS = 2
+_streams: dict = {}  # by device; made once, since memory is set aside for each
+_mps = Lock()  # torch takes work for Apple's devices from one thread at a time
 # Rows that fitted where the wanted number did not, so that a lack of memory is met only once.
 _rows_that_fit: dict = {}
 
@@ -163,7 +165,7 @@ def _run_while_it_fits(function, block, *, placement, rows, key):
 
 def _run(function, block, placement, rows):
     n_images = len(block)
-    with _own_stream(placement.device):
+    with _mps if placement.device.type == "mps" else nullcontext():
         block = _moved(block, placement.device)
         if n_images < rows:
             block = torch.cat([block, block.new_zeros((rows - n_images, *block.shape[1:]))])
@@ -180,48 +182,62 @@ def _moved(block, device):
     return block.to(device)
 
 
-def _own_stream(device):
-    if device.type != "cuda":
-        return nullcontext()
-    stream = torch.cuda.Stream(device)
-    stream.wait_stream(torch.cuda.default_stream(device))  # the weights may still be on their way
-    return torch.cuda.stream(stream)
-
-
 @contextmanager
 def _computing_threads(device):
     """Give the pool of threads that run the network, and their number: on the CPU as many as torch itself would use."""
-    if device.type != "cpu":
-        with stopping(ThreadPoolExecutor(_ACCELERATOR_THREADS, thread_name_prefix="sktl-network")) as pool:
-            yield pool, _ACCELERATOR_THREADS
-        return
-    with _usual_threads as n_threads:
-        # One thread per operation; what the call changes beyond the thread that makes it is put right at the end.
-        make_pool = partial(ThreadPoolExecutor, initializer=torch.set_num_threads, initargs=(1,))
-        with stopping(make_pool(n_threads, thread_name_prefix="sktl-network")) as pool:
+    with _usual_settings as n_threads:
+        options = {"initializer": torch.set_num_threads, "initargs": (1,)}  # one thread per operation
+        if device.type == "cuda":
+            n_threads, options = _CUDA_THREADS, {"initializer": _take_stream, "initargs": (iter(_streams_of(device)),)}
+        elif device.type != "cpu":
+            n_threads, options = 1, {}
+        with stopping(ThreadPoolExecutor(n_threads, thread_name_prefix="sktl-network", **options)) as pool:
             yield pool, n_threads
 
 
-class _UsualThreads:
-    """Knows how many threads torch uses by the user's wish, and puts that right when nothing is computed any more."""
+def _streams_of(device):
+    if device not in _streams:
+        _streams[device] = [torch.cuda.Stream(device) for _ in range(_CUDA_THREADS)]
+    return _streams[device]
+
+
+def _take_stream(streams):
+    stream = next(streams)
+    stream.wait_stream(torch.cuda.default_stream(stream.device))  # the weights may still be on their way
+    torch.cuda.set_stream(stream)
+
+
+class _UsualSettings:
+    """Puts right, once nothing is computed any more, what had to be changed for all threads of the process.
+
+    That is the number of threads that a new thread starts with, which is one in the meantime, and TF32, in which CUDA
+    convolutions would keep 10 bits of float32's 23. As a context manager it gives the usual number of threads.
+    """
 
     def __init__(self):
         self._lock = Lock()
         self._n_inside = 0
-        self._usual = 1
+        self._n_threads = None
+        self._tf32 = None
 
     def __enter__(self):
         with self._lock:
-            if self._n_inside == 0:
-                self._usual = torch.get_num_threads()
+            # A thread that was born in the meantime knows only one thread; the main thread knows the user's wish.
+            if self._n_inside == 0 and (self._n_threads is None or current_thread() is main_thread()):
+                self._n_threads = torch.get_num_threads()
+            if self._n_inside == 0 and torch.cuda.is_available():
+                self._tf32 = torch.backends.cudnn.allow_tf32
+                torch.backends.cudnn.allow_tf32 = False
             self._n_inside += 1
-            return self._usual
+            return self._n_threads
 
     def __exit__(self, *error):
         with self._lock:
             self._n_inside -= 1
             if self._n_inside == 0:
-                torch.set_num_threads(self._usual)
+                torch.set_num_threads(self._n_threads)
+                if torch.cuda.is_available():
+                    torch.backends.cudnn.allow_tf32 = self._tf32
 
 
-_usual_threads = _UsualThreads()
+_usual_settings = _UsualSettings()

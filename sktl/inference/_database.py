@@ -36,6 +36,8 @@ CREATE TABLE IF NOT EXISTS claims (
 ) WITHOUT ROWID;
 """
 
+_HOW = {"new": "mode=rwc", "existing": "mode=rw", "frozen": "immutable=1"}
+
 
 class Database:
     """One file of vectors.
@@ -43,9 +45,10 @@ class Database:
     Parameters
     ----------
     path : Path
-        The file; made when it is missing.
-    frozen : bool, default=False
-        Read the file as it lies there, without its log and without the locks and files that writing takes.
+        The file.
+    how : {"new", "existing", "frozen"}, default="new"
+        Whether the file is made when it is missing. ``"frozen"`` reads it as it lies there, without its log and without
+        the locks and files that writing takes.
 
     Raises
     ------
@@ -53,16 +56,16 @@ class Database:
         From every method, when the file cannot be used or is damaged.
     """
 
-    def __init__(self, path, *, frozen=False):
+    def __init__(self, path, how="new"):
         self._path = path
         self._recipe_ids = {}
-        name = f"{path.as_uri()}?immutable=1" if frozen else path
+        name = f"{path.as_uri()}?{_HOW[how]}"
         # Autocommit: transactions are begun where they are needed. Whoever calls takes care that threads take turns.
         self._connection = sqlite3.connect(
-            name, timeout=_MAX_WAIT, isolation_level=None, check_same_thread=False, uri=frozen
+            name, timeout=_MAX_WAIT, isolation_level=None, check_same_thread=False, uri=True
         )
         try:
-            if not frozen:
+            if how != "frozen":
                 self._prepare()
         except BaseException:
             self._connection.close()

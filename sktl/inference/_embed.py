@@ -10,10 +10,10 @@ from tqdm.auto import tqdm
 from sktl.exceptions import ImageReadError
 from sktl.inference._ahead import ahead, groups, reading_threads
 from sktl.inference._blocks import block_rows, map_blocks, stack
-from sktl.inference._engines import frozen_function
+from sktl.inference._engines import check_engine, frozen_function
 from sktl.inference._recall import Recall, StoreInfo, Task
 from sktl.inference._recipe import recipe_of
-from sktl.inference._trial import cuts_of, embedding_widths
+from sktl.inference._trial import cuts_of, embedding_widths, keeps_rows_apart
 
 
 def embed(
@@ -70,11 +70,14 @@ def embed(
     failures : list of ImageReadError
         The images that could not be read.
     """
+    check_engine(engine, placement)
     cuts = cuts_of(backbone, layers)
     widths = embedding_widths(backbone, layers, pooling, preprocessing)
     embeddings = np.empty((len(images), sum(widths)), dtype=np.float32)
     rows = block_rows(preprocessing.crop_size, placement.device, batch_size)
-    make_function = partial(frozen_function, backbone, cuts, pooling, preprocessing, placement, engine=engine)
+    if not keeps_rows_apart(backbone, cuts, pooling, preprocessing, rows):
+        rows = 1
+    make_function = partial(frozen_function, backbone, cuts, pooling, preprocessing, placement, rows, engine=engine)
     run = partial(
         map_blocks, placement=placement, rows=rows, key=(backbone.digest, placement, preprocessing.crop_size, cuts)
     )
@@ -139,7 +142,7 @@ class _Call:
             recall.give_up(task)
             self._fail_task(task, error)
 
-        tasks = recall.missing(*self._threads, self._fail)
+        tasks = recall.missing(*self._threads)
         while tasks:
             for done, vectors in self._compute(tasks, fail_task):
                 recall.keep(done, vectors)
@@ -187,6 +190,8 @@ class _Call:
 
     def _picture(self, task):
         image, task.opened = task.opened, None  # its bytes are not needed any longer
+        if isinstance(image, ImageReadError):
+            raise image
         if image is None:
             image = self._images.open(task.position)
             if task.digest is not None and image.digest() != task.digest:

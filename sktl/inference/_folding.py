@@ -14,6 +14,7 @@ from sktl.backbones import pool
 
 # Largest difference between a stage and its fast copy on the check image, relative to the stage's largest value.
 TOLERANCE = 1e-5
+_CHECK_ROWS = 2  # with one row, a stage may be content with a layout that it does not take otherwise
 # Activations for which torch's vector code and the scalar code for the odd values at the end of a tensor round
 # differently, and a multiple of how many values its vector code takes at once.
 _ROUNDED_BY_PLACE = (nn.SiLU, nn.Sigmoid, nn.GELU, nn.Tanh, nn.ELU, nn.CELU, nn.SELU, nn.Softplus, nn.Mish)
@@ -54,7 +55,7 @@ def pooled_outputs(stages, images, cuts, pooling, own_pooling):
 class FastChain:
     """Fast copies of the stages of a frozen chain, made as far up as they are asked for.
 
-    A copy takes its place only when it gives the output of the stage itself on a check image, to `TOLERANCE` of its
+    A copy takes its place only when it gives the output of the stage itself on check images, to `TOLERANCE` of its
     largest value; otherwise the next slower one is tried, and at last the stage stays as it is.
 
     Parameters
@@ -62,7 +63,7 @@ class FastChain:
     stages : torch.nn.Sequential
         The chain, in eval mode on the CPU. It is not changed, and the copies share what need not differ.
     image_size : int
-        Side in pixels of the check image.
+        Side in pixels of the check images.
     fold : bool
         Whether batch norms may be folded.
     pack : bool, default=False
@@ -72,9 +73,10 @@ class FastChain:
     def __init__(self, stages, image_size, fold, pack=False):
         self._stages = stages
         self._ways = ((_packed,) if pack else ()) + ((_folded,) if fold else ()) + (_channels_last,)
-        image = torch.rand((1, 3, image_size, image_size), generator=torch.Generator().manual_seed(0)) * 2 - 1
-        # What the next stage is given on the check image; None above a stage that has failed.
-        self._check = image.contiguous(memory_format=torch.channels_last)
+        noise = {"generator": torch.Generator().manual_seed(0), "dtype": torch.float32, "device": "cpu"}
+        images = torch.rand((_CHECK_ROWS, 3, image_size, image_size), **noise) * 2 - 1
+        # What the next stage is given on the check images; None above a stage that has failed.
+        self._check = images.contiguous(memory_format=torch.channels_last)
         self._fast = []
 
     @torch.inference_mode(False)
@@ -104,16 +106,19 @@ class FastChain:
             # Whoever runs the stage gets the error.
             self._check = None
             return stage
+        if not isinstance(expected, torch.Tensor):
+            self._check = None
+            return _Contiguous(stage)
         for make in self._ways:
             try:
                 fast = make(stage, self._check)
                 output = fast(self._check.clone())
+                if _is_close(output, expected):
+                    # The values of the stage in the layout of its copy, so that each stage is judged by itself.
+                    self._check = torch.empty_like(output).copy_(expected)
+                    return fast
             except Exception:  # a network of the user's own may insist on one layout, or not let itself be copied
                 continue
-            if _is_close(output, expected):
-                # The values of the stage in the layout of its copy: differences do not add up over the chain.
-                self._check = output.copy_(expected)
-                return fast
         self._check = expected
         return _Contiguous(stage)
 
@@ -210,9 +215,18 @@ class _ConvolutionWatch(TorchFunctionMode):
     def __init__(self, stage):
         super().__init__()
         parts = list(stage.modules())
-        self._convolutions = {id(part.weight): part for part in parts if isinstance(part, nn.Conv2d)}
+        self._convolutions = {
+            id(part.weight): part
+            for part in parts
+            # A weight that is computed anew each time has no identity.
+            if isinstance(part, nn.Conv2d) and part._parameters.get("weight") is not None
+        }
         # No subclasses: they do more than normalise.
-        self._norms = {id(part.running_mean): part for part in parts if type(part) is nn.BatchNorm2d}
+        self._norms = {
+            id(part.running_mean): part
+            for part in parts
+            if type(part) is nn.BatchNorm2d and part.running_mean is not None
+        }
         # Outputs are kept, or their ids might be given away again.
         self._outputs: dict = {}
         self._calls: list = []

@@ -21,28 +21,30 @@ _sessions: "WeakKeyDictionary" = WeakKeyDictionary()
 _making = Lock()
 
 
-def onnx_function(backbone, cuts, pooling, placement):
+def onnx_function(backbone, cuts, pooling, shape, placement):
     """Return the function from normalised images to pooled outputs, run by ONNX Runtime.
 
     Parameters
     ----------
     backbone, cuts, pooling, placement
         See `sktl.inference._engines.frozen_function`.
+    shape : tuple of int
+        Of a block. The network is exported for it at once: exporting while other threads compute would disturb them.
 
     Returns
     -------
     callable
-        Takes and returns tensors on the device of `placement`; the first call with a shape exports the network for it.
+        Takes and returns tensors on the device of `placement`; smaller blocks are exported for when they come.
 
     Raises
     ------
     ValueError
-        If the precision is not float32, or ONNX Runtime has nothing for this device. Later, from the function: if the
-        network cannot be exported.
+        If the precision is not float32, ONNX Runtime has nothing for this device, or the network cannot be exported.
     ImportError
         If ONNX Runtime, or what exports to it, is not installed.
     """
     provider = check_onnx(placement)
+    _session(backbone, cuts, pooling, shape, provider)
 
     def function(images):
         session = _session(backbone, cuts, pooling, tuple(images.shape), provider)

@@ -2,6 +2,8 @@
 
 import time
 from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from sktl.inference._ahead import ahead, groups
 
 # Images looked up together, whatever the batch size: all of them are held in memory, still encoded.
 _MAX_LOOK_UP = 256
+_OPENED_TOGETHER = 8  # by one thread at a time
 _POLL_SECONDS = 0.02
 _POLL_SHARE = 0.1  # of its time that a waiting call may spend on looking
 # Without any vector from the others for so long, they are taken for stuck; computing twice is harmless.
@@ -24,8 +27,8 @@ class Task:
     ----------
     position : int
         Where it stands in the collection.
-    opened : OpenedImage or None
-        The image, where it was opened already.
+    opened : OpenedImage, ImageReadError or None
+        The image, where it was opened already, or why it cannot be.
     digest : bytes or None
         Of its content; None when nothing is stored.
     """
@@ -110,7 +113,7 @@ class Recall:
         finally:
             self._store.end(self._work)
 
-    def missing(self, pool, n_threads, fail):
+    def missing(self, pool, n_threads):
         """Fill in the vectors that are stored, and yield the tasks that are left to this call.
 
         Parameters
@@ -119,25 +122,24 @@ class Recall:
             Opens and identifies the images.
         n_threads : int
             Number of its threads.
-        fail : callable
-            Takes the position and the error of an image that cannot be read.
 
         Yields
         ------
         Task
             To be computed and then given to `keep` or `give_up`.
         """
-        for opened in ahead(self._open, groups(range(len(self._images)), self._batch_size), pool, 2 * n_threads):
-            new = {}
-            for position, image, digest in opened:
-                if digest is None:
-                    fail(position, image)
-                elif digest in self._first:
-                    self._copies.append((position, self._first[digest]))
+        opened = ahead(self._open, groups(range(len(self._images)), _OPENED_TOGETHER), pool, n_threads)
+        for tasks in groups(chain.from_iterable(opened), self._batch_size):
+            new, broken = {}, []
+            for task in tasks:
+                if task.digest is None:
+                    broken.append(task)  # whoever prepares it will find out
+                elif task.digest in self._first:
+                    self._copies.append((task.position, self._first[task.digest]))
                 else:
-                    self._first[digest] = position
-                    new[digest] = Task(position, image, digest)
-            yield from self._look_up(new)
+                    self._first[task.digest] = task.position
+                    new[task.digest] = task
+            yield from sorted([*self._look_up(new), *broken], key=attrgetter("position"))
 
     def taken_over(self):
         """Wait for what others compute, and return the tasks that they have left undone: none when all is there."""
@@ -179,8 +181,9 @@ class Recall:
     def give_up(self, task):
         """Take in that an image could not be decoded."""
         self._failed.add(task.position)
-        self._mine.discard(task.digest)
-        self._store.release(self._recipe, [task.digest], self._work)
+        if task.digest in self._mine:
+            self._mine.discard(task.digest)
+            self._store.release(self._recipe, [task.digest], self._work)
 
     def flush(self):
         """Write what was computed."""
@@ -198,14 +201,14 @@ class Recall:
         return self._copies
 
     def _open(self, positions):
-        opened = []
+        tasks = []
         for position in positions:
             try:
                 image = self._images.open(position)
-                opened.append((position, image, image.digest()))
+                tasks.append(Task(position, image, image.digest()))
             except ImageReadError as error:
-                opened.append((position, error, None))
-        return opened
+                tasks.append(Task(position, error))
+        return tasks
 
     def _look_up(self, tasks):
         """Fill in what is stored, take on what nobody computes, and yield that."""

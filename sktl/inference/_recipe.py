@@ -7,7 +7,7 @@ import PIL
 import torch
 import torchvision
 
-from sktl.inference._trial import behaviour
+from sktl.inference._trial import behaviour, has_own_code
 
 # To be raised when the same recipe gives other bits from now on.
 _VERSION = 1
@@ -69,7 +69,7 @@ def recipe_of(backbone, cuts, pooling, preprocessing, placement, engine, rows, w
     Recipe
     """
     pooling = backbone.own_pooling if pooling == "auto" else pooling
-    own_code = behaviour(backbone, cuts, pooling, preprocessing) if backbone.family == "module" else ()
+    own_code = behaviour(backbone, cuts, pooling, preprocessing) if has_own_code(backbone) else ()
     parts = (
         *(backbone.name, backbone.family, backbone.digest, own_code),
         *(repr(preprocessing), cuts, pooling, str(placement.dtype), engine, rows),
@@ -84,8 +84,8 @@ def recipe_of(backbone, cuts, pooling, preprocessing, placement, engine, rows, w
 
 def _kind_of(device):
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} {torch.backends.cpu.get_cpu_capability()}"
+        return f"{torch.cuda.get_device_name(device)} {torch.get_float32_matmul_precision()}"
+    return f"{device.type} {torch.backends.cpu.get_cpu_capability()} {torch.get_float32_matmul_precision()}"
 
 
 def _version_of(engine):

@@ -192,11 +192,12 @@ class EmbeddingStore:
             file = files[-1] if files else self._file(1)
             self._in_use = file
             try:
-                self._database = Database(file)
+                # One that was listed is not made again: another process may have started anew in between.
+                self._database = Database(file, "existing" if files else "new")
             except sqlite3.OperationalError as error:
                 if not files or not _means(error, _NO_WRITING + _NO_ACCESS):
                     raise
-                self._database = Database(file, frozen=True)
+                self._database = Database(file, "frozen")
                 self._give_up_writing(error)
             if self._can_write:
                 self._remove(files[:-1])
@@ -216,7 +217,9 @@ class EmbeddingStore:
         self._close_database()
         if attempt == 0:
             return True  # a connection of its own may be all that is wrong
-        if writes and (isinstance(error, OSError) or _means(error, _NO_WRITING)):
+        # A file that ends too early reports itself like a failing disk; Python 3.10 does not tell them apart.
+        is_cut_off = getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_SHORT_READ"
+        if writes and not is_cut_off and (isinstance(error, OSError) or _means(error, _NO_WRITING)):
             self._give_up_writing(error)
         elif isinstance(error, sqlite3.Error) and self._can_write and not is_last and not _means(error, _NO_ACCESS):
             self._start_anew()

@@ -62,7 +62,7 @@ def test_claims_of_the_dead_are_taken_over(database):
 def test_a_frozen_file_is_read_and_left_alone(database, tmp_path):
     database.write(RECIPE, VECTORS, "me", 1.0)
     database._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    frozen = Database(tmp_path / "file.sqlite", frozen=True)
+    frozen = Database(tmp_path / "file.sqlite", "frozen")
     assert frozen.read(RECIPE, list(VECTORS))[0] == VECTORS
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         frozen.write(RECIPE, VECTORS, "me", 1.0)

@@ -15,8 +15,10 @@ from torchvision import models
 from torchvision.transforms._presets import ImageClassification
 
 from sktl import PretrainedFeatureExtractor
-from sktl.backbones import Preprocessing, _loading, load_backbone
+from sktl.backbones import POOLINGS, Preprocessing, _loading, load_backbone
+from sktl.exceptions import ImageReadError
 from sktl.images import as_images
+from sktl.inference import _engines as engines
 from sktl.inference import embed, embedding_widths, resolve_placement
 
 CPU = resolve_placement("cpu", "float32")
@@ -319,3 +321,107 @@ def test_a_function_that_makes_a_network_embeds_as_the_network_does(pictures):
     np.testing.assert_array_equal(
         PretrainedFeatureExtractor(make, image_size=48, cache=False).fit_transform(pictures), expected
     )
+
+
+# Networks that came as a module: anything is possible.
+
+
+class Channelwise(nn.Module):
+    """Smooths each channel by itself, in the way that anti-aliased networks do."""
+
+    def forward(self, x):
+        b, c, h, w = x.shape
+        return torch.nn.functional.conv2d(x.view(b * c, 1, h, w), torch.ones(1, 1, 3, 3)).view(b, c, h - 2, w - 2)
+
+
+class Pair(nn.Module):
+    def forward(self, x):
+        return x, x.mean((2, 3), keepdim=True)
+
+
+class Product(nn.Module):
+    def forward(self, pair):
+        return pair[0] * pair[1]
+
+
+class Spread(nn.Module):
+    def forward(self, x):
+        return x.mean((2, 3), keepdim=True).expand(-1, -1, 5, 5)
+
+
+class Functional(nn.Module):
+    def forward(self, x):
+        return torch.nn.functional.silu(torch.nn.functional.adaptive_avg_pool2d(x, 1))
+
+
+class Flat(nn.Module):
+    def forward(self, x):
+        return x.view(x.shape[0], -1)
+
+
+ODD = {
+    "channelwise": lambda: [nn.Conv2d(3, 5, 3), Channelwise(), nn.Conv2d(5, 5, 3)],
+    "pair": lambda: [nn.Conv2d(3, 5, 3), Pair(), Product()],
+    "spread": lambda: [nn.Conv2d(3, 5, 3), Spread(), nn.Conv2d(5, 5, 3)],
+    "functional": lambda: [nn.Conv2d(3, 5, 3), Functional()],
+    "flat": lambda: [nn.Conv2d(3, 5, 3), Flat()],
+    "no statistics": lambda: [nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5, track_running_stats=False)],
+    "not affine": lambda: [nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5, affine=False), nn.ReLU()],
+    "weight norm": lambda: [nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 5, 3)), nn.BatchNorm2d(5), nn.Tanh()],
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_networks_give_what_they_give_themselves_whatever_the_company(kind):
+    torch.manual_seed(0)
+    network = nn.Sequential(*ODD[kind]()).eval()
+    backbone = load_backbone(network, preprocessing=Preprocessing(crop_size=12))
+    X = np.random.default_rng(0).integers(0, 256, (37, 12, 12, 3), dtype=np.uint8)
+    found, _ = embed(as_images(X), backbone, backbone.preprocessing, CPU)
+    for i in range(3):
+        with torch.no_grad():
+            expected = network(backbone.preprocessing.normalize(torch.from_numpy(X[[i]].transpose(0, 3, 1, 2).copy())))
+        expected = expected.mean((2, 3)) if expected.ndim == 4 else expected
+        np.testing.assert_allclose(found[[i]], expected, rtol=1e-4, atol=1e-5)
+    order = np.random.default_rng(1).permutation(len(X))
+    shuffled, _ = embed(as_images(X[order]), backbone, backbone.preprocessing, CPU)
+    # An activation that is no module cannot be seen, and its last bits may depend on the place; only the trial may tell.
+    np.testing.assert_allclose(shuffled, found[order], rtol=1e-6 if kind == "functional" else 0, atol=0)
+
+
+def test_one_backbone_serves_several_image_sizes():
+    backbone = load_backbone(nn.Sequential(nn.Conv2d(3, 5, 5), Flat()), preprocessing=Preprocessing(crop_size=12))
+    X = np.random.default_rng(0).integers(0, 256, (4, 12, 12, 3), dtype=np.uint8)
+    small = embed(as_images(X), backbone, backbone.preprocessing.resized(5), CPU)[0]
+    assert small.shape == (4, 5)
+    assert embed(as_images(X), backbone, backbone.preprocessing, CPU)[0].shape == (4, 5 * 64)
+
+
+@pytest.mark.parametrize("pooling", [name for name in POOLINGS if name != "token"])
+def test_no_pooling_makes_a_vector_depend_on_its_row(pooling):
+    backbone = load_backbone(build("shufflenet_v2_x0_5"), preprocessing=Preprocessing(crop_size=64))
+    X = np.random.default_rng(0).integers(0, 256, (21, 64, 64, 3), dtype=np.uint8)
+    layers = ["stem", "stage2"]
+    options = {"layers": layers, "pooling": pooling}
+    expected, _ = embed(as_images(X), backbone, backbone.preprocessing, CPU, **options)
+    found, _ = embed(as_images(np.roll(X, 1, 0)), backbone, backbone.preprocessing, CPU, **options)
+    np.testing.assert_array_equal(found, np.roll(expected, 1, 0))
+
+
+@pytest.mark.parametrize("default", [torch.float64, torch.float32])
+def test_the_default_type_of_torch_changes_nothing(pictures, default):
+    expected, _ = embed(as_images(pictures), (backbone := load_backbone()), backbone.preprocessing, CPU)
+    engines._chains.clear()
+    torch.set_default_dtype(default)
+    try:
+        found, _ = embed(as_images(pictures), backbone, backbone.preprocessing, CPU)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("store", [False, True])
+def test_the_first_image_that_cannot_be_read_is_the_one_that_is_named(pictures, store):
+    X = [*pictures, b"\x89PNG\r\n\x1a\nnothing", "absent.png", *pictures]
+    with pytest.raises(ImageReadError, match="image 5"):
+        PretrainedFeatureExtractor(cache=store).fit(pictures).transform(X)

@@ -26,7 +26,7 @@ def block(backbone, n_rows=4):
 
 
 def make(backbone, cuts, placement=CPU):
-    return frozen_function(backbone, cuts, "auto", backbone.preprocessing, placement, engine="onnxruntime")
+    return frozen_function(backbone, cuts, "auto", backbone.preprocessing, placement, 2, engine="onnxruntime")
 
 
 def plain(backbone, images):
@@ -76,7 +76,7 @@ def test_half_precision_is_an_error():
         make(load_backbone(), (5,), resolve_placement("cpu", "bfloat16"))
 
 
-def test_a_device_that_this_runtime_does_not_know_is_an_error(monkeypatch):
+def test_a_device_that_this_runtime_does_not_know_is_an_error():
     with pytest.raises(ValueError, match=r"Got 'mps' instead.*engine='torch'"):
         _onnx._provider(torch.device("mps"))
 

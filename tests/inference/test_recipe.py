@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torchvision.models import resnet18
+from torchvision.models import ResNet, resnet18
+from torchvision.models.resnet import BasicBlock
 
 from sktl import PretrainedFeatureExtractor
 from sktl.inference import _blocks, _embed
@@ -86,3 +87,19 @@ def test_another_shape_of_the_blocks_is_computed_anew(monkeypatch):
     monkeypatch.setattr(_embed, "block_rows", lambda *arguments: 3)
     assert misses() == 6
     assert _blocks._CPU_ROWS != 3
+
+
+def test_a_subclass_of_torchvisions_networks_with_other_code_is_computed_anew():
+    class Block(BasicBlock):
+        factor = 1
+
+        def forward(self, x):
+            return super().forward(x) * self.factor
+
+    found = []
+    for Block.factor in (1, 2):
+        torch.manual_seed(0)
+        extractor = PretrainedFeatureExtractor(ResNet(Block, [1, 1, 1, 1]), image_size=32).fit(images())
+        found.append(extractor.transform(images()))
+        assert extractor.store_info_.n_misses == len(images())
+    assert not np.allclose(*found)
