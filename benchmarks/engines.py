@@ -19,7 +19,7 @@ from sktl.backbones import load_backbone, pool
 from sktl.inference import block_rows, resolve_placement
 from sktl.inference._engines import frozen_function
 
-N_IMAGES, BATCH, MAX_ROUNDS, MAX_SECONDS = 32, 32, 5, 20
+N_IMAGES, BATCH, MAX_ROUNDS, MAX_SECONDS = 32, 32, 5, 10
 FAMILIES = (
     *("tiny_fractal", "resnet18", "mobilenet_v2", "alexnet", "vgg11_bn", "squeezenet1_1", "densenet121", "googlenet"),
     *("inception_v3", "shufflenet_v2_x1_0", "mobilenet_v3_small", "efficientnet_b0", "mnasnet0_5", "regnet_y_400mf"),

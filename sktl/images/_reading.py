@@ -11,6 +11,7 @@ from sktl.exceptions import ImageReadError
 from sktl.images._arrays import array_to_picture, canonical, is_array
 from sktl.images._pillow import SIGNATURE_LENGTH, check_file_size, check_signature, decode, from_pil
 
+_FIRST_READ = 1 << 16
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:(//|image/)", re.IGNORECASE)  # two letters at least: "C:/…" is a path
 
 
@@ -122,18 +123,18 @@ def content(item):
 def _file_content(path):
     if "\0" in path:
         raise ImageReadError("the path must name a file. Got a NUL character in it instead; was it meant as bytes?")
-    mode = os.stat(path).st_mode
-    if stat.S_ISDIR(mode):
+    status = os.stat(path)
+    if stat.S_ISDIR(status.st_mode):
         raise ImageReadError(
             "the path must name a file. Got a directory instead; sktl.images.load_image_folder lists the images of one."
         )
-    if not stat.S_ISREG(mode):  # reading a pipe or a device may never end
+    if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
         raise ImageReadError("the path must name a regular file. Got a pipe, socket or device instead.")
-    with open(path, "rb") as file:
-        check_signature(file.read(SIGNATURE_LENGTH))
-        check_file_size(os.fstat(file.fileno()).st_size)
-        file.seek(0)
-        return file.read()
+    with open(path, "rb", buffering=0) as file:
+        start = file.read(_FIRST_READ)  # all of most pictures, and not all of what is none
+        check_signature(start[:SIGNATURE_LENGTH])
+        check_file_size(status.st_size)
+        return start + file.readall()
 
 
 def _junk(item):

@@ -13,6 +13,7 @@ from sktl.inference._ahead import ahead, groups
 # Images looked up together, whatever the batch size: all of them are held in memory, still encoded.
 _MAX_LOOK_UP = 256
 _OPENED_TOGETHER = 8  # by one thread at a time
+_AHEAD = 4  # such groups, at least: the next ones are opened while these are looked up
 _POLL_SECONDS = 0.02
 _POLL_SHARE = 0.1  # of its time that a waiting call may spend on looking
 # Without any vector from the others for so long, they are taken for stuck; computing twice is harmless.
@@ -128,7 +129,7 @@ class Recall:
         Task
             To be computed and then given to `keep` or `give_up`.
         """
-        opened = ahead(self._open, groups(range(len(self._images)), _OPENED_TOGETHER), pool, n_threads)
+        opened = ahead(self._open, groups(range(len(self._images)), _OPENED_TOGETHER), pool, max(n_threads, _AHEAD))
         for tasks in groups(chain.from_iterable(opened), self._batch_size):
             new, broken = {}, []
             for task in tasks:

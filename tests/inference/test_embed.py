@@ -385,7 +385,7 @@ def test_odd_networks_give_what_they_give_themselves_whatever_the_company(kind):
         np.testing.assert_allclose(found[[i]], expected, rtol=1e-4, atol=1e-5)
     order = np.random.default_rng(1).permutation(len(X))
     shuffled, _ = embed(as_images(X[order]), backbone, backbone.preprocessing, CPU)
-    # An activation that is no module cannot be seen, and its last bits may depend on the place; only the trial may tell.
+    # The trial may miss an activation that is no module: its last bits may then depend on the row's place.
     np.testing.assert_allclose(shuffled, found[order], rtol=1e-6 if kind == "functional" else 0, atol=0)
 
 
