@@ -63,7 +63,12 @@ def test_names_of_files_say_what_is_inside(file):
 
 @every_file
 def test_modules_stay_short(file):
-    assert len(file.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+    """The table of parameters in the docstring of a class does not count."""
+    n_lines = len(file.read_text(encoding="utf-8").splitlines())
+    for node in ast.walk(tree_of(file)):
+        if isinstance(node, ast.ClassDef) and ast.get_docstring(node):
+            n_lines -= node.body[0].end_lineno - node.body[0].lineno
+    assert n_lines <= MAX_LINES
 
 
 @every_file

@@ -4,9 +4,10 @@ from sktl.backbones._backbone import Backbone, tensor_digest
 from sktl.backbones._loading import list_backbones, load_backbone
 from sktl.backbones._pooling import POOLINGS, pool
 from sktl.backbones._preprocessing import Preprocessing
-from sktl.backbones._seeding import seeded
+from sktl.backbones._seeding import GLOBAL_RANDOMNESS, seeded
 
 __all__ = [
+    "GLOBAL_RANDOMNESS",
     "POOLINGS",
     "Backbone",
     "Preprocessing",

@@ -124,13 +124,13 @@ class Preprocessing:
         """
         size = self.crop_size
         if min(image.shape[:2]) == 1:
-            return _planes(self._resize(image, size, size))
+            return _planes(self.resize_to(image, size, size))
         image = _cut_long_ends(image)
         height, width = image.shape[:2]
         short, long = min(height, width), max(height, width)
         new_short, new_long = self.resize_size, int(self.resize_size * long / short)
         new_height, new_width = (new_short, new_long) if height <= width else (new_long, new_short)
-        return _planes(_crop_centre(self._resize(image, new_height, new_width), size))
+        return _planes(_crop_centre(self.resize_to(image, new_height, new_width), size))
 
     def normalize(self, batch):
         """Turn prepared pictures into what the network takes.
@@ -152,8 +152,21 @@ class Preprocessing:
         std = torch.tensor(self.std, device=batch.device).view(3, 1, 1)
         return normalized.sub_(mean).div_(std)
 
-    def _resize(self, image, height, width):
-        """Resize an (height, width, 3) array; the same array when the size is right already."""
+    def resize_to(self, image, height, width):
+        """Resize a picture to a size, whatever its own proportions.
+
+        Parameters
+        ----------
+        image : ndarray of shape (h, w, 3), uint8 or float32
+            One picture. It is only read.
+        height, width : int
+            New size in pixels.
+
+        Returns
+        -------
+        ndarray of shape (height, width, 3)
+            The same array when the size is right already.
+        """
         if image.shape[:2] == (height, width):
             return image
         if image.dtype == np.uint8:

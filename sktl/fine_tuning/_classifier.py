@@ -1,17 +1,16 @@
 """FineTuneClassifier: any labels in, labels and probabilities out."""
 
-import numpy as np
+from numbers import Real
+
 import torch
-from scipy.special import softmax
 from sklearn.base import ClassifierMixin
-from sklearn.utils import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
 from torch import nn
 
-from sktl._validation import StrOptions, check_y, fit_context
+from sktl._validation import HasMethods, Interval, StrOptions, fit_context
 from sktl.exceptions import WeightsMismatchError
 from sktl.fine_tuning._estimator import FineTuneEstimator
-from sktl.fine_tuning._probe import logistic_probe
+from sktl.fine_tuning._labels import Labels, softened
+from sktl.fine_tuning._probe import LOGIT_SCALE
 
 
 class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
@@ -32,7 +31,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         several, a path ending in ``.pth``, ``.pt`` or ``.safetensors`` reads a local file. None trains the same
         network from scratch: random weights, and everything is trained whatever `unfreeze_depth` says.
     unfreeze_depth : int or "all", default=1
-        How many stages are trained, counted from the top; 0 trains the head alone, ``"all"`` everything. The same
+        How many stages are trained, counted from the top. 0 leaves the head alone: a linear one is then solved for
+        exactly, a logistic regression (C=0.1) on standardised features. ``"all"`` trains everything. The same
         scale on every backbone; :attr:`Backbone.stage_names <sktl.backbones.Backbone>` lists the stages.
     head : "linear", sequence of int, torch.nn.Module or callable, default="linear"
         The new layers, on pooled features standardised over the training images: one linear layer, hidden layers of
@@ -52,15 +52,58 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         Factor on the rate from each stage to the one below [3]_; 1.0 moves all stages alike. Not used from scratch.
     weight_decay : float, default=0.05
         Decoupled weight decay of kernels and matrices [2]_; biases and normalisation are left alone.
+    l2_sp : float, default=0.0
+        Draws the trained stages towards their pretrained weights rather than towards zero, decoupled from the gradient
+        like `weight_decay`, whose place it takes there [4]_. 0.01 to 1 may help with few images much like those of the
+        source.
+    batch_norm : {"auto", "frozen", "update"}, default="auto"
+        Statistics of batch norm above the cut: ``"frozen"`` keeps the pretrained ones, ``"update"`` normalises by
+        batches and learns new ones, which may help with images unlike those of the source; ``"auto"`` updates only
+        from scratch. Below the cut they never move.
+    unfreeze_schedule : sequence of int or None, default=None
+        Gradual unfreezing [3]_: the epoch, counted from 0, from which on each unfrozen stage is trained, the top one
+        first; the last number is for all that are left. None trains all of them from the start.
+    ema_decay : float or None, default=None
+        Keep in the end a moving average of the weights over the steps with this decay, for instance 0.99 [5]_. Not
+        with `early_stopping`.
+    augment : {"light", "trivial"}, callable or None, default=None
+        Changes to the training images, anew in every epoch: ``"light"`` crops, mirrors and varies the light,
+        ``"trivial"`` is TrivialAugmentWide on top [6]_, a callable is a transform of your own, for instance from
+        ``torchvision.transforms.v2``. The frozen part has to be computed anew then: see `n_views`.
+    n_views : int or None, default=None
+        So many augmented views of each image take turns over the epochs; the frozen part is computed once for each.
+        None makes a new view in every epoch.
+    mixup : float, default=0.0
+        Parameter of the Beta distribution by which pairs of training images are blended, as they are at the cut [7]_;
+        0 is off. Of many, 0.2 is common.
+    cutmix : float, default=0.0
+        The same for pasting a box of one image into the other [8]_; 1 is common. With both, batches take one or the
+        other.
+    test_time_augmentation : bool, default=False
+        Average the outputs over each image and its mirror image in prediction.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, by label; ``"balanced"`` gives every class the same total.
+    label_smoothing : float, default=0.0
+        Share of the target that is spread over all classes.
+    teacher : fitted classifier or None, default=None
+        Learn from its probabilities for the training images as well as from the labels: knowledge distillation, from a
+        large network to a small one, say [9]_. Anything with ``predict_proba`` that takes the same `X`. Under
+        cross-validation and grid search, which clone, wrap it: ``sklearn.frozen.FrozenEstimator(teacher)``; and it
+        must not have seen the images held out.
+    temperature : float, default=2.0
+        Softens the probabilities of the teacher and of the network where they are compared.
+    alpha : float, default=0.5
+        Share of the teacher in the loss; the labels have the rest.
     early_stopping : bool, default=False
-        Watch the loss on images set aside from the training set, and restore the best weights. Below some 500 images
-        those are better trained on.
+        Watch the loss on images set aside from the training set, and restore the best weights: those of an epoch, or
+        those of the probe that the training started from, when no epoch was better. Below some 500 images, images are
+        better trained on than set aside.
     validation_fraction : float, default=0.1
         Share of the distinct training images set aside, keeping the shares of the classes where they allow it.
     patience : int, default=10
         Epochs without improvement before training stops.
+    refit : bool, default=False
+        After early stopping, train once more from the start on all images, for as many epochs as were best.
     warm_start : bool, default=False
         Whether `fit` goes on from the network of the last `fit`.
     callbacks : list of skorch callbacks or None, default=None
@@ -82,6 +125,9 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         Precision of the network; ``"auto"`` is bfloat16 on a CUDA device that has it, float32 elsewhere.
     n_jobs : int or None, default=None
         Threads that read and resize images.
+    cache : bool, str or Path, default=True
+        Keep what the frozen part makes of each image in the embedding store, where folds, grids, processes and sessions
+        find it; see `PretrainedFeatureExtractor`. False does without, a path takes another folder.
     random_state : int, RandomState instance or None, default=None
         Fixes the head, the order of the images, dropout, the inner split, and the random weights from scratch. The
         global random states of torch and numpy are left as they are; None draws a seed from numpy's, as elsewhere in
@@ -107,6 +153,10 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         Number of weights that were trained.
     value_range_ : tuple of (float, float) or None
         Values taken as black and white; None when `X` was made of bytes or files.
+    best_epoch_ : int
+        With `early_stopping`: the epoch, counted from 1, that did best on the images set aside; 0 for the probe.
+    store_info_ : StoreInfo
+        What was found in the embedding store and what was computed.
     n_features_in_ : int
         Number of columns, when `X` is a table (flattened rows, or one column of paths); not set for other images.
     feature_names_in_ : ndarray of str
@@ -128,13 +178,24 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     .. [1] Kolesnikov et al. (2020), "Big Transfer (BiT): General visual representation learning", arXiv:1912.11370.
     .. [2] Loshchilov & Hutter (2019), "Decoupled weight decay regularization", arXiv:1711.05101.
     .. [3] Howard & Ruder (2018), "Universal language model fine-tuning for text classification", arXiv:1801.06146.
+    .. [4] Li, Grandvalet & Davoine (2018), "Explicit inductive bias for transfer learning with convolutional networks",
+       arXiv:1802.01483.
+    .. [5] Izmailov et al. (2018), "Averaging weights leads to wider optima and better generalization",
+       arXiv:1803.05407.
+    .. [6] Müller & Hutter (2021), "TrivialAugment: tuning-free yet state-of-the-art data augmentation",
+       arXiv:2103.10158.
+    .. [7] Zhang et al. (2018), "mixup: beyond empirical risk minimization", arXiv:1710.09412; Verma et al. (2019),
+       "Manifold mixup: better representations by interpolating hidden states", arXiv:1806.05236.
+    .. [8] Yun et al. (2019), "CutMix: regularization strategy to train strong classifiers with localizable features",
+       arXiv:1905.04899.
+    .. [9] Hinton, Vinyals & Dean (2015), "Distilling the knowledge in a neural network", arXiv:1503.02531.
 
     Examples
     --------
     >>> from sklearn.datasets import load_digits
     >>> from sktl import FineTuneClassifier
     >>> digits = load_digits()
-    >>> model = FineTuneClassifier(unfreeze_depth=0, max_epochs=5, random_state=0)
+    >>> model = FineTuneClassifier(unfreeze_depth=0, random_state=0)
     >>> model.fit(digits.images[:50], digits.target[:50]).predict(digits.images[:2])
     array([0, 1])
     """
@@ -142,9 +203,12 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     _parameter_constraints = {
         **FineTuneEstimator._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "teacher": [HasMethods("predict_proba"), None],
+        "temperature": [Interval(Real, 0, None, closed="neither")],
+        "alpha": [Interval(Real, 0, 1, closed="both")],
     }
-    _criterion = nn.CrossEntropyLoss
-    _stratify = True
+    _probe_scale = LOGIT_SCALE
 
     def __init__(
         self,
@@ -158,10 +222,24 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         learning_rate="auto",
         layer_decay=0.8,
         weight_decay=0.05,
+        l2_sp=0.0,
+        batch_norm="auto",
+        unfreeze_schedule=None,
+        ema_decay=None,
+        augment=None,
+        n_views=None,
+        mixup=0.0,
+        cutmix=0.0,
+        test_time_augmentation=False,
         class_weight=None,
+        label_smoothing=0.0,
+        teacher=None,
+        temperature=2.0,
+        alpha=0.5,
         early_stopping=False,
         validation_fraction=0.1,
         patience=10,
+        refit=False,
         warm_start=False,
         callbacks=None,
         image_size=None,
@@ -171,6 +249,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         device="auto",
         precision="auto",
         n_jobs=None,
+        cache=True,
         random_state=None,
         verbose=0,
     ):
@@ -184,9 +263,19 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
             learning_rate=learning_rate,
             layer_decay=layer_decay,
             weight_decay=weight_decay,
+            l2_sp=l2_sp,
+            batch_norm=batch_norm,
+            unfreeze_schedule=unfreeze_schedule,
+            ema_decay=ema_decay,
+            augment=augment,
+            n_views=n_views,
+            mixup=mixup,
+            cutmix=cutmix,
+            test_time_augmentation=test_time_augmentation,
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             patience=patience,
+            refit=refit,
             warm_start=warm_start,
             callbacks=callbacks,
             image_size=image_size,
@@ -196,10 +285,15 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
             device=device,
             precision=precision,
             n_jobs=n_jobs,
+            cache=cache,
             random_state=random_state,
             verbose=verbose,
         )
         self.class_weight = class_weight
+        self.label_smoothing = label_smoothing
+        self.teacher = teacher
+        self.temperature = temperature
+        self.alpha = alpha
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
@@ -273,11 +367,11 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
 
         Returns
         -------
-        y_pred : ndarray of shape (n_samples,)
-            The most probable label of each image.
+        y_pred : ndarray of shape (n_samples,) or (n_samples, n_labels)
+            The most probable label of each image; ones for labels more probable than not, where an image may have
+            several.
         """
-        best = self._outputs(X).argmax(axis=1)
-        return self.classes_[best]
+        return self._labels.decode(self._outputs(X))
 
     def predict_proba(self, X):
         """Predict the probability of each label.
@@ -290,9 +384,9 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         Returns
         -------
         probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`; each row sums to one.
+            In the order of `classes_`; each row sums to one, unless an image may have several labels.
         """
-        return softmax(self._outputs(X), axis=1)
+        return self._labels.probabilities(self._outputs(X))
 
     def decision_function(self, X):
         """Return the outputs of the network.
@@ -308,53 +402,58 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
             Logits; for two classes their difference, positive for the second.
         """
         outputs = self._outputs(X)
-        return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 else outputs
+        return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 and not self._labels.multilabel else outputs
+
+    @property
+    def _criterion(self):
+        return nn.BCEWithLogitsLoss if self._labels.multilabel else nn.CrossEntropyLoss
+
+    @property
+    def _stratify(self):
+        return not self._labels.multilabel
+
+    def _criterion_options(self):
+        return {} if self._labels.multilabel else {"label_smoothing": self.label_smoothing}
 
     def _check_targets(self, y, reset, classes):
-        if y is None:
-            raise ValueError("FineTuneClassifier requires y to be passed, but the target y is None.")
-        y = check_y(y, estimator=self)
-        check_classification_targets(y)
-        found, encoded = np.unique(y, return_inverse=True)
         if reset:
-            self.classes_ = found if classes is None else np.unique(classes)
-        elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-            raise ValueError(
-                f"classes must be those of the first call, {self.classes_.tolist()}. "
-                f"Got {np.unique(classes).tolist()} instead. Leave them out, or fit anew."
-            )
-        unknown = found[~np.isin(found, self.classes_)]
-        if len(unknown):
-            raise ValueError(
-                f"y must hold labels among {self.classes_.tolist()}. Got {unknown.tolist()} as well. A new set of "
-                "classes needs a new fit with warm_start=False; partial_fit takes all of them as classes= in its first "
-                "call."
-            )
-        return np.searchsorted(self.classes_, found)[encoded.reshape(-1)]
+            self._labels = Labels(y, classes, self)
+        encoded = self._labels.encode(y, classes, self)
+        for name, neutral in (("class_weight", None), ("teacher", None), ("label_smoothing", 0)):
+            if self._labels.multilabel and getattr(self, name) != neutral:
+                raise ValueError(
+                    f"{name} must be {neutral} when an image may have several labels. "
+                    f"Got {getattr(self, name)!r} instead."
+                )
+        self.classes_ = self._labels.classes
+        return encoded
 
     def _prepare_targets(self, targets, weights, reset, classes):
-        totals = np.bincount(targets, weights, minlength=len(self.classes_))
-        n_classes = len(self.classes_) if classes is not None else int((totals > 0).sum())
-        if reset and n_classes < 2:
+        if self._labels.multilabel:
+            return torch.as_tensor(targets, dtype=torch.float32), weights
+        n_classes = int((self._labels.totals(targets, weights) > 0).sum())
+        if reset and (n_classes if classes is None else len(self.classes_)) < 2:
             raise ValueError(
                 "FineTuneClassifier must see at least two classes with a positive sample weight. "
                 f"Got {n_classes} class instead."
             )
-        if self.class_weight == "balanced":
-            of_class = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)
-            weights = weights * of_class[targets]
-        elif self.class_weight is not None:
-            labels = self.classes_[targets]
-            weights = weights * compute_class_weight(self.class_weight, classes=self.classes_, y=labels)[targets]
-            if weights.min() < 0 or not weights.any():
-                raise ValueError(
-                    "class_weight must not be negative, and must leave an image with a positive weight. "
-                    f"Got {self.class_weight} for the labels {np.unique(labels).tolist()} instead."
-                )
-        return torch.as_tensor(targets, dtype=torch.int64), weights
+        return torch.as_tensor(targets, dtype=torch.int64), self._labels.weigh(targets, weights, self.class_weight)
+
+    def _loss_targets(self, targets):
+        soft = (self.mixup or self.cutmix) and not self._labels.multilabel
+        return nn.functional.one_hot(targets, len(self.classes_)).float() if soft else targets
 
     def _probe(self, features, targets, weights):
-        return logistic_probe(features, targets, weights, len(self.classes_))
+        return self._labels.probe(features, targets, weights)
+
+    def _is_probe(self):
+        return super()._is_probe() and self.teacher is None and not self.label_smoothing
+
+    def _teach(self, X, rows):
+        return None if self.teacher is None else softened(self.teacher, X, self.classes_, self.temperature)[rows]
+
+    def _distillation(self):
+        return {} if self.teacher is None else {"temperature": self.temperature, "distillation": self.alpha}
 
     def _encoding(self):
         return {"classes": [str(label) for label in self.classes_]}
@@ -368,3 +467,9 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
 
     def _n_outputs(self):
         return len(self.classes_)
+
+    def __sklearn_tags__(self):
+        """Say that an image may have several labels."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

@@ -2,7 +2,6 @@
 
 from abc import ABCMeta, abstractmethod
 from copy import deepcopy
-from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -10,48 +9,28 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sktl._validation import Interval, StrOptions, check_sample_weight
+from sktl._validation import check_sample_weight
 from sktl.backbones import load_backbone, seeded
+from sktl.fine_tuning._augmentation import mirrored, prepared_already
+from sktl.fine_tuning._batches import TrainingData
+from sktl.fine_tuning._fitting import Fitting
 from sktl.fine_tuning._freezing import FineTuneNetwork
 from sktl.fine_tuning._heads import build_head
-from sktl.fine_tuning._prefix import Activations
-from sktl.fine_tuning._schedule import base_learning_rate, n_epochs
-from sktl.fine_tuning._training import Recipe, TrainingData, build_net, train
-from sktl.fine_tuning._training_set import canonical, inner_split
+from sktl.fine_tuning._parameters import SHARED_CONSTRAINTS, check_together
+from sktl.fine_tuning._prefix import Activations, FrozenPart, frozen_record
+from sktl.fine_tuning._rates import FACTORS, search_rates
+from sktl.fine_tuning._schedule import base_learning_rate
+from sktl.fine_tuning._training import Recipe
+from sktl.fine_tuning._training_set import canonical
 from sktl.fine_tuning._weights import load_weights, save_weights
 from sktl.images import check_images
-from sktl.inference import block_rows, embedding_widths, map_images, resolve_placement, run_in_blocks
+from sktl.inference import StoreInfo, embedding_widths, open_store, resolve_placement
 
 
 class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
     """Abstract: the parameters and the order of work of FineTuneClassifier and FineTuneRegressor."""
 
-    _parameter_constraints: dict = {
-        "backbone": "no_validation",  # load_backbone judges these two, with a hint what to write instead
-        "weights": "no_validation",
-        "unfreeze_depth": [Interval(Integral, 0, None, closed="left"), StrOptions({"all"})],
-        "head": [StrOptions({"linear"}), "array-like", callable],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "max_epochs": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
-        "learning_rate": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
-        "layer_decay": [Interval(Real, 0, 1, closed="right")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "patience": [Interval(Integral, 1, None, closed="left")],
-        "warm_start": ["boolean"],
-        "callbacks": ["array-like", None],
-        "image_size": [Interval(Integral, 1, None, closed="left"), None],
-        "image_shape": [tuple, list, None],
-        "value_range": [tuple, list, None],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "device": "no_validation",  # resolve_placement does
-        # float16 would need its losses scaled to train; bfloat16 has the same speed and does not.
-        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
-        "n_jobs": [Integral, None],
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
+    _parameter_constraints: dict = SHARED_CONSTRAINTS
 
     def __init__(
         self,
@@ -65,9 +44,19 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         learning_rate="auto",
         layer_decay=0.8,
         weight_decay=0.05,
+        l2_sp=0.0,
+        batch_norm="auto",
+        unfreeze_schedule=None,
+        ema_decay=None,
+        augment=None,
+        n_views=None,
+        mixup=0.0,
+        cutmix=0.0,
+        test_time_augmentation=False,
         early_stopping=False,
         validation_fraction=0.1,
         patience=10,
+        refit=False,
         warm_start=False,
         callbacks=None,
         image_size=None,
@@ -77,6 +66,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         device="auto",
         precision="auto",
         n_jobs=None,
+        cache=True,
         random_state=None,
         verbose=0,
     ):
@@ -89,9 +79,19 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         self.learning_rate = learning_rate
         self.layer_decay = layer_decay
         self.weight_decay = weight_decay
+        self.l2_sp = l2_sp
+        self.batch_norm = batch_norm
+        self.unfreeze_schedule = unfreeze_schedule
+        self.ema_decay = ema_decay
+        self.augment = augment
+        self.n_views = n_views
+        self.mixup = mixup
+        self.cutmix = cutmix
+        self.test_time_augmentation = test_time_augmentation
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.patience = patience
+        self.refit = refit
         self.warm_start = warm_start
         self.callbacks = callbacks
         self.image_size = image_size
@@ -101,6 +101,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         self.device = device
         self.precision = precision
         self.n_jobs = n_jobs
+        self.cache = cache
         self.random_state = random_state
         self.verbose = verbose
 
@@ -112,7 +113,11 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
 
     @abstractmethod
     def _prepare_targets(self, targets, weights, reset, classes):
-        """Return what the loss takes, and the weights times those of the classes; both in canonical order."""
+        """Return what the probe takes, and the weights times those of the classes; both in canonical order."""
+
+    @abstractmethod
+    def _loss_targets(self, targets):
+        """Return what the loss takes."""
 
     @abstractmethod
     def _probe(self, features, targets, weights):
@@ -131,6 +136,13 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
     @abstractmethod
     def _n_outputs(self):
         """Return the number of outputs of the network."""
+
+    def _teach(self, X, rows):
+        """Return what a teacher says of the rows of X in canonical order, or None."""
+
+    def _criterion_options(self):
+        """Return what the loss takes besides."""
+        return {}
 
     # fit
 
@@ -151,50 +163,45 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         if not keep:
             # What fails from here on must not leave the network of an earlier fit under new labels.
             self.__dict__.pop("net_", None)
-        images, targets, weights = self._training_set(X, y, sample_weight, keep, classes)
+        check_together(self)
+        images, rows, targets, weights = self._training_set(X, y, sample_weight, keep, classes)
+        teacher = self._teach(X, rows)
         placement = resolve_placement(self.device, self.precision)
         if keep:
             self._check_structure()
             self.net_.refresh(self._recipe(), placement, self.batch_size)
         else:
             self._start(images)
+        self.store_info_ = StoreInfo()
         images = images.with_value_range(self.value_range_, learned=self.value_range is None)
         seed = int(np.random.SeedSequence([self._seed, self._n_trainings]).generate_state(1)[0])
-        positions, held_out = np.arange(len(targets)), None
-        if whole and self.early_stopping:
-            positions, held_out = inner_split(targets.numpy(), self._stratify, self.validation_fraction, seed)
         with seeded(seed, placement.device):
-            network = self.module_ if keep else self._build_network().to(placement.device)
+            network = self.module_ if keep else self._new_network(placement)
             activations = Activations(
-                network,
+                self._frozen_part(network, placement),
                 images,
-                placement,
-                batch_size=self.batch_size,
-                n_jobs=self.n_jobs,
+                network.preprocessing,
+                augment=self.augment,
+                n_views=self.n_views,
                 verbose=self.verbose,
-                key=(self.backbone_.digest, network.n_frozen, placement, network.preprocessing.crop_size),
             )
-            if not keep:
-                self._start_head(network, activations, targets, weights, placement, positions)
-                self.n_trained_parameters_ = sum(p.numel() for p in network.parameters() if p.requires_grad)
-            net = self.net_ if keep else self._build_net(network, placement)
-            data = TrainingData(activations, targets, weights, positions)
-            validation = None if held_out is None else TrainingData(activations, targets, weights, held_out)
-            self._train(net, data, validation, seed, whole)
+            data = TrainingData(activations, self._loss_targets(targets), weights, teacher=teacher)
+            fitting = Fitting(self, data, targets, placement, seed, whole)
+            net = fitting.go_on(self.net_) if keep else fitting.start(network)
         self.net_ = net
         self._n_trainings += 1
         return self
 
     def _training_set(self, X, y, sample_weight, keep, classes):
-        """Return images, targets and weights in canonical form; the weights have mean one."""
+        """Return images, their rows in X, targets and weights in canonical form; the weights have mean one."""
         images = check_images(self, X, reset=not keep, image_shape=self.image_shape)
         sample_weight = self._check_weights(sample_weight, images)
         targets = self._check_targets(y, not keep, classes)
         check_consistent_length(images, targets)
-        indices, weights = canonical(images, targets, sample_weight)
-        images = images.subset(indices)
-        targets, weights = self._prepare_targets(targets[indices], weights, not keep, classes)
-        return images, targets, torch.as_tensor(weights / weights.mean(), dtype=torch.float32)
+        rows, weights = canonical(images, targets, sample_weight)
+        targets, weights = self._prepare_targets(targets[rows], weights, not keep, classes)
+        weights = torch.as_tensor(weights / weights.mean(), dtype=torch.float32)
+        return images.subset(rows), rows, targets, weights
 
     def _check_weights(self, sample_weight, images):
         weights = check_sample_weight(sample_weight, np.empty(len(images)), dtype=np.float64, ensure_non_negative=True)
@@ -207,7 +214,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         self.value_range_ = images.learn_value_range() if self.value_range is None else tuple(self.value_range)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self._n_trainings = 0
-        self.backbone_ = load_backbone(self.backbone, self.weights, random_state=self._seed)
+        self.backbone_ = self._record = load_backbone(self.backbone, self.weights, random_state=self._seed)
         self.unfreeze_depth_ = self._depth()
         # One image through the network: a size that it cannot take is found out before the work.
         embedding_widths(self.backbone_, ["penultimate"], "auto", self._preprocessing())
@@ -239,7 +246,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
                 "Use warm_start=False to start anew."
             )
 
-    def _build_network(self):
+    def _new_network(self, placement):
         backbone = self.backbone_
         head = build_head(deepcopy(self.head), backbone.n_features, self._n_outputs(), self.dropout)
         stages = deepcopy(backbone.stages)
@@ -249,59 +256,72 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
             len(stages) - self.unfreeze_depth_,
             self._preprocessing(),
             backbone.own_pooling,
-            update_statistics=self.weights is None,
+            update_statistics=self.batch_norm == "update" or (self.batch_norm == "auto" and self.weights is None),
         )
-        return network.to(memory_format=torch.channels_last)
+        network.to(memory_format=torch.channels_last).to(placement.device)
+        self.n_trained_parameters_ = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        return network
 
-    def _start_head(self, network, activations, targets, weights, placement, positions):
-        """Let the head standardise pretrained features and start from a probe; random ones soon look different."""
-        if self.weights is None:
-            return
-        rows = block_rows(network.preprocessing.crop_size, placement.device, self.batch_size)
+    def _frozen_part(self, network, placement):
+        if "_record" not in self.__dict__:
+            self._record = frozen_record(network, self.backbone_)
+        return FrozenPart(
+            network,
+            self._record,
+            placement,
+            store=open_store(self.cache),
+            info=self.store_info_,
+            batch_size=self.batch_size,
+            n_jobs=self.n_jobs,
+        )
 
-        def features(x):
-            return network.features(x if network.n_frozen else network.below_cut(x))
-
-        key = (self.backbone_.digest, "features", network.n_frozen, placement, network.preprocessing.crop_size)
-        parts = [
-            run_in_blocks(features, activations[part], placement, rows, key=key)
-            for part in np.array_split(positions, -(-len(positions) // self.batch_size))
-        ]
-        network.head.standardise(torch.cat(parts))
-        network.head.start_from(self._probe, torch.cat(parts), targets[positions], weights[positions])
+    def _is_probe(self):
+        """Whether nothing is asked for that a linear model on the frozen features would not give."""
+        changed = (self.dropout, self.augment, self.mixup, self.cutmix, self.callbacks)
+        return self.unfreeze_depth_ == 0 and not any(changed)
 
     def _recipe(self):
         from_scratch = self.weights is None
-        rate = base_learning_rate(self.learning_rate, self.backbone_.family, from_scratch)
-        return Recipe(rate, self.layer_decay, self.weight_decay, from_scratch)
-
-    def _build_net(self, network, placement):
-        return build_net(
-            network, self._criterion, self._recipe(), placement, batch_size=self.batch_size, verbose=self.verbose
+        return Recipe(
+            learning_rate=base_learning_rate(self.learning_rate, self.backbone_.family, from_scratch),
+            layer_decay=self.layer_decay,
+            weight_decay=self.weight_decay,
+            from_scratch=from_scratch,
+            l2_sp=0.0 if from_scratch else self.l2_sp,
+            ema_decay=self.ema_decay,
+            unfreeze_schedule=None if self.unfreeze_schedule is None else tuple(self.unfreeze_schedule),
+            mixup=self.mixup,
+            cutmix=self.cutmix,
+            **self._distillation(),
         )
 
-    def _train(self, net, data, validation, seed, whole):
-        network = net.module_
-        if network.update_statistics and len(data) < 2:
-            raise ValueError(
-                "A network from scratch must be trained on at least two distinct images, since batch norm compares "
-                f"them. Got {len(data)} instead (n_samples={len(data)})."
-            )
-        frozen = network.frozen_digest()
-        try:
-            train(
-                net,
-                data,
-                validation,
-                epochs=n_epochs(self.max_epochs, len(data), self.batch_size) if whole else 1,
-                seed=seed,
-                schedule=whole,
-                patience=self.patience,
-                callbacks=self.callbacks,
-            )
-        finally:
-            network.eval()
-        network.check_frozen(frozen)
+    def _distillation(self):
+        """Return temperature and share of a teacher."""
+        return {}
+
+    def find_learning_rate(self, X, y, sample_weight=None, *, factors=FACTORS):
+        """Compare learning rates on images set aside; the estimator itself stays as it is.
+
+        Each rate gets a whole training on the same inner split, of which the frozen part is computed only once.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        factors : sequence of float, default=(1/9, 1/3, 1, 3, 9)
+            What to multiply `learning_rate` by.
+
+        Returns
+        -------
+        LearningRates
+            With ``rates``, ``losses`` and ``best``: ``set_params(learning_rate=found.best)``.
+
+        Raises
+        ------
+        ValueError
+            If the rate makes no difference, since a linear head alone is solved for exactly.
+        """
+        return search_rates(self, X, y, sample_weight, factors)
 
     # predict
 
@@ -311,6 +331,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
     def __getstate__(self):
         """Pickle the weights once: those of the fitted network, and not the file that training started from."""
         state = dict(super().__getstate__())
+        state.pop("_record", None)
         if "backbone_" in state:
             state["backbone_"] = state["backbone_"].without_weights()
         return state
@@ -322,17 +343,13 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         images = images.with_value_range(self.value_range_, learned=self.value_range is None)
         placement = resolve_placement(self.device, self.precision)
         network = self.module_.to(placement.device)
-        batches = map_images(
-            network,
-            images,
-            network.preprocessing,
-            placement,
-            batch_size=self.batch_size,
-            n_jobs=self.n_jobs,
-            verbose=self.verbose,
-            key=(self.backbone_.digest, "all", placement, network.preprocessing.crop_size),
-        )
-        return torch.cat(list(batches)).double().numpy()
+        frozen_part = self._frozen_part(network, placement)
+        outputs = frozen_part.predict(images, verbose=self.verbose)
+        if self.test_time_augmentation:
+            own = network.preprocessing
+            mirror_images = frozen_part.predict(mirrored(images, own), prepared_already(own), verbose=self.verbose)
+            outputs = (outputs + mirror_images) / 2
+        return outputs.double().numpy()
 
     # the fitted network
 
@@ -379,4 +396,5 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         """
         check_is_fitted(self)
         self._take_encoding(load_weights(self.module_, path, check=self._check_encoding))
+        self._record = frozen_record(self.module_, self.backbone_)
         return self

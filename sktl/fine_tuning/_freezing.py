@@ -68,13 +68,18 @@ class FineTuneNetwork(nn.Module):
         return self
 
     def below_cut(self, images):
-        """Return what the frozen part makes of prepared images (n_images, 3, image_size, image_size)."""
-        output = self.preprocessing.normalize(images).contiguous(memory_format=torch.channels_last)
-        return self.frozen_stages(output)
+        """Return activations at the cut for prepared images (n_images, 3, image_size, image_size).
+
+        With every stage frozen these are the pooled features.
+        """
+        output = self.frozen_stages(_channels_last(self.preprocessing.normalize(images)))
+        return pool(output, "auto", self.own_pooling) if self.n_frozen == len(self.stages) else output
 
     def features(self, activations):
         """Return pooled features (n_images, n_features) for activations at the cut."""
-        return pool(self.trained_stages(activations), "auto", self.own_pooling)
+        if self.n_frozen == len(self.stages):
+            return activations
+        return pool(self.trained_stages(_channels_last(activations)), "auto", self.own_pooling)
 
     def above_cut(self, activations):
         """Return outputs (n_images, n_outputs) for activations at the cut."""
@@ -107,3 +112,28 @@ class FineTuneNetwork(nn.Module):
                 "module writes to weights or batch-norm statistics below the cut. Leave out the callback, or raise "
                 "unfreeze_depth so that the part it changes is meant to be trained."
             )
+
+
+def _channels_last(maps):
+    return maps.contiguous(memory_format=torch.channels_last) if maps.ndim == 4 else maps
+
+
+def trained_tensors(network):
+    """Return the parameters above the cut, and their statistics where those are updated, by name and without gradients.
+
+    Parameters
+    ----------
+    network : FineTuneNetwork
+        The network.
+
+    Returns
+    -------
+    dict of str to torch.Tensor
+        The tensors themselves, of a float type.
+    """
+    tensors = {}
+    for part in ("trained_stages", "head"):
+        for name, tensor in getattr(network, part).state_dict().items():
+            if tensor.is_floating_point():
+                tensors[f"{part}.{name}"] = tensor
+    return tensors

@@ -57,8 +57,8 @@ class Head(nn.Module):
         self.mean.copy_(mean)
         self.scale.copy_(torch.where(scale > floor, scale, floor if floor > 0 else torch.ones_like(scale)))
 
-    def start_from(self, probe, features, targets, weights):
-        """Let a linear head start from a linear model on the standardised features; leave other heads as they are.
+    def solve(self, probe, features, targets, weights):
+        """Fit a linear model on the standardised features, when the head is one linear layer.
 
         Parameters
         ----------
@@ -67,18 +67,33 @@ class Head(nn.Module):
         features : torch.Tensor of shape (n_images, n_features)
             Pooled features of the training images.
         targets : torch.Tensor of shape (n_images, ...)
-            What the loss takes.
+            What the probe takes.
         weights : torch.Tensor of shape (n_images,)
             Sample weights.
+
+        Returns
+        -------
+        tuple of ndarray or None
+            Coefficients (n_outputs, n_features) and intercepts (n_outputs,).
         """
         if not self.linear:
-            return
+            return None
         standardised = ((features.to(self.mean) - self.mean) / self.scale).cpu().double().numpy()
-        solution = probe(standardised, targets.numpy(), weights.double().numpy())
-        self.from_probe = solution is not None
-        if self.from_probe:
-            for parameter, values in zip((self.layers[0].weight, self.layers[0].bias), solution, strict=True):
-                parameter.data.copy_(torch.as_tensor(values))
+        return probe(standardised, targets.numpy(), weights.double().numpy())
+
+    def take(self, solution, scale):
+        """Set the linear layer to a solution, times a number.
+
+        Parameters
+        ----------
+        solution : tuple of ndarray
+            What `solve` returned.
+        scale : float
+            Less than one for logits that should leave the stages below something to learn.
+        """
+        self.from_probe = True
+        for parameter, values in zip((self.layers[0].weight, self.layers[0].bias), solution, strict=True):
+            parameter.data.copy_(torch.as_tensor(scale * values))
 
 
 def build_head(head, n_features, n_outputs, dropout):

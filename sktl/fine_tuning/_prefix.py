@@ -1,83 +1,204 @@
-"""What the frozen part makes of each training image, computed once and used in every epoch."""
+"""What the frozen part makes of each image: computed once, kept in memory or in the store, and used in every epoch."""
 
 import math
+from copy import deepcopy
+from dataclasses import replace
 
 import torch
 
-from sktl.inference import block_rows, map_images, read_prepared, run_in_blocks
+from sktl.backbones import tensor_digest
+from sktl.fine_tuning._augmentation import AugmentedImages, can_be_stored, prepared_already
+from sktl.inference import activation_shape, block_rows, embed, map_images, read_prepared, run_in_blocks
 
-# Activations of the whole training set are kept in memory up to this size; beyond it they are computed for every batch.
-_MEMORY = 2 << 30
+# Activations of the training set are kept in memory up to this size, and in the store up to this share of it: what is
+# read in every epoch should not drive out what it reads next.
+_MEMORY, _SHARE_OF_STORE = 2 << 30, 0.5
+_AT_A_TIME = 256 << 20  # bytes of activations that prediction holds
+_BYTES = 4  # of a float32
 
 
-class Activations:
-    """Activations at the cut, for any selection of images.
+class FrozenPart:
+    """The function from images to activations at the cut.
 
-    With no stage below the cut they are the prepared images themselves. Kept or computed again, they are the same bits:
-    both ways go through blocks of the same shape.
+    It is the one that embeds images for a PretrainedFeatureExtractor: the same fast copies of the stages, the same
+    blocks, the same store. With every stage frozen an activation is the pooled embedding itself; with none frozen it is
+    the prepared image.
 
     Parameters
     ----------
     network : FineTuneNetwork
-        Network whose frozen part is run.
-    images : ImageCollection
-        The training images.
+        Whose lowest stages are frozen.
+    backbone : Backbone
+        A record whose lowest stages are the same.
     placement : Placement
         Device and precision.
+    store : EmbeddingStore or None
+        Where activations are looked up and kept.
+    info : StoreInfo
+        Counted up.
     batch_size : int
-        Images read and moved together.
+        Images that are looked up and written together; rows of a block on an accelerator.
     n_jobs : int or None
         Reading threads.
-    verbose : int
-        A progress bar when positive.
-    key : hashable
-        What to remember a fitting block size under.
+    """
+
+    def __init__(self, network, backbone, placement, *, store, info, batch_size, n_jobs):
+        self._network = network
+        self._backbone = backbone
+        self._placement = placement
+        self._store = store
+        self._info = info
+        self._read = {"batch_size": batch_size, "n_jobs": n_jobs}
+        self._pooling = "auto" if network.n_frozen == len(network.stages) else "flatten"
+        size = network.preprocessing.crop_size
+        if network.n_frozen == 0:
+            self.shape, self.n_bytes = (3, size, size), 3 * size**2
+        else:
+            self.shape = activation_shape(backbone, network.n_frozen, self._pooling, network.preprocessing)
+            self.n_bytes = _BYTES * math.prod(self.shape)
+
+    def may_store(self, n_images):
+        """Whether the activations of so many images leave room in the store for others."""
+        if self._store is None or self._network.n_frozen == 0:
+            return False
+        return n_images * self.n_bytes <= _SHARE_OF_STORE * self._store.max_bytes
+
+    def __call__(self, images, preprocessing=None, *, use_store=True, verbose=0):
+        """Return activations (n_images, ...) of float32, or prepared images, of bytes where all are bytes."""
+        preprocessing = preprocessing or self._network.preprocessing
+        if self._network.n_frozen == 0:
+            return _concatenated(list(read_prepared(images, preprocessing, **self._read)))
+        activations, _ = embed(
+            images,
+            self._backbone,
+            preprocessing,
+            self._placement,
+            layers=(self._backbone.stage_names[self._network.n_frozen - 1],),
+            pooling=self._pooling,
+            store=self._store if use_store else None,
+            info=self._info,
+            verbose=verbose,
+            **self._read,
+        )
+        return torch.from_numpy(activations).unflatten(1, self.shape)
+
+    def predict(self, images, preprocessing=None, *, verbose=0):
+        """Return the outputs (n_images, n_outputs) of the whole network, of any number of images."""
+        network, preprocessing = self._network, preprocessing or self._network.preprocessing
+        key = (self._backbone.digest, network.n_frozen, self._placement, preprocessing.crop_size)
+        if network.n_frozen == 0:
+            outputs = map_images(
+                network, images, preprocessing, self._placement, verbose=verbose, key=key, **self._read
+            )
+            return torch.cat(list(outputs))
+        use_store, outputs = self.may_store(len(images)), []
+        rows = block_rows(preprocessing.crop_size, self._placement.device, self._read["batch_size"])
+        n_together = max(_AT_A_TIME // self.n_bytes, rows)
+        for start in range(0, len(images), n_together):
+            part = images.subset(slice(start, start + n_together))
+            activations = self(part, preprocessing, use_store=use_store, verbose=verbose)
+            outputs.append(run_in_blocks(network.above_cut, activations, self._placement, rows, key=key))
+        return torch.cat(outputs)
+
+
+class Activations:
+    """Activations of the training images at the cut, for any selection of them.
+
+    Kept, stored or computed again, they are the same bits.
+
+    Parameters
+    ----------
+    frozen_part : FrozenPart
+        What computes them.
+    images : ImageCollection
+        The training images.
+    preprocessing : Preprocessing
+        The network's.
+    augment : str, callable or None, default=None
+        How the views of an image come about.
+    n_views : int or None, default=None
+        Augmented views per image, which then take turns; None makes a new one each time.
+    verbose : int, default=0
+        A progress bar, and a word on what is not kept, when positive.
     memory : int, default=2 GiB
         Bytes that may be kept.
     """
 
-    def __init__(self, network, images, placement, *, batch_size, n_jobs, verbose, key, memory=_MEMORY):
-        self._network = network
+    def __init__(self, frozen_part, images, preprocessing, *, augment=None, n_views=None, verbose=0, memory=_MEMORY):
+        self._frozen_part = frozen_part
         self._images = images
-        self._placement = placement
-        self._read = {"batch_size": batch_size, "n_jobs": n_jobs}
-        self._key = key
-        self._kept = None
-        size = self._bytes_per_image() * len(images)
-        if size <= memory:
-            self._kept = _concatenated(list(self._compute(images, verbose)))
-        elif verbose:
-            print(f"sktl: the frozen part is computed in every epoch: keeping it would take {size / 2**30:.1f} GiB")
+        self._preprocessing = preprocessing
+        self._augment = augment
+        self._n_views = n_views
+        n_kept = len(images) * (1 if augment is None else 1 + (n_views or 0))
+        self._store_plain = frozen_part.may_store(len(images))
+        self._store_views = n_views is not None and can_be_stored(augment) and frozen_part.may_store(n_kept)
+        self._keep = n_kept * frozen_part.n_bytes <= memory
+        self._kept = {}
+        if verbose and not self._keep:
+            where = "read from the store" if self._use_store(1 if augment else 0) else "computed"
+            print(
+                f"sktl: activations below the cut are {where} in every epoch: keeping them in memory would take "
+                f"{n_kept * frozen_part.n_bytes / 2**30:.1f} GiB"
+            )
+        if self._keep:
+            self._all(0, verbose)
 
     def __len__(self):
         return len(self._images)
 
     def __getitem__(self, indices):
-        """Return the activations of the images at an array of positions."""
-        if self._kept is not None:
-            return self._kept[torch.as_tensor(indices)]
-        return _concatenated(list(self._compute(self._images.subset(indices))))
+        """Return the activations of the plain images at an array of positions."""
+        return self.view(indices, 0)
 
-    def _compute(self, images, verbose=0):
-        preprocessing = self._network.preprocessing
-        if self._network.n_frozen == 0:
-            return read_prepared(images, preprocessing, **self._read)
-        return map_images(
-            self._network.below_cut,
-            images,
-            preprocessing,
-            self._placement,
-            verbose=verbose,
-            key=self._key,
-            **self._read,
-        )
+    def view(self, indices, number):
+        """Return the activations of one view of the images at an array of positions; number 0 is the plain image."""
+        number = self._number(number)
+        if self._keep and (number == 0 or self._n_views is not None):
+            return self._all(number)[torch.as_tensor(indices)]
+        images, preprocessing = self._view(self._images.subset(indices), number)
+        return self._frozen_part(images, preprocessing, use_store=self._use_store(number))
 
-    def _bytes_per_image(self):
-        first = next(iter(read_prepared(self._images.subset([0]), self._network.preprocessing, batch_size=1)))
-        if self._network.n_frozen:
-            rows = block_rows(self._network.preprocessing.crop_size, self._placement.device, self._read["batch_size"])
-            first = run_in_blocks(self._network.below_cut, first, self._placement, rows, key=self._key)
-        return math.prod(first.shape) * first.element_size()
+    def _all(self, number, verbose=0):
+        if number not in self._kept:
+            images, preprocessing = self._view(self._images, number)
+            use_store = self._use_store(number)
+            self._kept[number] = self._frozen_part(images, preprocessing, use_store=use_store, verbose=verbose)
+        return self._kept[number]
+
+    def _use_store(self, number):
+        return self._store_views if number else self._store_plain
+
+    def _number(self, number):
+        if self._augment is None or number == 0:
+            return 0
+        return number if self._n_views is None else 1 + (number - 1) % self._n_views
+
+    def _view(self, images, number):
+        if number == 0:
+            return images, self._preprocessing
+        images = AugmentedImages(images, self._preprocessing, self._augment, number)
+        return images, prepared_already(self._preprocessing)
+
+
+def frozen_record(network, backbone):
+    """Return a record of the frozen part of a fitted network, when that is not the one that `backbone` holds.
+
+    Parameters
+    ----------
+    network : FineTuneNetwork
+        A network that was unpickled, or whose weights were replaced.
+    backbone : Backbone
+        What it started from, with or without weights.
+
+    Returns
+    -------
+    Backbone
+        With stages of its own and a digest of their weights.
+    """
+    stages = deepcopy(network.frozen_stages).cpu()
+    digest = tensor_digest(backbone.name, stages=stages)
+    return replace(backbone, stages=stages, head=None, digest=digest, reload=None)
 
 
 def _concatenated(batches):

@@ -1,4 +1,4 @@
-"""Linear models on the frozen features, from which a linear head starts instead of from zero.
+"""Linear models on the frozen features: what a linear head is when it alone is trained, and what it starts from else.
 
 A head that starts at random sends noise through the stages below it before it has learnt anything, which distorts
 pretrained features (Kumar et al. 2022, "Fine-tuning can distort pretrained features and underperform
@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 _C = 0.1
 _ALPHAS = np.logspace(-1, 4, 6)
 # A probe that separates the training images has a loss near zero: unscaled, the stages below would learn nothing.
-_LOGIT_SCALE = 0.3
+LOGIT_SCALE = 0.3
 
 
 def logistic_probe(features, labels, weights, n_classes):
@@ -39,15 +39,44 @@ def logistic_probe(features, labels, weights, n_classes):
     """
     if len(np.unique(labels)) < n_classes:
         return None
-    model = LogisticRegression(C=_C, max_iter=300)
+    model = LogisticRegression(C=_C, max_iter=1000)
     with warnings.catch_warnings():
-        # Only a place to start from.
+        # What is left after so many steps makes no difference to the predictions.
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features, labels, sample_weight=weights)
     coefficients, intercepts = model.coef_, model.intercept_
     if n_classes == 2:
         coefficients, intercepts = np.r_[-coefficients, coefficients] / 2, np.r_[-intercepts, intercepts] / 2
-    return _LOGIT_SCALE * coefficients, _LOGIT_SCALE * intercepts
+    return coefficients, intercepts
+
+
+def multilabel_probe(features, targets, weights):
+    """Fit a logistic regression for each label.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_images, n_features)
+        Standardised features.
+    targets : ndarray of shape (n_images, n_labels)
+        Zeros and ones.
+    weights : ndarray of shape (n_images,)
+        Sample weights.
+
+    Returns
+    -------
+    tuple of ndarray
+        Coefficients (n_labels, n_features) and intercepts (n_labels,). A label that all images have, or none, gets the
+        log-odds of one image more that is the other way.
+    """
+    n_images, n_labels = targets.shape
+    coefficients, intercepts = np.zeros((n_labels, features.shape[1])), np.zeros(n_labels)
+    for k, column in enumerate(targets.T):
+        pair = logistic_probe(features, column.astype(int), weights, 2) if 0 < column.sum() < n_images else None
+        if pair is None:
+            intercepts[k] = np.log(n_images) * np.sign(column[0] - 0.5)
+        else:
+            coefficients[k], intercepts[k] = pair[0][1] - pair[0][0], pair[1][1] - pair[1][0]
+    return coefficients, intercepts
 
 
 def ridge_probe(features, targets, weights):

@@ -28,8 +28,10 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         several, a path ending in ``.pth``, ``.pt`` or ``.safetensors`` reads a local file. None trains the same
         network from scratch: random weights, and everything is trained whatever `unfreeze_depth` says.
     unfreeze_depth : int or "all", default=1
-        How many stages are trained, counted from the top; 0 trains the head alone, ``"all"`` everything. The same
-        scale on every backbone; :attr:`Backbone.stage_names <sktl.backbones.Backbone>` lists the stages.
+        How many stages are trained, counted from the top. 0 leaves the head alone: a linear one is then solved for
+        exactly, a ridge regression on standardised features, its strength by leave-one-out. ``"all"`` trains
+        everything. The same scale on every backbone; :attr:`Backbone.stage_names <sktl.backbones.Backbone>` lists the
+        stages.
     head : "linear", sequence of int, torch.nn.Module or callable, default="linear"
         The new layers, on pooled features standardised over the training images: one linear layer, hidden layers of
         these widths with ReLU, your own module, or a function ``head(n_features, n_outputs)`` that makes it.
@@ -48,13 +50,45 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         Factor on the rate from each stage to the one below [3]_; 1.0 moves all stages alike. Not used from scratch.
     weight_decay : float, default=0.05
         Decoupled weight decay of kernels and matrices [2]_; biases and normalisation are left alone.
+    l2_sp : float, default=0.0
+        Draws the trained stages towards their pretrained weights rather than towards zero, decoupled from the gradient
+        like `weight_decay`, whose place it takes there [4]_. 0.01 to 1 may help with few images much like those of the
+        source.
+    batch_norm : {"auto", "frozen", "update"}, default="auto"
+        Statistics of batch norm above the cut: ``"frozen"`` keeps the pretrained ones, ``"update"`` normalises by
+        batches and learns new ones, which may help with images unlike those of the source; ``"auto"`` updates only
+        from scratch. Below the cut they never move.
+    unfreeze_schedule : sequence of int or None, default=None
+        Gradual unfreezing [3]_: the epoch, counted from 0, from which on each unfrozen stage is trained, the top one
+        first; the last number is for all that are left. None trains all of them from the start.
+    ema_decay : float or None, default=None
+        Keep in the end a moving average of the weights over the steps with this decay, for instance 0.99 [5]_. Not
+        with `early_stopping`.
+    augment : {"light", "trivial"}, callable or None, default=None
+        Changes to the training images, anew in every epoch: ``"light"`` crops, mirrors and varies the light,
+        ``"trivial"`` is TrivialAugmentWide on top [6]_, a callable is a transform of your own, for instance from
+        ``torchvision.transforms.v2``. The frozen part has to be computed anew then: see `n_views`.
+    n_views : int or None, default=None
+        So many augmented views of each image take turns over the epochs; the frozen part is computed once for each.
+        None makes a new view in every epoch.
+    mixup : float, default=0.0
+        Parameter of the Beta distribution by which pairs of training images are blended, as they are at the cut [7]_;
+        0 is off. Of many, 0.2 is common.
+    cutmix : float, default=0.0
+        The same for pasting a box of one image into the other [8]_; 1 is common. With both, batches take one or the
+        other.
+    test_time_augmentation : bool, default=False
+        Average the outputs over each image and its mirror image in prediction.
     early_stopping : bool, default=False
-        Watch the loss on images set aside from the training set, and restore the best weights. Below some 500 images
-        those are better trained on.
+        Watch the loss on images set aside from the training set, and restore the best weights: those of an epoch, or
+        those of the probe that the training started from, when no epoch was better. Below some 500 images, images are
+        better trained on than set aside.
     validation_fraction : float, default=0.1
         Share of the distinct training images set aside.
     patience : int, default=10
         Epochs without improvement before training stops.
+    refit : bool, default=False
+        After early stopping, train once more from the start on all images, for as many epochs as were best.
     warm_start : bool, default=False
         Whether `fit` goes on from the network of the last `fit`.
     callbacks : list of skorch callbacks or None, default=None
@@ -76,6 +110,9 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         Precision of the network; ``"auto"`` is bfloat16 on a CUDA device that has it, float32 elsewhere.
     n_jobs : int or None, default=None
         Threads that read and resize images.
+    cache : bool, str or Path, default=True
+        Keep what the frozen part makes of each image in the embedding store, where folds, grids, processes and sessions
+        find it; see `PretrainedFeatureExtractor`. False does without, a path takes another folder.
     random_state : int, RandomState instance or None, default=None
         Fixes the head, the order of the images, dropout, the inner split, and the random weights from scratch. The
         global random states of torch and numpy are left as they are; None draws a seed from numpy's, as elsewhere in
@@ -99,6 +136,10 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         Number of weights that were trained.
     value_range_ : tuple of (float, float) or None
         Values taken as black and white; None when `X` was made of bytes or files.
+    best_epoch_ : int
+        With `early_stopping`: the epoch, counted from 1, that did best on the images set aside; 0 for the probe.
+    store_info_ : StoreInfo
+        What was found in the embedding store and what was computed.
     n_features_in_ : int
         Number of columns, when `X` is a table (flattened rows, or one column of paths); not set for other images.
     feature_names_in_ : ndarray of str
@@ -120,19 +161,30 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     .. [1] Kolesnikov et al. (2020), "Big Transfer (BiT): General visual representation learning", arXiv:1912.11370.
     .. [2] Loshchilov & Hutter (2019), "Decoupled weight decay regularization", arXiv:1711.05101.
     .. [3] Howard & Ruder (2018), "Universal language model fine-tuning for text classification", arXiv:1801.06146.
+    .. [4] Li, Grandvalet & Davoine (2018), "Explicit inductive bias for transfer learning with convolutional networks",
+       arXiv:1802.01483.
+    .. [5] Izmailov et al. (2018), "Averaging weights leads to wider optima and better generalization",
+       arXiv:1803.05407.
+    .. [6] Müller & Hutter (2021), "TrivialAugment: tuning-free yet state-of-the-art data augmentation",
+       arXiv:2103.10158.
+    .. [7] Zhang et al. (2018), "mixup: beyond empirical risk minimization", arXiv:1710.09412; Verma et al. (2019),
+       "Manifold mixup: better representations by interpolating hidden states", arXiv:1806.05236.
+    .. [8] Yun et al. (2019), "CutMix: regularization strategy to train strong classifiers with localizable features",
+       arXiv:1905.04899.
 
     Examples
     --------
     >>> from sklearn.datasets import load_digits
     >>> from sktl import FineTuneRegressor
     >>> digits = load_digits()
-    >>> model = FineTuneRegressor(unfreeze_depth=0, max_epochs=5, random_state=0)
+    >>> model = FineTuneRegressor(unfreeze_depth=0, random_state=0)
     >>> model.fit(digits.images[:50], digits.target[:50]).predict(digits.images[:2]).shape
     (2,)
     """
 
     _criterion = nn.MSELoss
     _stratify = False
+    _probe_scale = 1.0
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
@@ -227,6 +279,9 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
             self._target_scale = np.where(spread > 1e-12 * np.abs(self._target_mean), spread, 1.0)
         targets = (targets - self._target_mean) / self._target_scale
         return torch.as_tensor(targets, dtype=torch.float32), weights
+
+    def _loss_targets(self, targets):
+        return targets
 
     def _probe(self, features, targets, weights):
         return ridge_probe(features, targets, weights)

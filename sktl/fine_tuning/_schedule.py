@@ -33,7 +33,7 @@ def base_learning_rate(learning_rate, family, from_scratch):
     return _FROM_SCRATCH if from_scratch else _LEARNING_RATES.get(family, _LEARNING_RATE)
 
 
-def parameter_groups(network, learning_rate, layer_decay, weight_decay, from_scratch):
+def parameter_groups(network, recipe):
     """Return the parameter groups of the optimizer: one or two per stage and for the head, frozen stages included.
 
     All groups exist from the start, so that schedules which read them once stay right whatever is frozen later.
@@ -42,14 +42,9 @@ def parameter_groups(network, learning_rate, layer_decay, weight_decay, from_scr
     ----------
     network : FineTuneNetwork
         Network to train.
-    learning_rate : float
-        Rate of the top stage and the head; a tenth of it for a head that starts from a probe.
-    layer_decay : float
-        Factor from each stage to the one below. All parts of a network trained from scratch learn at one rate.
-    weight_decay : float
-        Decay of matrices and kernels; biases and normalisation are left alone.
-    from_scratch : bool
-        Whether nothing in the network is pretrained.
+    recipe : Recipe
+        Rates and decays; the head that starts from a probe learns at a tenth of the rate, all parts of a network from
+        scratch at one rate.
 
     Returns
     -------
@@ -57,20 +52,24 @@ def parameter_groups(network, learning_rate, layer_decay, weight_decay, from_scr
         What torch.optim.AdamW takes.
     """
     n_stages = len(network.stages)
-    parts = [
-        (stage, learning_rate if from_scratch else learning_rate * layer_decay ** (n_stages - 1 - i))
-        for i, stage in enumerate(network.stages)
-    ]
-    parts.append((network.head, learning_rate * (_FROM_PROBE if network.head.from_probe else 1)))
+    rate, decay = recipe.learning_rate, 1.0 if recipe.from_scratch else recipe.layer_decay
     groups = []
-    for part, rate in parts:
-        parameters = list(part.parameters())
-        for decay, members in (
-            (weight_decay, [p for p in parameters if p.ndim > 1]),
-            (0.0, [p for p in parameters if p.ndim <= 1]),
-        ):
-            if members:
-                groups.append({"params": members, "lr": rate, "weight_decay": decay})
+    for i, stage in enumerate(network.stages):
+        weight_decay = 0.0 if recipe.l2_sp else recipe.weight_decay  # they are drawn to where they started instead
+        groups += _groups_of(stage, rate * decay ** (n_stages - 1 - i), weight_decay)
+    head_rate = rate * (_FROM_PROBE if network.head.from_probe else 1)
+    return groups + _groups_of(network.head, head_rate, recipe.weight_decay)
+
+
+def _groups_of(part, rate, weight_decay):
+    parameters = list(part.parameters())
+    groups = []
+    for decay, members in (
+        (weight_decay, [p for p in parameters if p.ndim > 1]),
+        (0.0, [p for p in parameters if p.ndim <= 1]),
+    ):
+        if members:
+            groups.append({"params": members, "lr": rate, "weight_decay": decay})
     return groups
 
 

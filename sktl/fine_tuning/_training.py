@@ -11,72 +11,12 @@ from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRSc
 from skorch.helper import predefined_split
 
 from sktl.exceptions import TrainingDivergedError
+from sktl.fine_tuning._batches import Batches
+from sktl.fine_tuning._freezing import trained_tensors
 from sktl.fine_tuning._schedule import WarmUpCosine, n_batches, parameter_groups
 
 # Greatest norm of the gradient of one step.
 _CLIP = 1.0
-
-
-class TrainingData(torch.utils.data.Dataset):
-    """Activations, targets and weights of some of the training images.
-
-    Parameters
-    ----------
-    activations : Activations
-        Of all training images.
-    targets : torch.Tensor of shape (n_images, ...)
-        Of all training images.
-    weights : torch.Tensor of shape (n_images,)
-        Of all training images.
-    positions : ndarray of int
-        Which of them belong here.
-    """
-
-    def __init__(self, activations, targets, weights, positions):
-        self.activations = activations
-        self.targets = targets
-        self.weights = weights
-        self.positions = positions
-
-    def __len__(self):
-        return len(self.positions)
-
-    def batch(self, selected):
-        """Return inputs and targets for an array of indices into `positions`."""
-        positions = self.positions[selected]
-        inputs = {"activations": self.activations[positions], "sample_weight": self.weights[positions]}
-        return inputs, self.targets[positions]
-
-
-class Batches:
-    """Whole batches of nearly equal size, shuffled anew in each pass when a generator is given.
-
-    A DataLoader would collate image by image, and draws from torch's global generator even without shuffling.
-
-    Parameters
-    ----------
-    dataset : TrainingData
-        What to iterate over.
-    batch_size : int
-        Greatest size of a batch.
-    generator : numpy.random.Generator or None, default=None
-        Source of the order; None keeps the order.
-    """
-
-    def __init__(self, dataset, batch_size, generator=None):
-        self.dataset = dataset
-        self.batch_size = batch_size
-        self.generator = generator
-
-    def __len__(self):
-        return n_batches(len(self.dataset), self.batch_size)
-
-    def __iter__(self):
-        order = np.arange(len(self.dataset))
-        if self.generator is not None:
-            self.generator.shuffle(order)
-        for selected in np.array_split(order, len(self)):
-            yield self.dataset.batch(selected)
 
 
 @dataclass(frozen=True)
@@ -93,12 +33,29 @@ class Recipe:
         Decay of matrices and kernels.
     from_scratch : bool
         Whether nothing in the network is pretrained.
+    l2_sp : float, default=0.0
+        Decay of pretrained weights towards what they were, in place of `weight_decay`.
+    ema_decay : float or None, default=None
+        Decay of the moving average of the weights that is kept in the end.
+    unfreeze_schedule : tuple of int or None, default=None
+        Epochs from which on the stages are trained, from the top one downwards.
+    mixup, cutmix : float, default=0.0
+        See `Batches`.
+    temperature, distillation : float
+        Of the teacher, and its share of the loss.
     """
 
     learning_rate: float
     layer_decay: float
     weight_decay: float
     from_scratch: bool
+    l2_sp: float = 0.0
+    ema_decay: float | None = None
+    unfreeze_schedule: tuple | None = None
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    temperature: float = 1.0
+    distillation: float = 0.0
 
 
 class FineTuneNet(NeuralNet):
@@ -132,10 +89,7 @@ class FineTuneNet(NeuralNet):
         return [group["lr"] for group in self._groups()]
 
     def _groups(self):
-        recipe = self.recipe
-        return parameter_groups(
-            self.module_, recipe.learning_rate, recipe.layer_decay, recipe.weight_decay, recipe.from_scratch
-        )
+        return parameter_groups(self.module_, self.recipe)
 
     def refresh(self, recipe, placement, batch_size):
         """Take over parameters that may change from one training to the next, the device among them."""
@@ -158,6 +112,10 @@ class FineTuneNet(NeuralNet):
         """Return the weighted mean loss; the weights have mean one over the training set."""
         losses = self.criterion_(y_pred, y_true.to(self.device))
         losses = losses.reshape(len(losses), -1).mean(1)
+        if "teacher" in X:
+            share, temperature = self.recipe.distillation, self.recipe.temperature
+            from_teacher = soft_cross_entropy(y_pred / temperature, X["teacher"].to(self.device)) * temperature**2
+            losses = (1 - share) * losses + share * from_teacher
         return (losses * X["sample_weight"].to(self.device)).mean()
 
 
@@ -177,17 +135,111 @@ class Schedule(Callback):
 
     def on_train_begin(self, net, **kwargs):
         """Start to count."""
-        self.step_ = 0
+        self.step_, self._rates = 0, net.learning_rates()
 
     def on_batch_begin(self, net, training=False, **kwargs):
         """Set the rates of this step."""
         if training:
-            for group, rate in zip(net.optimizer_.param_groups, net.learning_rates(), strict=True):
+            for group, rate in zip(net.optimizer_.param_groups, self._rates, strict=True):
                 group["lr"] = rate * self.factor(self.step_)
             self.step_ += 1
 
 
-def build_net(network, criterion, recipe, placement, *, batch_size, verbose):
+class AverageWeights(Callback):
+    """Keep a moving average of everything that is trained, and leave it in the network at the end.
+
+    Parameters
+    ----------
+    decay : float
+        Share of the average that stays in a step; less in the first steps, when there is little to average.
+    """
+
+    def __init__(self, decay):
+        self.decay = decay
+
+    def on_train_begin(self, net, **kwargs):
+        """Start from the weights as they are."""
+        self._step = 0
+        self._average = {name: tensor.clone() for name, tensor in trained_tensors(net.module_).items()}
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        """Take the weights of this step in."""
+        if training:
+            self._step += 1
+            decay = min(self.decay, (1 + self._step) / (10 + self._step))
+            for name, tensor in trained_tensors(net.module_).items():
+                self._average[name].lerp_(tensor, 1 - decay)
+
+    def on_train_end(self, net, **kwargs):
+        """Put the average into the network."""
+        for name, tensor in trained_tensors(net.module_).items():
+            tensor.copy_(self._average[name])
+        self._average = {}
+
+
+class TowardsStart(Callback):
+    """Draw the trained stages towards the weights that they had at the start: weight decay with another goal.
+
+    Parameters
+    ----------
+    strength : float
+        Share of the way per step, for a learning rate of one.
+    """
+
+    def __init__(self, strength):
+        self.strength = strength
+
+    def on_train_begin(self, net, **kwargs):
+        """Keep the weights as they are."""
+        self._start = {p: p.detach().clone() for p in net.module_.trained_stages.parameters()}
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        """Go a little way back."""
+        if training:
+            with torch.no_grad():
+                for group in net.optimizer_.param_groups:
+                    for parameter in group["params"]:
+                        if parameter in self._start and parameter.grad is not None:
+                            parameter.lerp_(self._start[parameter], min(group["lr"] * self.strength, 1.0))
+
+    def on_train_end(self, net, **kwargs):
+        """Let go of the copies."""
+        self._start = {}
+
+
+class GradualUnfreezing(Callback):
+    """Let stages take part in the training one after the other, from the top downwards.
+
+    Parameters
+    ----------
+    epochs : tuple of int
+        From which epoch on, counted from 0, each stage is trained; the last entry is for all stages that are left.
+    """
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_train_begin(self, net, **kwargs):
+        """Start to count."""
+        self.epoch_ = 0
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Switch the stages on whose time has come."""
+        for i, stage in enumerate(reversed(net.module_.trained_stages)):
+            stage.requires_grad_(self.epoch_ >= self.epochs[min(i, len(self.epochs) - 1)])
+        self.epoch_ += 1
+
+    def on_train_end(self, net, **kwargs):
+        """Leave the network as it was."""
+        net.module_.trained_stages.requires_grad_(True)
+
+
+def soft_cross_entropy(logits, probabilities):
+    """Return the cross-entropy of each row; its gradient is that of the divergence."""
+    return -(probabilities * logits.log_softmax(1)).sum(1)
+
+
+def build_net(network, criterion, recipe, placement, *, batch_size, verbose, **criterion_options):
     """Wrap a network into a skorch net that is ready to train.
 
     Parameters
@@ -204,6 +256,8 @@ def build_net(network, criterion, recipe, placement, *, batch_size, verbose):
         Images per step.
     verbose : int
         A line per epoch when positive.
+    **criterion_options : dict
+        What the loss takes besides.
 
     Returns
     -------
@@ -215,6 +269,7 @@ def build_net(network, criterion, recipe, placement, *, batch_size, verbose):
         lambda: network,
         criterion,
         criterion__reduction="none",
+        **{f"criterion__{name}": value for name, value in criterion_options.items()},
         recipe=recipe,
         placement=placement,
         optimizer=torch.optim.AdamW,
@@ -231,7 +286,29 @@ def build_net(network, criterion, recipe, placement, *, batch_size, verbose):
     return net
 
 
-def train(net, data, validation, *, epochs, seed, schedule, patience=None, callbacks=None):
+def validation_loss(net, data):
+    """Return the loss of a net as it stands.
+
+    Parameters
+    ----------
+    net : FineTuneNet
+        The net.
+    data : TrainingData
+        Images that it has not been trained on.
+
+    Returns
+    -------
+    float
+        As skorch computes it after an epoch.
+    """
+    losses, sizes = [], []
+    for inputs, targets in Batches(data, net.batch_size):
+        losses.append(net.validation_step((inputs, targets))["loss"].item())
+        sizes.append(len(targets))
+    return float(np.average(losses, weights=sizes))
+
+
+def train(net, data, validation, *, epochs, seed, schedule, stop_after=None, patience=None, callbacks=None):
     """Train for a number of epochs, from where the net stands.
 
     Parameters
@@ -246,6 +323,8 @@ def train(net, data, validation, *, epochs, seed, schedule, patience=None, callb
         Passes over the data, at most.
     seed : int
         Order of the images.
+    stop_after : int or None, default=None
+        Epochs after which to stop, in the middle of the schedule.
     schedule : bool
         Warm-up and cosine with a new optimizer; otherwise constant rates with the optimizer as it is.
     patience : int or None, default=None
@@ -260,21 +339,23 @@ def train(net, data, validation, *, epochs, seed, schedule, patience=None, callb
     TrainingDivergedError
         If the loss is no longer a finite number.
     """
-    net.iterator_train = partial(Batches, generator=np.random.default_rng(seed))
+    recipe = net.recipe
+    net.iterator_train = partial(
+        Batches,
+        generator=np.random.default_rng(seed),
+        first_view=1 + len(net.history),
+        mixup=recipe.mixup,
+        cutmix=recipe.cutmix,
+    )
     net.train_split = None if validation is None else predefined_split(validation)
-    factor = WarmUpCosine(epochs * n_batches(len(data), net.batch_size)) if schedule else _constant
-    own = [("sktl_clip", GradientNormClipping(_CLIP))]
+    n_steps = epochs * n_batches(len(data), net.batch_size)
     users = deepcopy(list(callbacks or []))
-    if not any(isinstance(callback, LRScheduler) for _, callback in map(_with_name, users)):
-        own.append(("sktl_schedule", Schedule(factor)))
-    if validation is not None:
-        own.append(("sktl_early_stopping", EarlyStopping(patience=patience, load_best=True)))
     if schedule:
         net.initialize_optimizer()
-    net.callbacks = [*own, *users]
+    net.callbacks = [*_own_callbacks(recipe, users, n_steps if schedule else None, validation, patience), *users]
     net.initialize_callbacks()
     try:
-        _run(net, data, epochs)
+        _run(net, data, epochs if stop_after is None else stop_after)
     finally:
         _forget(net, optimizer=schedule)
     if not np.isfinite(net.history[-1, "train_loss"]):
@@ -282,6 +363,21 @@ def train(net, data, validation, *, epochs, seed, schedule, patience=None, callb
             f"the loss must stay a finite number. Got {net.history[-1, 'train_loss']} in epoch {len(net.history)} "
             f"instead. Lower learning_rate: it is {net.recipe.learning_rate:g}."
         )
+
+
+def _own_callbacks(recipe, users, n_steps, validation, patience):
+    own = [("sktl_clip", GradientNormClipping(_CLIP))]
+    if not any(isinstance(callback, LRScheduler) for _, callback in map(_with_name, users)):
+        own.append(("sktl_schedule", Schedule(_constant if n_steps is None else WarmUpCosine(n_steps))))
+    if recipe.unfreeze_schedule is not None and n_steps is not None:
+        own.append(("sktl_unfreezing", GradualUnfreezing(recipe.unfreeze_schedule)))
+    if recipe.l2_sp:
+        own.append(("sktl_l2_sp", TowardsStart(recipe.l2_sp)))
+    if recipe.ema_decay is not None:
+        own.append(("sktl_average", AverageWeights(recipe.ema_decay)))
+    if validation is not None:
+        own.append(("sktl_early_stopping", EarlyStopping(patience=patience, load_best=True)))
+    return own
 
 
 def _constant(step):

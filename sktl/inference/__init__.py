@@ -6,7 +6,7 @@ from sktl.inference._embed import embed
 from sktl.inference._engines import ENGINES, check_engine
 from sktl.inference._recall import StoreInfo
 from sktl.inference._store import EmbeddingStore, open_store, store_folder
-from sktl.inference._trial import embedding_widths
+from sktl.inference._trial import activation_shape, embedding_widths
 
 __all__ = [
     "ENGINES",
@@ -14,6 +14,7 @@ __all__ = [
     "EmbeddingStore",
     "Placement",
     "StoreInfo",
+    "activation_shape",
     "block_rows",
     "check_engine",
     "embed",

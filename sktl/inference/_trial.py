@@ -41,6 +41,35 @@ def embedding_widths(backbone, layers, pooling, preprocessing):
     return tuple(_trial(backbone, cut, pooling, preprocessing)[0] for cut in cuts_of(backbone, layers))
 
 
+def activation_shape(backbone, cut, pooling, preprocessing):
+    """Return the shape of what a network makes of one image, before it is flattened to a vector.
+
+    Parameters
+    ----------
+    backbone, preprocessing
+        See `embed`.
+    cut : int
+        Number of stages.
+    pooling : str
+        ``"flatten"`` for the output of the stage as it is; see `embed` for the others.
+
+    Returns
+    -------
+    tuple of int
+    """
+    if pooling != "flatten":
+        return embedding_widths(backbone, (backbone.stage_names[cut - 1],), pooling, preprocessing)
+    known = _known.setdefault(backbone, {})
+    key = (cut, "as it is", preprocessing)
+    if key not in known:
+
+        def function(batch):
+            return backbone.stages[:cut](preprocessing.normalize(batch))
+
+        known[key] = tuple(run_in_blocks(function, _images(1, preprocessing.crop_size), _ON_CPU, rows=1).shape[1:])
+    return known[key]
+
+
 def behaviour(backbone, cuts, pooling, preprocessing):
     """Identify what a network computes, beyond its weights, by its outputs for the trial image.
 

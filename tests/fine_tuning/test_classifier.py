@@ -223,7 +223,13 @@ def test_early_stopping_restores_the_best_weights(patterns):
     X, y = patterns
     noisy = np.random.default_rng(0).permutation(y)
     model = FineTuneClassifier(
-        early_stopping=True, validation_fraction=0.25, patience=3, max_epochs=40, learning_rate=1e-2, random_state=0
+        head=[16],
+        early_stopping=True,
+        validation_fraction=0.25,
+        patience=3,
+        max_epochs=40,
+        learning_rate=1e-2,
+        random_state=0,
     ).fit(X, noisy)
     losses = [row["valid_loss"] for row in model.history_]
     best = int(np.argmin(losses))
@@ -407,13 +413,13 @@ def test_the_network_is_on_the_device_before_the_frozen_part_runs(patterns, monk
     elsewhere = type(placement)(torch.device("meta"), torch.float32)
     seen = []
 
-    class Watch(_estimator.Activations):
-        def __init__(self, network, images, placement, **kwargs):
+    class Watch(_estimator.FrozenPart):
+        def __init__(self, network, backbone, placement, **kwargs):
             seen.append({p.device.type for p in network.parameters()})
             raise RuntimeError("seen enough")
 
     monkeypatch.setattr(_estimator, "resolve_placement", lambda device, precision: elsewhere)
-    monkeypatch.setattr(_estimator, "Activations", Watch)
+    monkeypatch.setattr(_estimator, "FrozenPart", Watch)
     with pytest.raises(RuntimeError, match="seen enough"):
         FineTuneClassifier(**QUICK).fit(*patterns)
     assert seen == [{"meta"}]
@@ -441,7 +447,7 @@ def test_the_inner_split_is_not_seen_by_the_probe(patterns):
     X = rng.integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
     y = rng.integers(0, 2, 60)
     model = FineTuneClassifier(
-        unfreeze_depth=0, early_stopping=True, validation_fraction=0.5, max_epochs=1, random_state=0
+        unfreeze_depth=1, early_stopping=True, validation_fraction=0.5, max_epochs=1, random_state=0
     )
     assert model.fit(X, y).history_[0]["valid_loss"] > 0.65
 

@@ -19,27 +19,29 @@ def labelled(n_classes, seed=0):
     return features, labels, rng.uniform(0.5, 2, 60)
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.3])
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_the_head_gives_the_decisions_of_the_probe(n_classes):
+def test_the_head_gives_the_decisions_of_the_probe(n_classes, scale):
     features, labels, weights = labelled(n_classes)
     head = build_head("linear", 5, n_classes, 0.0)
     head.standardise(torch.from_numpy(features))
-    head.start_from(
+    solution = head.solve(
         lambda *data: logistic_probe(*data, n_classes),
         torch.from_numpy(features),
         torch.from_numpy(labels),
         torch.from_numpy(weights),
     )
+    head.take(solution, scale)
     assert head.from_probe
     standardised = StandardScaler().fit_transform(features)
-    oracle = LogisticRegression(C=0.1, max_iter=300).fit(standardised, labels, sample_weight=weights)
+    oracle = LogisticRegression(C=0.1, max_iter=1000).fit(standardised, labels, sample_weight=weights)
     outputs = head.eval()(torch.from_numpy(features)).detach().numpy()
     assert (outputs.argmax(1) == oracle.predict(standardised)).all()
     expected = oracle.decision_function(standardised)
     if n_classes == 2:
-        assert_allclose(outputs[:, 1] - outputs[:, 0], 0.3 * expected, rtol=1e-2, atol=1e-3)
+        assert_allclose(outputs[:, 1] - outputs[:, 0], scale * expected, rtol=1e-2, atol=1e-3)
     else:
-        assert_allclose(outputs, 0.3 * expected, rtol=1e-2, atol=1e-3)
+        assert_allclose(outputs, scale * expected, rtol=1e-2, atol=1e-3)
 
 
 def test_a_class_without_images_gives_no_probe():
@@ -62,6 +64,6 @@ def test_hidden_layers_are_left_as_they_are():
     head = build_head([3], 5, 2, 0.0)
     before = [p.clone() for p in head.parameters()]
     data = (torch.from_numpy(features), torch.from_numpy(labels), torch.from_numpy(weights))
-    head.start_from(lambda *data: logistic_probe(*data, 2), *data)
+    assert head.solve(lambda *data: logistic_probe(*data, 2), *data) is None
     assert not head.from_probe
     assert all(torch.equal(a, b) for a, b in zip(before, head.parameters(), strict=True))

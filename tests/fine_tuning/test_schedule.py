@@ -15,6 +15,7 @@ from sktl.fine_tuning._schedule import (
     n_epochs,
     parameter_groups,
 )
+from sktl.fine_tuning._training import Recipe
 
 
 @pytest.mark.parametrize(("n_samples", "steps"), [(50, 300), (320, 300), (1000, 640), (5000, 3000), (50_000, 3000)])
@@ -60,7 +61,7 @@ def test_every_parameter_is_in_one_group_at_the_rate_of_its_stage(from_probe, he
     network = Toy()
     network.head.from_probe = from_probe
     network.stages[0].requires_grad_(False)
-    groups = parameter_groups(network, 0.1, 0.5, 0.05, from_scratch=False)
+    groups = parameter_groups(network, Recipe(0.1, 0.5, 0.05, from_scratch=False))
     rates = {id(p): group["lr"] for group in groups for p in group["params"]}
     assert len(rates) == len(list(network.parameters())) == sum(len(group["params"]) for group in groups)
     for part, rate in zip([*network.stages, network.head], [0.025, 0.05, 0.1, head_rate], strict=True):
@@ -68,10 +69,10 @@ def test_every_parameter_is_in_one_group_at_the_rate_of_its_stage(from_probe, he
 
 
 def test_only_matrices_decay():
-    for group in parameter_groups(Toy(), 0.1, 0.5, 0.05, from_scratch=False):
+    for group in parameter_groups(Toy(), Recipe(0.1, 0.5, 0.05, from_scratch=False)):
         assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] == 0.05}
 
 
 def test_from_scratch_all_parts_learn_at_one_rate():
-    assert {group["lr"] for group in parameter_groups(Toy(), 0.1, 0.5, 0.05, from_scratch=True)} == {0.1}
-    torch.optim.AdamW(parameter_groups(Toy(), 0.1, 0.5, 0.05, from_scratch=True))
+    assert {group["lr"] for group in parameter_groups(Toy(), Recipe(0.1, 0.5, 0.05, from_scratch=True))} == {0.1}
+    torch.optim.AdamW(parameter_groups(Toy(), Recipe(0.1, 0.5, 0.05, from_scratch=True)))

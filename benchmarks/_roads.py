@@ -1,0 +1,244 @@
+"""The roads from a pretrained mobilenet_v2 to a classifier, as their sources write them; see fine_tuning.py."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import numpy as np
+import torch
+from _datasets import pictures
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import models, transforms
+
+from sktl import FineTuneClassifier, PretrainedFeatureExtractor
+from sktl.fine_tuning._schedule import n_epochs
+
+BACKBONE = "mobilenet_v2"
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+TUTORIAL = {"epochs": 25, "batch_size": 4, "lr": 1e-3, "momentum": 0.9, "period": 7, "gamma": 0.1}
+FASTAI_EPOCHS, FASTAI_BATCH = 5, 16
+OURS_BATCH = 32
+
+
+@dataclass
+class Task:
+    """Images to learn from, images to judge by, and what all roads have in common."""
+
+    X_train: object
+    y_train: np.ndarray
+    X_test: object
+    n_classes: int
+    weights: str
+    image_size: int
+    max_passes: int
+    seed: int
+
+    def epochs(self, wanted):
+        """Return the epochs that a source wants, or as many as the budget pays."""
+        return max(1, min(wanted, self.max_passes // len(self.y_train)))
+
+
+@dataclass
+class Outcome:
+    """Predicted classes, and what training took."""
+
+    predicted: np.ndarray
+    passes: int = 0
+    cut: bool = False
+
+
+def frozen(task):
+    """Embed, standardise, logistic regression: the candidate "frozen" of compare_transfer, without a store."""
+    extractor = PretrainedFeatureExtractor(
+        BACKBONE, weights=task.weights, image_size=task.image_size, cache=False, device="cpu"
+    )
+    model = make_pipeline(extractor, StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+    return Outcome(model.fit(task.X_train, task.y_train).predict(task.X_test))
+
+
+def ours(task):
+    """Fine-tune with sktl's defaults."""
+    return _fine_tuned(task, weights=task.weights)
+
+
+def from_scratch(task):
+    """Train the same network from random weights, with sktl's defaults."""
+    return _fine_tuned(task, weights=None)
+
+
+def _fine_tuned(task, weights):
+    wanted = n_epochs("auto", len(task.y_train), OURS_BATCH)
+    cut = task.epochs(wanted) < wanted
+    model = FineTuneClassifier(
+        BACKBONE,
+        weights=weights,
+        image_size=task.image_size,
+        batch_size=OURS_BATCH,
+        max_epochs=task.epochs(wanted) if cut else "auto",
+        random_state=task.seed,
+        device="cpu",
+    )
+    model.fit(task.X_train, task.y_train)
+    return Outcome(model.predict(task.X_test), len(model.history_) * len(task.y_train), cut)
+
+
+def imagenet_network(weights, n_classes=None):
+    """Load mobilenet_v2 from a file, with a new last layer when a number of classes is given."""
+    network = models.mobilenet_v2(weights=None)
+    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    if n_classes is not None:
+        network.classifier[1] = nn.Linear(network.last_channel, n_classes)
+    return network
+
+
+class Pictures(Dataset):
+    """Pictures in memory, decoded once, with a transform that is drawn anew each time."""
+
+    def __init__(self, X, y, transform):
+        self.pictures, self.y, self.transform = pictures(X), y, transform
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def __getitem__(self, i):
+        return self.transform(self.pictures[i]), int(self.y[i])
+
+
+def _tutorial_data(task):
+    """Return training and test images as tutorial and notebook prepare them."""
+    end = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+    size = task.image_size
+    varied = transforms.Compose([transforms.RandomResizedCrop(size), transforms.RandomHorizontalFlip(), *end])
+    centred = transforms.Compose([transforms.Resize(round(size * 256 / 224)), transforms.CenterCrop(size), *end])
+    nothing = np.zeros(len(task.X_test), dtype=int)
+    return Pictures(task.X_train, task.y_train, varied), Pictures(task.X_test, nothing, centred)
+
+
+def _shortened(task):
+    """Return epochs and the period of the steps of the learning rate, in proportion when epochs are cut."""
+    epochs = task.epochs(TUTORIAL["epochs"])
+    return epochs, max(1, round(TUTORIAL["period"] * epochs / TUTORIAL["epochs"]))
+
+
+def _tutorial_outcome(task, predicted, epochs):
+    return Outcome(predicted, epochs * len(task.y_train), epochs < TUTORIAL["epochs"])
+
+
+def torchvision_tutorial(task):
+    """Train the whole network in a plain loop, as PyTorch's tutorial on transfer learning does."""
+    torch.manual_seed(task.seed)
+    train, test = _tutorial_data(task)
+    network = imagenet_network(task.weights, task.n_classes)
+    epochs, period = _shortened(task)
+    criterion = nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(network.parameters(), lr=TUTORIAL["lr"], momentum=TUTORIAL["momentum"])
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=period, gamma=TUTORIAL["gamma"])
+    loader = DataLoader(train, batch_size=TUTORIAL["batch_size"], shuffle=True)
+    network.train()
+    for _ in range(epochs):
+        for images, targets in loader:
+            optimizer.zero_grad()
+            criterion(network(images), targets).backward()
+            optimizer.step()
+        scheduler.step()
+    network.eval()
+    with torch.inference_mode():
+        outputs = torch.cat([network(images) for images, _ in DataLoader(test, batch_size=32)])
+    return _tutorial_outcome(task, outputs.argmax(1).numpy(), epochs)
+
+
+class PretrainedModel(nn.Module):
+    """The module of skorch's notebook."""
+
+    def __init__(self, weights, output_features):
+        super().__init__()
+        self.model = imagenet_network(weights, output_features)
+
+    def forward(self, x):
+        """Return logits."""
+        return self.model(x)
+
+
+def skorch_notebook(task):
+    """Train the last layer alone, as skorch's notebook on transfer learning does."""
+    from skorch import NeuralNetClassifier
+    from skorch.callbacks import Freezer, LRScheduler
+
+    torch.manual_seed(task.seed)
+    train, test = _tutorial_data(task)
+    epochs, period = _shortened(task)
+    net = NeuralNetClassifier(
+        PretrainedModel,
+        module__weights=task.weights,
+        module__output_features=task.n_classes,
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.SGD,
+        optimizer__momentum=TUTORIAL["momentum"],
+        lr=TUTORIAL["lr"],
+        batch_size=TUTORIAL["batch_size"],
+        max_epochs=epochs,
+        iterator_train__shuffle=True,
+        iterator_valid__batch_size=32,
+        train_split=None,
+        classes=list(range(task.n_classes)),
+        callbacks=[
+            LRScheduler(policy="StepLR", step_size=period, gamma=TUTORIAL["gamma"]),
+            Freezer(lambda name: not name.startswith("model.classifier.1")),
+        ],
+        verbose=0,
+        device="cpu",
+    )
+    net.fit(train, y=None)
+    return _tutorial_outcome(task, net.predict(test), epochs)
+
+
+def fastai_fine_tune(task):
+    """Run vision_learner(...).fine_tune(5) of fastai itself, with the augmentation of its book."""
+    from fastai.vision import all as fastai
+
+    fastai.set_seed(task.seed, reproducible=True)
+    images = [np.asarray(picture) for X in (task.X_train, task.X_test) for picture in pictures(X)]
+    n_train = len(task.y_train)
+    epochs = max(1, task.epochs(1 + FASTAI_EPOCHS) - 1)
+    block = fastai.DataBlock(
+        blocks=(fastai.ImageBlock, fastai.CategoryBlock(vocab=list(range(task.n_classes)))),
+        get_x=lambda i: images[i],
+        get_y=lambda i: int(task.y_train[i]),
+        splitter=lambda items: (list(range(n_train)), []),
+        item_tfms=fastai.RandomResizedCrop(task.image_size, min_scale=0.5),
+        batch_tfms=[*fastai.aug_transforms(), fastai.Normalize.from_stats(*fastai.imagenet_stats)],
+    )
+    loaders = block.dataloaders(
+        list(range(n_train)), bs=FASTAI_BATCH, num_workers=0, device=torch.device("cpu"), verbose=False
+    )
+
+    def arch(pretrained=True):
+        # fastai cuts at the last pooling, which must be a module for it to be found; it does not hand cut= on.
+        network = imagenet_network(task.weights)
+        return nn.Sequential(network.features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), network.classifier)
+
+    learner = fastai.vision_learner(loaders, arch)
+    with learner.no_bar(), learner.no_logging():
+        learner.fine_tune(epochs)
+        unlabelled = learner.dls.test_dl(list(range(n_train, len(images))), num_workers=0)
+        outputs, _ = learner.get_preds(dl=unlabelled)
+    return Outcome(outputs.argmax(1).numpy(), (1 + epochs) * n_train, epochs < FASTAI_EPOCHS)
+
+
+OURS = "sktl, default"
+ROADS = {
+    "frozen": ("frozen + linear", frozen),
+    "sktl": (OURS, ours),
+    "fastai": ("fastai fine_tune", fastai_fine_tune),
+    "skorch": ("skorch notebook", skorch_notebook),
+    "torchvision": ("torchvision tutorial", torchvision_tutorial),
+    "scratch": ("from scratch", from_scratch),
+}
+
+
+def has_fastai():
+    """Return whether fastai is installed beside this Python."""
+    return find_spec("fastai") is not None

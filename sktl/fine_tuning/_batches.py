@@ -1,0 +1,106 @@
+"""What the optimizer is fed: batches of activations, targets and weights."""
+
+import numpy as np
+import torch
+
+from sktl.fine_tuning._augmentation import mix
+from sktl.fine_tuning._schedule import n_batches
+
+
+class TrainingData(torch.utils.data.Dataset):
+    """Activations, targets and weights of some of the training images.
+
+    Parameters
+    ----------
+    activations : Activations
+        Of all training images.
+    targets : torch.Tensor of shape (n_images, ...)
+        Of all training images.
+    weights : torch.Tensor of shape (n_images,)
+        Of all training images.
+    positions : ndarray of int or None, default=None
+        Which of them belong here; None for all.
+    teacher : torch.Tensor of shape (n_images, n_outputs) or None, default=None
+        Softened probabilities by a teacher.
+    """
+
+    def __init__(self, activations, targets, weights, positions=None, teacher=None):
+        self.activations = activations
+        self.targets = targets
+        self.weights = weights
+        self.positions = np.arange(len(targets)) if positions is None else positions
+        self.teacher = teacher
+
+    def __len__(self):
+        return len(self.positions)
+
+    def at(self, positions):
+        """Return the same for other positions."""
+        return TrainingData(self.activations, self.targets, self.weights, positions, self.teacher)
+
+    def batch(self, selected, view=0):
+        """Return inputs and targets for an array of indices into `positions`, of one view of the images."""
+        positions = self.positions[selected]
+        inputs = {"activations": self.activations.view(positions, view), "sample_weight": self.weights[positions]}
+        if self.teacher is not None:
+            inputs["teacher"] = self.teacher[positions]
+        return inputs, self.targets[positions]
+
+
+class Batches:
+    """Whole batches of nearly equal size, shuffled anew in each pass when a generator is given.
+
+    A DataLoader would collate image by image, and draws from torch's global generator even without shuffling.
+
+    Parameters
+    ----------
+    dataset : TrainingData
+        What to iterate over.
+    batch_size : int
+        Greatest size of a batch.
+    generator : numpy.random.Generator or None, default=None
+        Source of the order and of what is mixed; None keeps the order and the plain images.
+    first_view : int, default=1
+        View of the images in the first pass; each pass has the next one.
+    mixup, cutmix : float, default=0.0
+        See `mix`; targets are floats then.
+    """
+
+    def __init__(self, dataset, batch_size, generator=None, first_view=1, mixup=0.0, cutmix=0.0):
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.generator = generator
+        self.view = first_view
+        self.mixup = mixup
+        self.cutmix = cutmix
+
+    def __len__(self):
+        return n_batches(len(self.dataset), self.batch_size)
+
+    def __iter__(self):
+        order = np.arange(len(self.dataset))
+        if self.generator is None:
+            for selected in np.array_split(order, len(self)):
+                yield self.dataset.batch(selected)
+            return
+        self.generator.shuffle(order)
+        view, self.view = self.view, self.view + 1
+        for selected in np.array_split(order, len(self)):
+            batch = self.dataset.batch(selected, view)
+            yield self._mixed(*batch) if self.mixup or self.cutmix else batch
+
+    def _mixed(self, inputs, targets):
+        n_targets = targets.shape[1]
+        teacher = inputs.get("teacher", targets[:, :0])
+        activations, both, weights = mix(
+            inputs["activations"],
+            torch.cat([targets, teacher], dim=1),
+            inputs["sample_weight"],
+            self.mixup,
+            self.cutmix,
+            self.generator,
+        )
+        inputs = {**inputs, "activations": activations, "sample_weight": weights}
+        if "teacher" in inputs:
+            inputs["teacher"] = both[:, n_targets:]
+        return inputs, both[:, :n_targets]

@@ -1,0 +1,185 @@
+"""The order of work inside `fit`, once images and targets are ready: probe, training, and which of the two is kept."""
+
+import numpy as np
+import torch
+
+from sktl.fine_tuning._freezing import trained_tensors
+from sktl.fine_tuning._schedule import n_epochs
+from sktl.fine_tuning._training import build_net, train, validation_loss
+from sktl.fine_tuning._training_set import inner_split
+from sktl.inference import block_rows, run_in_blocks
+
+
+class Fitting:
+    """One training of one estimator.
+
+    Parameters
+    ----------
+    estimator : FineTuneEstimator
+        Its parameters are read; with early stopping, `best_epoch_` is set.
+    data : TrainingData
+        The whole training set.
+    targets : torch.Tensor of shape (n_images, ...)
+        What the probe takes.
+    placement : Placement
+        Device and precision.
+    seed : int
+        Of the order and of the inner split.
+    whole : bool
+        A whole training, with schedule and early stopping, rather than one more pass.
+    """
+
+    def __init__(self, estimator, data, targets, placement, seed, whole):
+        self._estimator = estimator
+        self._data = data
+        self._targets = targets
+        self._placement = placement
+        self._seed = seed
+        self._whole = whole
+
+    def start(self, network):
+        """Train a new network.
+
+        Parameters
+        ----------
+        network : FineTuneNetwork
+            Its head has not seen any data yet.
+
+        Returns
+        -------
+        FineTuneNet
+            The trained net.
+        """
+        data, validation = self._split()
+        refits = validation is not None and self._estimator.refit
+        untrained = {name: tensor.clone() for name, tensor in network.state_dict().items()} if refits else None
+        net = self._build(network)
+        self._train_from_probe(net, data, validation)
+        if refits:
+            network.load_state_dict(untrained)
+            net = self._build(network)
+            self._train_from_probe(net, self._data, None, stop_after=self._estimator.best_epoch_)
+        return net
+
+    def go_on(self, net):
+        """Train a network on, from where it stands.
+
+        Parameters
+        ----------
+        net : FineTuneNet
+            Trained in place.
+
+        Returns
+        -------
+        FineTuneNet
+            The same net.
+        """
+        if self._whole and self._estimator._is_probe():
+            solution = self._solve(net.module_, self._data)
+            if solution is not None:
+                net.module_.head.take(solution, 1.0)
+                return net
+        self._train(net, *self._split())
+        self._settle(net, None)
+        return net
+
+    def _split(self):
+        """Return training and validation data; None for the latter without early stopping."""
+        if not (self._whole and self._estimator.early_stopping) or self._estimator._is_probe():
+            return self._data, None
+        fraction = self._estimator.validation_fraction
+        train_part, held_out = inner_split(self._targets.numpy(), self._estimator._stratify, fraction, self._seed)
+        return self._data.at(train_part), self._data.at(held_out)
+
+    def _build(self, network):
+        estimator = self._estimator
+        return build_net(
+            network,
+            estimator._criterion,
+            estimator._recipe(),
+            self._placement,
+            batch_size=estimator.batch_size,
+            verbose=estimator.verbose,
+            **estimator._criterion_options(),
+        )
+
+    def _train_from_probe(self, net, data, validation, stop_after=None):
+        """Fit a probe; train on from it, unless it is all that was asked for; keep whichever does better."""
+        network, solution = net.module_, None
+        if self._estimator.weights is not None:  # random features soon look different
+            features = self._features(network, data)
+            network.head.standardise(features)
+            solution = self._solve(network, data, features)
+        is_probe = solution is not None and (stop_after == 0 or (self._whole and self._estimator._is_probe()))
+        fallback = None
+        if solution is not None:
+            network.head.take(solution, 1.0)
+            if validation is not None:
+                weights = {name: tensor.clone() for name, tensor in trained_tensors(network).items()}
+                fallback = validation_loss(net, validation), weights
+            if not is_probe:
+                network.head.take(solution, self._estimator._probe_scale)
+                # The rate of a head that starts from a probe is another one.
+                net.initialize_optimizer()
+        if not is_probe:
+            self._train(net, data, validation, stop_after)
+        network.eval()
+        if validation is not None:
+            self._settle(net, fallback)
+
+    def _train(self, net, data, validation, stop_after=None):
+        network, estimator = net.module_, self._estimator
+        if network.update_statistics and len(data) < 2:
+            raise ValueError(
+                "A network that updates its batch-norm statistics must be trained on at least two distinct images, "
+                f"since batch norm compares them. Got {len(data)} instead (n_samples={len(data)})."
+            )
+        frozen = network.frozen_digest()
+        try:
+            train(
+                net,
+                data,
+                validation,
+                epochs=n_epochs(estimator.max_epochs, len(data), estimator.batch_size) if self._whole else 1,
+                stop_after=stop_after,
+                seed=self._seed,
+                schedule=self._whole,
+                patience=estimator.patience,
+                callbacks=estimator.callbacks,
+            )
+        finally:
+            network.eval()
+        network.check_frozen(frozen)
+
+    def _settle(self, net, fallback):
+        """Note which epoch was best on the images set aside, and go back to the probe when none was better."""
+        if not (self._whole and self._estimator.early_stopping) or not net.history:
+            return
+        losses = [row["valid_loss"] for row in net.history if "valid_loss" in row]
+        self._estimator.best_epoch_ = int(np.argmin(losses)) + 1
+        if fallback is not None and fallback[0] <= min(losses):
+            self._estimator.best_epoch_ = 0
+            for name, tensor in trained_tensors(net.module_).items():
+                tensor.copy_(fallback[1][name])
+
+    def _solve(self, network, data, features=None):
+        features = self._features(network, data) if features is None else features
+        positions = data.positions
+        return network.head.solve(self._estimator._probe, features, self._targets[positions], data.weights[positions])
+
+    def _features(self, network, data):
+        """Return pooled features of plain images as the network stands."""
+        estimator = self._estimator
+        size, n_parts = network.preprocessing.crop_size, -(-len(data) // estimator.batch_size)
+        rows = block_rows(size, self._placement.device, estimator.batch_size)
+
+        def function(batch):
+            return network.features(batch if network.n_frozen else network.below_cut(batch))
+
+        key = (estimator.backbone_.digest, "features", network.n_frozen, self._placement, size)
+        return torch.cat(
+            [
+                run_in_blocks(function, data.activations[part], self._placement, rows, key=key)
+                for part in np.array_split(data.positions, n_parts)
+            ]
+        )

@@ -1,0 +1,169 @@
+"""Labels of any kind as numbers, and back: one label per image, or several at once."""
+
+import numpy as np
+import torch
+from scipy.sparse import issparse
+from scipy.special import expit, softmax
+from sklearn.utils import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted
+
+from sktl._validation import check_y
+from sktl.fine_tuning._probe import logistic_probe, multilabel_probe
+
+
+class Labels:
+    """Which labels there are, and what becomes of them.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_images,), or matrix of shape (n_images, n_labels)
+        One label per image of any kind, or an indicator matrix, sparse or not.
+    classes : array-like of shape (n_classes,) or None, default=None
+        All labels that will ever come; None takes those in `y`.
+    estimator : FineTuneClassifier
+        Named in error messages.
+
+    Attributes
+    ----------
+    multilabel : bool
+        Whether an image may have several.
+    classes : ndarray of shape (n_classes,)
+        The labels; numbers of columns for an indicator matrix.
+    """
+
+    def __init__(self, y, classes, estimator):
+        if y is None:
+            raise ValueError("FineTuneClassifier requires y to be passed, but the target y is None.")
+        self.multilabel = _has_columns(y)
+        if self.multilabel:
+            self.classes = np.arange(y.shape[1] if issparse(y) else np.shape(y)[1])
+        else:
+            self.classes = np.unique(check_y(y, estimator=estimator) if classes is None else classes)
+
+    def encode(self, y, classes, estimator):
+        """Return positions among the labels, or the indicator matrix as int8.
+
+        Raises
+        ------
+        ValueError
+            If `y` is of another kind, or holds labels that are not known.
+        """
+        if y is None or _has_columns(y) != self.multilabel:
+            raise ValueError("y must have as many columns as before. Got another number instead. Fit anew.")
+        if self.multilabel:
+            return self._indicator(y)
+        y = check_y(y, estimator=estimator)
+        check_classification_targets(y)
+        if classes is not None and not np.array_equal(np.unique(classes), self.classes):
+            raise ValueError(
+                f"classes must be those of the first call, {self.classes.tolist()}. "
+                f"Got {np.unique(classes).tolist()} instead. Leave them out, or fit anew."
+            )
+        found, encoded = np.unique(y, return_inverse=True)
+        unknown = found[~np.isin(found, self.classes)]
+        if len(unknown):
+            raise ValueError(
+                f"y must hold labels among {self.classes.tolist()}. Got {unknown.tolist()} as well. A new set of "
+                "classes needs a new fit with warm_start=False; partial_fit takes all of them as classes= in its first "
+                "call."
+            )
+        return np.searchsorted(self.classes, found)[encoded.reshape(-1)]
+
+    def _indicator(self, y):
+        y = y.toarray() if issparse(y) else np.asarray(y)
+        if y.shape[1] != len(self.classes):
+            raise ValueError(f"y must have {len(self.classes)} columns, as before. Got {y.shape[1]} instead.")
+        if type_of_target(y, input_name="y") != "multilabel-indicator":
+            raise ValueError(
+                "y must hold one label per image, or be a matrix of zeros and ones with one column per label. "
+                f"Got a matrix of shape {y.shape} with other values instead. Fit one classifier per column."
+            )
+        return y.astype(np.int8)
+
+    def totals(self, targets, weights):
+        """Return the sum of the weights of each label."""
+        return weights @ targets if self.multilabel else np.bincount(targets, weights, minlength=len(self.classes))
+
+    def weigh(self, targets, weights, class_weight):
+        """Return weights of images times those of their classes.
+
+        Raises
+        ------
+        ValueError
+            If a weight is negative or none is positive.
+        """
+        if class_weight is None:
+            return weights
+        if class_weight == "balanced":
+            totals = self.totals(targets, weights)
+            of_class = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)
+            return weights * of_class[targets]
+        labels = self.classes[targets]
+        weights = weights * compute_class_weight(class_weight, classes=self.classes, y=labels)[targets]
+        if weights.min() < 0 or not weights.any():
+            raise ValueError(
+                "class_weight must not be negative, and must leave an image with a positive weight. "
+                f"Got {class_weight} for the labels {np.unique(labels).tolist()} instead."
+            )
+        return weights
+
+    def probe(self, features, targets, weights):
+        """Fit a linear model; see `logistic_probe` and `multilabel_probe`."""
+        if self.multilabel:
+            return multilabel_probe(features, targets, weights)
+        return logistic_probe(features, targets, weights, len(self.classes))
+
+    def decode(self, outputs):
+        """Return the labels that logits stand for."""
+        return (outputs > 0).astype(int) if self.multilabel else self.classes[outputs.argmax(axis=1)]
+
+    def probabilities(self, outputs):
+        """Return the probabilities that logits stand for."""
+        return expit(outputs) if self.multilabel else softmax(outputs, axis=1)
+
+
+def _has_columns(y):
+    shape = y.shape if issparse(y) else np.shape(y)
+    return len(shape) == 2 and shape[1] > 1
+
+
+def softened(teacher, X, classes, temperature):
+    """Return what a teacher says of images, its certainty turned down.
+
+    Parameters
+    ----------
+    teacher : classifier
+        Fitted, with `predict_proba`.
+    X : sequence of images
+        As the teacher takes them.
+    classes : ndarray of shape (n_classes,)
+        The labels, in the student's order.
+    temperature : float
+        What the teacher's logits are divided by.
+
+    Returns
+    -------
+    torch.Tensor of shape (n_images, n_classes)
+        Probabilities.
+
+    Raises
+    ------
+    NotFittedError
+        If the teacher has not been fitted, or was cloned.
+    ValueError
+        If it knows other classes.
+    """
+    check_is_fitted(
+        teacher,
+        msg="teacher must be fitted. Got a %(name)s that is not, instead. clone() forgets what was fitted: give "
+        "sklearn.frozen.FrozenEstimator(teacher) to cross-validation and grid search.",
+    )
+    if not np.array_equal(np.unique(teacher.classes_), classes):
+        raise ValueError(
+            f"teacher must know the classes {classes.tolist()}, and no others. "
+            f"Got a teacher of {np.asarray(teacher.classes_).tolist()} instead."
+        )
+    probabilities = np.asarray(teacher.predict_proba(X))[:, np.argsort(teacher.classes_)]
+    logits = torch.as_tensor(np.log(np.clip(probabilities, 1e-12, None)), dtype=torch.float32)
+    return (logits / temperature).softmax(1)

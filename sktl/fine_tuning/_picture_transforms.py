@@ -1,0 +1,200 @@
+"""What is done to one picture: the named augmentations, and transforms of the user's own."""
+
+import math
+import random
+from contextlib import contextmanager, nullcontext
+from threading import RLock
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.transforms.v2 import functional as tv
+
+from sktl.backbones import GLOBAL_RANDOMNESS
+
+_SCALE, _RATIO = (0.35, 1.0), (3 / 4, 4 / 3)  # of the random crop: share of the area, width by height
+_JITTER = 0.2
+_OVERSHOOT = 0.5  # beyond [0, 1]: bicubic resizing gets there, normalised pictures get further
+_TURNS = RLock()  # one transform of the user's own at a time: it draws from the generators of the process
+_CONTRACT = (
+    "augment must turn a uint8 tensor (3, height, width) into a tensor (3, new_height, new_width), of uint8 or of "
+    "floats in [0, 1]."
+)
+
+
+def augmented(picture, preprocessing, augment, seeds):
+    """Apply an augmentation by name.
+
+    Parameters
+    ----------
+    picture : ndarray of shape (H, W, 3), uint8 or float32
+        The original picture. It is only read.
+    preprocessing : Preprocessing
+        Size and interpolation.
+    augment : {"light", "trivial"}
+        What to do.
+    seeds : numpy.random.SeedSequence
+        What all draws follow from.
+
+    Returns
+    -------
+    ndarray of shape (crop_size, crop_size, 3)
+        Of the same dtype.
+    """
+    rng = np.random.default_rng(seeds)
+    cropped = _cropped_and_flipped(picture, preprocessing, rng)
+    return _jittered(cropped, rng) if augment == "light" else _trivially_augmented(cropped, rng)
+
+
+def transformed(picture, transform, seeds, *, lent, name):
+    """Apply a transform of the user's own.
+
+    Parameters
+    ----------
+    picture : ndarray of shape (H, W, 3), uint8 or float32
+        The original picture. It is only read.
+    transform : callable
+        From a uint8 tensor (3, H, W) to a tensor (3, h, w).
+    seeds : numpy.random.SeedSequence
+        What its draws from the global generators of torch, numpy and Python follow from.
+    lent : bool
+        Whether the thread that holds `GLOBAL_RANDOMNESS` waits for this one; otherwise this one waits for it.
+    name : callable
+        Names the image for a message.
+
+    Returns
+    -------
+    ndarray of shape (h, w, 3), uint8 or float32
+        Of floats when the picture or the result of the transform is.
+
+    Raises
+    ------
+    ValueError
+        If the transform raises, or returns something else.
+    """
+    planes = torch.from_numpy(np.array(as_bytes(picture).transpose(2, 0, 1), order="C"))
+    seed = int(seeds.generate_state(1, np.uint64)[0] >> np.uint64(1))
+    try:
+        with _seeded_turn(seed, lent):
+            result = transform(planes)
+    except Exception as error:
+        raise ValueError(f"{_CONTRACT} Got {type(error).__name__} for {name()} instead: {error}") from error
+    problem = _problem(result)
+    if problem:
+        raise ValueError(f"{_CONTRACT} Got {problem} for {name()} instead.")
+    planes = result.detach().cpu().as_subclass(torch.Tensor)
+    planes = planes.float().clamp(0, 1) if planes.is_floating_point() else planes
+    result = planes.numpy().transpose(1, 2, 0)
+    return result / np.float32(255) if picture.dtype != np.uint8 and result.dtype == np.uint8 else result
+
+
+def as_bytes(picture):
+    """Return a picture as uint8."""
+    return picture if picture.dtype == np.uint8 else np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
+def _cropped_and_flipped(picture, preprocessing, rng):
+    """Cut out a rectangle, stretch it to the size of the network, and mirror every second one.
+
+    As torchvision's RandomResizedCrop, but a rectangle that does not fit is made smaller instead of drawn again.
+    """
+    share, ratio, down, right, flip = rng.random(5)
+    height, width = picture.shape[:2]
+    size = preprocessing.crop_size
+    if min(height, width) == 1:  # a row of features: no place in it is like another
+        return preprocessing.resize_to(picture, size, size)
+    area = height * width * (_SCALE[0] + share * (_SCALE[1] - _SCALE[0]))
+    ratio = math.exp(math.log(_RATIO[0]) + ratio * math.log(_RATIO[1] / _RATIO[0]))
+    new_height, new_width = math.sqrt(area / ratio), math.sqrt(area * ratio)
+    shrink = min(1.0, height / new_height, width / new_width)
+    new_height, new_width = max(1, round(new_height * shrink)), max(1, round(new_width * shrink))
+    top, left = int(down * (height - new_height + 1)), int(right * (width - new_width + 1))
+    region = preprocessing.resize_to(picture[top : top + new_height, left : left + new_width], size, size)
+    return np.ascontiguousarray(region[:, ::-1]) if flip < 0.5 else region
+
+
+def _jittered(picture, rng):
+    """Change brightness, and contrast about the mean."""
+    brightness, contrast = rng.uniform(1 - _JITTER, 1 + _JITTER, 2)
+    scale, shift = contrast * brightness, (1 - contrast) * brightness * picture.mean(dtype=np.float64)
+    if picture.dtype == np.uint8:
+        table = np.clip(np.rint(np.arange(256) * scale + shift), 0, 255).astype(np.uint8)
+        return np.take(table, picture)
+    low, high = min(0.0, float(picture.min())), max(1.0, float(picture.max()))
+    return np.clip(picture * np.float32(scale) + np.float32(shift), low, high)
+
+
+def _affine(image, *, translate=(0, 0), shear=(0.0, 0.0), center=None):
+    return tv.affine(image, angle=0.0, translate=list(translate), scale=1.0, shear=list(shear), center=center)
+
+
+def _angle(strength):
+    return math.degrees(math.atan(0.99 * strength))
+
+
+def _pixels(image, strength):
+    # 32 in the paper; a small image would be pushed out of sight.
+    return int(strength * min(32, tv.get_size(image)[0] // 2))
+
+
+# The wide space of TrivialAugment (Müller & Hutter 2021, arXiv:2103.10158, table 1) with torchvision's constants; the
+# strength is in [-1, 1], and what has no sign takes its absolute value.
+_TRIVIAL = (
+    lambda image, strength: image,
+    lambda image, strength: _affine(image, shear=(_angle(strength), 0.0), center=[0, 0]),
+    lambda image, strength: _affine(image, shear=(0.0, _angle(strength)), center=[0, 0]),
+    lambda image, strength: _affine(image, translate=(_pixels(image, strength), 0)),
+    lambda image, strength: _affine(image, translate=(0, _pixels(image, strength))),
+    lambda image, strength: tv.rotate(image, 135.0 * strength),
+    lambda image, strength: tv.adjust_brightness(image, 1 + 0.99 * strength),
+    lambda image, strength: tv.adjust_saturation(image, 1 + 0.99 * strength),
+    lambda image, strength: tv.adjust_contrast(image, 1 + 0.99 * strength),
+    lambda image, strength: tv.adjust_sharpness(image, 1 + 0.99 * strength),
+    lambda image, strength: tv.posterize(image, 8 - round(6 * abs(strength))),
+    lambda image, strength: tv.solarize(image, (255 if isinstance(image, Image.Image) else 1) * (1 - abs(strength))),
+    lambda image, strength: tv.autocontrast(image),
+    lambda image, strength: tv.equalize(image),
+)
+
+
+def _trivially_augmented(picture, rng):
+    """Apply one operation of one strength. TrivialAugmentWide itself would draw from torch's global generator."""
+    operation = _TRIVIAL[rng.integers(len(_TRIVIAL))]
+    strength = float(rng.integers(31)) / 30 * (-1) ** int(rng.integers(2))
+    if picture.dtype == np.uint8:
+        return np.asarray(operation(Image.fromarray(np.ascontiguousarray(picture)), strength))
+    planes = torch.from_numpy(np.array(picture.transpose(2, 0, 1), order="C"))
+    return operation(planes, strength).numpy().transpose(1, 2, 0)
+
+
+def _problem(result):
+    """Say what is wrong with the result of a transform, if anything."""
+    if not isinstance(result, torch.Tensor):
+        return f"an object of type {type(result).__name__}"
+    if result.ndim != 3 or result.shape[0] != 3 or not result.numel():
+        return f"shape {tuple(result.shape)}"
+    if result.dtype == torch.uint8:
+        return None
+    if not result.is_floating_point():
+        return f"dtype {result.dtype}"
+    low, high = float(result.min()), float(result.max())
+    if low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT:
+        return None
+    return f"floats from {low:g} to {high:g} (leave out Normalize, which comes afterwards)"
+
+
+@contextmanager
+def _seeded_turn(seed, lent):
+    """Seed the global generators of torch, numpy and Python, and put them back; other threads wait."""
+    with nullcontext() if lent else GLOBAL_RANDOMNESS, _TURNS:
+        # torch.manual_seed would seed every accelerator too, and nothing restores those.
+        states = torch.default_generator.get_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
+        torch.default_generator.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            torch.default_generator.set_state(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002
+            random.setstate(states[2])

@@ -1,0 +1,192 @@
+"""The frozen part of every image is computed once, and everything built on it is what the plain road gives."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sktl import FineTuneClassifier, PretrainedFeatureExtractor
+from sktl.fine_tuning import _prefix
+from sktl.inference import _embed
+
+NETWORKS = [
+    ("tiny_fractal", 16),
+    ("resnet18", 64),
+    ("mobilenet_v2", 64),
+    pytest.param("vit_b_16", 224, marks=pytest.mark.slow),
+]
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """How many images went through a frozen network, and through which of its stages."""
+    counted = []
+
+    def counting(backbone, cuts, *args, **kwargs):
+        function = make(backbone, cuts, *args, **kwargs)
+
+        def counted_function(batch):
+            counted.append(cuts)
+            return function(batch)
+
+        return counted_function
+
+    make = _embed.frozen_function
+    monkeypatch.setattr(_embed, "frozen_function", counting)
+    return counted
+
+
+def pictures(n, side=32, n_classes=2, seed=0):
+    """Distinct noise with a class-dependent stripe."""
+    rng = np.random.default_rng(seed)
+    X = rng.integers(0, 120, (n, side, side, 3), dtype=np.uint8)
+    y = np.arange(n) % n_classes
+    for k in range(n_classes):
+        X[y == k, :, k * 8 : k * 8 + 8, 0] += 130
+    return X, y
+
+
+def weights_of(model):
+    return model.module_.state_dict()
+
+
+def assert_same_weights(a, b):
+    a, b = weights_of(a), weights_of(b)
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize(("backbone", "size"), NETWORKS)
+def test_stored_kept_and_recomputed_prefixes_give_the_same_network(backbone, size, monkeypatch):
+    """Promise 4, for the store as well: fresh, filled, and without."""
+    from sktl.backbones import load_backbone
+
+    record = load_backbone(backbone, None if backbone != "tiny_fractal" else "default", random_state=0)
+    X, y = pictures(12)
+    settings = {"unfreeze_depth": 1, "max_epochs": 2, "image_size": size, "random_state": 0}
+    plain = FineTuneClassifier(record, cache=False, **settings).fit(X, y)
+    fresh = FineTuneClassifier(record, **settings).fit(X, y)
+    filled = FineTuneClassifier(record, **settings).fit(X, y)
+    assert filled.store_info_.n_misses == 0
+    monkeypatch.setattr(_prefix, "_MEMORY", 0)
+    recomputed = FineTuneClassifier(record, cache=False, **settings)
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            _prefix.Activations.__init__, "__kwdefaults__", {**_prefix.Activations.__init__.__kwdefaults__, "memory": 0}
+        )
+        recomputed.fit(X, y)
+        from_store = FineTuneClassifier(record, **settings).fit(X, y)
+    for model in (fresh, filled, recomputed, from_store):
+        assert_same_weights(plain, model)
+        assert_array_equal(plain.predict_proba(X), model.predict_proba(X))
+
+
+@pytest.mark.parametrize(("backbone", "size"), NETWORKS[:3])
+def test_the_network_fitted_predicts_what_the_estimator_does(backbone, size):
+    X, y = pictures(10)
+    model = FineTuneClassifier(backbone, weights="default" if backbone == "tiny_fractal" else None, image_size=size)
+    if backbone != "tiny_fractal":
+        from sktl.backbones import load_backbone
+
+        model.set_params(backbone=load_backbone(backbone, None, random_state=0), weights="default")
+    model.set_params(unfreeze_depth=1, max_epochs=2, random_state=0).fit(X, y)
+    preprocessing = model.module_.preprocessing
+    batch = torch.from_numpy(np.stack([preprocessing.prepare(image) for image in X]))
+    with torch.no_grad():
+        logits = model.module_.eval()(batch).softmax(1)
+    assert_allclose(model.predict_proba(X), logits, atol=1e-4)
+
+
+def test_a_grid_over_depths_and_folds_sends_each_image_through_the_prefix_once_per_cut(passes):
+    X, y = pictures(40)
+    grid = GridSearchCV(
+        FineTuneClassifier(max_epochs=1, random_state=0, batch_size=4),
+        {"unfreeze_depth": [0, 1, 2]},
+        cv=5,
+        refit=False,
+    ).fit(X, y)
+    assert np.isfinite(grid.cv_results_["mean_test_score"]).all()
+    again = len(passes)
+    rows = 16  # of a block on the CPU at this size
+    for cut in (3, 4, 5):
+        n_blocks = sum(cuts == (cut,) for cuts in passes)
+        assert n_blocks <= 40 / 1, cut
+    infos = []
+    for depth in (0, 1, 2):
+        model = FineTuneClassifier(unfreeze_depth=depth, max_epochs=1, random_state=0).fit(X, y)
+        infos.append(model.store_info_)
+        model.predict(X)
+    assert len(passes) == again
+    assert [info.n_misses for info in infos] == [0, 0, 0]
+    assert [info.n_hits for info in infos] == [80, 80, 80]
+    assert rows == 16
+
+
+def test_depth_0_is_the_exact_linear_probe():
+    """The oracle: scikit-learn's own pipeline on the same embeddings."""
+    X, y = pictures(30, n_classes=3)
+    oracle = make_pipeline(PretrainedFeatureExtractor(), StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+    expected = oracle.fit(X, y).predict_proba(X)
+    model = FineTuneClassifier(unfreeze_depth=0).fit(X, y)
+    assert_allclose(model.predict_proba(X), expected, atol=1e-3)
+    assert (model.predict(X) == oracle.predict(X)).all()
+
+
+def test_depth_0_and_the_extractor_share_their_vectors(passes):
+    X, y = pictures(20)
+    PretrainedFeatureExtractor().fit_transform(X)
+    before = len(passes)
+    model = FineTuneClassifier(unfreeze_depth=0).fit(X, y)
+    assert len(passes) == before
+    assert model.store_info_.n_hits == 20
+
+
+def test_a_pickled_model_predicts_the_same_from_weights_of_its_own():
+    import pickle
+
+    X, y = pictures(12)
+    model = FineTuneClassifier(unfreeze_depth=1, max_epochs=2, random_state=0).fit(X, y)
+    again = pickle.loads(pickle.dumps(model))
+    assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+
+
+def test_loaded_weights_below_the_cut_are_those_that_predict(tmp_path):
+    """The store must not answer for the weights that were there before."""
+    X, y = pictures(12)
+    other = FineTuneClassifier(unfreeze_depth="all", learning_rate=1e-2, max_epochs=3, random_state=1).fit(X, y)
+    other.save_weights(tmp_path / "other.safetensors")
+    model = FineTuneClassifier(unfreeze_depth=1, max_epochs=1, random_state=0).fit(X, y)
+    before = model.predict_proba(X)
+    model.load_weights(tmp_path / "other.safetensors")
+    assert np.abs(model.predict_proba(X) - before).max() > 1e-4
+    assert_allclose(model.predict_proba(X), other.predict_proba(X), atol=1e-4)
+
+
+def test_a_store_that_would_be_filled_up_is_left_alone(monkeypatch):
+    X, y = pictures(12)
+    monkeypatch.setenv("SKTL_CACHE_SIZE", "10KB")
+    model = FineTuneClassifier(unfreeze_depth=1, max_epochs=1, random_state=0).fit(X, y)
+    assert model.store_info_.path is None
+
+
+def test_fixed_views_are_computed_once_and_take_turns(passes):
+    X, y = pictures(16)
+    settings = {"unfreeze_depth": 1, "augment": "light", "n_views": 2, "max_epochs": 6, "random_state": 0}
+    first = FineTuneClassifier(**settings).fit(X, y)
+    n_once = len(passes)
+    assert first.store_info_.n_misses == 3 * 16
+    second = FineTuneClassifier(**settings).fit(X, y)
+    assert len(passes) == n_once
+    assert_same_weights(first, second)
+    assert_same_weights(first, FineTuneClassifier(cache=False, **settings).fit(X, y))
+
+
+def test_new_views_in_every_epoch_are_not_stored():
+    X, y = pictures(16)
+    model = FineTuneClassifier(unfreeze_depth=1, augment="light", max_epochs=3, random_state=0).fit(X, y)
+    assert model.store_info_.n_misses == 16  # the plain images, for the probe
+    assert len(np.unique(model.history_[:, "train_loss"])) == 3
