@@ -39,7 +39,7 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/pip install --quiet --editable ".[bench]"
-	for table in engines cold grid_search warm_store growth two_processes tiny_fractal; do $(BIN)/python benchmarks/$$table.py || exit 1; done
+	for table in engines cold prefix grid_search warm_store growth two_processes tiny_fractal; do $(BIN)/python benchmarks/$$table.py || exit 1; done
 
 docs: $(VENV)/.installed
 	$(BIN)/pip install --quiet --editable ".[docs]"

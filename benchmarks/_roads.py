@@ -53,9 +53,15 @@ class Outcome:
 def frozen(task):
     """Embed, standardise, logistic regression: the candidate "frozen" of compare_transfer, without a store."""
     extractor = PretrainedFeatureExtractor(
-        BACKBONE, weights=task.weights, image_size=task.image_size, cache=False, device="cpu"
+        BACKBONE,
+        weights=task.weights,
+        layer="all",
+        pooling="avg+std",
+        image_size=task.image_size,
+        cache=False,
+        device="cpu",
     )
-    model = make_pipeline(extractor, StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+    model = make_pipeline(extractor, StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
     return Outcome(model.fit(task.X_train, task.y_train).predict(task.X_test))
 
 

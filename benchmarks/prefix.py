@@ -87,7 +87,13 @@ def measure(backbone, paths, y, depth, n_rounds):
     found = in_turns(roads, n_rounds)
     kept = found["sktl, kept"]
     return [
-        (backbone.name, str(depth), road, spread(times, 2), spread([t / k for t, k in zip(times, kept, strict=True)], 2))
+        (
+            backbone.name,
+            str(depth),
+            road,
+            spread(times, 2),
+            spread([t / k for t, k in zip(times, kept, strict=True)], 2),
+        )
         for road, times in found.items()
     ]
 

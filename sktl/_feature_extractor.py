@@ -43,7 +43,8 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
         random networks shrink or blow up their features by many orders of magnitude.
     layer : int, str or sequence of these, default="penultimate"
         Where to take features: ``"penultimate"``, the name of a stage, or an index from the top (0 is the top stage,
-        1 the one below). Several are concatenated; early ones help when the images look unlike the source.
+        1 the one below). Several are concatenated, ``"all"`` all of them; early ones help when the images look unlike
+        the source.
     pooling : str, default="auto"
         From a map of features to a vector: ``"auto"`` (the network's own), ``"avg"``, ``"max"``, ``"avg+max"``,
         ``"avg+std"``, ``"gem"``, ``"pyramid"``, ``"flatten"`` or ``"token"``; see :func:`~sktl.backbones.pool`.
@@ -299,6 +300,8 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
         return self.embedding_dim_
 
     def _layers(self):
+        if isinstance(self.layer, str) and self.layer == "all":
+            return list(self.backbone_.stage_names)
         layers = [self.layer] if isinstance(self.layer, str | Integral) else list(self.layer)
         if not layers:
             raise ValueError("layer must name at least one stage. Got an empty sequence instead.")

@@ -9,8 +9,8 @@ from sktl.backbones import load_backbone
 # On 48-pixel pictures made of a few numbers, short trainings reach the accuracy that the battery asks for.
 QUICK = {"max_epochs": 8, "learning_rate": 3e-3}
 FEWER = {"max_epochs": 4, "learning_rate": 3e-3}
-# A linear head on averaged features has to fit its training data closely to explain a function of ten numbers.
-HEAD_REGRESSOR = {"max_epochs": 20, "learning_rate": 0.1}
+# A hidden layer on averaged features has to fit its training data closely to explain a function of ten numbers.
+HEAD_REGRESSOR = {"head": (64,), "max_epochs": 20, "learning_rate": 1e-2}
 
 # Estimator, and the least number of checks that must have run: a battery that shrinks silently proves nothing.
 INSTANCES = {
@@ -21,6 +21,7 @@ INSTANCES = {
     ),
     "classifier, head only": (FineTuneClassifier(unfreeze_depth=0, **QUICK), 60),
     "classifier, one stage": (FineTuneClassifier(unfreeze_depth=1, **QUICK), 60),
+    "regressor, probe": (FineTuneRegressor(unfreeze_depth=0), 58),
     "regressor, head only": (FineTuneRegressor(unfreeze_depth=0, **HEAD_REGRESSOR), 58),
     "regressor, one stage": (FineTuneRegressor(unfreeze_depth=1, **QUICK), 58),
     "classifier, everything": (FineTuneClassifier(unfreeze_depth="all", image_size=24, **FEWER), 60),

@@ -20,6 +20,7 @@ PUBLIC_MODULES = (
     "sktl.images",
     "sktl.backbones",
     "sktl.datasets",
+    "sktl.fine_tuning",
     "sktl.comparison",
     "sktl.exceptions",
 )
@@ -112,7 +113,7 @@ def test_defaults_in_the_text_are_those_of_the_signature(path):
 def test_documents_every_fitted_attribute_and_no_other(estimator):
     digits = load_digits()
     rows = digits.data[:20], digits.target[:20]
-    options = {} if "max_epochs" not in estimator().get_params() else {"max_epochs": 1, "unfreeze_depth": 0}
+    options = {} if "max_epochs" not in estimator().get_params() else {"early_stopping": True, "unfreeze_depth": 0}
     fitted = estimator(**options).fit(*rows)
     documented = {entry.name for entry in NumpyDocString(inspect.getdoc(estimator))["Attributes"]}
     public = {name for name in dir(fitted) if name.endswith("_") and not name.startswith("_")}

@@ -69,6 +69,12 @@ def test_a_layer_by_index_counts_from_the_top(images):
         assert_array_equal(model.transform(images), embed(images, layer=name))
 
 
+def test_all_layers_are_every_stage_from_the_stem_up(images):
+    model = PretrainedFeatureExtractor(layer="all").fit(images)
+    assert model.layers_ == list(STAGES)
+    assert_array_equal(model.transform(images), embed(images, layer=list(STAGES)))
+
+
 @pytest.mark.parametrize("layer", [["stage1", 0, "stage3"], ("stage4", "stem"), np.array([0, 4]), [np.int64(2)]])
 def test_several_layers_are_put_side_by_side_in_the_order_asked_for(images, layer):
     expected = np.hstack([embed(images, layer=one if isinstance(one, str) else int(one)) for one in layer])

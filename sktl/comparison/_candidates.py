@@ -107,8 +107,10 @@ def _recipe(name, task, weights, unfreeze_depth, max_epochs, shared):
     if name == "frozen":
         # A fixed penalty overfits small data badly enough to look like negative transfer; this one chooses its own.
         ridge = RidgeCV(alphas=np.logspace(-1, 4, 11))
-        linear = LogisticRegression(C=0.1, max_iter=1000) if classification else ridge
-        return make_pipeline(PretrainedFeatureExtractor(weights=weights, **shared), StandardScaler(), linear)
+        linear = LogisticRegression(C=0.01, max_iter=1000) if classification else ridge
+        # The stages below the top one are worth more than any choice of head: benchmarks/frozen_candidates.py.
+        extractor = PretrainedFeatureExtractor(weights=weights, layer="all", pooling="avg+std", **shared)
+        return make_pipeline(extractor, StandardScaler(), linear)
     fine_tune = FineTuneClassifier if classification else FineTuneRegressor
     if name == "fine_tuned":
         return fine_tune(weights=weights, unfreeze_depth=unfreeze_depth, max_epochs=max_epochs, **shared)

@@ -75,8 +75,9 @@ def compare_transfer(
     The candidates that go by a name are these recipes (for regression in brackets):
 
     - ``"dummy"``: ``DummyClassifier()`` [``DummyRegressor()``]. What guessing scores.
-    - ``"frozen"``: ``make_pipeline(PretrainedFeatureExtractor(backbone, weights=weights), StandardScaler(),
-      LogisticRegression(C=0.1, max_iter=1000))`` [``RidgeCV(alphas=np.logspace(-1, 4, 11))`` at the end].
+    - ``"frozen"``: ``make_pipeline(PretrainedFeatureExtractor(backbone, weights=weights, layer="all",
+      pooling="avg+std"), StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))``
+      [``RidgeCV(alphas=np.logspace(-1, 4, 11))`` at the end].
     - ``"fine_tuned"``: ``FineTuneClassifier(backbone, weights=weights, unfreeze_depth=unfreeze_depth,
       max_epochs=max_epochs)`` [``FineTuneRegressor``].
     - ``"from_scratch"``: the same estimator with ``weights=None`` and ``unfreeze_depth="all"``: the same network from

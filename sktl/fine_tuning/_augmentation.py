@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from sktl._validation import did_you_mean
-from sktl.backbones._seeding import GLOBAL_RANDOMNESS
+from sktl.backbones import GLOBAL_RANDOMNESS
 from sktl.fine_tuning._picture_transforms import augmented, transformed
 
 AUGMENTATIONS = ("light", "trivial")

@@ -53,9 +53,9 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     weight_decay : float, default=0.05
         Decoupled weight decay of kernels and matrices [2]_; biases and normalisation are left alone.
     l2_sp : float, default=0.0
-        Draws the trained stages towards their pretrained weights rather than towards zero, decoupled from the gradient
-        like `weight_decay`, whose place it takes there [4]_. 0.01 to 1 may help with few images much like those of the
-        source.
+        Draws the trained stages towards the weights that the training starts from, the pretrained ones in a first
+        `fit`, rather than towards zero; decoupled from the gradient like `weight_decay`, whose place it takes there
+        [4]_. 0.01 to 1 may help with few images much like those of the source.
     batch_norm : {"auto", "frozen", "update"}, default="auto"
         Statistics of batch norm above the cut: ``"frozen"`` keeps the pretrained ones, ``"update"`` normalises by
         batches and learns new ones, which may help with images unlike those of the source; ``"auto"`` updates only
@@ -303,8 +303,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         ----------
         X : sequence of images, or array-like of shape (n_samples, n_features)
             Paths, PIL images, encoded bytes, arrays, tensors, or flattened rows; see the user guide on images.
-        y : array-like of shape (n_samples,)
-            Labels of any kind.
+        y : array-like of shape (n_samples,), or matrix of shape (n_samples, n_labels)
+            Labels of any kind; or a matrix of zeros and ones, sparse or not, where an image may have several.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             A weight w counts exactly as w copies of the image.
 
@@ -371,7 +371,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
             The most probable label of each image; ones for labels more probable than not, where an image may have
             several.
         """
-        return self._labels.decode(self._outputs(X))
+        outputs = self._outputs(X)
+        return self._labels.decode(outputs)
 
     def predict_proba(self, X):
         """Predict the probability of each label.
@@ -386,7 +387,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         probabilities : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`; each row sums to one, unless an image may have several labels.
         """
-        return self._labels.probabilities(self._outputs(X))
+        outputs = self._outputs(X)
+        return self._labels.probabilities(outputs)
 
     def decision_function(self, X):
         """Return the outputs of the network.

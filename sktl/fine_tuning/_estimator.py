@@ -105,8 +105,6 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         self.random_state = random_state
         self.verbose = verbose
 
-    # What the two kinds of target need.
-
     @abstractmethod
     def _check_targets(self, y, reset, classes):
         """Return labels as numbers, or numbers as float64; with `reset`, learn which labels there are."""
@@ -277,8 +275,8 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
 
     def _is_probe(self):
         """Whether nothing is asked for that a linear model on the frozen features would not give."""
-        changed = (self.dropout, self.augment, self.mixup, self.cutmix, self.callbacks)
-        return self.unfreeze_depth_ == 0 and not any(changed)
+        linear = self.unfreeze_depth == 0 and self.weights is not None and isinstance(self.head, str)
+        return linear and not any((self.dropout, self.augment, self.mixup, self.cutmix, self.callbacks))
 
     def _recipe(self):
         from_scratch = self.weights is None
@@ -300,13 +298,15 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         return {}
 
     def find_learning_rate(self, X, y, sample_weight=None, *, factors=FACTORS):
-        """Compare learning rates on images set aside; the estimator itself stays as it is.
-
-        Each rate gets a whole training on the same inner split, of which the frozen part is computed only once.
+        """Compare learning rates, each by a whole training, on images set aside; the estimator stays as it is.
 
         Parameters
         ----------
-        X, y, sample_weight
+        X : sequence of images, or array-like of shape (n_samples, n_features)
+            As in `fit`.
+        y : array-like
+            As in `fit`.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
             As in `fit`.
         factors : sequence of float, default=(1/9, 1/3, 1, 3, 9)
             What to multiply `learning_rate` by.

@@ -36,6 +36,7 @@ class Fitting:
         self._placement = placement
         self._seed = seed
         self._whole = whole
+        estimator.__dict__.pop("best_epoch_", None)
 
     def start(self, network):
         """Train a new network.
@@ -51,14 +52,15 @@ class Fitting:
             The trained net.
         """
         data, validation = self._split()
+        n_images = len(data)
         refits = validation is not None and self._estimator.refit
         untrained = {name: tensor.clone() for name, tensor in network.state_dict().items()} if refits else None
         net = self._build(network)
-        self._train_from_probe(net, data, validation)
+        self._train_from_probe(net, data, validation, n_images)
         if refits:
             network.load_state_dict(untrained)
             net = self._build(network)
-            self._train_from_probe(net, self._data, None, stop_after=self._estimator.best_epoch_)
+            self._train_from_probe(net, self._data, None, n_images, stop_after=self._estimator.best_epoch_)
         return net
 
     def go_on(self, net):
@@ -78,9 +80,13 @@ class Fitting:
             solution = self._solve(net.module_, self._data)
             if solution is not None:
                 net.module_.head.take(solution, 1.0)
+                self._note(0)
                 return net
-        self._train(net, *self._split())
-        self._settle(net, None)
+        n_before = len(net.history)
+        data, validation = self._split()
+        self._train(net, data, validation, len(data))
+        if validation is not None:
+            self._settle(net, None, n_before)
         return net
 
     def _split(self):
@@ -103,7 +109,7 @@ class Fitting:
             **estimator._criterion_options(),
         )
 
-    def _train_from_probe(self, net, data, validation, stop_after=None):
+    def _train_from_probe(self, net, data, validation, n_images, stop_after=None):
         """Fit a probe; train on from it, unless it is all that was asked for; keep whichever does better."""
         network, solution = net.module_, None
         if self._estimator.weights is not None:  # random features soon look different
@@ -121,13 +127,16 @@ class Fitting:
                 network.head.take(solution, self._estimator._probe_scale)
                 # The rate of a head that starts from a probe is another one.
                 net.initialize_optimizer()
-        if not is_probe:
-            self._train(net, data, validation, stop_after)
+        if is_probe:
+            self._note(0)
+        else:
+            self._train(net, data, validation, n_images, stop_after)
         network.eval()
         if validation is not None:
             self._settle(net, fallback)
 
-    def _train(self, net, data, validation, stop_after=None):
+    def _train(self, net, data, validation, n_images, stop_after=None):
+        """Train for the epochs that so many images ask for: in a refit, those of the first training."""
         network, estimator = net.module_, self._estimator
         if network.update_statistics and len(data) < 2:
             raise ValueError(
@@ -140,7 +149,7 @@ class Fitting:
                 net,
                 data,
                 validation,
-                epochs=n_epochs(estimator.max_epochs, len(data), estimator.batch_size) if self._whole else 1,
+                epochs=n_epochs(estimator.max_epochs, n_images, estimator.batch_size) if self._whole else 1,
                 stop_after=stop_after,
                 seed=self._seed,
                 schedule=self._whole,
@@ -151,16 +160,18 @@ class Fitting:
             network.eval()
         network.check_frozen(frozen)
 
-    def _settle(self, net, fallback):
+    def _settle(self, net, fallback, n_before=0):
         """Note which epoch was best on the images set aside, and go back to the probe when none was better."""
-        if not (self._whole and self._estimator.early_stopping) or not net.history:
-            return
-        losses = [row["valid_loss"] for row in net.history if "valid_loss" in row]
-        self._estimator.best_epoch_ = int(np.argmin(losses)) + 1
+        losses = net.history[n_before:, "valid_loss"]
+        self._note(n_before + int(np.argmin(losses)) + 1)
         if fallback is not None and fallback[0] <= min(losses):
-            self._estimator.best_epoch_ = 0
+            self._note(0)
             for name, tensor in trained_tensors(net.module_).items():
                 tensor.copy_(fallback[1][name])
+
+    def _note(self, epoch):
+        if self._whole and self._estimator.early_stopping:
+            self._estimator.best_epoch_ = epoch
 
     def _solve(self, network, data, features=None):
         features = self._features(network, data) if features is None else features

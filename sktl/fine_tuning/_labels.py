@@ -37,7 +37,7 @@ class Labels:
             raise ValueError("FineTuneClassifier requires y to be passed, but the target y is None.")
         self.multilabel = _has_columns(y)
         if self.multilabel:
-            self.classes = np.arange(y.shape[1] if issparse(y) else np.shape(y)[1])
+            self.classes = np.arange(_shape(y)[1])
         else:
             self.classes = np.unique(check_y(y, estimator=estimator) if classes is None else classes)
 
@@ -74,7 +74,8 @@ class Labels:
         y = y.toarray() if issparse(y) else np.asarray(y)
         if y.shape[1] != len(self.classes):
             raise ValueError(f"y must have {len(self.classes)} columns, as before. Got {y.shape[1]} instead.")
-        if type_of_target(y, input_name="y") != "multilabel-indicator":
+        # scikit-learn takes any two numbers for an indicator.
+        if not np.isin(y, (0, 1)).all() or type_of_target(y, input_name="y") != "multilabel-indicator":
             raise ValueError(
                 "y must hold one label per image, or be a matrix of zeros and ones with one column per label. "
                 f"Got a matrix of shape {y.shape} with other values instead. Fit one classifier per column."
@@ -124,8 +125,12 @@ class Labels:
 
 
 def _has_columns(y):
-    shape = y.shape if issparse(y) else np.shape(y)
+    shape = _shape(y)
     return len(shape) == 2 and shape[1] > 1
+
+
+def _shape(y):
+    return y.shape if issparse(y) else np.asarray(y).shape
 
 
 def softened(teacher, X, classes, temperature):

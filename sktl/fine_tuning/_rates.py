@@ -1,5 +1,6 @@
 """Which learning rate suits an estimator and some data: short of a grid search, and far better than a guess."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,18 @@ class LearningRates:
         The learning rates tried, ascending.
     losses : tuple of float
         Loss on the images set aside at the end of each training; infinite where it diverged.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sktl import FineTuneClassifier
+    >>> digits = load_digits()
+    >>> model = FineTuneClassifier(max_epochs=2, validation_fraction=0.5, random_state=0)
+    >>> found = model.find_learning_rate(digits.images[:60], digits.target[:60], factors=(1, 3))
+    >>> found.rates
+    (0.001, 0.003)
+    >>> found.best in found.rates
+    True
     """
 
     rates: tuple[float, ...]
@@ -56,7 +69,9 @@ def search_rates(estimator, X, y, sample_weight, factors):
     ValueError
         If the rate makes no difference, or each training diverges.
     """
-    if estimator.unfreeze_depth == 0 and estimator.weights is not None:
+    if not len(factors):
+        raise ValueError("factors must hold at least one number. Got an empty sequence instead.")
+    if estimator._is_probe():
         raise ValueError(
             "unfreeze_depth must be 1 or more for a search over learning rates. Got 0 instead: a linear head is solved "
             "for exactly, without any rate."
@@ -64,7 +79,9 @@ def search_rates(estimator, X, y, sample_weight, factors):
     family = load_backbone(estimator.backbone, estimator.weights, random_state=0).family
     own = base_learning_rate(estimator.learning_rate, family, estimator.weights is None)
     is_fixed = isinstance(estimator.random_state, int | np.integer)
-    seed = estimator.random_state if is_fixed else int(check_random_state(None).randint(2**31 - 1))
+    # A generator is copied, since drawing from it would change the estimator.
+    source = check_random_state(deepcopy(estimator.random_state))
+    seed = estimator.random_state if is_fixed else int(source.randint(2**31 - 1))
     rates = tuple(sorted(own * factor for factor in factors))
     losses = []
     for rate in rates:
@@ -76,12 +93,20 @@ def search_rates(estimator, X, y, sample_weight, factors):
             refit=False,
             ema_decay=None,
             warm_start=False,
+            **_not_to_be_cloned(estimator),
         )
         try:
             trial.fit(X, y, sample_weight)
-            losses.append(float(trial.history_[-1, "valid_loss"]))
+            loss = float(trial.history_[-1, "valid_loss"])
+            losses.append(loss if np.isfinite(loss) else np.inf)
         except TrainingDivergedError:
             losses.append(np.inf)
     if not np.isfinite(losses).any():
         raise ValueError(f"learning_rate must let the training converge. Got {rates[0]:g} as the lowest rate instead.")
     return LearningRates(rates, tuple(losses))
+
+
+def _not_to_be_cloned(estimator):
+    """Return a teacher as it is: a clone of it would have forgotten what it knows."""
+    teacher = getattr(estimator, "teacher", None)
+    return {} if teacher is None else {"teacher": teacher}

@@ -51,9 +51,9 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     weight_decay : float, default=0.05
         Decoupled weight decay of kernels and matrices [2]_; biases and normalisation are left alone.
     l2_sp : float, default=0.0
-        Draws the trained stages towards their pretrained weights rather than towards zero, decoupled from the gradient
-        like `weight_decay`, whose place it takes there [4]_. 0.01 to 1 may help with few images much like those of the
-        source.
+        Draws the trained stages towards the weights that the training starts from, the pretrained ones in a first
+        `fit`, rather than towards zero; decoupled from the gradient like `weight_decay`, whose place it takes there
+        [4]_. 0.01 to 1 may help with few images much like those of the source.
     batch_norm : {"auto", "frozen", "update"}, default="auto"
         Statistics of batch norm above the cut: ``"frozen"`` keeps the pretrained ones, ``"update"`` normalises by
         batches and learns new ones, which may help with images unlike those of the source; ``"auto"`` updates only
@@ -296,7 +296,8 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         return len(self._target_mean)
 
     def __sklearn_tags__(self):
-        """Say that several targets are welcome."""
+        """Say that several targets are welcome, and that a linear probe need not fit numbers that are no image."""
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
+        tags.regressor_tags.poor_score = self._is_probe()
         return tags

@@ -4,7 +4,7 @@ import math
 
 # Learning rates of the head and the top stage, by family (sources: the docstring of FineTuneClassifier).
 _LEARNING_RATE = 3e-4
-_LEARNING_RATES = {"tiny": 1e-3, "vit": 5e-5, "swin": 5e-5, "maxvit": 5e-5, "convnext": 1e-4}
+_LEARNING_RATES = {"tiny_resnet": 1e-3, "vit": 5e-5, "swin": 5e-5, "maxvit": 5e-5, "convnext": 1e-4}
 _FROM_SCRATCH = 1e-3
 # A head that starts from a probe is at its best for the features as they are, and only has to follow them.
 _FROM_PROBE = 0.1

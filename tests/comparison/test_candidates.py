@@ -22,8 +22,9 @@ def test_the_names_stand_for_the_recipes_that_the_docstring_shows():
     assert isinstance(made["frozen"], Pipeline)
     extractor, scaler, linear = (step for _, step in made["frozen"].steps)
     assert (extractor.backbone, extractor.weights, extractor.batch_size) == ("tiny_fractal", "default", 16)
+    assert (extractor.layer, extractor.pooling) == ("all", "avg+std")
     assert repr(scaler) == "StandardScaler()"
-    assert repr(linear) == "LogisticRegression(C=0.1, max_iter=1000)"
+    assert repr(linear) == "LogisticRegression(C=0.01, max_iter=1000)"
     assert isinstance(made["fine_tuned"], FineTuneClassifier)
     assert made["fine_tuned"].unfreeze_depth == 2
 

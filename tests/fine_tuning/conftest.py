@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from sktl.inference import _embed
+
 
 def make_patterns(n_images, n_classes=2, size=16, seed=0):
     rng = np.random.default_rng(seed)
@@ -22,3 +24,22 @@ def patterns():
 @pytest.fixture
 def three_patterns():
     return make_patterns(30, n_classes=3)
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """How many images went through a frozen network, and through which of its stages."""
+    counted = []
+
+    def counting(backbone, cuts, *args, **kwargs):
+        function = make(backbone, cuts, *args, **kwargs)
+
+        def counted_function(batch):
+            counted.append(cuts)
+            return function(batch)
+
+        return counted_function
+
+    make = _embed.frozen_function
+    monkeypatch.setattr(_embed, "frozen_function", counting)
+    return counted
