@@ -69,10 +69,12 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     augment : {"light", "trivial"}, callable or None, default=None
         Changes to the training images, anew in every epoch: ``"light"`` crops, mirrors and varies the light,
         ``"trivial"`` is TrivialAugmentWide on top [6]_, a callable is a transform of your own, for instance from
-        ``torchvision.transforms.v2``. The frozen part has to be computed anew then: see `n_views`.
+        ``torchvision.transforms.v2`` (in the lists of a grid search within a ``v2.Compose``). The frozen part has to be
+        computed anew then: see `n_views`. Views follow from the image alone, not from `random_state`.
     n_views : int or None, default=None
-        So many augmented views of each image take turns over the epochs; the frozen part is computed once for each.
-        None makes a new view in every epoch.
+        So many augmented views of each image take turns over the epochs; the frozen part is computed once for each
+        that fits into memory or, unless `augment` is a callable of your own, into the store. None makes a new view in
+        every epoch.
     mixup : float, default=0.0
         Parameter of the Beta distribution by which pairs of training images are blended, as they are at the cut [7]_;
         0 is off. Of many, 0.2 is common.
@@ -204,7 +206,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         **FineTuneEstimator._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
-        "teacher": [HasMethods("predict_proba"), None],
+        "teacher": [HasMethods(["fit", "predict_proba"]), None],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "alpha": [Interval(Real, 0, 1, closed="both")],
     }
@@ -458,13 +460,15 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         return {} if self.teacher is None else {"temperature": self.temperature, "distillation": self.alpha}
 
     def _encoding(self):
-        return {"classes": [str(label) for label in self.classes_]}
+        several = {"multilabel": True} if self._labels.multilabel else {}
+        return {"classes": [str(label) for label in self.classes_], **several}
 
     def _check_encoding(self, encoding):
         if encoding != self._encoding():
+            several = ", several of which an image may have," if "multilabel" in encoding else ""
             raise WeightsMismatchError(
                 f"the weights must have been trained for the labels {self._encoding()['classes']}. "
-                f"Got {encoding.get('classes')} instead. Fit with the same labels first."
+                f"Got {encoding.get('classes')}{several} instead. Fit with the same labels first."
             )
 
     def _n_outputs(self):

@@ -1,7 +1,7 @@
 """What the classifier and the regressor share: from checked images and targets to a trained network, and back."""
 
 from abc import ABCMeta, abstractmethod
-from copy import deepcopy
+from copy import copy, deepcopy
 
 import numpy as np
 import torch
@@ -16,11 +16,9 @@ from sktl.fine_tuning._batches import TrainingData
 from sktl.fine_tuning._fitting import Fitting
 from sktl.fine_tuning._freezing import FineTuneNetwork
 from sktl.fine_tuning._heads import build_head
-from sktl.fine_tuning._parameters import SHARED_CONSTRAINTS, check_together
+from sktl.fine_tuning._parameters import SHARED_CONSTRAINTS, check_structure, check_together, depth_of, recipe_of
 from sktl.fine_tuning._prefix import Activations, FrozenPart, frozen_record
 from sktl.fine_tuning._rates import FACTORS, search_rates
-from sktl.fine_tuning._schedule import base_learning_rate
-from sktl.fine_tuning._training import Recipe
 from sktl.fine_tuning._training_set import canonical
 from sktl.fine_tuning._weights import load_weights, save_weights
 from sktl.images import check_images
@@ -166,12 +164,14 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         teacher = self._teach(X, rows)
         placement = resolve_placement(self.device, self.precision)
         if keep:
-            self._check_structure()
-            self.net_.refresh(self._recipe(), placement, self.batch_size)
+            check_structure(self)
+            criterion = self._criterion(reduction="none", **self._criterion_options())
+            self.net_.refresh(recipe_of(self), placement, self.batch_size, criterion)
+            self.module_.update_statistics = self._updates_statistics()
         else:
             self._start(images)
         self.store_info_ = StoreInfo()
-        images = images.with_value_range(self.value_range_, learned=self.value_range is None)
+        images = images.with_value_range(self.value_range_, learned=self._range_is_learned)
         seed = int(np.random.SeedSequence([self._seed, self._n_trainings]).generate_state(1)[0])
         with seeded(seed, placement.device):
             network = self.module_ if keep else self._new_network(placement)
@@ -209,7 +209,8 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
 
     def _start(self, images):
         """Learn what depends on the images alone, and draw the seed of this estimator's life."""
-        self.value_range_ = images.learn_value_range() if self.value_range is None else tuple(self.value_range)
+        self._range_is_learned = self.value_range is None
+        self.value_range_ = images.learn_value_range() if self._range_is_learned else tuple(self.value_range)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self._n_trainings = 0
         self.backbone_ = self._record = load_backbone(self.backbone, self.weights, random_state=self._seed)
@@ -218,31 +219,11 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         embedding_widths(self.backbone_, ["penultimate"], "auto", self._preprocessing())
 
     def _depth(self):
-        """Return how many stages are trained; from scratch there is nothing worth freezing."""
-        n_stages = len(self.backbone_.stages)
-        depth = n_stages if self.unfreeze_depth == "all" or self.weights is None else self.unfreeze_depth
-        if depth > n_stages:
-            raise ValueError(
-                f"unfreeze_depth must be at most {n_stages} for {self.backbone_.name}, whose stages are "
-                f"{list(self.backbone_.stage_names)}. Got {depth} instead. Use 'all' to train everything."
-            )
-        return depth
+        return depth_of(self.unfreeze_depth, self.backbone_, from_scratch=self.weights is None)
 
     def _preprocessing(self):
         own = self.backbone_.preprocessing
         return own if self.image_size is None else own.resized(self.image_size)
-
-    def _check_structure(self):
-        """Raise if the network that is trained on is not the one that the parameters describe."""
-        wrong = [
-            *(["unfreeze_depth"] if self._depth() != self.unfreeze_depth_ else []),
-            *(["image_size"] if self._preprocessing() != self.module_.preprocessing else []),
-        ]
-        if wrong:
-            raise ValueError(
-                f"{wrong[0]} must stay what it was when training goes on. Got {getattr(self, wrong[0])!r} instead. "
-                "Use warm_start=False to start anew."
-            )
 
     def _new_network(self, placement):
         backbone = self.backbone_
@@ -254,11 +235,14 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
             len(stages) - self.unfreeze_depth_,
             self._preprocessing(),
             backbone.own_pooling,
-            update_statistics=self.batch_norm == "update" or (self.batch_norm == "auto" and self.weights is None),
+            update_statistics=self._updates_statistics(),
         )
         network.to(memory_format=torch.channels_last).to(placement.device)
         self.n_trained_parameters_ = sum(p.numel() for p in network.parameters() if p.requires_grad)
         return network
+
+    def _updates_statistics(self):
+        return self.batch_norm == "update" or (self.batch_norm == "auto" and self.weights is None)
 
     def _frozen_part(self, network, placement):
         if "_record" not in self.__dict__:
@@ -277,21 +261,6 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         """Whether nothing is asked for that a linear model on the frozen features would not give."""
         linear = self.unfreeze_depth == 0 and self.weights is not None and isinstance(self.head, str)
         return linear and not any((self.dropout, self.augment, self.mixup, self.cutmix, self.callbacks))
-
-    def _recipe(self):
-        from_scratch = self.weights is None
-        return Recipe(
-            learning_rate=base_learning_rate(self.learning_rate, self.backbone_.family, from_scratch),
-            layer_decay=self.layer_decay,
-            weight_decay=self.weight_decay,
-            from_scratch=from_scratch,
-            l2_sp=0.0 if from_scratch else self.l2_sp,
-            ema_decay=self.ema_decay,
-            unfreeze_schedule=None if self.unfreeze_schedule is None else tuple(self.unfreeze_schedule),
-            mixup=self.mixup,
-            cutmix=self.cutmix,
-            **self._distillation(),
-        )
 
     def _distillation(self):
         """Return temperature and share of a teacher."""
@@ -323,6 +292,32 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         """
         return search_rates(self, X, y, sample_weight, factors)
 
+    # parameters: some transforms of torchvision have a get_params of another kind
+
+    def get_params(self, deep=True):
+        """Return the parameters by name, as everywhere in scikit-learn; `augment` is taken as it is.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to go into parameters that are estimators.
+
+        Returns
+        -------
+        dict of str to object
+        """
+        own = super().get_params(deep=False)
+        parts = {name: value for name, value in own.items() if name != "augment" and hasattr(value, "get_params")}
+        inner = {f"{name}__{key}": value for name, part in parts.items() for key, value in part.get_params().items()}
+        return {**own, **inner} if deep else own
+
+    def __sklearn_clone__(self):
+        without = copy(self)
+        without.augment = None
+        cloned = super(FineTuneEstimator, without).__sklearn_clone__()
+        cloned.augment = deepcopy(self.augment)
+        return cloned
+
     # predict
 
     def __sklearn_is_fitted__(self):
@@ -340,7 +335,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         """Return the outputs of the network as float64 (n_images, n_outputs)."""
         check_is_fitted(self)
         images = check_images(self, X, reset=False, image_shape=self.image_shape)
-        images = images.with_value_range(self.value_range_, learned=self.value_range is None)
+        images = images.with_value_range(self.value_range_, learned=self._range_is_learned)
         placement = resolve_placement(self.device, self.precision)
         network = self.module_.to(placement.device)
         frozen_part = self._frozen_part(network, placement)

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from sktl.fine_tuning._freezing import trained_tensors
+from sktl.fine_tuning._parameters import recipe_of
 from sktl.fine_tuning._schedule import n_epochs
 from sktl.fine_tuning._training import build_net, train, validation_loss
 from sktl.fine_tuning._training_set import inner_split
@@ -84,9 +85,10 @@ class Fitting:
                 return net
         n_before = len(net.history)
         data, validation = self._split()
+        fallback = None if validation is None else self._as_it_stands(net, validation)
         self._train(net, data, validation, len(data))
         if validation is not None:
-            self._settle(net, None, n_before)
+            self._settle(net, fallback, n_before)
         return net
 
     def _split(self):
@@ -94,7 +96,12 @@ class Fitting:
         if not (self._whole and self._estimator.early_stopping) or self._estimator._is_probe():
             return self._data, None
         fraction = self._estimator.validation_fraction
-        train_part, held_out = inner_split(self._targets.numpy(), self._estimator._stratify, fraction, self._seed)
+        train_part, held_out = inner_split(
+            self._targets.numpy(),
+            self._estimator._stratify,
+            fraction,
+            self._estimator._seed,  # the same in each training: what was set aside once is never trained on
+        )
         return self._data.at(train_part), self._data.at(held_out)
 
     def _build(self, network):
@@ -102,7 +109,7 @@ class Fitting:
         return build_net(
             network,
             estimator._criterion,
-            estimator._recipe(),
+            recipe_of(estimator),
             self._placement,
             batch_size=estimator.batch_size,
             verbose=estimator.verbose,
@@ -120,9 +127,7 @@ class Fitting:
         fallback = None
         if solution is not None:
             network.head.take(solution, 1.0)
-            if validation is not None:
-                weights = {name: tensor.clone() for name, tensor in trained_tensors(network).items()}
-                fallback = validation_loss(net, validation), weights
+            fallback = None if validation is None else self._as_it_stands(net, validation)
             if not is_probe:
                 network.head.take(solution, self._estimator._probe_scale)
                 # The rate of a head that starts from a probe is another one.
@@ -161,13 +166,18 @@ class Fitting:
         network.check_frozen(frozen)
 
     def _settle(self, net, fallback, n_before=0):
-        """Note which epoch was best on the images set aside, and go back to the probe when none was better."""
-        losses = net.history[n_before:, "valid_loss"]
+        """Note which epoch was best on the images set aside; when none was, go back to before the training."""
+        losses = np.nan_to_num(net.history[n_before:, "valid_loss"], nan=np.inf)
         self._note(n_before + int(np.argmin(losses)) + 1)
-        if fallback is not None and fallback[0] <= min(losses):
-            self._note(0)
+        if fallback is not None and fallback[0] <= losses.min():
+            self._note(n_before)
             for name, tensor in trained_tensors(net.module_).items():
                 tensor.copy_(fallback[1][name])
+
+    def _as_it_stands(self, net, validation):
+        """Return the loss on the images set aside, and the weights that give it."""
+        loss = validation_loss(net, validation)
+        return loss, {name: tensor.clone() for name, tensor in trained_tensors(net.module_).items()}
 
     def _note(self, epoch):
         if self._whole and self._estimator.early_stopping:

@@ -65,6 +65,10 @@ class FineTuneNetwork(nn.Module):
                 for module in self.trained_stages.modules():
                     if isinstance(module, _BatchNorm):
                         module.eval()
+            for stage in self.trained_stages:  # those that gradual unfreezing has not come to yet
+                parameters = list(stage.parameters())
+                if parameters and not any(parameter.requires_grad for parameter in parameters):
+                    stage.eval()
         return self
 
     def below_cut(self, images):

@@ -1,5 +1,6 @@
 """The new layers on top of the backbone."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 from numbers import Integral
 
@@ -56,6 +57,13 @@ class Head(nn.Module):
         floor = _LEAST_SCALE * features.square().mean().sqrt()
         self.mean.copy_(mean)
         self.scale.copy_(torch.where(scale > floor, scale, floor if floor > 0 else torch.ones_like(scale)))
+
+    def is_built_as(self, head):
+        """Whether the parameter `head` still describes these layers, as far as that can be told."""
+        if isinstance(head, str) or not isinstance(head, Iterable):
+            return self.linear == isinstance(head, str)
+        widths = [layer.out_features for layer in self.layers if isinstance(layer, nn.Linear)][:-1]
+        return not self.linear and widths == list(head)
 
     def solve(self, probe, features, targets, weights):
         """Fit a linear model on the standardised features, when the head is one linear layer.

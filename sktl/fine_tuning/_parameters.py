@@ -5,6 +5,8 @@ from os import PathLike
 
 from sktl._validation import Interval, StrOptions
 from sktl.fine_tuning._augmentation import check_augment
+from sktl.fine_tuning._schedule import base_learning_rate
+from sktl.fine_tuning._training import Recipe
 
 SHARED_CONSTRAINTS: dict = {
     "backbone": "no_validation",  # load_backbone judges these two, with a hint what to write instead
@@ -70,9 +72,86 @@ def check_together(estimator):
         )
     epochs = estimator.unfreeze_schedule
     if epochs is not None and not (
-        len(epochs) and all(isinstance(epoch, Integral) for epoch in epochs) and list(epochs) == sorted(epochs)
+        len(epochs)
+        and all(isinstance(epoch, Integral) and epoch >= 0 for epoch in epochs)
+        and list(epochs) == sorted(epochs)
     ):
         raise ValueError(
             "unfreeze_schedule must be epochs in ascending order, the first for the top stage. "
             f"Got {epochs!r} instead. (0, 5, 10) trains one stage from the start, two after 5 epochs, all after 10."
+        )
+
+
+def recipe_of(estimator):
+    """Return what the parameters of an estimator tell the optimizer."""
+    from_scratch = estimator.weights is None
+    return Recipe(
+        learning_rate=base_learning_rate(estimator.learning_rate, estimator.backbone_.family, from_scratch),
+        layer_decay=estimator.layer_decay,
+        weight_decay=estimator.weight_decay,
+        from_scratch=from_scratch,
+        l2_sp=0.0 if from_scratch else estimator.l2_sp,
+        ema_decay=estimator.ema_decay,
+        unfreeze_schedule=None if estimator.unfreeze_schedule is None else tuple(estimator.unfreeze_schedule),
+        mixup=estimator.mixup,
+        cutmix=estimator.cutmix,
+        **estimator._distillation(),
+    )
+
+
+def depth_of(unfreeze_depth, backbone, *, from_scratch):
+    """Return how many stages are trained; from scratch there is nothing worth freezing.
+
+    Parameters
+    ----------
+    unfreeze_depth : int or "all"
+        See `FineTuneClassifier`.
+    backbone : Backbone
+        Whose stages are counted.
+    from_scratch : bool
+        Whether its weights are random.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If there are not so many stages.
+    """
+    n_stages = len(backbone.stages)
+    depth = n_stages if unfreeze_depth == "all" or from_scratch else unfreeze_depth
+    if depth > n_stages:
+        raise ValueError(
+            f"unfreeze_depth must be at most {n_stages} for {backbone.name}, whose stages are "
+            f"{list(backbone.stage_names)}. Got {depth} instead. Use 'all' to train everything."
+        )
+    return depth
+
+
+def check_structure(estimator):
+    """Raise if the network that is trained on is not the one that the parameters describe.
+
+    Parameters
+    ----------
+    estimator : FineTuneEstimator
+        Fitted.
+
+    Raises
+    ------
+    ValueError
+        With the parameter that changed.
+    """
+    network = estimator.module_
+    wrong = [
+        *(["unfreeze_depth"] if estimator._depth() != estimator.unfreeze_depth_ else []),
+        *(["image_size"] if estimator._preprocessing() != network.preprocessing else []),
+        *(["head"] if not network.head.is_built_as(estimator.head) else []),
+        *(["dropout"] if estimator.dropout != network.head.dropout.p else []),
+    ]
+    if wrong:
+        raise ValueError(
+            f"{wrong[0]} must stay what it was when training goes on. Got {getattr(estimator, wrong[0])!r} instead. "
+            "Use warm_start=False to start anew."
         )

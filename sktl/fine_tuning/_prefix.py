@@ -11,8 +11,8 @@ from sktl.fine_tuning._augmentation import AugmentedImages, can_be_stored, prepa
 from sktl.inference import activation_shape, block_rows, embed, map_images, read_prepared, run_in_blocks
 
 # Activations of the training set are kept in memory up to this size, and in the store up to this share of it: what is
-# read in every epoch should not drive out what it reads next.
-_MEMORY, _SHARE_OF_STORE = 2 << 30, 0.5
+# read in every epoch should not drive out what it reads next. What is predicted may never be asked for again.
+_MEMORY, _SHARE_OF_STORE, _SHARE_OF_PREDICTION = 2 << 30, 0.5, 0.1
 _AT_A_TIME = 256 << 20  # bytes of activations that prediction holds
 _BYTES = 4  # of a float32
 
@@ -52,16 +52,23 @@ class FrozenPart:
         self._pooling = "auto" if network.n_frozen == len(network.stages) else "flatten"
         size = network.preprocessing.crop_size
         if network.n_frozen == 0:
-            self.shape, self.n_bytes = (3, size, size), 3 * size**2
+            self.shape = (3, size, size)
         else:
             self.shape = activation_shape(backbone, network.n_frozen, self._pooling, network.preprocessing)
-            self.n_bytes = _BYTES * math.prod(self.shape)
+        self.n_bytes = _BYTES * math.prod(self.shape)
 
-    def may_store(self, n_images):
+    def bytes_per_image(self, images):
+        """Return what the first image takes: with nothing frozen it may be of bytes."""
+        if self._network.n_frozen:
+            return self.n_bytes
+        first = next(iter(read_prepared(images.subset([0]), self._network.preprocessing, batch_size=1)))
+        return first.numel() * first.element_size()
+
+    def may_store(self, n_images, share=_SHARE_OF_STORE):
         """Whether the activations of so many images leave room in the store for others."""
         if self._store is None or self._network.n_frozen == 0:
             return False
-        return n_images * self.n_bytes <= _SHARE_OF_STORE * self._store.max_bytes
+        return n_images * self.n_bytes <= share * self._store.max_bytes
 
     def __call__(self, images, preprocessing=None, *, use_store=True, verbose=0):
         """Return activations (n_images, ...) of float32, or prepared images, of bytes where all are bytes."""
@@ -91,7 +98,7 @@ class FrozenPart:
                 network, images, preprocessing, self._placement, verbose=verbose, key=key, **self._read
             )
             return torch.cat(list(outputs))
-        use_store, outputs = self.may_store(len(images)), []
+        use_store, outputs = self.may_store(len(images), _SHARE_OF_PREDICTION), []
         rows = block_rows(preprocessing.crop_size, self._placement.device, self._read["batch_size"])
         n_together = max(_AT_A_TIME // self.n_bytes, rows)
         for start in range(0, len(images), n_together):
@@ -133,16 +140,16 @@ class Activations:
         n_kept = len(images) * (1 if augment is None else 1 + (n_views or 0))
         self._store_plain = frozen_part.may_store(len(images))
         self._store_views = n_views is not None and can_be_stored(augment) and frozen_part.may_store(n_kept)
-        self._keep = n_kept * frozen_part.n_bytes <= memory
+        n_bytes = n_kept * (frozen_part.n_bytes if callable(augment) else frozen_part.bytes_per_image(images))
+        self._keep = n_bytes <= memory
         self._kept = {}
+        self._verbose = verbose
         if verbose and not self._keep:
             where = "read from the store" if self._use_store(1 if augment else 0) else "computed"
             print(
                 f"sktl: activations below the cut are {where} in every epoch: keeping them in memory would take "
-                f"{n_kept * frozen_part.n_bytes / 2**30:.1f} GiB"
+                f"{n_bytes / 2**30:.1f} GiB"
             )
-        if self._keep:
-            self._all(0, verbose)
 
     def __len__(self):
         return len(self._images)
@@ -159,11 +166,11 @@ class Activations:
         images, preprocessing = self._view(self._images.subset(indices), number)
         return self._frozen_part(images, preprocessing, use_store=self._use_store(number))
 
-    def _all(self, number, verbose=0):
+    def _all(self, number):
         if number not in self._kept:
             images, preprocessing = self._view(self._images, number)
             use_store = self._use_store(number)
-            self._kept[number] = self._frozen_part(images, preprocessing, use_store=use_store, verbose=verbose)
+            self._kept[number] = self._frozen_part(images, preprocessing, use_store=use_store, verbose=self._verbose)
         return self._kept[number]
 
     def _use_store(self, number):

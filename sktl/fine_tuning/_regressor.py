@@ -67,10 +67,12 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     augment : {"light", "trivial"}, callable or None, default=None
         Changes to the training images, anew in every epoch: ``"light"`` crops, mirrors and varies the light,
         ``"trivial"`` is TrivialAugmentWide on top [6]_, a callable is a transform of your own, for instance from
-        ``torchvision.transforms.v2``. The frozen part has to be computed anew then: see `n_views`.
+        ``torchvision.transforms.v2`` (in the lists of a grid search within a ``v2.Compose``). The frozen part has to be
+        computed anew then: see `n_views`. Views follow from the image alone, not from `random_state`.
     n_views : int or None, default=None
-        So many augmented views of each image take turns over the epochs; the frozen part is computed once for each.
-        None makes a new view in every epoch.
+        So many augmented views of each image take turns over the epochs; the frozen part is computed once for each
+        that fits into memory or, unless `augment` is a callable of your own, into the store. None makes a new view in
+        every epoch.
     mixup : float, default=0.0
         Parameter of the Beta distribution by which pairs of training images are blended, as they are at the cut [7]_;
         0 is off. Of many, 0.2 is common.

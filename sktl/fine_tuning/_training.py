@@ -91,12 +91,13 @@ class FineTuneNet(NeuralNet):
     def _groups(self):
         return parameter_groups(self.module_, self.recipe)
 
-    def refresh(self, recipe, placement, batch_size):
-        """Take over parameters that may change from one training to the next, the device among them."""
+    def refresh(self, recipe, placement, batch_size, criterion):
+        """Take over what may change from one training to the next, the device among it."""
         self.recipe, self.batch_size = recipe, batch_size
+        self.criterion_ = criterion
+        self.module_.to(placement.device)
         if placement != self.placement:
             self.placement, self.device = placement, str(placement.device)
-            self.module_.to(placement.device)
             # The moments would have to follow their parameters; a few steps make new ones.
             self.initialize_optimizer()
 
@@ -174,6 +175,9 @@ class AverageWeights(Callback):
         """Put the average into the network."""
         for name, tensor in trained_tensors(net.module_).items():
             tensor.copy_(self._average[name])
+
+    def forget(self):
+        """Let go of the copies."""
         self._average = {}
 
 
@@ -202,7 +206,7 @@ class TowardsStart(Callback):
                         if parameter in self._start and parameter.grad is not None:
                             parameter.lerp_(self._start[parameter], min(group["lr"] * self.strength, 1.0))
 
-    def on_train_end(self, net, **kwargs):
+    def forget(self):
         """Let go of the copies."""
         self._start = {}
 
@@ -225,13 +229,10 @@ class GradualUnfreezing(Callback):
 
     def on_epoch_begin(self, net, **kwargs):
         """Switch the stages on whose time has come."""
+        net.module_.train(False)  # the next step switches to training, and the modes of the stages with it
         for i, stage in enumerate(reversed(net.module_.trained_stages)):
             stage.requires_grad_(self.epoch_ >= self.epochs[min(i, len(self.epochs) - 1)])
         self.epoch_ += 1
-
-    def on_train_end(self, net, **kwargs):
-        """Leave the network as it was."""
-        net.module_.trained_stages.requires_grad_(True)
 
 
 def soft_cross_entropy(logits, probabilities):
@@ -341,6 +342,11 @@ def train(net, data, validation, *, epochs, seed, schedule, stop_after=None, pat
         If the loss is no longer a finite number.
     """
     recipe = net.recipe
+    if schedule and recipe.unfreeze_schedule is not None and recipe.unfreeze_schedule[-1] >= epochs:
+        raise ValueError(
+            f"unfreeze_schedule must end before the training, which has {epochs} epochs. "
+            f"Got {recipe.unfreeze_schedule} instead. Raise max_epochs, or lower unfreeze_depth."
+        )
     net.iterator_train = partial(
         Batches,
         generator=np.random.default_rng(seed),
@@ -353,6 +359,8 @@ def train(net, data, validation, *, epochs, seed, schedule, stop_after=None, pat
     users = deepcopy(list(callbacks or []))
     if schedule:
         net.initialize_optimizer()
+        for group in net.optimizer_.param_groups:
+            group["initial_lr"] = group["lr"]  # a scheduler of the user's asks for it when training goes on
     net.callbacks = [*_own_callbacks(recipe, users, n_steps if schedule else None, validation, patience), *users]
     net.initialize_callbacks()
     try:
@@ -377,7 +385,7 @@ def _own_callbacks(recipe, users, n_steps, validation, patience):
     if recipe.ema_decay is not None:
         own.append(("sktl_average", AverageWeights(recipe.ema_decay)))
     if validation is not None:
-        own.append(("sktl_early_stopping", EarlyStopping(patience=patience, load_best=True)))
+        own.append(("sktl_early_stopping", EarlyStopping(patience=patience, threshold=0, load_best=True)))
     return own
 
 
@@ -407,8 +415,11 @@ def _has_stopped(callback):
 def _forget(net, *, optimizer):
     """Let go of what would be pickled with the net: training data, second copies of the weights, used-up moments."""
     net.train_split = None
+    net.module_.trained_stages.requires_grad_(True)  # also when gradual unfreezing was interrupted
     if optimizer:
         net.optimizer_.state.clear()
     for _, callback in net.callbacks_:
         if isinstance(callback, EarlyStopping):
             callback.best_model_weights_ = None
+        elif isinstance(callback, TowardsStart | AverageWeights):
+            callback.forget()
