@@ -120,7 +120,7 @@ def over_sets(accuracies, candidate, rival):
 
 
 def print_candidates(accuracies, widths):
-    """Print accuracies by size, mean ranks, and the difference to the candidate "frozen" of today."""
+    """Print accuracies by size, mean ranks, and the difference to the top stage alone."""
     rows = list(next(iter(accuracies.values())))
     means = {key: np.array([np.mean(values[row]) for row in rows]) for key, values in accuracies.items()}
     ranks = stats.rankdata(-np.stack(list(means.values())), axis=0).mean(axis=1)
@@ -131,7 +131,7 @@ def print_candidates(accuracies, widths):
         ahead = "" if key == NOW else over_sets(accuracies, key, NOW)
         lines.append((rank, [*key, str(widths[key[:2]]), *by_size, f"{mean.mean():.1f}", f"{rank:.1f}", ahead]))
     sizes = [f"n = {size}" for size in SIZES]
-    columns = ["layer", "pooling", "head", "features", *sizes, "mean", "mean rank", "minus today's, over sets"]
+    columns = ["layer", "pooling", "head", "features", *sizes, "mean", "mean rank", "minus the top stage alone, over sets"]
     print_table(columns, [line for _, line in sorted(lines, key=lambda pair: pair[0])])
 
 

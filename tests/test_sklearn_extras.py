@@ -77,7 +77,8 @@ def test_fitted_attributes_are_the_documented_ones(estimator):
     rng = np.random.default_rng(0)
     y = np.arange(6) % 2
     frame = pytest.importorskip("pandas").DataFrame(rng.random((6, 4)), columns=list("abcd"))
-    model = clone(estimator).fit(frame, y)
+    more = {"early_stopping": True} if "early_stopping" in estimator.get_params() else {}
+    model = clone(estimator).set_params(**more).fit(frame, y)
     found = {name for name in vars(model) if name.endswith("_") and not name.startswith("_")}
     found |= {name for name, _ in inspect.getmembers(type(model), lambda member: isinstance(member, property))}
     found = {name for name in found if not name.startswith("_")}
