@@ -131,7 +131,16 @@ def print_candidates(accuracies, widths):
         ahead = "" if key == NOW else over_sets(accuracies, key, NOW)
         lines.append((rank, [*key, str(widths[key[:2]]), *by_size, f"{mean.mean():.1f}", f"{rank:.1f}", ahead]))
     sizes = [f"n = {size}" for size in SIZES]
-    columns = ["layer", "pooling", "head", "features", *sizes, "mean", "mean rank", "minus the top stage alone, over sets"]
+    columns = [
+        "layer",
+        "pooling",
+        "head",
+        "features",
+        *sizes,
+        "mean",
+        "mean rank",
+        "minus the top stage alone, over sets",
+    ]
     print_table(columns, [line for _, line in sorted(lines, key=lambda pair: pair[0])])
 
 
