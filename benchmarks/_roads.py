@@ -1,4 +1,4 @@
-"""The roads from a pretrained mobilenet_v2 to a classifier, as their sources write them; see fine_tuning.py."""
+"""The roads from a pretrained network to a classifier, as their sources write them; see fine_tuning.py."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -16,7 +16,7 @@ from torchvision import models, transforms
 from sktl import FineTuneClassifier, PretrainedFeatureExtractor
 from sktl.fine_tuning._schedule import n_epochs
 
-BACKBONE = "mobilenet_v2"
+BACKBONES = ("mobilenet_v2", "squeezenet1_1")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 TUTORIAL = {"epochs": 25, "batch_size": 4, "lr": 1e-3, "momentum": 0.9, "period": 7, "gamma": 0.1}
 FASTAI_EPOCHS, FASTAI_BATCH = 5, 16
@@ -31,6 +31,7 @@ class Task:
     y_train: np.ndarray
     X_test: object
     n_classes: int
+    backbone: str
     weights: str
     image_size: int
     max_passes: int
@@ -53,7 +54,7 @@ class Outcome:
 def frozen(task):
     """Embed, standardise, logistic regression: the candidate "frozen" of compare_transfer, without a store."""
     extractor = PretrainedFeatureExtractor(
-        BACKBONE,
+        task.backbone,
         weights=task.weights,
         layer="all",
         pooling="avg+std",
@@ -79,7 +80,7 @@ def _fine_tuned(task, weights):
     wanted = n_epochs("auto", len(task.y_train), OURS_BATCH)
     cut = task.epochs(wanted) < wanted
     model = FineTuneClassifier(
-        BACKBONE,
+        task.backbone,
         weights=weights,
         image_size=task.image_size,
         batch_size=OURS_BATCH,
@@ -91,12 +92,16 @@ def _fine_tuned(task, weights):
     return Outcome(model.predict(task.X_test), len(model.history_) * len(task.y_train), cut)
 
 
-def imagenet_network(weights, n_classes=None):
-    """Load mobilenet_v2 from a file, with a new last layer when a number of classes is given."""
-    network = models.mobilenet_v2(weights=None)
+def imagenet_network(backbone, weights, n_classes=None):
+    """Load a network from a file, with a new last layer when a number of classes is given.
+
+    In both networks that layer is ``classifier[1]``.
+    """
+    network = models.get_model(backbone, weights=None)
     network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     if n_classes is not None:
-        network.classifier[1] = nn.Linear(network.last_channel, n_classes)
+        squeezed = backbone == "squeezenet1_1"
+        network.classifier[1] = nn.Conv2d(512, n_classes, 1) if squeezed else nn.Linear(network.last_channel, n_classes)
     return network
 
 
@@ -137,7 +142,7 @@ def torchvision_tutorial(task):
     """Train the whole network in a plain loop, as PyTorch's tutorial on transfer learning does."""
     torch.manual_seed(task.seed)
     train, test = _tutorial_data(task)
-    network = imagenet_network(task.weights, task.n_classes)
+    network = imagenet_network(task.backbone, task.weights, task.n_classes)
     epochs, period = _shortened(task)
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(network.parameters(), lr=TUTORIAL["lr"], momentum=TUTORIAL["momentum"])
@@ -159,9 +164,9 @@ def torchvision_tutorial(task):
 class PretrainedModel(nn.Module):
     """The module of skorch's notebook."""
 
-    def __init__(self, weights, output_features):
+    def __init__(self, backbone, weights, output_features):
         super().__init__()
-        self.model = imagenet_network(weights, output_features)
+        self.model = imagenet_network(backbone, weights, output_features)
 
     def forward(self, x):
         """Return logits."""
@@ -178,6 +183,7 @@ def skorch_notebook(task):
     epochs, period = _shortened(task)
     net = NeuralNetClassifier(
         PretrainedModel,
+        module__backbone=task.backbone,
         module__weights=task.weights,
         module__output_features=task.n_classes,
         criterion=nn.CrossEntropyLoss,
@@ -199,6 +205,11 @@ def skorch_notebook(task):
     )
     net.fit(train, y=None)
     return _tutorial_outcome(task, net.predict(test), epochs)
+
+
+def _squeezenet_split(model):
+    """Split the parameters as fastai does for a squeezenet that it loads itself: two halves of the body, the head."""
+    return [list(part.parameters()) for part in (model[0][0][:5], model[0][0][5:], model[1:])]
 
 
 def fastai_fine_tune(task):
@@ -223,10 +234,11 @@ def fastai_fine_tune(task):
 
     def arch(pretrained=True):
         # fastai cuts at the last pooling, which must be a module for it to be found; it does not hand cut= on.
-        network = imagenet_network(task.weights)
+        network = imagenet_network(task.backbone, task.weights)
         return nn.Sequential(network.features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), network.classifier)
 
-    learner = fastai.vision_learner(loaders, arch)
+    squeezed = task.backbone == "squeezenet1_1"
+    learner = fastai.vision_learner(loaders, arch, splitter=_squeezenet_split if squeezed else None)
     with learner.no_bar(), learner.no_logging():
         learner.fine_tune(epochs)
         unlabelled = learner.dls.test_dl(list(range(n_train, len(images))), num_workers=0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-KEY = ("set", "n", "seed", "road", "image_size", "max_passes")
+KEY = ("set", "n", "seed", "road", "backbone", "image_size", "max_passes")
 
 
 def key_of(record):

@@ -1,10 +1,11 @@
 """Does the default of FineTuneClassifier beat what an expert gets by hand? Accuracy on small sets, road by road.
 
-Run with ``python benchmarks/fine_tuning.py --data FOLDER --weights mobilenet_v2.pth``; the folder is one as
-_datasets.py describes it, the file a state of torchvision's mobilenet_v2. The roads, all from the same weights, on the
+Run with ``python benchmarks/fine_tuning.py --data FOLDER --backbone NAME --weights FILE``; the folder is one as
+_datasets.py describes it, the file a state of torchvision's network of that name. The roads, all from the same weights, on the
 same training and test images, on one device:
 
-- frozen + linear: PretrainedFeatureExtractor, StandardScaler, LogisticRegression(C=0.1), as in compare_transfer;
+- frozen + linear: PretrainedFeatureExtractor, layer="all", pooling="avg+std", StandardScaler,
+  LogisticRegression(C=0.01), as in compare_transfer;
 - sktl, default: FineTuneClassifier with nothing set but network, weights, image size and seed;
 - fastai fine_tune: fastai itself, ``vision_learner(...).fine_tune(5)`` with its head, its two groups of learning rates
   and its trainable batch norms, and RandomResizedCrop(min_scale=0.5) and aug_transforms() as its book has them. Batches
@@ -40,7 +41,7 @@ from pathlib import Path
 import numpy as np
 from _datasets import SETS, SIZES, load_set, split, take
 from _measure import header, print_table
-from _roads import BACKBONE, OURS, ROADS, Task, has_fastai
+from _roads import BACKBONES, OURS, ROADS, Task, has_fastai
 from _study import accuracy_row, append_record, common_accuracies, key_of, read_records, road_rows, rows_of
 
 PACKAGES = ("sktl", "torch", "torchvision", "scikit-learn", "skorch", "fastai")
@@ -71,7 +72,7 @@ def fits(options, done):
             for size in filter(training.__contains__, options.sizes):
                 for road in runnable(options.roads):
                     record = {"set": name, "n": size, "seed": seed, "road": ROADS[road][0]}
-                    record |= {"image_size": options.image_size, "max_passes": options.max_passes}
+                    record |= {"backbone": options.backbone, "image_size": options.image_size, "max_passes": options.max_passes}
                     if key_of(record) not in done:
                         yield record, ROADS[road][1], X, y, training[size], test
 
@@ -83,6 +84,7 @@ def run_fit(record, road, X, y, train, test, weights):
         y[train],
         take(X, test),
         n_classes=int(y.max()) + 1,
+        backbone=record["backbone"],
         weights=str(weights),
         image_size=record["image_size"],
         max_passes=record["max_passes"],
@@ -112,6 +114,7 @@ def selected(options):
         "n": options.sizes,
         "seed": options.seeds,
         "road": [ROADS[road][0] for road in options.roads],
+        "backbone": [options.backbone],
         "image_size": [options.image_size],
         "max_passes": [options.max_passes],
     }
@@ -128,7 +131,7 @@ def print_tables(options):
     if not records:
         print(f"{options.results} has no fits with these options.")
         return
-    facts = (BACKBONE, f"{options.image_size} px", f"at most {options.max_passes} passes")
+    facts = (options.backbone, f"{options.image_size} px", f"at most {options.max_passes} passes")
     seeds = sorted({record["seed"] for record in records})
     print(header(*facts, f"{len(seeds)} seed(s)", peers=("skorch", "fastai")))
     rows = rows_of(records)
@@ -156,21 +159,22 @@ def parse():
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of the data sets")
-    parser.add_argument("--weights", type=Path, help="weights of torchvision's mobilenet_v2")
+    parser.add_argument("--backbone", choices=BACKBONES, default="squeezenet1_1")
+    parser.add_argument("--weights", type=Path, help="its weights, a state_dict of torchvision's network")
     parser.add_argument("--results", type=Path, default=Path("out/fine_tuning.jsonl"))
     parser.add_argument("--roads", nargs="+", choices=ROADS, default=list(ROADS))
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--image-size", type=int, default=96)
-    parser.add_argument("--max-passes", type=int, default=4000)
+    parser.add_argument("--max-passes", type=int, default=10000)
     parser.add_argument("--table", action="store_true", help="print the tables of what there is, and run nothing")
     options = parser.parse_args()
     if not options.table:
         if options.data is None or not options.data.is_dir():
             parser.error("--data must be the folder of the data sets, one folder each; _datasets.py says which.")
         if options.weights is None or not options.weights.is_file():
-            parser.error("--weights must be a file: the state_dict of torchvision's mobilenet_v2.")
+            parser.error("--weights must be a file: the state_dict of torchvision's network.")
         if runnable(options.roads) != options.roads:
             print("fastai is not installed: its road is not run. The head of this file says how.", file=sys.stderr)
     return options
