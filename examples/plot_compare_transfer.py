@@ -23,6 +23,17 @@ comparison = compare_transfer(
 print(comparison)
 
 # %%
+# An interruption does no harm
+# ----------------------------
+# With ``resume=`` every finished fit is kept in a file. The same call again takes all of them from there: the same
+# table, and nothing is fitted. A candidate that joins later is all that is left to do.
+
+options = {"baseline": "dummy", "cv": 3, "resume": "fits.jsonl", "verbose": 1}
+compare_transfer(digits.images[:90], digits.target[:90], candidates=["dummy", "pixels"], **options)
+more = compare_transfer(digits.images[:90], digits.target[:90], candidates=["dummy", "pixels", "frozen"], **options)
+print(more.verdict)
+
+# %%
 # The numbers behind it
 # ---------------------
 # One row per fit, with its seed. (This and the plot need the extras ``frame`` and ``plot``.)

@@ -7,6 +7,9 @@ import typer
 
 from sktl.cli._cache import cache
 from sktl.cli._compare import compare
+from sktl.cli._embed import embed
+from sktl.cli._predict import predict
+from sktl.cli._train import train
 
 __all__ = ["app"]
 
@@ -38,5 +41,6 @@ def sktl(
     """Transfer learning with pretrained image networks, and an honest answer to whether it paid."""
 
 
-app.command()(compare)
+for command in (compare, embed, train, predict):
+    app.command()(command)
 app.add_typer(cache, name="cache")

@@ -8,13 +8,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sktl.cli._reporting import errors_as_messages, say
+from sktl.cli._reporting import errors_as_messages, say, size
 
 __all__ = ["cache"]
 
 cache = typer.Typer(help="The store of embeddings on disk.", no_args_is_help=True)
 
-_UNITS = ("bytes", "KB", "MB", "GB", "TB")
 FolderOption = Annotated[
     Path | None, typer.Option("--folder", help="Another store than that of cache=True.", file_okay=False)
 ]
@@ -39,15 +38,15 @@ def info(
     if json_:
         print(json.dumps(_as_dict(usage), indent=2))
         return
-    limit = _size(usage.max_bytes)
-    print(f"{usage.path}: {usage.n_vectors} embeddings, {_size(usage.n_bytes)} of at most {limit}")
+    limit = size(usage.max_bytes)
+    print(f"{usage.path}: {usage.n_vectors} embeddings, {size(usage.n_bytes)} of at most {limit}")
     if not usage.recipes:
         return
     grid = Table(box=None, padding=(0, 1), header_style="bold")
     for title in ("embeddings of", "stored", "size", "seconds spent"):
         grid.add_column(title, justify="left" if title == "embeddings of" else "right", overflow="fold")
     for description, n_vectors, n_bytes, _, seconds in usage.recipes:
-        grid.add_row(description, str(n_vectors), _size(n_bytes), f"{seconds:.0f}")
+        grid.add_row(description, str(n_vectors), size(n_bytes), f"{seconds:.0f}")
     Console(highlight=False, markup=False).print(grid)
 
 
@@ -58,7 +57,7 @@ def clear(folder: FolderOption = None):
         store = _store(folder)
         before = store.usage()
         store.clear()
-        say(f"Deleted {before.n_vectors} embeddings ({_size(before.n_bytes)}) from {before.path}.")
+        say(f"Deleted {before.n_vectors} embeddings ({size(before.n_bytes)}) from {before.path}.")
 
 
 def _store(folder):
@@ -74,10 +73,3 @@ def _as_dict(usage):
     keys = ("description", "n_vectors", "n_bytes", "n_computed", "seconds")
     recipes = [dict(zip(keys, row, strict=True)) for row in usage.recipes]
     return {**vars(usage), "recipes": recipes}
-
-
-def _size(n_bytes):
-    power = 0
-    while n_bytes >= 999.5 and power < len(_UNITS) - 1:
-        n_bytes, power = n_bytes / 1000, power + 1
-    return f"{n_bytes:.3g} {_UNITS[power]}"

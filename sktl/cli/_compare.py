@@ -9,61 +9,80 @@ from typing import Annotated
 import typer
 
 from sktl._optional import import_optional
-from sktl.cli._reporting import errors_as_messages, print_comparison, say
+from sktl.cli._folders import load_classes, read_groups, subset
+from sktl.cli._options import (
+    BackboneOption,
+    DepthOption,
+    DeviceOption,
+    EpochsOption,
+    ImageSizeOption,
+    JsonOption,
+    MaxImagesOption,
+    PrecisionOption,
+    WeightsOption,
+    one_of,
+)
+from sktl.cli._places import check_place, replacing, with_ending
+from sktl.cli._reporting import bars_wanted, errors_as_messages, print_comparison, printable, say
 
 __all__ = ["compare"]
 
 DEFAULT_PLOT = Path("comparison.png")
-
-
-def _number_or_word(word, least):
-    def parse(text):
-        if text == word:
-            return text
-        if text.isdecimal() and int(text) >= least:
-            return int(text)
-        raise typer.BadParameter(f"must be a whole number, {least} or more, or {word!r}. Got {text!r} instead.")
-
-    return parse
-
-
-def _pretrained(text):
-    if text.lower() == "none":
-        raise typer.BadParameter(
-            f"must name pretrained weights. Got {text!r} instead: training without them is what the candidate "
-            "'from_scratch' does."
-        )
-    return text
+CANDIDATES = ("dummy", "pixels", "frozen", "fine_tuned", "from_scratch")
 
 
 def compare(
-    folder: Annotated[Path | None, typer.Argument(help="A folder that holds one folder of images per class.")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="FOLDER", help="A folder that holds one folder of images per class.")
+    ] = None,
     digits: Annotated[bool, typer.Option("--digits", help="Use the digits that ship inside scikit-learn.")] = False,
     n_labels: Annotated[int, typer.Option(min=10, help="With --digits: how many labelled images.")] = 100,
-    backbone: Annotated[str, typer.Option(help="Name of the pretrained network.")] = "tiny_fractal",
-    weights: Annotated[
-        str, typer.Option(help="Its pretrained weights: a name or a file.", callback=_pretrained)
-    ] = "default",
-    image_size: Annotated[int | None, typer.Option(min=1, help="Side length in pixels to bring images to.")] = None,
+    backbone: BackboneOption = "tiny_fractal",
+    weights: WeightsOption = "default",
+    image_size: ImageSizeOption = None,
+    candidates: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"One of {', '.join(CANDIDATES)}; all of them unless told. Repeat it for each one wanted.",
+            callback=one_of(*CANDIDATES),
+        ),
+    ] = None,
+    baseline: Annotated[
+        str, typer.Option(help="The candidate that the others are compared with.", callback=one_of(*CANDIDATES))
+    ] = "from_scratch",
+    scoring: Annotated[
+        list[str] | None,
+        typer.Option(help="A scikit-learn score, accuracy unless told. Repeat it for more; the first one decides."),
+    ] = None,
     cv: Annotated[int, typer.Option(min=2, help="Number of folds.")] = 5,
     repeats: Annotated[int, typer.Option(min=1, help="How many times the folds are drawn anew.")] = 1,
-    unfreeze_depth: Annotated[
-        str, typer.Option(help="Top stages to fine-tune: a number or 'all'.", callback=_number_or_word("all", 0))
-    ] = "1",
-    max_epochs: Annotated[
-        str, typer.Option(help="Training budget: a number or 'auto'.", callback=_number_or_word("auto", 1))
-    ] = "auto",
-    max_images: Annotated[
-        int | None, typer.Option(min=2, help="Use at most so many images, in the same shares of classes.")
+    groups: Annotated[
+        Path | None,
+        typer.Option(help="CSV with the columns path and group: images of one group stay on one side of a split."),
     ] = None,
-    device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, mps.")] = "auto",
+    near_duplicates: Annotated[
+        str,
+        typer.Option(
+            help="Near copies on both sides of a split: warn, ignore, or group, which keeps them on one side.",
+            callback=one_of("warn", "ignore", "group"),
+        ),
+    ] = "warn",
+    unfreeze_depth: DepthOption = "1",
+    max_epochs: EpochsOption = "auto",
+    max_images: MaxImagesOption = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
     n_jobs: Annotated[int, typer.Option(help="Fits run at once; -1 is one per core.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Seed of folds and training.")] = 0,
+    resume: Annotated[
+        Path | None, typer.Option(help="Keep finished fits in this file, and do not repeat those that are in it.")
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option(help=f"Where to write the figure: {DEFAULT_PLOT} unless told, none with --json.")
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Where to write the scores of all fits.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout, and nothing else there.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Where to write a page about it all, as HTML.")] = None,
+    as_json: JsonOption = False,
     verbose: Annotated[bool, typer.Option("--verbose/--quiet", help="Print one line per fit, on stderr.")] = True,
 ):
     """Compare transfer learning with training from scratch, on the same folds of your images.
@@ -72,103 +91,115 @@ def compare(
     """
     if (folder is None) != digits:
         raise typer.BadParameter("give either FOLDER or --digits.", param_hint="FOLDER")
+    if digits and groups is not None:
+        raise typer.BadParameter("is for a folder of images: the digits have no paths.", param_hint="'--groups'")
     plot = plot or (None if as_json else DEFAULT_PLOT)
-    with errors_as_messages():
-        plot = _check_writable(plot, csv)
-        from sktl.comparison import compare_transfer
-
-        X, y, options = _load_digits(n_labels, seed) if digits else _load_folder(folder, max_images, seed)
-        options |= {"backbone": backbone, "weights": weights, "image_size": image_size, "device": device}
-        options |= {"unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs}
+    with errors_as_messages(interrupted=_what_is_kept(resume)):
+        plot, report = _check_writable(plot, csv, report, resume)
+        X, y, names, options = _load_digits(n_labels, seed) if digits else _load_folder(folder, max_images, seed)
+        options |= {"backbone": backbone, "weights": weights, "image_size": image_size}
+        options |= {"device": device, "precision": precision, "verbose": int(verbose)}
+        own_groups = None if groups is None else read_groups(groups, folder, X)
         with redirect_stdout(sys.stderr):
-            comparison = compare_transfer(
-                X, y, cv=cv, n_repeats=repeats, n_jobs=n_jobs, random_state=seed, verbose=int(verbose), **options
-            )
-        if as_json:
-            print(json.dumps(comparison.to_dict(), indent=2))
-        else:
-            print_comparison(comparison)
-        _write(comparison, plot, csv)
+            options |= _guard(X, own_groups, near_duplicates, options)
+            options |= {"unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs, "baseline": baseline}
+            options |= {"cv": cv, "n_repeats": repeats, "n_jobs": n_jobs, "random_state": seed}
+            options |= {"candidates": candidates or CANDIDATES, "scoring": scoring or None, "resume": resume}
+            comparison = _compare(X, y, options)
+        try:
+            _print(comparison, as_json)
+        finally:  # also when the reader of our output has gone, as `head` does
+            if comparison.settings.get("near_duplicates"):
+                say("Run it again with --near-duplicates group: near copies then stay on one side of every split.")
+            _write(comparison, plot, csv, report, X, [names[label] for label in sorted(set(y.tolist()))])
+        _end_with_failures(comparison)
 
 
-def _check_writable(plot, csv):
-    """Find out before the work, not after it, that its result has no place to go; return the true name of the plot."""
-    _check_place("--plot", plot)
-    _check_place("--csv", csv)
+def _what_is_kept(resume):
+    if resume is None:
+        return "With --resume FILE, finished fits are kept for the next time."
+    return f"Finished fits are in {printable(resume)}: the same command goes on from there."
+
+
+def _check_writable(plot, csv, report, resume):
+    """Find out before the work, not after it, that its result has no place to go; return the true names of files."""
+    for option, path in (("--csv", csv), ("--resume", resume), ("--report", report), ("--plot", plot)):
+        check_place(option, path)
     if csv is not None:
         import_optional("pandas", extra="frame", caller="--csv")
+    if report is not None:
+        report = with_ending("--report", report, (".html", ".htm"))
+        import_optional("matplotlib", extra="plot", caller="--report")
     if plot is None:
-        return None
+        return None, report
     figure = import_optional("matplotlib.figure", extra="plot", caller="The figure").Figure()
     if not plot.suffix:
         plot = plot.with_name(f"{plot.name}.png")
-        _check_place("--plot", plot)
+        check_place("--plot", plot)
     known = figure.canvas.get_supported_filetypes()
     if plot.suffix[1:].lower() not in known:
         raise ValueError(f"--plot must end in one of {', '.join(sorted(known))}. Got {str(plot)!r} instead.")
-    return plot
+    return plot, report
 
 
-def _check_place(option, path):
-    if path is None:
-        return
-    if path.is_dir():
-        raise ValueError(f"{option} must be a file to write. Got the folder {str(path)!r} instead: add a name to it.")
-    if not path.absolute().parent.is_dir():
-        raise ValueError(f"The folder to write {path} to must exist. Got {path.absolute().parent} instead.")
+def _guard(X, groups, near_duplicates, options):
+    """Return what keeps copies of a picture on one side of every split, or what is said of them."""
+    if near_duplicates != "group":
+        return {"groups": groups, "duplicates": near_duplicates}
+    from sktl.comparison import near_duplicate_groups
+
+    verbose = bars_wanted(options["verbose"])
+    joined = near_duplicate_groups(X, groups=groups, **{**options, "verbose": verbose})
+    if not verbose:  # or else it has said so
+        say(f"Near copies: {len(X) - len(set(joined.tolist()))} of {len(X)} images join the group of an earlier one.")
+    return {"groups": joined, "duplicates": "ignore"}
 
 
-def _write(comparison, plot, csv):
+def _compare(X, y, options):
+    from sktl.comparison import compare_transfer
+
+    return compare_transfer(X, y, **options)
+
+
+def _print(comparison, as_json):
+    if as_json:
+        print(json.dumps(comparison.to_dict(), indent=2))
+    else:
+        print_comparison(comparison)
+    sys.stdout.flush()
+
+
+def _write(comparison, plot, csv, report, X, names):
     if csv is not None:
-        comparison.frame().to_csv(csv, index=False)
-        say(f"Wrote the scores of all fits to {csv}.")
+        with replacing(csv) as unfinished:
+            comparison.frame().to_csv(unfinished, index=False)
+        say(f"Wrote the scores of all fits to {printable(csv)}.")
     if plot is not None:
-        comparison.plot().figure_.savefig(plot, dpi=150)
-        say(f"Wrote the figure to {plot}.")
+        with replacing(plot) as unfinished:
+            comparison.plot().figure_.savefig(unfinished, dpi=150)
+        say(f"Wrote the figure to {printable(plot)}.")
+    if report is not None:
+        comparison.report(report, X=X, target_names=names)
+        say(f"Wrote the report to {printable(report)}.")
+
+
+def _end_with_failures(comparison):
+    """Say which candidates the result lacks, and end with the exit code of an error."""
+    failed = {run.candidate: run.error for run in reversed(comparison.failures)}
+    for name, error in failed.items():
+        say(f"Error: {name!r} is not in the result, since a fit failed: {printable(error)}")
+    if failed:
+        raise typer.Exit(1)
 
 
 def _load_digits(n_labels, seed):
     from sklearn.datasets import load_digits
 
     images, y = load_digits().images, load_digits().target
-    chosen = _subset(y, n_labels, seed)
+    chosen = subset(y, n_labels, seed)
     say(f"Comparing on {len(chosen)} labelled digits of scikit-learn's {len(y)}; the rest is not used.")
-    return images[chosen], y[chosen], {"value_range": (0, 16)}
+    return images[chosen], y[chosen], [str(digit) for digit in range(10)], {"value_range": (0, 16)}
 
 
 def _load_folder(folder, max_images, seed):
-    from sktl.images import load_image_folder
-
-    bunch = load_image_folder(folder)
-    chosen = _subset(bunch.target, max_images, seed)
-    say(f"Comparing on {len(chosen)} of {len(bunch.target)} images in {len(bunch.target_names)} classes.")
-    return bunch.images[chosen], bunch.target[chosen], {}
-
-
-def _subset(y, n_images, seed):
-    """Positions of a random subset with the same shares of classes; all of them when there are no more than wanted."""
-    import numpy as np
-
-    if n_images is None or n_images >= len(y):
-        return np.arange(len(y))
-    rng = np.random.default_rng(seed)
-    classes, counts = np.unique(y, return_counts=True)
-    wanted = _shares(counts, n_images)
-    parts = [
-        rng.permutation(np.flatnonzero(y == label))[:number] for label, number in zip(classes, wanted, strict=True)
-    ]
-    return np.sort(np.concatenate(parts))
-
-
-def _shares(counts, n_images):
-    """Whole numbers of images per class, nearest to its share; at least one of each, if there are so many."""
-    import numpy as np
-
-    quotas = n_images * counts / counts.sum()
-    least = int(n_images >= len(counts))
-    wanted = np.maximum(np.floor(quotas).astype(int), least)
-    while wanted.sum() < n_images:
-        wanted[np.argmax(quotas - wanted)] += 1
-    while wanted.sum() > n_images:  # small classes were given their one image: the others make room
-        wanted[np.argmax(np.where(wanted > least, wanted - quotas, -np.inf))] -= 1
-    return wanted
+    return *load_classes(folder, max_images, seed, verb="Comparing on"), {}

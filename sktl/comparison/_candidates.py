@@ -11,11 +11,12 @@ from sklearn.preprocessing import StandardScaler
 
 from sktl._feature_extractor import PretrainedFeatureExtractor
 from sktl._validation import did_you_mean
+from sktl.comparison._pixels import PixelFeatures
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 
 __all__ = ["CANDIDATE_NAMES", "make_candidates", "recipes_in", "uses_transfer"]
 
-CANDIDATE_NAMES = ("dummy", "frozen", "fine_tuned", "from_scratch")
+CANDIDATE_NAMES = ("dummy", "pixels", "frozen", "fine_tuned", "from_scratch")
 TRANSFER_ESTIMATORS = (PretrainedFeatureExtractor, FineTuneClassifier, FineTuneRegressor)
 
 
@@ -104,10 +105,13 @@ def _recipe(name, task, weights, unfreeze_depth, max_epochs, shared):
     classification = task == "classification"
     if name == "dummy":
         return DummyClassifier() if classification else DummyRegressor()
+    # A fixed penalty overfits small data badly enough to look like negative transfer; this one chooses its own.
+    ridge = RidgeCV(alphas=np.logspace(-1, 4, 11))
+    linear = LogisticRegression(C=0.01, max_iter=1000) if classification else ridge
+    if name == "pixels":
+        reading = {name: shared.get(name) for name in ("image_shape", "value_range")}
+        return make_pipeline(PixelFeatures(**reading), StandardScaler(), linear)
     if name == "frozen":
-        # A fixed penalty overfits small data badly enough to look like negative transfer; this one chooses its own.
-        ridge = RidgeCV(alphas=np.logspace(-1, 4, 11))
-        linear = LogisticRegression(C=0.01, max_iter=1000) if classification else ridge
         # The stages below the top one are worth more than any choice of head: benchmarks/frozen_candidates.py.
         extractor = PretrainedFeatureExtractor(weights=weights, layer="all", pooling="avg+std", **shared)
         return make_pipeline(extractor, StandardScaler(), linear)

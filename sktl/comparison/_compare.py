@@ -1,21 +1,22 @@
 """compare_transfer: candidates with and without transfer on the same folds."""
 
-import platform
-from importlib.metadata import PackageNotFoundError, version
-from inspect import signature
 from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import get_scorer, get_scorer_names
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
 from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
 from sktl.comparison._candidates import CANDIDATE_NAMES, make_candidates, recipes_in, uses_transfer
+from sktl.comparison._execution import run_all
+from sktl.comparison._fingerprint import versions
+from sktl.comparison._journal import Journal
+from sktl.comparison._leak_guard import warn_of_near_duplicates
 from sktl.comparison._networks import check_recipes
 from sktl.comparison._result import TransferComparison
-from sktl.comparison._runs import fixed_random_state, make_seeds, make_splits, run_all
+from sktl.comparison._runs import fixed_random_state, make_seeds, make_splits
+from sktl.comparison._scoring import check_scoring
 from sktl.fine_tuning import FineTuneClassifier
 from sktl.inference import PRECISIONS
 
@@ -34,6 +35,9 @@ SHARED_CONSTRAINTS = {
         "n_repeats": [Interval(Integral, 1, None, closed="left")],
         "rope": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
+        "duplicates": [StrOptions({"warn", "ignore"})],
+        "resume": [str, Path, None],
+        "on_error": [StrOptions({"warn", "raise"})],
         "verbose": ["verbose"],
         "precision": [StrOptions(set(PRECISIONS))],
         **SHARED_CONSTRAINTS,
@@ -64,6 +68,9 @@ def compare_transfer(
     precision="auto",
     n_jobs=None,
     random_state=0,
+    duplicates="warn",
+    resume=None,
+    on_error="warn",
     verbose=0,
 ):
     """Compare transfer learning with training from scratch, on the same folds of your data.
@@ -75,6 +82,8 @@ def compare_transfer(
     The candidates that go by a name are these recipes (for regression in brackets):
 
     - ``"dummy"``: ``DummyClassifier()`` [``DummyRegressor()``]. What guessing scores.
+    - ``"pixels"``: ``make_pipeline(PixelFeatures(size=16), StandardScaler(), LogisticRegression(C=0.01,
+      max_iter=1000))`` [``RidgeCV(alphas=np.logspace(-1, 4, 11))`` at the end]. What colours and coarse shapes score.
     - ``"frozen"``: ``make_pipeline(PretrainedFeatureExtractor(backbone, weights=weights, layer="all",
       pooling="avg+std"), StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))``
       [``RidgeCV(alphas=np.logspace(-1, 4, 11))`` at the end].
@@ -97,7 +106,7 @@ def compare_transfer(
     weights : str, path or weights, default="default"
         Its pretrained weights. Not None, and `backbone` no record of a network with random ones: training without
         pretrained weights is the candidate ``"from_scratch"``.
-    candidates : sequence of str or dict, default=("dummy", "frozen", "fine_tuned", "from_scratch")
+    candidates : sequence of str or dict, default=("dummy", "pixels", "frozen", "fine_tuned", "from_scratch")
         Names of recipes, or a dictionary from names of your own to scikit-learn estimators or names of recipes.
     baseline : str, default="from_scratch"
         Name of the candidate the others are compared with. A candidate called "dummy" is taken for guessing.
@@ -113,9 +122,9 @@ def compare_transfer(
     groups : array-like of shape (n_images,), default=None
         Images of one group never lie on both sides of a split: several photos of one patient, say. A splitter passed
         as `cv` must heed them.
-    scoring : str or callable, default=None
-        A scikit-learn scorer; accuracy for classification and R² for regression when None. Greater is better, as with
-        all scorers.
+    scoring : str, callable, sequence of str or dict of str to (str or callable), default=None
+        One or several scikit-learn scorers; accuracy for classification and R² for regression when None. Greater is
+        better, as with all scorers. The first is the main one, which the verdict is about.
     rope : float, default=0.01
         Region of practical equivalence: differences from -rope to rope, in units of the score, count as equal. The
         default suits accuracy and R²; choose it anew for an error in units of its own.
@@ -140,13 +149,22 @@ def compare_transfer(
     random_state : int, RandomState or None, default=0
         Every split gets a seed of its own, derived from this, for every parameter of every candidate that is called
         random_state. A constant seed over all splits would make tests find differences between a recipe and itself.
+    duplicates : {"warn", "ignore"}, default="warn"
+        Whether to look for near copies of one image on both sides of a split, before the first fit, and to warn of
+        them: see :func:`near_duplicate_groups`.
+    resume : str or Path, default=None
+        File in which every finished fit is kept at once. Called again with the same file, data, splits, seeds,
+        candidates, scores and versions, only what is missing is done. Needs a fixed `random_state`.
+    on_error : {"warn", "raise"}, default="warn"
+        A candidate that fails is left out with a warning and listed in the result, or ends the comparison. Without the
+        baseline, or a second candidate, there is no comparison, and it ends with the first error.
     verbose : int, default=0
-        If positive, one line per fit.
+        If positive, one line per fit, with a guess at how long the rest takes.
 
     Returns
     -------
     TransferComparison
-        Scores, seconds, differences and the verdict; print it, or call its `summary`, `frame` and `plot`.
+        Scores, costs, differences and the verdict; print it, or call its `summary`, `frame`, `plot` and `report`.
 
     Raises
     ------
@@ -155,10 +173,22 @@ def compare_transfer(
     ValueError
         If `y` is neither labels nor numbers or holds a single class, lengths differ, the baseline or a name is unknown,
         a candidate does not fit the task, a split trains on images that it tests on or on others of their group,
-        `scoring` is a metric rather than a scorer, the network, its weights or the device are not to be had, or the
-        weights are random ones.
+        `scoring` is a metric rather than a scorer, the network, its weights or the device are not to be had, the
+        weights are random ones, or `resume` is a file of something else.
     RuntimeError
-        If a candidate fails on a split, or its score is not finite; carries the original error as its cause.
+        If the baseline fails on a split, or its score is not finite, or fewer than two candidates are left; with
+        ``on_error="raise"`` if any candidate does. Carries the original error as its cause.
+    OSError
+        If the file `resume` cannot be read or written.
+
+    Warns
+    -----
+    CandidateFailedWarning
+        If a candidate failed and was left out.
+    NearDuplicatesWarning
+        If near copies of one image lie on both sides of a split.
+    ResumeWarning
+        If `resume` has lines that cannot be read, or cannot be written to any longer.
 
     See Also
     --------
@@ -199,31 +229,45 @@ def compare_transfer(
             "'from_scratch' does."
         )
     y, task = _check_data(X, y, groups, task)
-    shared = {
-        "backbone": backbone,
-        "image_size": image_size,
-        "image_shape": image_shape,
-        "value_range": value_range,
-        "batch_size": batch_size,
-        "device": device,
-        "precision": precision,
-    }
+    reading = {"image_shape": image_shape, "value_range": value_range, "batch_size": batch_size}
+    placing = {"image_size": image_size, "device": device, "precision": precision}
     own = {"weights": weights, "unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs}
+    shared = {"backbone": backbone, **placing, **reading}
     estimators = make_candidates(candidates, task=task, **own, **shared)
+    _check_baseline(baseline, estimators)
+    scorers = check_scoring(scoring, task)
+    check_recipes(recipes_in(candidates), backbone=backbone, weights=weights, unfreeze_depth=unfreeze_depth, **placing)
+    random_state = fixed_random_state(random_state)
+    splits = make_splits(X, y, cv=cv, n_repeats=n_repeats, groups=groups, task=task, random_state=random_state)
+    seeds = make_seeds(random_state, "fit", len(splits))
+    journal = None if resume is None else Journal(resume, X, y, scorers)
+    warning = None
+    if duplicates == "warn":
+        warning = warn_of_near_duplicates(X, splits, groups=groups, backbone=backbone, **reading)
+    runs = run_all(
+        estimators,
+        X,
+        y,
+        splits=splits,
+        seeds=seeds,
+        scorers=scorers,
+        baseline=baseline,
+        n_jobs=n_jobs,
+        verbose=verbose,
+        on_error=on_error,
+        journal=journal,
+    )
+    settings = {"task": task, "cv": repr(cv), "n_repeats": n_repeats, "random_state": random_state, **own, **shared}
+    settings |= {"near_duplicates": warning}
+    return _collect(runs, splits, y, seeds, baseline, next(iter(scorers)), rope, settings, estimators)
+
+
+def _check_baseline(baseline, estimators):
     if baseline not in estimators:
         raise ValueError(
             f"baseline must be one of the candidates {list(estimators)}. Got {baseline!r} instead."
             f"{did_you_mean(baseline, estimators)}"
         )
-    scorer, scoring = _check_scoring(scoring, task)
-    placing = {"image_size": image_size, "device": device, "precision": precision}
-    check_recipes(recipes_in(candidates), backbone=backbone, weights=weights, unfreeze_depth=unfreeze_depth, **placing)
-    random_state = fixed_random_state(random_state)
-    splits = make_splits(X, y, cv=cv, n_repeats=n_repeats, groups=groups, task=task, random_state=random_state)
-    seeds = make_seeds(random_state, "fit", len(splits))
-    runs = run_all(estimators, X, y, splits=splits, seeds=seeds, scorer=scorer, n_jobs=n_jobs, verbose=verbose)
-    settings = {"task": task, "cv": repr(cv), "n_repeats": n_repeats, "random_state": random_state, **own, **shared}
-    return _collect(runs, estimators, splits, seeds, baseline, scoring, rope, settings)
 
 
 def _check_data(X, y, groups, task):
@@ -248,71 +292,25 @@ def _check_data(X, y, groups, task):
     return y, task
 
 
-def _check_scoring(scoring, task):
-    if scoring is None:
-        scoring = "accuracy" if task == "classification" else "r2"
-    if isinstance(scoring, str):
-        if scoring not in get_scorer_names():
-            raise ValueError(
-                f"scoring must be the name of a scikit-learn scorer. Got {scoring!r} instead."
-                f"{did_you_mean(scoring, get_scorer_names())}"
-            )
-        return get_scorer(scoring), scoring
-    if not callable(scoring):
-        raise ValueError(f"scoring must be a name, a callable or None. Got {scoring!r} instead.")
-    if _is_metric(scoring):
-        raise ValueError(
-            f"scoring must be a scorer, which is called with (estimator, X, y). Got the metric {scoring.__name__} "
-            f"instead, which is called with labels: write scoring=make_scorer({scoring.__name__})."
-        )
-    metric = getattr(scoring, "_score_func", scoring)
-    return scoring, getattr(metric, "__name__", type(scoring).__name__)
-
-
-def _is_metric(scoring):
-    if not hasattr(scoring, "__name__"):
-        return False
-    try:
-        return next(iter(signature(scoring).parameters), None) == "y_true"
-    except ValueError:  # some functions written in C have no signature
-        return False
-
-
-def _collect(runs, estimators, splits, seeds, baseline, scoring, rope, settings):
-    def gather(field):
-        return {name: np.array([getattr(run, field) for run in runs if run.candidate == name]) for name in estimators}
-
-    first = {run.candidate: run for run in runs if run.split == 0}
-    settings |= {
+def _collect(runs, splits, y, seeds, baseline, scoring, rope, settings, estimators):
+    first = {run.candidate: run for run in reversed(runs)}
+    settings = settings | {
         "n_images": int(np.unique(np.concatenate([np.concatenate(split) for split in splits])).size),
         "estimators": {name: repr(estimator) for name, estimator in estimators.items()},
         "networks": {name: run.network for name, run in first.items()},
-        "versions": {"python": platform.python_version(), **_versions("sktl", "scikit-learn", "torch", "numpy")},
+        "versions": versions(),
     }
     return TransferComparison(
-        scores=gather("score"),
-        fit_seconds=gather("fit_seconds"),
-        predict_seconds=gather("predict_seconds"),
-        n_trained_parameters={name: run.n_trained_parameters for name, run in first.items()},
-        transfer={
-            name: uses_transfer(estimator) if first[name].pretrained is None else first[name].pretrained
-            for name, estimator in estimators.items()
-        },
-        n_train=np.array([len(train) for train, _ in splits]),
-        n_test=np.array([len(test) for _, test in splits]),
+        runs=tuple(runs),
+        splits=tuple(splits),
+        y=y,
         seeds=tuple(seeds),
         baseline=baseline,
         scoring=scoring,
         rope=float(rope),
+        transfer={
+            name: uses_transfer(estimator) if first[name].pretrained is None else first[name].pretrained
+            for name, estimator in estimators.items()
+        },
         settings=settings,
     )
-
-
-def _versions(*packages):
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # run from a checkout that is not installed
-            found[package] = "not installed"
-    return found

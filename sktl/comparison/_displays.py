@@ -3,14 +3,11 @@
 import numpy as np
 
 from sktl._optional import import_optional
+from sktl.comparison._drawing import BAND, BLUE, GREY, HALO, INK, ORANGE, as_written, light_spines, pair_of_axes
 from sktl.comparison._rendering import number
 
 __all__ = ["GUESSING", "ComparisonDisplay"]
 
-# Okabe and Ito's colours, told apart by people with any kind of colour vision; shapes differ too.
-BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#999999", "#222222"
-BAND = "#DDDDDD"
-HALO = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
 GUESSING = "dummy"  # the name that the candidate without any learning goes by
 
 
@@ -102,19 +99,8 @@ class ComparisonDisplay:
         ValueError
             If `ax` is neither one Axes nor a pair.
         """
-        pyplot = import_optional("matplotlib.pyplot", extra="plot", caller="ComparisonDisplay.plot")
-        if ax is None:
-            height = 1.6 + 0.6 * len(self.rows)
-            _, ax = pyplot.subplots(
-                1, 2, sharey=True, figsize=(10, height), width_ratios=(3, 2.6), layout="constrained"
-            )
-        elif not np.iterable(ax):
-            ax.set_axis_off()
-            left = ax.inset_axes([0, 0, 0.52, 1])
-            ax = [left, ax.inset_axes([0.56, 0, 0.44, 1], sharey=left)]
-        self.axes_ = np.asarray(ax, dtype=object)
-        if self.axes_.shape != (2,):
-            raise ValueError(f"ax must be one Axes or a pair. Got {self.axes_.size} instead.")
+        size = (10, 1.8 + 0.6 * len(self.rows))
+        self.axes_ = pair_of_axes(ax, "ComparisonDisplay.plot", size, share="y", ratios=(3, 2.6))
         self.figure_ = self.axes_[0].figure
         rows = [row for row in self.rows if row.candidate != GUESSING]
         if len(rows) < 2 or self.baseline == GUESSING:
@@ -123,9 +109,40 @@ class ComparisonDisplay:
         self._draw_differences(self.axes_[1], rows)
         for one in self.axes_:
             one.set_ylim(len(rows) - 0.5, -0.5)
-            one.spines[["top", "right"]].set_visible(False)
+            one.set_yticks(np.arange(len(rows)), self._names(rows))
             one.tick_params(axis="y", length=0)
+        if self.axes_[0].get_shared_y_axes().joined(*self.axes_):
+            self.axes_[1].tick_params(axis="y", labelleft=False)
+        light_spines(*self.axes_)
         return self
+
+    def frame(self):
+        """Every candidate as one row of a data frame: what the display shows.
+
+        Returns
+        -------
+        pandas.DataFrame of shape (n_candidates, 7 + n_splits)
+            Columns candidate, mean, difference, low, high, verdict, n_splits, and split_0 and so on for the scores.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        pandas = import_optional("pandas", extra="frame", caller="ComparisonDisplay.frame")
+        fields = ("candidate", "mean", "difference", "low", "high", "verdict")
+        return pandas.DataFrame(
+            [
+                {field: getattr(row, field) for field in fields}
+                | {"n_splits": len(self.scores[row.candidate])}
+                | {f"split_{number}": float(score) for number, score in enumerate(self.scores[row.candidate])}
+                for row in self.rows
+            ]
+        )
+
+    def _names(self, rows):
+        baseline = f"{as_written(self.baseline)}\n(baseline)"
+        return [baseline if row.candidate == self.baseline else as_written(row.candidate) for row in rows]
 
     def _draw_scores(self, ax, rows):
         heights = np.arange(len(rows))
@@ -142,10 +159,10 @@ class ComparisonDisplay:
         for height, row in enumerate(rows):
             ax.plot(row.mean, height, "D", color=BLUE, markersize=7, zorder=3)
             _label(ax, number(row.mean), row.mean, height, BLUE)
-        names = [f"{row.candidate}\n(baseline)" if row.candidate == self.baseline else row.candidate for row in rows]
-        ax.set_yticks(heights, names)
-        ax.set_xlabel(f"{self.scoring} (greater is better)")
-        ax.set_title(f"{values.shape[1]} splits: one point and line each; diamond: mean", fontsize="medium", loc="left")
+        ax.margins(x=0.1)
+        ax.set_xlabel(f"{as_written(self.scoring)} (greater is better)")
+        what = f"{values.shape[1]} splits: a point and line each\nDiamond: mean"
+        ax.set_title(what, fontsize="small", loc="left")
 
     def _draw_differences(self, ax, rows):
         ax.axvspan(-self.rope, self.rope, color=BAND, linewidth=0, zorder=0)
@@ -159,9 +176,9 @@ class ComparisonDisplay:
             ax.plot(row.difference, height, "s" if row.difference < 0 else "D", color=color, markersize=7, zorder=3)
             _label(ax, f"{number(row.difference, sign=True)}  {row.verdict}", row.difference, height, color)
         ax.margins(x=0.2)
-        ax.tick_params(axis="y", labelleft=False)
-        ax.set_xlabel(f"difference in {self.scoring} to {self.baseline}")
-        ax.set_title(f"Mean, 95 % corrected interval; grey: ±{self.rope:g}", fontsize="medium", loc="left")
+        ax.set_xlabel(f"difference in {as_written(self.scoring)} to {as_written(self.baseline)}")
+        what = f"Mean, 95 % corrected interval\nGrey: ±{self.rope:g}, no difference in practice"
+        ax.set_title(what, fontsize="small", loc="left")
 
 
 def _label(ax, text, x, y, color):

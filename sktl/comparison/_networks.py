@@ -5,7 +5,7 @@ import numpy as np
 from sktl.backbones import load_backbone
 from sktl.inference import embedding_widths, resolve_placement
 
-__all__ = ["check_recipes", "describe", "is_pretrained", "record_of"]
+__all__ = ["check_recipes", "describe", "fitted_parts", "is_pretrained", "record_of", "trained_part"]
 
 BROUGHT_ALONG = "its own"  # how a record calls the weights that came with a module or a function
 
@@ -68,13 +68,45 @@ def record_of(estimator):
     Backbone or None
         None where no part has a network.
     """
-    records = list(_records(estimator, set()))
+    records = [part.backbone_ for part in fitted_parts(estimator)]
     return next(
         (record for record in records if getattr(record, "weights", None) is not None), next(iter(records), None)
     )
 
 
-def _records(part, seen):
+def trained_part(estimator):
+    """Find the first fitted part of a candidate that was trained by epochs.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted candidate, possibly nested.
+
+    Returns
+    -------
+    FineTuneClassifier, FineTuneRegressor or None
+        None where nothing was.
+    """
+    return next((part for part in fitted_parts(estimator) if hasattr(part, "n_trained_parameters_")), None)
+
+
+def fitted_parts(estimator):
+    """Find the fitted parts of an estimator that carry the record of a network.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted candidate, possibly nested.
+
+    Yields
+    ------
+    estimator
+        Extractors and fine-tuned estimators, each once.
+    """
+    yield from _parts(estimator, set())
+
+
+def _parts(part, seen):
     if id(part) in seen:
         return
     seen.add(id(part))
@@ -83,14 +115,14 @@ def _records(part, seen):
     elif isinstance(part, (list, tuple)) or (isinstance(part, np.ndarray) and part.dtype == object):
         inside = list(part)
     elif hasattr(part, "get_params") and not isinstance(part, type):
-        if (record := getattr(part, "backbone_", None)) is not None:
-            yield record
+        if getattr(part, "backbone_", None) is not None:
+            yield part
             return
         inside = list(getattr(part, "__dict__", {}).values())
     else:
         return
     for one in inside:
-        yield from _records(one, seen)
+        yield from _parts(one, seen)
 
 
 def describe(record):

@@ -1,4 +1,4 @@
-"""The record of a comparison: scores of every fit, and what follows from them."""
+"""The record of a comparison: every fit, and what follows from them."""
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -6,102 +6,41 @@ from typing import Any
 import numpy as np
 
 from sktl._optional import import_optional
-from sktl.comparison._displays import GUESSING, ComparisonDisplay
-from sktl.comparison._networks import BROUGHT_ALONG
+from sktl._validation import did_you_mean
+from sktl.comparison._displays import ComparisonDisplay
+from sktl.comparison._notes import make_notes
+from sktl.comparison._per_image import out_of_fold
 from sktl.comparison._rendering import as_html, as_text, sentence
-from sktl.comparison._statistics import (
-    corrected_interval,
-    correlated_t_probabilities,
-    decide,
-    images_to_settle,
-    spread_is_zero,
-)
+from sktl.comparison._rows import ComparisonRow, make_rows
+from sktl.comparison._runs import Run
 
 __all__ = ["ComparisonRow", "TransferComparison"]
-
-FEW_SPLITS = 5  # fewer than these get a note
-
-
-@dataclass(frozen=True)
-class ComparisonRow:
-    """One candidate of a comparison, summed up.
-
-    Parameters
-    ----------
-    candidate : str
-        Its name.
-    mean, sd : float
-        Mean of the score over the splits, and standard deviation over the splits (not a standard error).
-    fit_seconds, predict_seconds : float
-        Mean time per split, reading images and embedding them included.
-    n_trained_parameters : int or None
-        Number of network parameters that were trained; None where the candidate does not tell.
-    difference : float or None, default=None
-        Mean score minus that of the baseline, on the same splits; this and what follows is None for the baseline.
-    low, high : float or None, default=None
-        Corrected 95 % interval of the difference; NaN where all differences are equal, or there is but one.
-    worse, equal, better : float or None, default=None
-        Probabilities that the true difference is below -rope, within, above rope; NaN likewise.
-    splits_won : int or None, default=None
-        On how many splits it beat the baseline.
-    verdict : str, default="baseline"
-        "transfer helps", "negative transfer", "practically equal" or "undecided"; "better" and "worse" where the
-        difference is not one between transfer and no transfer; "baseline".
-
-    See Also
-    --------
-    TransferComparison.rows : Makes them.
-
-    Examples
-    --------
-    >>> from sktl.comparison import ComparisonRow
-    >>> row = ComparisonRow("from_scratch", 0.6, 0.02, fit_seconds=27, predict_seconds=0.1, n_trained_parameters=692482)
-    >>> row.verdict
-    'baseline'
-    """
-
-    candidate: str
-    mean: float
-    sd: float
-    fit_seconds: float
-    predict_seconds: float
-    n_trained_parameters: int | None
-    difference: float | None = None
-    low: float | None = None
-    high: float | None = None
-    worse: float | None = None
-    equal: float | None = None
-    better: float | None = None
-    splits_won: int | None = None
-    verdict: str = "baseline"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TransferComparison:
-    """What :func:`compare_transfer` found: every score, and what follows from them.
+    """What :func:`compare_transfer` found: every fit, and what follows from them.
 
     Printing it gives a table with a verdict in words; notebooks show it as HTML.
 
     Parameters
     ----------
-    scores : dict of str to ndarray of shape (n_splits,)
-        Score of every candidate on every split, in units of the scoring; greater is better.
-    fit_seconds, predict_seconds : dict of str to ndarray of shape (n_splits,)
-        Time of every fit, and of predicting and scoring its test images.
-    n_trained_parameters : dict of str to (int or None)
-        Number of network parameters trained; None where a candidate does not tell.
-    transfer : dict of str to bool
-        Whether a candidate started from pretrained weights, by the record of its network where there is one.
-    n_train, n_test : ndarray of shape (n_splits,)
-        Number of training and of test images of every split.
+    runs : tuple of Run
+        One record for every fit: scores, costs and predictions; failed ones too.
+    splits : tuple of (train, test)
+        Indices of the training and of the test images of every split, in `X`.
+    y : ndarray of shape (n_images,)
+        Labels, or numbers, in the order of `X`.
     seeds : tuple of int
         Seed of every split, the same for all candidates.
     baseline : str
         Name of the candidate the others are compared with.
     scoring : str
-        Name of the score.
+        Name of the main score, which the verdict is about.
     rope : float
-        Differences from -rope to rope count as practically equal, in units of the score.
+        Differences from -rope to rope count as practically equal, in units of the main score.
+    transfer : dict of str to bool
+        Whether a candidate started from pretrained weights, by the record of its network where there is one.
     settings : dict
         What else is needed to say what was compared: parameters, data, networks with digests, versions.
 
@@ -112,40 +51,81 @@ class TransferComparison:
     Examples
     --------
     >>> import numpy as np
-    >>> from sktl.comparison import TransferComparison
-    >>> scores = {"from_scratch": np.array([0.61, 0.58, 0.63, 0.60, 0.62]),
-    ...           "frozen": np.array([0.81, 0.80, 0.79, 0.82, 0.80])}
-    >>> seconds = {name: np.ones(5) for name in scores}
+    >>> from sktl.comparison import Run, TransferComparison
+    >>> scores = {"from_scratch": [0.61, 0.58, 0.63, 0.60, 0.62], "frozen": [0.81, 0.80, 0.79, 0.82, 0.80]}
+    >>> runs = tuple(Run(name, split, {"accuracy": score}, fit_seconds=1.0, predict_seconds=0.1)
+    ...              for name in scores for split, score in enumerate(scores[name]))
+    >>> folds = np.arange(100).reshape(5, 20)
+    >>> splits = tuple((np.setdiff1d(folds, fold), fold) for fold in folds)
     >>> comparison = TransferComparison(
-    ...     scores, seconds, seconds, n_trained_parameters=dict.fromkeys(scores),
-    ...     transfer={"from_scratch": False, "frozen": True}, n_train=np.full(5, 80), n_test=np.full(5, 20),
-    ...     seeds=(1, 2, 3, 4, 5), baseline="from_scratch", scoring="accuracy", rope=0.01, settings={})
+    ...     runs, splits, y=np.arange(100) % 2, seeds=(1, 2, 3, 4, 5), baseline="from_scratch", scoring="accuracy",
+    ...     rope=0.01, transfer={"from_scratch": False, "frozen": True}, settings={})
     >>> comparison.verdict
     'transfer helps'
     """
 
-    scores: dict[str, np.ndarray]
-    fit_seconds: dict[str, np.ndarray]
-    predict_seconds: dict[str, np.ndarray]
-    n_trained_parameters: dict[str, int | None]
-    transfer: dict[str, bool]
-    n_train: np.ndarray
-    n_test: np.ndarray
+    runs: tuple[Run, ...]
+    splits: tuple[tuple[np.ndarray, np.ndarray], ...]
+    y: np.ndarray
     seeds: tuple[int, ...]
     baseline: str
     scoring: str
     rope: float
+    transfer: dict[str, bool]
     settings: dict[str, Any]
 
     @property
     def candidates(self):
-        """Names of the candidates, in the order in which they were named."""
-        return list(self.scores)
+        """Names of the candidates that succeeded on all splits, in the order in which they were named."""
+        finished: dict[str, int] = {}
+        for run in self.runs:
+            finished[run.candidate] = finished.get(run.candidate, 0) + (run.error is None)
+        return [name for name, n_finished in finished.items() if n_finished == self.n_splits]
+
+    @property
+    def failures(self):
+        """The runs that failed, with their errors."""
+        return [run for run in self.runs if run.error is not None]
 
     @property
     def n_splits(self):
         """Number of train/test splits that all candidates share."""
-        return len(self.n_train)
+        return len(self.splits)
+
+    @property
+    def n_train(self):
+        """Number of training images of every split."""
+        return np.array([len(train) for train, _ in self.splits])
+
+    @property
+    def n_test(self):
+        """Number of test images of every split."""
+        return np.array([len(test) for _, test in self.splits])
+
+    @property
+    def metrics(self):
+        """Names of the scores, the main one first."""
+        return list(dict.fromkeys([self.scoring, *(name for run in self.runs for name in run.scores)]))
+
+    @property
+    def scores(self):
+        """Main score of every candidate on every split: a dict of ndarrays of shape (n_splits,)."""
+        return self.scores_of(self.scoring)
+
+    @property
+    def fit_seconds(self):
+        """Seconds of every fit: a dict of ndarrays of shape (n_splits,)."""
+        return {name: np.array([run.fit_seconds for run in self.runs_of(name)]) for name in self.candidates}
+
+    @property
+    def predict_seconds(self):
+        """Seconds of predicting and scoring the test images: a dict of ndarrays of shape (n_splits,)."""
+        return {name: np.array([run.predict_seconds for run in self.runs_of(name)]) for name in self.candidates}
+
+    @property
+    def n_trained_parameters(self):
+        """Number of network parameters that each candidate trained; None where it does not tell."""
+        return {name: self.runs_of(name)[0].n_trained_parameters for name in self.candidates}
 
     @property
     def verdict(self):
@@ -159,8 +139,8 @@ class TransferComparison:
         pool = [row for row in others if self.transfer[row.candidate]] or others
         return max(pool, key=lambda row: row.mean)
 
-    def differences(self, candidate):
-        """Subtract the scores of the baseline from those of a candidate, split by split.
+    def runs_of(self, candidate):
+        """Select the fits of one candidate.
 
         Parameters
         ----------
@@ -169,10 +149,59 @@ class TransferComparison:
 
         Returns
         -------
+        list of Run
+            In the order of the splits.
+
+        Raises
+        ------
+        ValueError
+            If there is no such candidate, or it failed.
+        """
+        if candidate not in (names := self.candidates):
+            raise ValueError(
+                f"candidate must be one of {names}. Got {candidate!r} instead.{did_you_mean(candidate, names)}"
+            )
+        return sorted((run for run in self.runs if run.candidate == candidate), key=lambda run: run.split)
+
+    def scores_of(self, metric):
+        """Return one score of every candidate on every split.
+
+        Parameters
+        ----------
+        metric : str
+            One of `metrics`.
+
+        Returns
+        -------
+        dict of str to ndarray of shape (n_splits,)
+            Scores by candidate; greater is better.
+
+        Raises
+        ------
+        ValueError
+            If there is no such score.
+        """
+        if metric not in (names := self.metrics):
+            raise ValueError(f"metric must be one of {names}. Got {metric!r} instead.{did_you_mean(metric, names)}")
+        return {name: np.array([run.scores[metric] for run in self.runs_of(name)]) for name in self.candidates}
+
+    def differences(self, candidate, metric=None):
+        """Subtract the scores of the baseline from those of a candidate, split by split.
+
+        Parameters
+        ----------
+        candidate : str
+            Its name.
+        metric : str, default=None
+            One of `metrics`; the main score when None.
+
+        Returns
+        -------
         ndarray of shape (n_splits,)
             Differences in units of the score; positive where the candidate is better.
         """
-        return np.asarray(self.scores[candidate]) - np.asarray(self.scores[self.baseline])
+        scores = self.scores_of(self.scoring if metric is None else metric)
+        return scores[candidate] - scores[self.baseline]
 
     def rows(self):
         """One record per candidate, in plain Python, for those who do without pandas.
@@ -182,39 +211,7 @@ class TransferComparison:
         list of ComparisonRow
             In the order of the candidates.
         """
-        return [self._row(name) for name in self.candidates]
-
-    def _row(self, name):
-        measured = {
-            "candidate": name,
-            "mean": float(np.mean(self.scores[name])),
-            "sd": float(np.std(self.scores[name], ddof=1)) if self.n_splits > 1 else float("nan"),
-            "fit_seconds": float(np.mean(self.fit_seconds[name])),
-            "predict_seconds": float(np.mean(self.predict_seconds[name])),
-            "n_trained_parameters": self.n_trained_parameters[name],
-        }
-        if name == self.baseline:
-            return ComparisonRow(**measured)
-        differences = self.differences(name)
-        low, high = corrected_interval(differences, self.n_train, self.n_test)
-        worse, equal, better = correlated_t_probabilities(differences, self.n_train, self.n_test, self.rope)
-        return ComparisonRow(
-            **measured,
-            difference=float(differences.mean()),
-            low=low,
-            high=high,
-            worse=worse,
-            equal=equal,
-            better=better,
-            splits_won=int(np.sum(differences > 0)),
-            verdict=self._verdict(name, (worse, equal, better)),
-        )
-
-    def _verdict(self, name, probabilities):
-        verdict = decide(probabilities)
-        if self.transfer[name] and not self.transfer[self.baseline] and self.baseline != GUESSING:
-            return {"better": "transfer helps", "worse": "negative transfer"}.get(verdict, verdict)
-        return verdict
+        return make_rows(self)
 
     def notes(self):
         """Say what a reader of the numbers should know, one sentence each.
@@ -224,66 +221,48 @@ class TransferComparison:
         list of str
             Empty when there is nothing to be wary of.
         """
-        notes = []
-        if self.n_splits < 2:
-            notes.append("One split says nothing about the spread, so there is no interval: use cv=5.")
-        elif self.n_splits < FEW_SPLITS:
-            notes.append(f"Only {self.n_splits} splits: the intervals are wide and rough; cv=5 is better.")
-        same = [name for name in self.candidates if name != self.baseline and spread_is_zero(self.differences(name))]
-        if same:
-            notes.append(
-                f"The difference of {', '.join(map(repr, same))} to the baseline is the same on every split, so its "
-                "spread cannot be estimated: there is no interval and no verdict. Small test folds do that; more "
-                "images tell more."
-            )
-        if unknown := self._with_unknown_weights():
-            notes.append(
-                f"The network of {', '.join(map(repr, unknown))} came with its weights, and nothing shows how they "
-                "came about: the verdict takes them for pretrained."
-            )
-        if self._is_no_better_than_dummy():
-            notes.append(
-                f"{self.headline.candidate!r} is not clearly better than guessing ({GUESSING!r}), so the comparison "
-                f"with {self.baseline!r} means little."
-            )
-        if self.headline.verdict == "undecided" and (advice := self._advice()):
-            notes.append(advice)
-        return notes
+        return make_notes(self)
 
-    def _with_unknown_weights(self):
-        networks = self.settings.get("networks", {})
-        return [
-            name
-            for name in self.candidates
-            if self.transfer[name] and (networks.get(name) or {}).get("weights") == BROUGHT_ALONG
-        ]
+    def out_of_fold(self, candidate):
+        """Gather what a candidate predicted for the test images of all splits.
 
-    def _is_no_better_than_dummy(self):
-        best = self.headline.candidate
-        if GUESSING not in self.scores or GUESSING in (best, self.baseline) or self.n_splits < 2:
-            return False
-        gain = np.asarray(self.scores[best]) - np.asarray(self.scores[GUESSING])
-        if spread_is_zero(gain):
-            return bool(gain.mean() <= self.rope)
-        return decide(correlated_t_probabilities(gain, self.n_train, self.n_test, self.rope)) != "better"
+        Parameters
+        ----------
+        candidate : str
+            Its name.
 
-    def _advice(self):
-        factor = images_to_settle(self.differences(self.headline.candidate), self.n_train, self.n_test, self.rope)
-        if not factor > 1:
-            return None
-        n_images = int(np.mean(self.n_train + self.n_test))
-        if np.isinf(factor):
-            return f"What would settle it: more than 100 times the {n_images} images, if the difference stays as it is."
-        needed = float(f"{factor * n_images:.2g}")
-        return f"What would settle it: about {needed:,.0f} images (now {n_images:,}), if the difference stays as it is."
+        Returns
+        -------
+        dict of str to ndarray of shape (n_predictions,)
+            Keys ``"index"`` (position in `X`), ``"split"``, ``"y_true"``, ``"y_pred"`` and ``"confidence"`` (NaN where
+            the candidate gives no probabilities), one split after the other. With repeats an image appears several
+            times.
+        """
+        return out_of_fold(self, candidate)
+
+    def histories(self, candidate):
+        """Return how the training of a candidate went, epoch by epoch.
+
+        Parameters
+        ----------
+        candidate : str
+            Its name.
+
+        Returns
+        -------
+        list of (list of dict or None)
+            One entry per split: a list with one dict per epoch, or None without training by epochs.
+        """
+        return [run.history for run in self.runs_of(candidate)]
 
     def frame(self):
         """Every fit as one row of a data frame.
 
         Returns
         -------
-        pandas.DataFrame of shape (n_candidates * n_splits, 8)
-            Columns candidate, split, seed, n_train, n_test, score, fit_seconds, predict_seconds.
+        pandas.DataFrame of shape (n_candidates * n_splits, 11 + n_metrics)
+            Columns candidate, split, seed, n_train, n_test, score, fit_seconds, predict_seconds,
+            n_images_through_network, peak_memory, n_trained_parameters, and one named after each metric.
 
         Raises
         ------
@@ -291,19 +270,20 @@ class TransferComparison:
             If pandas is not installed; `rows` does without.
         """
         pandas = import_optional("pandas", extra="frame", caller="TransferComparison.frame")
+        costs = ["fit_seconds", "predict_seconds", "n_images_through_network", "peak_memory", "n_trained_parameters"]
         records = [
             {
                 "candidate": name,
-                "split": split,
-                "seed": self.seeds[split],
-                "n_train": int(self.n_train[split]),
-                "n_test": int(self.n_test[split]),
-                "score": float(self.scores[name][split]),
-                "fit_seconds": float(self.fit_seconds[name][split]),
-                "predict_seconds": float(self.predict_seconds[name][split]),
+                "split": run.split,
+                "seed": self.seeds[run.split],
+                "n_train": int(self.n_train[run.split]),
+                "n_test": int(self.n_test[run.split]),
+                "score": run.scores[self.scoring],
+                **{cost: getattr(run, cost) for cost in costs},
+                **run.scores,
             }
             for name in self.candidates
-            for split in range(self.n_splits)
+            for run in self.runs_of(name)
         ]
         return pandas.DataFrame(records)
 
@@ -312,7 +292,7 @@ class TransferComparison:
 
         Returns
         -------
-        pandas.DataFrame of shape (n_candidates, 13)
+        pandas.DataFrame of shape (n_candidates, n_columns)
             Indexed by candidate, with the fields of :class:`ComparisonRow` as columns.
 
         Raises
@@ -344,13 +324,35 @@ class TransferComparison:
         """
         return ComparisonDisplay.from_comparison(self).plot(ax=ax)
 
+    def report(self, path, *, X=None, target_names=None):
+        """Write one self-contained HTML page about the comparison.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to write.
+        X : sequence of images, default=None
+            The images that were compared on, for thumbnails of the worst mistakes; without them there are none.
+        target_names : sequence of str, default=None
+            Names of the classes, in the order of the sorted labels.
+
+        Returns
+        -------
+        Path
+            The file written.
+        """
+        from sktl.comparison._report import write_report
+
+        return write_report(self, path, X=X, target_names=target_names)
+
     def to_dict(self):
         """Everything in plain Python that `json.dumps` takes; numbers that are not finite become None.
 
         Returns
         -------
         dict
-            Keys verdict, sentence, notes, baseline, scoring, rope, candidates, splits, scores, settings.
+            Keys verdict, sentence, notes, baseline, scoring, rope, candidates, splits, scores, metrics, failures,
+            settings. `metrics` has every score by its name; predictions and histories are left out.
         """
         content = {
             "verdict": self.verdict,
@@ -362,6 +364,8 @@ class TransferComparison:
             "candidates": [asdict(row) for row in self.rows()],
             "splits": {"n_train": self.n_train, "n_test": self.n_test, "seeds": self.seeds},
             "scores": self.scores,
+            "metrics": {metric: self.scores_of(metric) for metric in self.metrics},
+            "failures": [{"candidate": run.candidate, "split": run.split, "error": run.error} for run in self.failures],
             "settings": self.settings,
         }
         return _plain(content)

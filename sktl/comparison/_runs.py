@@ -1,35 +1,77 @@
 """Fitting and scoring: every candidate on every split, each split with its own seed."""
 
-import time
-import warnings
 from dataclasses import dataclass
-from os import PathLike, fspath
 
 import numpy as np
-from sklearn.base import clone
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, check_cv
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils.parallel import Parallel, delayed
 
-from sktl.comparison._networks import describe, is_pretrained, record_of
-from sktl.exceptions import ImageReadError
-
-__all__ = ["Run", "fixed_random_state", "make_seeds", "make_splits", "run_all", "set_seeds", "take"]
+__all__ = ["Run", "fixed_random_state", "make_seeds", "make_splits", "set_seeds", "take"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one fit and its scoring gave."""
+    """One fit of one candidate on one split, in plain Python: it goes to JSON and back.
+
+    Parameters
+    ----------
+    candidate : str
+        Name of the candidate.
+    split : int
+        Number of the split, from 0.
+    scores : dict of str to float
+        By name of the metric; empty when it failed.
+    fit_seconds, predict_seconds : float or None, default=None
+        Time of the fit, and of predicting and scoring the test images; None when it failed.
+    n_trained_parameters : int or None, default=None
+        Parameters that were trained; None where the candidate does not tell.
+    n_parameters : int or None, default=None
+        Parameters of the network that the fitted candidate has to keep; None without a network.
+    n_images_through_network : int or None, default=None
+        Forward passes of images, in fit and predict together; None without a network.
+    peak_memory : int or None, default=None
+        Highest resident memory of the process meanwhile, in bytes; None where it cannot be known.
+    predicted : list or None, default=None
+        For every test image of the split, in the order of its test indices.
+    confidence : list of float or None, default=None
+        Probability of the predicted class; None without predict_proba.
+    history : list of dict or None, default=None
+        One entry per epoch: "epoch", "train_loss", and where there "valid_loss", "valid_accuracy"; None without
+        training by epochs.
+    network : dict or None, default=None
+        Name, weights, source, licence and digest of the network.
+    pretrained : bool or None, default=None
+        Whether its weights were pretrained ones, found out on the first split.
+    error : str or None, default=None
+        Type and message of the error of a failed fit.
+
+    See Also
+    --------
+    TransferComparison : Holds them, and what follows from them.
+
+    Examples
+    --------
+    >>> from sktl.comparison import Run
+    >>> run = Run("frozen", split=0, scores={"accuracy": 0.8}, fit_seconds=1.5, predict_seconds=0.2)
+    >>> run.error is None
+    True
+    """
 
     candidate: str
     split: int
-    score: float = np.nan
-    fit_seconds: float = np.nan
-    predict_seconds: float = np.nan
+    scores: dict[str, float]
+    fit_seconds: float | None = None
+    predict_seconds: float | None = None
     n_trained_parameters: int | None = None
+    n_parameters: int | None = None
+    n_images_through_network: int | None = None
+    peak_memory: int | None = None
+    predicted: list | None = None
+    confidence: list[float] | None = None
+    history: list[dict] | None = None
     network: dict | None = None
     pretrained: bool | None = None
-    error: Exception | None = None
+    error: str | None = None
 
 
 def take(X, indices):
@@ -146,95 +188,3 @@ def set_seeds(estimator, seed):
     """Give the seed to every parameter called random_state, in nested estimators too."""
     names = [name for name in estimator.get_params(deep=True) if name.rpartition("__")[2] == "random_state"]
     return estimator.set_params(**dict.fromkeys(names, seed))
-
-
-def run_all(estimators, X, y, *, splits, seeds, scorer, n_jobs, verbose):
-    """Fit and score every candidate on every split.
-
-    Returns
-    -------
-    list of Run
-        Split by split, the candidates of one split next to each other.
-
-    Raises
-    ------
-    RuntimeError
-        If a candidate fails to fit or predict, or its score is not a finite number; names candidate and split, and
-        carries the original error as its cause.
-    """
-    tasks = (
-        delayed(_run)(name, estimator, X, y, number, splits[number], seeds[number], scorer)
-        for number in range(len(splits))
-        for name, estimator in estimators.items()
-    )
-    runs = []
-    width = max(map(len, estimators))
-    results = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
-    try:
-        for run in results:
-            _check(run, len(splits))
-            runs.append(run)
-            if verbose:
-                where, seconds = f"split {run.split + 1}/{len(splits)}", run.fit_seconds + run.predict_seconds
-                print(f"{where}  {run.candidate:{width}}  score {run.score:.4f}  {seconds:.1f} s", flush=True)
-    finally:
-        with warnings.catch_warnings():  # after an error joblib warns of the fits that it calls off
-            warnings.simplefilter("ignore")
-            results.close()
-    return runs
-
-
-def _run(name, estimator, X, y, number, split, seed, scorer):
-    """One fit; an error is returned, so that the caller learns of it in the same way from another process."""
-    train, test = split
-    reading = train  # the part of X that an image with an error is counted in
-    try:
-        estimator = set_seeds(clone(estimator), seed)
-        start = time.perf_counter()
-        estimator.fit(take(X, train), y[train])
-        fitted = time.perf_counter()
-        reading = test
-        score = float(scorer(estimator, take(X, test), y[test]))
-        scored = time.perf_counter()
-        record = record_of(estimator)
-        # The first split stands for all: asking a function for a second network takes as long as making one.
-        pretrained = is_pretrained(record) if record is not None and number == 0 else None
-    except ImageReadError as error:
-        return Run(name, number, error=_counted_in_X(error, X, reading))
-    except Exception as error:
-        return Run(name, number, error=error)
-    last = estimator[-1] if hasattr(estimator, "steps") else estimator
-    return Run(
-        name,
-        number,
-        score,
-        fitted - start,
-        scored - fitted,
-        getattr(last, "n_trained_parameters_", None),
-        describe(record),
-        pretrained,
-    )
-
-
-def _counted_in_X(error, X, part):
-    """Name the image by its position in the X that the user passed, not by the one in a part of it."""
-    if error.index is None:
-        return error
-    index = int(part[error.index]) if error.index < len(part) else None
-    if index is not None and error.path is not None:
-        (item,) = np.asarray(take(X, [index]), dtype=object).ravel()[:1]
-        if isinstance(item, (str, PathLike)) and fspath(item) != error.path:
-            index = None  # counted in a part of the part, as by a search inside the candidate: the path says enough
-    path = None if error.path is None else str(error.path)
-    return ImageReadError(error.reason, index, path).with_traceback(error.__traceback__)
-
-
-def _check(run, n_splits):
-    where = f"Candidate {run.candidate!r} failed on split {run.split + 1} of {n_splits}"
-    if run.error is not None:
-        raise RuntimeError(f"{where}: {type(run.error).__name__}: {run.error}") from run.error
-    if not np.isfinite(run.score):
-        raise RuntimeError(
-            f"{where}: its score must be a finite number. Got {run.score} instead. Small test folds do that to some "
-            "metrics: use fewer folds or another scoring."
-        )

@@ -7,7 +7,16 @@ finds differences that are not there. Everything here widens the variance by n_t
 import numpy as np
 from scipy import stats
 
-__all__ = ["corrected_interval", "correlated_t_probabilities", "decide", "images_to_settle", "spread_is_zero"]
+__all__ = [
+    "corrected_interval",
+    "corrected_p_value",
+    "correlated_t_probabilities",
+    "decide",
+    "holm",
+    "images_to_settle",
+    "repeats_to_settle",
+    "spread_is_zero",
+]
 
 CONFIDENCE = 0.95
 # One end of the two-sided interval: a verdict and the interval beside it never contradict each other.
@@ -88,6 +97,81 @@ def corrected_interval(differences, n_train, n_test, confidence=CONFIDENCE):
         return np.nan, np.nan
     half = error * stats.t.ppf((1 + confidence) / 2, len(differences) - 1)
     return float(mean - half), float(mean + half)
+
+
+def corrected_p_value(differences, n_train, n_test):
+    """Compute the two-sided p-value of the corrected t-test that there is no difference.
+
+    It is below 0.05 where the 95 % interval of :func:`corrected_interval` leaves out zero.
+
+    Parameters
+    ----------
+    differences : array-like of shape (n_splits,)
+        Score of one candidate minus score of the other, on the same splits.
+    n_train, n_test : int or array-like of shape (n_splits,)
+        Number of training and of test images of the splits; of arrays the means are used.
+
+    Returns
+    -------
+    float
+        From 0 to 1; NaN where the spread cannot be estimated, as for the interval.
+
+    Raises
+    ------
+    ValueError
+        If `differences` is empty or not one-dimensional.
+
+    References
+    ----------
+    .. [1] C. Nadeau and Y. Bengio, "Inference for the generalization error", Machine Learning 52, 239-281, 2003,
+           :doi:`10.1023/A:1024068626366`.
+
+    Examples
+    --------
+    >>> from sktl.comparison import corrected_p_value
+    >>> print(f"{corrected_p_value([0.02, 0.05, 0.03, 0.06, 0.04], n_train=80, n_test=20):.4f}")
+    0.0196
+    """
+    mean, error = _location_and_scale(differences, n_train, n_test)
+    if np.isnan(error):
+        return float("nan")
+    return float(2 * stats.t.sf(abs(mean) / error, len(differences) - 1))
+
+
+def holm(p_values):
+    """Correct p-values for their number by Holm's step-down method.
+
+    The probability that any of the true hypotheses is rejected then keeps to the level, however the tests depend on
+    each other.
+
+    Parameters
+    ----------
+    p_values : array-like of shape (n_tests,)
+        P-values; NaN where there is none, which are not counted.
+
+    Returns
+    -------
+    list of float
+        Corrected p-values in the same order; NaN where there was none.
+
+    References
+    ----------
+    .. [1] S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6,
+           65-70, 1979.
+
+    Examples
+    --------
+    >>> from sktl.comparison import holm
+    >>> holm([0.01, 0.04, 0.5])
+    [0.03, 0.08, 0.5]
+    """
+    p_values = np.asarray(p_values, dtype=float)
+    corrected = np.full(p_values.shape, np.nan)
+    (known,) = np.nonzero(~np.isnan(p_values))
+    order = known[np.argsort(p_values[known], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(factors * p_values[order]))
+    return corrected.tolist()
 
 
 def _probabilities(mean, error, rope, degrees_of_freedom):
@@ -196,4 +280,34 @@ def images_to_settle(differences, n_train, n_test, rope, *, most=100):
         if decide(_probabilities(mean, error / np.sqrt(factor), rope, len(differences) - 1)) != "undecided":
             return factor
         factor *= 1.1
+    return np.inf
+
+
+def repeats_to_settle(differences, n_train, n_test, rope, *, most=1000):
+    """How many times as many repeats of the same folds would probably end the indecision.
+
+    Repeats average out the luck of the split, which is the 1 / n_splits of the corrected variance; what the splits
+    share, n_test / n_train, stays. As for images, the mean difference is taken for the true one.
+
+    Parameters
+    ----------
+    differences, n_train, n_test, rope
+        As for :func:`correlated_t_probabilities`.
+    most : int, default=1000
+        Factor above which the answer is infinity.
+
+    Returns
+    -------
+    float
+        Factor on the number of repeats; 1.0 when it is settled already, NaN with fewer than two splits and where all
+        differences are equal, infinity when no number of repeats would do.
+    """
+    mean, error = _location_and_scale(differences, n_train, n_test)
+    if np.isnan(error):
+        return np.nan
+    n_splits, ratio = len(differences), np.mean(n_test) / np.mean(n_train)
+    for factor in np.unique(np.ceil(np.geomspace(1, most, 200))):
+        shrunk = error * np.sqrt((1 / (factor * n_splits) + ratio) / (1 / n_splits + ratio))
+        if decide(_probabilities(mean, shrunk, rope, int(factor) * n_splits - 1)) != "undecided":
+            return float(factor)
     return np.inf

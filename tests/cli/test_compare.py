@@ -1,17 +1,28 @@
 import csv
+import functools
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import warnings
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
 from matplotlib import pyplot
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
 import sktl.comparison
 from sktl.cli._app import app
-from sktl.cli._compare import _subset
-from sktl.comparison import TransferComparison
+from sktl.cli._compare import CANDIDATES
+from sktl.comparison import Run, TransferComparison
+from sktl.comparison._candidates import CANDIDATE_NAMES
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +43,13 @@ def photos(tmp_path):
 
 
 @pytest.fixture
-def recorded(monkeypatch):
+def failing():
+    """Split and error of fits that are to fail."""
+    return []
+
+
+@pytest.fixture
+def recorded(monkeypatch, failing):
     """The calls of compare_transfer, which is replaced by one that takes no time."""
     calls = []
 
@@ -41,19 +58,21 @@ def recorded(monkeypatch):
         if options["verbose"]:
             print("split 1/5")
         scores = {"from_scratch": [0.6, 0.62, 0.58, 0.61, 0.59], "frozen": [0.8, 0.81, 0.79, 0.82, 0.80]}
-        scores = {name: np.array(values) for name, values in scores.items()}
+        runs = [
+            Run(name, split, {"accuracy": score}, 1.0, 0.1)
+            for name, values in scores.items()
+            for split, score in enumerate(values)
+        ]
+        folds = np.array_split(np.arange(len(y)), 5)
         return TransferComparison(
-            scores,
-            fit_seconds=scores,
-            predict_seconds=scores,
-            n_trained_parameters=dict.fromkeys(scores),
-            transfer={"from_scratch": False, "frozen": True},
-            n_train=np.full(5, 80),
-            n_test=np.full(5, 20),
+            runs=(*runs, *(Run("broken", split, {}, error=error) for split, error in failing)),
+            splits=tuple((np.setdiff1d(np.arange(len(y)), fold), fold) for fold in folds),
+            y=np.asarray(y),
             seeds=(0, 1, 2, 3, 4),
             baseline="from_scratch",
             scoring="accuracy",
             rope=0.01,
+            transfer={"from_scratch": False, "frozen": True, "broken": True},
             settings={},
         )
 
@@ -86,6 +105,7 @@ def test_options_reach_the_comparison(photos, recorded):
     assert result.exit_code == 0, result.output
     expected = {"backbone": "resnet18", "weights": "w.pth", "image_size": 64, "cv": 3, "n_repeats": 2, "n_jobs": 2}
     expected |= {"unfreeze_depth": "all", "max_epochs": 4, "random_state": 7, "device": "cpu", "verbose": 0}
+    expected |= {"candidates": CANDIDATE_NAMES, "scoring": None, "groups": None, "duplicates": "warn", "resume": None}
     (call,) = recorded
     assert {name: call[name] for name in expected} == expected
     assert "split" not in result.stderr
@@ -96,34 +116,76 @@ def test_numbers_given_as_depth_and_epochs_are_numbers(photos, recorded):
     assert (recorded[0]["unfreeze_depth"], recorded[0]["max_epochs"]) == (2, "auto")
 
 
-@pytest.mark.parametrize(
-    ("counts", "n_images", "expected"),
-    [
-        ([50, 50], 99, [50, 49]),
-        ([10, 10, 10], 29, [10, 10, 9]),
-        ([97, 2, 1], 10, [8, 1, 1]),
-        ([97, 2, 1], 99, [96, 2, 1]),
-        ([1, 1, 1, 1], 3, [1, 1, 1, 0]),
-        ([60, 30, 10], 10, [6, 3, 1]),
-    ],
-)
-def test_any_number_of_images_can_be_drawn_in_the_shares_of_the_classes(counts, n_images, expected):
-    y = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
-    chosen = _subset(y, n_images, seed=3)
-    assert np.bincount(y[chosen], minlength=len(counts)).tolist() == expected
-    assert len(np.unique(chosen)) == n_images
-    np.testing.assert_array_equal(chosen, _subset(y, n_images, seed=3))
-    if n_images < 0.5 * len(y):
-        assert chosen.tolist() != _subset(y, n_images, seed=4).tolist()
+def test_choices_of_what_is_compared_reach_the_comparison(photos, recorded):
+    words = "--candidates frozen --candidates pixels --baseline pixels --scoring roc_auc --scoring accuracy"
+    result = run(
+        photos, *words.split(), "--near-duplicates", "ignore", "--resume", "fits.jsonl", "--precision", "float32"
+    )
+    assert result.exit_code == 0, result.output
+    expected = {"candidates": ["frozen", "pixels"], "baseline": "pixels", "scoring": ["roc_auc", "accuracy"]}
+    expected |= {"duplicates": "ignore", "resume": Path("fits.jsonl"), "precision": "float32"}
+    assert {name: recorded[0][name] for name in expected} == expected
 
 
-@pytest.mark.parametrize("n_images", range(10, 41))
-def test_drawn_numbers_are_the_shares_but_for_rounding_and_the_one_that_each_class_has(n_images):
-    y = np.repeat(np.arange(4), [20, 15, 5, 1])
-    drawn = np.bincount(y[_subset(y, n_images, 0)], minlength=4)
-    assert drawn.sum() == n_images
-    assert drawn.min() >= 1
-    assert np.abs(drawn - n_images * np.bincount(y) / 41).max() <= 1
+def test_candidates_are_those_of_the_comparison():
+    assert CANDIDATES == CANDIDATE_NAMES
+
+
+def test_groups_come_from_a_table(photos, recorded, tmp_path):
+    lines = [f"{name}/{i}.png,{i // 2}" for name in ("ants", "bees") for i in range(8)]
+    (tmp_path / "groups.csv").write_text("\n".join(["path,group", *lines]))
+    result = run(photos, "--groups", "groups.csv")
+    assert result.exit_code == 0, result.output
+    assert recorded[0]["groups"].tolist() == [str(i // 2) for i in [*range(8), *range(8)]]
+
+
+def test_near_duplicates_can_be_kept_together(photos, recorded, monkeypatch):
+    asked = {}
+
+    def instead(X, **options):
+        asked.update(options)
+        return np.arange(len(X)) // 2
+
+    monkeypatch.setattr(sktl.comparison, "near_duplicate_groups", instead, raising=False)
+    result = run(photos, "--near-duplicates", "group", "--backbone", "resnet18", "--image-size", "32")
+    assert result.exit_code == 0, result.output
+    assert recorded[0]["groups"].tolist() == [i // 2 for i in range(16)]
+    assert recorded[0]["duplicates"] == "ignore"
+    assert (asked["backbone"], asked["image_size"], asked["groups"]) == ("resnet18", 32, None)
+    assert "Near copies: 8 of 16 images join the group of an earlier one." in result.stderr
+
+
+def test_near_copies_in_the_folder_are_said_with_the_option_that_helps(photos):
+    options = ("--candidates", "dummy", "--candidates", "pixels", "--baseline", "dummy", "--cv", "2", "--plot", "a.png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        result = run(photos, *options)
+    assert result.exit_code == 0, result.output
+    assert "Warning: Near copies of one image lie on both sides of 2 of 2 splits" in result.stderr
+    assert "Run it again with --near-duplicates group" in result.stderr
+    assert "--near-duplicates" not in run(photos, *options, "--near-duplicates", "ignore").stderr
+
+
+def test_the_report_gets_the_images_and_the_names_of_their_folders(photos, recorded, monkeypatch):
+    written = []
+
+    def report(self, path, *, X=None, target_names=None):
+        written.append((path, len(X), target_names))
+
+    monkeypatch.setattr(TransferComparison, "report", report)
+    result = run(photos, "--report", "page")
+    assert result.exit_code == 0, result.output
+    assert written == [(Path("page.html"), 16, ["ants", "bees"])]
+    assert "Wrote the report to page.html." in result.stderr
+
+
+@pytest.mark.parametrize("failing", [[(2, "ValueError: no luck"), (3, "ValueError: none again")]])
+def test_a_candidate_that_failed_is_named_in_the_end(photos, recorded, failing, tmp_path):
+    result = run(photos)
+    assert result.exit_code == 1
+    assert result.stdout.startswith("Transfer helps: 'frozen'")
+    assert "Error: 'broken' is not in the result, since a fit failed: ValueError: no luck" in result.stderr
+    assert (tmp_path / "comparison.png").exists()
 
 
 @pytest.mark.parametrize("number", [15, 16, 17])
@@ -176,6 +238,10 @@ def test_csv_holds_every_fit(photos, recorded, tmp_path):
         (["--digits", "--unfreeze-depth", "9"], "Error: unfreeze_depth must be at most 5"),
         (["--digits", "--device", "cuda:77"], "Error: device must exist on this machine"),
         (["--digits", "--plot", "."], "Error: --plot must be a file to write. Got the folder '.' instead"),
+        (["--digits", "--report", "page.pdf"], "Error: --report must end in .html, .htm. Got 'page.pdf' instead."),
+        (["--digits", "--resume", "."], "Error: --resume must be a file to write. Got the folder '.' instead"),
+        (["--digits", "--scoring", "acuracy"], "Did you mean 'accuracy'?"),
+        (["--digits", "--candidates", "frozen", "--candidates", "pixels"], "baseline must be one of the candidates"),
         (["--digits", "--csv", "."], "Error: --csv must be a file to write. Got the folder '.' instead"),
         (
             ["--digits", "--plot", "figure.doc"],
@@ -201,6 +267,10 @@ def test_errors_in_the_data_are_one_message_and_code_1(arguments, message):
         ["--digits", "--max-epochs", "-1"],
         ["--digits", "--max-epochs", "0"],
         ["--digits", "--weights", "none"],
+        ["--digits", "--candidates", "frozn"],
+        ["--digits", "--baseline", "mine"],
+        ["--digits", "--near-duplicates", "drop"],
+        ["--digits", "--groups", "groups.csv"],
     ],
 )
 def test_wrong_usage_ends_with_code_2(arguments):
@@ -243,25 +313,71 @@ def test_an_interrupt_ends_with_code_130(photos, monkeypatch):
     monkeypatch.setattr(sktl.comparison, "compare_transfer", interrupted)
     result = run(photos)
     assert result.exit_code == 130
-    assert "Interrupted." in result.stderr
+    assert result.stderr.endswith("Interrupted. With --resume FILE, finished fits are kept for the next time.\n")
+    result = run(photos, "--resume", "fits.jsonl")
+    assert "Interrupted. Finished fits are in fits.jsonl: the same command goes on from there." in result.stderr
 
 
-def test_a_narrow_terminal_loses_columns_but_no_numbers(photos, recorded, monkeypatch):
-    from sktl.cli._reporting import _grid
+def test_a_terminal_shows_what_a_file_gets(photos, recorded, monkeypatch):
+    in_file = run(photos).stdout
+    on_terminal = functools.partial(Console, force_terminal=True, width=200, no_color=True)
+    monkeypatch.setattr("sktl.cli._reporting.Console", on_terminal)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", run(photos).stdout)
+    assert set(in_file.split()) - {"-" * 200} - set(shown.split()) <= {
+        word for word in in_file.split() if "---" in word
+    }
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes end in another way on Windows")
+def test_files_are_written_when_the_reader_of_the_output_has_gone(photos, recorded, monkeypatch, tmp_path):
+    def gone(comparison):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("sktl.cli._compare.print_comparison", gone)
+    result = run(photos, "--csv", "scores.csv")
+    assert result.exit_code == 1
+    assert (tmp_path / "scores.csv").exists()
+    assert (tmp_path / "comparison.png").exists()
+
+
+def test_a_narrow_terminal_loses_columns_but_no_numbers(photos, recorded):
+    from sktl.cli._reporting import _fitting
     from sktl.comparison._rendering import table
 
     run(photos)
-    header, lines = table(sktl.comparison.compare_transfer([], [], verbose=0))
-    wide = [column.header for column in _grid(header, lines, width=200).columns]
-    narrow = [column.header for column in _grid(header, lines, width=80).columns]
+    header, lines = table(sktl.comparison.compare_transfer([], range(20), verbose=0))
+    wide = [title for title, _ in _fitting(header, lines, width=200)]
+    narrow = [title for title, _ in _fitting(header, lines, width=80)]
     assert wide == header
     assert set(header) - set(narrow) <= {"predict s", "trained", "worse / equal / better", "SD", "fit s"}
     assert {"candidate", "accuracy", "difference", "95 % interval", "verdict"} <= set(narrow)
+    scores = ["candidate", "f1", "difference", "recall", "difference"]
+    assert [title for title, _ in _fitting(scores, [["a", *"1234"]], width=9)] == scores
 
 
 def test_the_whole_command_runs_on_digits(tmp_path):
     result = run("--digits", "--n-labels", "40", "--cv", "2", "--max-epochs", "1", "--json", "--plot", "figure.png")
     assert result.exit_code == 0, result.output
     content = json.loads(result.stdout)
-    assert [row["candidate"] for row in content["candidates"]] == ["dummy", "frozen", "fine_tuned", "from_scratch"]
+    assert [row["candidate"] for row in content["candidates"]] == list(CANDIDATES)
     assert (tmp_path / "figure.png").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is another thing on Windows")
+def test_what_ctrl_c_interrupts_goes_on_where_it_stopped(tmp_path):
+    arguments = ["--digits", "--n-labels", "20", "--cv", "2", "--max-epochs", "40", "--resume", "fits.jsonl", "--json"]
+    arguments += ["--candidates", "dummy", "--candidates", "from_scratch"]
+    command = [sys.executable, "-m", "sktl", "compare", *arguments]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    fits = tmp_path / "fits.jsonl"
+    while running.poll() is None and not (fits.exists() and fits.read_bytes().count(b"\n") >= 1):
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert said.endswith("Interrupted. Finished fits are in fits.jsonl: the same command goes on from there.\n")
+    assert "Traceback" not in said
+    n_finished = fits.read_bytes().count(b"\n")
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    assert f"{n_finished} of 4 fits were finished before" in result.stderr

@@ -54,7 +54,7 @@ def test_a_dictionary_mixes_own_estimators_and_recipes():
 
 def test_transfer_means_pretrained_weights_anywhere_inside():
     transfer = {name: uses_transfer(estimator) for name, estimator in make(CANDIDATE_NAMES).items()}
-    assert transfer == {"dummy": False, "frozen": True, "fine_tuned": True, "from_scratch": False}
+    assert transfer == {"dummy": False, "pixels": False, "frozen": True, "fine_tuned": True, "from_scratch": False}
     random_features = make_pipeline(PretrainedFeatureExtractor(weights=None), LogisticRegression())
     assert not uses_transfer(random_features)
     assert uses_transfer(PretrainedFeatureExtractor())

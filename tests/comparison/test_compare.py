@@ -4,12 +4,12 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
 from sklearn.datasets import load_digits
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import accuracy_score, make_scorer, mean_absolute_error
-from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score
+from sklearn.metrics import accuracy_score, make_scorer, mean_absolute_error, zero_one_loss
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score, cross_validate
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -18,7 +18,7 @@ from torch import nn
 
 from sktl import PretrainedFeatureExtractor
 from sktl.backbones import load_backbone
-from sktl.comparison import TransferComparison, compare_transfer
+from sktl.comparison import CandidateFailedWarning, TransferComparison, compare_transfer
 
 DIGITS, LABELS = (part[:60] for part in load_digits(return_X_y=True))
 CHEAP = {"neighbours": KNeighborsClassifier(3), "linear": LogisticRegression(max_iter=2000)}
@@ -79,6 +79,61 @@ def test_scores_equal_those_of_cross_val_score_on_the_same_folds():
     assert comparison.n_test.tolist() == [15] * 4
 
 
+def test_several_scores_equal_those_of_cross_validate():
+    scoring = ["balanced_accuracy", "accuracy", "f1_macro"]
+    cv = StratifiedKFold(4, shuffle=True, random_state=3)
+    comparison = compare(cv=cv, scoring=scoring)
+    assert (comparison.metrics, comparison.scoring) == (scoring, "balanced_accuracy")
+    for name, estimator in CHEAP.items():
+        expected = cross_validate(estimator, DIGITS, LABELS, cv=cv, scoring=scoring)
+        for metric in scoring:
+            np.testing.assert_array_equal(comparison.scores_of(metric)[name], expected[f"test_{metric}"])
+    gain = comparison.differences("neighbours", "f1_macro")
+    np.testing.assert_array_equal(
+        gain, comparison.scores_of("f1_macro")["neighbours"] - comparison.scores_of("f1_macro")["linear"]
+    )
+    assert comparison.scores["linear"].tolist() == comparison.scores_of("balanced_accuracy")["linear"].tolist()
+
+
+def test_scores_may_have_names_of_their_own():
+    comparison = compare(scoring={"right": "accuracy", "error": make_scorer(zero_one_loss, greater_is_better=False)})
+    assert comparison.metrics == ["right", "error"]
+    np.testing.assert_allclose(comparison.scores_of("error")["linear"], comparison.scores["linear"] - 1)
+
+
+def test_predictions_of_all_splits_are_at_hand_in_the_order_of_X():
+    comparison = compare(n_repeats=2)
+    found = comparison.out_of_fold("neighbours")
+    assert np.bincount(found["index"]).tolist() == [2] * 60
+    np.testing.assert_array_equal(found["y_true"], LABELS[found["index"]])
+    for split, (train, test) in enumerate(comparison.splits):
+        model = clone(CHEAP["neighbours"]).fit(DIGITS[train], LABELS[train])
+        here = found["split"] == split
+        np.testing.assert_array_equal(found["index"][here], test)
+        np.testing.assert_array_equal(found["y_pred"][here], model.predict(DIGITS[test]))
+        np.testing.assert_array_equal(found["confidence"][here], model.predict_proba(DIGITS[test]).max(axis=1))
+
+
+class Broken(KNeighborsClassifier):
+    def predict(self, X):
+        raise ZeroDivisionError("half of nothing")
+
+
+def test_a_failing_candidate_is_left_out_and_listed():
+    candidates = {**CHEAP, "broken": Broken()}
+    with pytest.warns(CandidateFailedWarning, match="'broken' failed on split 1 of 3"):
+        comparison = compare(candidates=candidates)
+    assert comparison.candidates == list(CHEAP)
+    (failure,) = comparison.failures
+    assert (failure.candidate, failure.split) == ("broken", 0)
+    assert any("'broken' failed on split 1 of 3 and is left out: ZeroDiv" in note for note in comparison.notes())
+    assert comparison.frame()["candidate"].unique().tolist() == list(CHEAP)
+    with pytest.raises(ValueError, match="candidate must be one of"):
+        comparison.runs_of("broken")
+    with pytest.raises(RuntimeError, match="'broken' failed on split 1 of 3"):
+        compare(candidates=candidates, on_error="raise")
+
+
 def test_every_split_has_its_own_seed_which_all_candidates_share():
     comparison = compare(
         candidates={"a": SeedLedger(), "b": SeedLedger(random_state=7)},
@@ -121,7 +176,8 @@ def test_pictures_in_a_list_are_not_turned_into_an_array():
 
     pictures = [Image.new("RGB", (4 + number % 2, 3)) for number in range(20)]
     candidates = {"size": CountsPictures(), "dummy": "dummy"}
-    comparison = compare(pictures, [number % 2 for number in range(20)], candidates, baseline="dummy", cv=2)
+    labels = [number % 2 for number in range(20)]
+    comparison = compare(pictures, labels, candidates, baseline="dummy", cv=2, duplicates="ignore")
     assert comparison.scores["size"].tolist() == [1.0, 1.0]
 
 
@@ -176,7 +232,7 @@ def test_scoring_may_be_a_name_a_scorer_or_a_function(scoring, name):
         ({"y": np.eye(60)}, ValueError, "1d array"),
         ({"baseline": "liner"}, ValueError, "Did you mean 'linear'"),
         ({"scoring": "acuracy"}, ValueError, "Did you mean 'accuracy'"),
-        ({"scoring": 3}, ValueError, "scoring must be a name, a callable or None"),
+        ({"scoring": 3}, ValueError, "scoring must be a name, a callable or None, or several"),
         ({"task": "clustering"}, ValueError, "'task' parameter"),
         ({"rope": -0.1}, ValueError, "'rope' parameter"),
         ({"n_repeats": 0}, ValueError, "'n_repeats' parameter"),
@@ -184,6 +240,14 @@ def test_scoring_may_be_a_name_a_scorer_or_a_function(scoring, name):
         ({"y": [{}] * 60}, ValueError, "y must be class labels or numbers"),
         ({"y": ["ant"] * 60}, ValueError, r"y must hold at least two classes. Got 1 instead: \['ant'\]"),
         ({"y": [7] * 60, "task": "classification"}, ValueError, "y must hold at least two classes"),
+        ({"scoring": []}, ValueError, "scoring must name at least one"),
+        ({"scoring": ["accuracy", "accuracy"]}, ValueError, "scoring must have different names"),
+        ({"scoring": ["accuracy", "acuracy"]}, ValueError, "Did you mean 'accuracy'"),
+        ({"scoring": {"mine": accuracy_score}}, ValueError, r"scoring=make_scorer\(accuracy_score\)"),
+        ({"scoring": {1: "accuracy"}}, ValueError, "names of scores must be str"),
+        ({"on_error": "ignore"}, ValueError, "'on_error' parameter"),
+        ({"duplicates": "drop"}, ValueError, "'duplicates' parameter"),
+        ({"resume": 3}, ValueError, "'resume' parameter"),
         ({"scoring": accuracy_score}, ValueError, r"scoring=make_scorer\(accuracy_score\)"),
         ({"scoring": lambda y_true, y_pred: 1.0}, ValueError, "scoring must be a scorer"),
         ({"max_epochs": 0}, ValueError, "'max_epochs' parameter of compare_transfer"),
@@ -292,8 +356,8 @@ def named():
 
 
 def test_the_recipes_run_and_tell_their_networks(named):
-    assert named.candidates == ["dummy", "frozen", "fine_tuned", "from_scratch"]
-    assert named.transfer == {"dummy": False, "frozen": True, "fine_tuned": True, "from_scratch": False}
+    assert named.candidates == ["dummy", "pixels", "frozen", "fine_tuned", "from_scratch"]
+    assert named.transfer == dict(zip(named.candidates, [False, False, True, True, False], strict=True))
     assert named.n_trained_parameters["from_scratch"] > named.n_trained_parameters["fine_tuned"] > 0
     networks = named.settings["networks"]
     assert networks["dummy"] is None

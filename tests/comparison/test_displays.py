@@ -87,3 +87,32 @@ def test_without_matplotlib_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setattr("sktl._optional.import_module", missing)
     with pytest.raises(ImportError, match=r"sktl\[plot\]"):
         make().plot()
+
+
+def test_names_stand_at_both_axes_unless_they_share_a_scale():
+    apart = make().plot(ax=plt.subplots(2, 1)[1]).axes_
+    assert tick_labels(apart[0]) == tick_labels(apart[1]) == ["frozen", "from_scratch\n(baseline)"]
+    left, right = make().plot().axes_
+    assert left.yaxis.get_tick_params()["labelleft"]
+    assert not right.yaxis.get_tick_params()["labelleft"]
+
+
+def test_dollars_in_names_are_no_formulas():
+    display = make((r"$\frac", "b $", "x_$^$"), "b $").plot()
+    display.figure_.canvas.draw()
+
+
+def test_frame_has_a_row_for_each_candidate_and_a_column_for_each_split():
+    display = make()
+    frame = display.frame().set_index("candidate")
+    assert list(frame.index) == ["dummy", "frozen", "from_scratch"]
+    np.testing.assert_allclose(frame.loc["frozen", ["split_0", "split_1", "split_2"]].astype(float), [0.6, 0.7, 0.8])
+    assert frame.loc["frozen", "low"] == -0.3
+    assert np.isnan(frame.loc["from_scratch", "difference"])
+
+
+def test_numbers_come_from_a_comparison(make_comparison):
+    comparison = make_comparison()
+    display = ComparisonDisplay.from_comparison(comparison)
+    assert display.rows == comparison.rows()
+    assert comparison.plot().axes_.shape == (2,)

@@ -1,5 +1,6 @@
 import json
 import pickle
+import re
 import sys
 
 import numpy as np
@@ -7,24 +8,27 @@ import pytest
 from matplotlib import pyplot
 from scipy import stats
 
-from sktl.comparison import ComparisonDisplay, TransferComparison
+from sktl.comparison import ComparisonDisplay, Run, TransferComparison
 
 
-def make(scores, transfer=("frozen", "fine_tuned"), baseline="from_scratch", rope=0.01, n_train=80, n_test=20):
-    scores = {name: np.array(values, dtype=float) for name, values in scores.items()}
+def make(scores, transfer=("frozen", "fine_tuned"), baseline="from_scratch", rope=0.01, n_train=80, n_test=20, **more):
+    """A comparison with these scores, on splits of these sizes."""
     n_splits = len(next(iter(scores.values())))
+    runs = tuple(
+        Run(name, split, {"accuracy": float(score)}, 12.5, 0.25, 722_000 if name == "from_scratch" else None)
+        for name, values in scores.items()
+        for split, score in enumerate(values)
+    )
+    indices = np.arange(n_train + n_test)
     return TransferComparison(
-        scores=scores,
-        fit_seconds={name: np.full(n_splits, 12.5) for name in scores},
-        predict_seconds={name: np.full(n_splits, 0.25) for name in scores},
-        n_trained_parameters=dict.fromkeys(scores) | {"from_scratch": 722_000},
-        transfer={name: name in transfer for name in scores},
-        n_train=np.full(n_splits, n_train),
-        n_test=np.full(n_splits, n_test),
+        runs=runs + more.get("runs", ()),
+        splits=tuple((indices[:n_train], indices[n_train:]) for _ in range(n_splits)),
+        y=indices % 2,
         seeds=tuple(range(n_splits)),
         baseline=baseline,
         scoring="accuracy",
         rope=rope,
+        transfer={name: name in transfer for name in [*scores, "broken"]},
         settings={"task": "classification"},
     )
 
@@ -97,7 +101,8 @@ def test_equal_differences_decide_nothing_however_many_folds(gain, n_splits):
     amount = {0.0: "the same in accuracy as", 0.1: "+0.100 in accuracy against", -0.1: "-0.100 in accuracy against"}
     assert text.startswith(f"Undecided: 'frozen' scores {amount[gain]} 'from_scratch' on every split")
     assert "nan" not in text + comparison._repr_html_()
-    (line,) = [line for line in text.splitlines() if line.startswith("frozen")]
+    line, p_values = [line for line in text.splitlines() if line.startswith("frozen")]
+    assert p_values.split()[1:] == ["–", "–"]
     assert line.split()[-3:] == ["–", "–", "undecided"]
     json.dumps(comparison.to_dict(), allow_nan=False)
     pyplot.close(comparison.plot().figure_)
@@ -150,15 +155,97 @@ def test_indecision_says_how_many_images_would_settle_it():
     assert "more than 100 times the 100 images" in note
 
 
+def test_indecision_says_how_many_repeats_would_settle_it_or_that_none_will():
+    (note,) = make({"from_scratch": SCRATCH, "frozen": MIXED}).notes()
+    assert ", and no number of repeats will, if the difference" in note
+    better = np.array(SCRATCH) + [0.04, 0.07, 0.01, 0.08, 0.06]
+    comparison = make({"from_scratch": SCRATCH, "frozen": better})
+    comparison.settings["n_repeats"] = 3
+    (note,) = comparison.notes()
+    assert re.search(r", or n_repeats=\d+ \(now 3\), if the difference", note)
+
+
+def test_p_values_are_corrected_for_all_candidates_but_the_baseline():
+    comparison = make({"from_scratch": SCRATCH, "frozen": UP, "fine_tuned": MIXED, "dummy": GUESSES})
+    rows = {row.candidate: row for row in comparison.rows()}
+    error = np.sqrt((1 / 5 + 20 / 80) * np.var(np.array(MIXED) - SCRATCH, ddof=1))
+    expected = 2 * stats.t.sf(abs(np.mean(MIXED) - np.mean(SCRATCH)) / error, 4)
+    assert rows["fine_tuned"].p_value == rows["fine_tuned"].p_value_holm == pytest.approx(expected)
+    smallest = min((rows[name] for name in ("frozen", "dummy")), key=lambda row: row.p_value)
+    assert smallest.p_value_holm == pytest.approx(3 * smallest.p_value)
+    assert rows["from_scratch"].p_value is rows["from_scratch"].p_value_holm is None
+
+
+def with_predictions(predicted, task="classification"):
+    """Three images tested in each of two repeats of two splits, and what two candidates predicted for them."""
+    splits = tuple((np.array([5, 6]), np.array(test)) for test in ([0, 1], [2], [2, 1], [0]))
+    runs = tuple(
+        Run(name, split, {"accuracy": 0.5 + split / 10}, 1.0, 1.0, predicted=part)
+        for name, parts in predicted.items()
+        for split, part in enumerate(parts)
+    )
+    return TransferComparison(
+        runs, splits, y=np.array(["a", "b", "a", "b", "a", "b", "b"]), seeds=(0, 1, 2, 3), baseline="base",
+        scoring="accuracy", rope=0.01, transfer=dict.fromkeys(predicted, False), settings={"task": task},
+    )  # fmt: skip
+
+
+PREDICTED = {
+    "base": [["a", "a"], ["b"], ["b", "a"], ["b"]],  # image 0: right, wrong; 1: wrong, wrong; 2: wrong, wrong
+    "other": [["a", "b"], ["a"], ["b", "b"], ["a"]],  # image 0: right, right; 1: right, right; 2: right, wrong
+}
+
+
+def test_image_by_image_the_repeats_are_averaged_before_images_are_compared():
+    base, other = with_predictions(PREDICTED).rows()
+    gains = np.array([0.5, 1.0, 0.5])
+    expected = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
+    assert other.image_difference == pytest.approx(gains.mean())
+    assert (other.image_low, other.image_high) == pytest.approx(tuple(expected))
+    assert base.image_difference is None
+    assert with_predictions(PREDICTED, task="regression").rows()[1].image_difference is None
+
+
+def test_predictions_that_were_not_kept_are_an_error_where_they_are_asked_for():
+    comparison = make({"from_scratch": SCRATCH, "frozen": UP})
+    assert comparison.rows()[1].image_difference is None
+    with pytest.raises(ValueError, match="predictions of 'frozen' must have been kept"):
+        comparison.out_of_fold("frozen")
+
+
+def test_a_candidate_that_failed_is_listed_and_left_out_everywhere_else():
+    failed = Run("broken", 1, {}, error="ValueError: no")
+    comparison = make({"from_scratch": SCRATCH, "frozen": UP}, runs=(Run("broken", 0, {"accuracy": 1.0}), failed))
+    assert comparison.candidates == ["from_scratch", "frozen"]
+    assert comparison.failures == [failed]
+    assert comparison.notes() == ["Candidate 'broken' failed on split 2 of 5 and is left out: ValueError: no"]
+    assert comparison.to_dict()["failures"] == [{"candidate": "broken", "split": 1, "error": "ValueError: no"}]
+    assert "broken" not in str(comparison).partition("Note:")[0]
+    assert "broken" in comparison._repr_html_()
+
+
+def test_a_linear_model_on_pixels_that_is_as_good_is_noted():
+    comparison = make({"pixels": [0.79, 0.82, 0.80, 0.81, 0.80], "from_scratch": SCRATCH, "frozen": UP})
+    assert any("not clearly better than a linear model on small pictures" in note for note in comparison.notes())
+
+
+def test_unknown_names_are_an_error_with_a_suggestion():
+    comparison = make({"from_scratch": SCRATCH, "frozen": UP})
+    with pytest.raises(ValueError, match="Did you mean 'accuracy'"):
+        comparison.scores_of("acuracy")
+    with pytest.raises(ValueError, match="Did you mean 'frozen'"):
+        comparison.histories("frozn")
+
+
 def test_frames_hold_one_row_per_fit_and_per_candidate():
     comparison = make({"from_scratch": SCRATCH, "frozen": UP})
     frame = comparison.frame()
-    assert frame.shape == (10, 8)
+    assert frame.shape == (10, 12)
     assert frame.groupby("candidate")["score"].mean()["frozen"] == pytest.approx(np.mean(UP))
     summary = comparison.summary()
     assert summary.index.tolist() == ["from_scratch", "frozen"]
     assert summary.loc["frozen", "verdict"] == "transfer helps"
-    assert summary.shape == (2, 13)
+    assert summary.shape == (2, 21)
 
 
 @pytest.mark.parametrize("method", ["frame", "summary"])

@@ -3,20 +3,14 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
-from joblib import parallel_config
 from PIL import Image
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import SGDClassifier
-from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV, GroupShuffleSplit, ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sktl import PretrainedFeatureExtractor
-from sktl.comparison._runs import fixed_random_state, make_seeds, make_splits, run_all, set_seeds, take
-from sktl.exceptions import ImageReadError
-from sktl.images import as_images, load_image_folder
+from sktl.comparison._runs import fixed_random_state, make_seeds, make_splits, set_seeds, take
 
 X = np.random.default_rng(0).normal(size=(60, 4))
 Y = np.tile(["a", "b", "c"], 20)
@@ -26,23 +20,6 @@ PATIENTS = np.array([f"p{number // 4}" for number in range(60)])
 def splits_of(**changes):
     options = {"cv": 5, "n_repeats": 1, "groups": None, "task": "classification", "random_state": 0} | changes
     return make_splits(X, options.pop("y", Y), **options)
-
-
-class Stumbling(ClassifierMixin, BaseEstimator):
-    """A classifier that fails on purpose."""
-
-    def __init__(self, error=None, random_state=None):
-        self.error = error
-        self.random_state = random_state
-
-    def fit(self, X, y):
-        if self.error is not None:
-            raise self.error
-        self.classes_ = np.unique(y)
-        return self
-
-    def predict(self, X):
-        return np.full(len(X), self.classes_[0])
 
 
 @pytest.mark.parametrize(
@@ -149,129 +126,3 @@ def test_splits_that_cheat_or_are_empty_are_an_error(changes, message):
 def test_indices_from_the_end_name_the_images_that_they_mean():
     ((train, test),) = splits_of(cv=[([0, 1, 2], [-1, -2])])
     assert (train.tolist(), test.tolist()) == ([0, 1, 2], [59, 58])
-
-
-class Reader(ClassifierMixin, BaseEstimator):
-    """Reads every image, in fit or in predict."""
-
-    def __init__(self, reads_in="fit"):
-        self.reads_in = reads_in
-
-    def fit(self, X, y):
-        self.classes_ = np.unique(y)
-        return self._read(X, "fit")
-
-    def predict(self, X):
-        self._read(X, "predict")
-        return np.full(len(X), self.classes_[0])
-
-    def _read(self, X, method):
-        if self.reads_in == method:
-            images = as_images(X)
-            for i in range(len(images)):
-                images.digest(i)
-                images.subset([i]).learn_value_range()
-        return self
-
-
-@pytest.mark.parametrize("reads_in", ["fit", "predict"])
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_an_unreadable_array_is_named_by_its_place_in_the_X_that_was_passed(reads_in, n_jobs):
-    images = [np.full((5, 5), number / 20) for number in range(20)]
-    images[13] = np.full((5, 5), np.nan)
-    folds = [(np.arange(1, 20, 2), np.arange(0, 20, 2)), (np.arange(0, 20, 2), np.arange(1, 20, 2))]
-    options = {"splits": folds, "seeds": [0, 0], "scorer": get_scorer("accuracy"), "n_jobs": n_jobs, "verbose": 0}
-    split = {"fit": 1, "predict": 2}[reads_in]
-    message = rf"'reader' failed on split {split} of 2: .*image 13: "
-    # In threads: whether another process can import the class above depends on how the tests were started.
-    with parallel_config("threading"), pytest.raises(RuntimeError, match=message) as caught:
-        run_all({"reader": Reader(reads_in)}, images, np.arange(20) // 2 % 2, **options)
-    assert isinstance(caught.value.__cause__, ImageReadError)
-    assert caught.value.__cause__.index == 13
-
-
-@pytest.mark.parametrize("reads_in", ["fit", "predict"])
-@pytest.mark.parametrize("kind", [list, np.array, pd.Series, lambda paths: pd.DataFrame({"path": paths})])
-def test_an_unreadable_file_is_named_by_its_place_and_its_path(reads_in, kind, tmp_path):
-    for name in "ab":
-        (tmp_path / name).mkdir()
-        for number in range(6):
-            Image.new("RGB", (5, 5), (number, 0, 0)).save(tmp_path / name / f"{number}.png")
-    (tmp_path / "b" / "3.png").write_bytes(b"no picture")
-    photos = load_image_folder(tmp_path)
-    folds = [(np.arange(1, 12, 2), np.arange(0, 12, 2)), (np.arange(0, 12, 2), np.arange(1, 12, 2))]
-    reader = PretrainedFeatureExtractor() if reads_in == "fit" else None
-    model = make_pipeline(reader, StandardScaler(), SGDClassifier()) if reader else LastMinute()
-    options = {"splits": folds, "seeds": [0, 0], "scorer": get_scorer("accuracy"), "n_jobs": 1, "verbose": 0}
-    with pytest.raises(RuntimeError, match=r"image 9 \('.*3\.png'\): ") as caught:
-        run_all({"reader": model}, kind(list(photos.images)), photos.target, **options)
-    cause = caught.value.__cause__
-    assert (cause.index, cause.path) == (9, str(tmp_path / "b" / "3.png"))
-    assert "format that Pillow reads" in cause.reason
-
-
-class LastMinute(ClassifierMixin, BaseEstimator):
-    """Reads images in predict only."""
-
-    def fit(self, X, y):
-        self.classes_ = np.unique(y)
-        return self
-
-    def predict(self, X):
-        PretrainedFeatureExtractor().fit(X).transform(X)
-        return np.full(len(X), self.classes_[0])
-
-
-def test_a_place_in_a_part_of_the_part_is_not_passed_off_as_one_in_X(tmp_path):
-    paths = [str(tmp_path / f"{number}.png") for number in range(12)]
-    for path in paths:
-        Image.new("RGB", (5, 5)).save(path)
-    (tmp_path / "9.png").write_bytes(b"no picture")
-    inner = make_pipeline(PretrainedFeatureExtractor(), SGDClassifier())
-    search = GridSearchCV(inner, {"sgdclassifier__alpha": [0.1]}, cv=2, error_score="raise")
-    options = {"splits": [(np.r_[0:6, 7:12], np.array([6]))], "seeds": [0], "scorer": get_scorer("accuracy")}
-    with pytest.raises(RuntimeError, match=r"ImageReadError: the image \('.*9\.png'\)"):
-        run_all({"search": search}, paths, np.arange(12) % 2, n_jobs=1, verbose=0, **options)
-
-
-def run(estimators, n_jobs=None, verbose=0, scoring="accuracy"):
-    splits = splits_of(cv=3)
-    seeds = make_seeds(0, "fit", 3)
-    return run_all(
-        estimators, X, Y, splits=splits, seeds=seeds, scorer=get_scorer(scoring), n_jobs=n_jobs, verbose=verbose
-    )
-
-
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_a_failing_candidate_is_named_with_its_split_and_its_error(n_jobs):
-    with pytest.raises(RuntimeError, match=r"Candidate 'bad' failed on split 1 of 3: .*'alpha'") as caught:
-        run({"good": SGDClassifier(), "bad": SGDClassifier(alpha=-1)}, n_jobs=n_jobs)
-    assert isinstance(caught.value.__cause__, ValueError)
-
-
-def test_an_interrupt_passes_through():
-    with pytest.raises(KeyboardInterrupt):
-        run({"slow": Stumbling(KeyboardInterrupt())})
-
-
-def test_a_score_that_is_not_a_number_is_an_error():
-    def never(estimator, X, y):
-        return float("nan")
-
-    with pytest.raises(RuntimeError, match=r"'good' failed on split 1 of 3: its score must be a finite number"):
-        run_all({"good": Stumbling()}, X, Y, splits=splits_of(cv=3), seeds=[0] * 3, scorer=never, n_jobs=1, verbose=0)
-
-
-def test_estimators_passed_in_stay_unfitted_and_unseeded():
-    forest = RandomForestClassifier(5)
-    run({"forest": forest, "other": Stumbling()})
-    assert forest.random_state is None
-    assert not hasattr(forest, "estimators_")
-
-
-def test_progress_is_one_line_per_fit(capsys):
-    run({"one": Stumbling(), "three": Stumbling()}, verbose=1)
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 6
-    assert lines[0].startswith("split 1/3  one    score 0.3500  ")
-    assert lines[0].endswith(" s")

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -6,9 +7,12 @@ from scipy import integrate, stats
 
 from sktl.comparison._statistics import (
     corrected_interval,
+    corrected_p_value,
     correlated_t_probabilities,
     decide,
+    holm,
     images_to_settle,
+    repeats_to_settle,
     spread_is_zero,
 )
 
@@ -148,6 +152,100 @@ def test_false_alarms_are_as_rare_as_promised_where_a_plain_t_test_fails(n_simul
     assert plain > 0.15
     verdicts = [decide(correlated_t_probabilities(differences, 80, 20, 0.01)) for differences in simulated]
     assert np.mean([verdict in ("better", "worse") for verdict in verdicts]) < 0.05 + tolerance
+
+
+def ridge_accuracies(rng, n_simulations, n_images, n_repeats):
+    """Fold accuracies of a ridge classifier on normal features, for many data sets at once."""
+    labels = np.resize([-1.0, 1.0], n_images)
+    X = rng.standard_normal((n_simulations, n_images, 6)) + 0.3 * labels[:, None]
+    folds, scores = np.random.default_rng(0), []
+    for _ in range(n_repeats):
+        order = np.concatenate([folds.permutation(np.flatnonzero(labels == sign)) for sign in (-1, 1)])
+        for fold in range(5):
+            test, train = order[fold::5], np.delete(order, np.s_[fold::5])
+            gram = np.einsum("snp,snq->spq", X[:, train], X[:, train]) + np.eye(6)
+            weights = np.linalg.solve(gram, np.einsum("snp,n->sp", X[:, train], labels[train])[..., None])
+            scores.append((np.sign(X[:, test] @ weights)[..., 0] == labels[test]).mean(axis=1))
+    return np.stack(scores, axis=1)
+
+
+@pytest.mark.parametrize("n_repeats", [1, 4])
+def test_false_alarms_about_classifiers_that_are_equally_good_are_as_rare_as_promised(n_repeats):
+    """Two classifiers that see different features of the same worth: their folds agree by chance on who is better."""
+    rng, n_simulations = np.random.default_rng(0), 2000
+    first, *others = (ridge_accuracies(rng, n_simulations, 60, n_repeats) for _ in range(4))
+    p_values = np.array([[corrected_p_value(d, 48, 12) for d in other - first] for other in others])
+    tolerance = 3 * math.sqrt(0.05 * 0.95 / n_simulations)
+    assert (p_values[0] < 0.05).mean() < 0.05 + tolerance
+    families = [np.nanmin([*holm(family), 1.0]) for family in p_values.T]
+    assert np.mean(np.array(families) < 0.05) < 0.05 + tolerance
+    if n_repeats > 1:
+        with np.errstate(all="ignore"):
+            assert (stats.ttest_rel(others[0], first, axis=1).pvalue < 0.05).mean() > 0.15
+
+
+@pytest.mark.parametrize(("mean", "least"), [(0.05, 0.3), (0.1, 0.95)])
+def test_power_grows_with_the_difference(mean, least):
+    simulated = correlated_differences(np.random.default_rng(2), 500, n_splits=10, correlation=0.2, mean=mean, sd=0.04)
+    assert np.mean([corrected_p_value(differences, 80, 20) < 0.05 for differences in simulated]) > least
+
+
+def test_p_value_equals_the_one_worked_by_hand_and_agrees_with_the_interval():
+    expected = 2 * stats.t.sf(0.04 / math.sqrt(0.0001125), 4)
+    assert corrected_p_value(DIFFERENCES, 80, 20) == pytest.approx(expected)
+    ordinary = stats.ttest_1samp(DIFFERENCES, 0).pvalue
+    assert corrected_p_value(DIFFERENCES, 80, 0) == pytest.approx(ordinary)
+    for differences in correlated_differences(np.random.default_rng(3), 200, 5, 0.2, mean=0.06):
+        low, high = corrected_interval(differences, 80, 20)
+        assert (corrected_p_value(differences, 80, 20) < 0.05) == (low > 0 or high < 0)
+    assert np.isnan(corrected_p_value([0.1] * 5, 80, 20))
+
+
+def test_holm_gives_the_numbers_of_its_step_down():
+    # 4 x 0.01; 3 x 0.02 = 0.06; 2 x 0.03 = 0.06; 1 x 0.04, raised to what came before
+    assert holm([0.01, 0.04, 0.03, 0.02]) == pytest.approx([0.04, 0.06, 0.06, 0.06])
+    assert holm([0.6, 0.7]) == pytest.approx([1.0, 1.0])
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []
+
+
+def test_holm_rejects_what_closed_testing_rejects():
+    """A hypothesis falls when every set that holds it falls by Bonferroni: the definition, by brute force."""
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        p_values = rng.random(4) ** 3
+        corrected = []
+        for one in range(4):
+            sets = [s for size in range(1, 5) for s in itertools.combinations(range(4), size) if one in s]
+            corrected.append(min(1, max(len(s) * min(p_values[list(s)]) for s in sets)))
+        assert holm(p_values) == pytest.approx(corrected)
+
+
+def test_holm_passes_over_candidates_without_a_p_value():
+    corrected = holm([0.02, float("nan"), 0.03])
+    assert corrected[0::2] == pytest.approx([0.04, 0.04])
+    assert np.isnan(corrected[1])
+
+
+def test_repeats_to_settle_is_the_first_number_of_repeats_that_decides():
+    differences = np.array([0.04, 0.07, 0.01, 0.08, 0.06])
+
+    def verdict(repeats):
+        n = 5 * repeats
+        error = math.sqrt((1 / n + 0.25) * differences.var(ddof=1))
+        posterior = stats.t(n - 1, differences.mean(), error)
+        return decide((posterior.cdf(-0.01), posterior.cdf(0.01) - posterior.cdf(-0.01), posterior.sf(0.01)))
+
+    factor = repeats_to_settle(differences, 80, 20, 0.01)
+    assert factor == next(repeats for repeats in range(1, 100) if verdict(repeats) != "undecided") > 1
+
+
+def test_repeats_cannot_settle_what_the_splits_share():
+    differences = [0.02, 0.05, -0.03, 0.06, 0.04]
+    assert repeats_to_settle(differences, 80, 20, 0.01) == np.inf
+    assert np.isfinite(images_to_settle(differences, 80, 20, 0.01))
+    assert repeats_to_settle([0.2, 0.21, 0.19, 0.2, 0.22], 80, 20, 0.01) == 1
+    assert np.isnan(repeats_to_settle([0.1] * 5, 80, 20, 0.01))
 
 
 def test_a_large_difference_is_found():

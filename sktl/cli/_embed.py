@@ -1,0 +1,133 @@
+"""The command ``sktl embed``: features of images in a file, for whatever comes after."""
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sktl.cli._feature_files import ENDINGS, check_packages, write_features
+from sktl.cli._folders import find_images
+from sktl.cli._options import (
+    BackboneOption,
+    DeviceOption,
+    ImageSizeOption,
+    JobsOption,
+    JsonOption,
+    PrecisionOption,
+    VerboseOption,
+    WeightsOption,
+    one_of,
+)
+from sktl.cli._places import with_ending
+from sktl.cli._reporting import bars_wanted, errors_as_messages, printable, say, size, unreadable
+
+__all__ = ["embed"]
+
+POOLING_NAMES = ("auto", "avg", "max", "avg+max", "avg+std", "gem", "pyramid", "flatten", "token")
+
+
+def embed(
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGES", help="A folder with one folder per class, or images, or folders."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .parquet, .npz or .csv.")],
+    backbone: BackboneOption = "tiny_fractal",
+    weights: WeightsOption = "default",
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where to take features: penultimate (unless told), all, the name of a stage, or its number from the "
+            "top. May be repeated."
+        ),
+    ] = None,
+    pooling: Annotated[
+        str,
+        typer.Option(help="From maps to vectors: " + ", ".join(POOLING_NAMES) + ".", callback=one_of(*POOLING_NAMES)),
+    ] = "auto",
+    image_size: ImageSizeOption = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    on_error: Annotated[
+        str,
+        typer.Option(
+            help="At an image that cannot be read: raise an error, or write a row of nan and name it.",
+            callback=one_of("raise", "nan"),
+        ),
+    ] = "raise",
+    n_jobs: JobsOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = True,
+):
+    """Embed images with a pretrained network, and write the features to a file.
+
+    A folder with one folder per class gives labels, too.
+
+    What is computed is kept in the embedding store: an interrupted command goes on from there when it is run again.
+    """
+    with errors_as_messages(interrupted="What is in the store by now is not computed again: run the same command."):
+        output = with_ending("--output", output, ENDINGS)
+        check_packages(output)
+        paths, labels = find_images(images)
+        options = {"backbone": backbone, "weights": weights, "layer": _layers(layer), "pooling": pooling}
+        options |= {"image_size": image_size, "device": device, "precision": precision}
+        options |= {"on_error": on_error, "n_jobs": n_jobs, "verbose": bars_wanted(verbose)}
+        say(f"Embedding {len(paths)} images.")
+        report = _embed_and_write(output, paths, labels, options)
+        print(json.dumps(report, indent=2) if as_json else _sentences(report))
+
+
+def _layers(layers):
+    if not layers:
+        return "penultimate"
+    parsed = [int(layer) if layer.isdecimal() else layer for layer in layers]
+    return parsed[0] if len(parsed) == 1 else parsed
+
+
+def _embed_and_write(output, paths, labels, options):
+    from sktl._feature_extractor import PretrainedFeatureExtractor
+    from sktl.exceptions import ImageReadError
+
+    started = time.perf_counter()
+    extractor = PretrainedFeatureExtractor(**options).fit(paths)
+    try:
+        features = extractor.transform(paths)
+    except ImageReadError as error:
+        advice = "Leave it out, or pass --on-error nan for a row of NaN."
+        raise ValueError(f"{unreadable(error.path, error.reason)} {advice}") from error
+    for bad in extractor.bad_images_:
+        say(f"Error: {unreadable(bad.path, bad.reason)}")
+    network, info = extractor.backbone_, extractor.store_info_
+    about = {name: getattr(network, name) for name in ("name", "weights", "source", "license", "digest")}
+    about = {"backbone": about, "layers": extractor.layers_, "pooling": options["pooling"]}
+    about["image_size"] = extractor._preprocessing().crop_size
+    classes = sorted({label for label in labels if label is not None})
+    names = extractor.get_feature_names_out()
+    write_features(output, paths, labels if classes else None, features, names, about)
+    return {
+        "output": str(output),
+        "n_bytes": output.stat().st_size,
+        "n_images": len(paths),
+        "n_features": features.shape[1],
+        "classes": classes,
+        "unreadable": [error.path for error in extractor.bad_images_],
+        **about,
+        "store": {"path": info.path, "n_hits": info.n_hits, "n_misses": info.n_misses},
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def _sentences(report):
+    store, network, n_bad = report["store"], report["backbone"], len(report["unreadable"])
+    found = f", {store['n_hits']} of them found in the store" if store["path"] else ""
+    labels = f"with the labels of {len(report['classes'])} class folders" if report["classes"] else "without labels"
+    lines = [
+        f"Embedded {report['n_images']} images in {report['seconds']:.1f} s{found}: {report['n_features']} features "
+        f"of {network['name']} ({printable(network['weights'])}, licence: {network['license']})."
+    ]
+    if n_bad:
+        lines.append(f"{n_bad} images could not be read: their rows are NaN.")
+    lines.append(f"Wrote {printable(report['output'])} ({size(report['n_bytes'])}), {labels}.")
+    return "\n".join(lines)

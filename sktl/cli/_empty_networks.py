@@ -1,0 +1,51 @@
+"""Networks known by name, built without numbers: those come from a file."""
+
+import torch
+
+from sktl.backbones import list_backbones, seeded
+from sktl.backbones._embedded import TINY_FRACTAL, TinyResNet
+from sktl.backbones._stages import Chain, chain_of_known_family
+from sktl.backbones._torchvision import build_torchvision
+
+__all__ = ["empty_chain"]
+
+
+def empty_chain(described):
+    """Build the stages of a network, with shapes and names and, for most, no numbers.
+
+    Parameters
+    ----------
+    described : dict
+        What the record of a model says of its network; it may be made up.
+
+    Returns
+    -------
+    Chain
+        Without a head, on torch's meta device.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network.
+    """
+    name, image_size = described["name"], described["image_size"]
+    if name not in list_backbones():
+        raise ValueError(f"backbone must be a name from list_backbones(). Got {name!r} instead.")
+    try:
+        with torch.device("meta"):
+            chain = _new_chain(name, image_size, described["transform_input"])
+    except NotImplementedError:  # regnets count their blocks with tensors, which have to have numbers
+        with seeded(0):
+            chain = _new_chain(name, image_size, described["transform_input"])
+    # Weights without a classifier worth the name have no stage of hidden layers either.
+    stages = chain.stages[: len(described["stages"])]
+    if [stage for stage, _ in stages.named_children()] != described["stages"]:
+        raise ValueError(f"the stages of {name} must be those of this sktl. Got {described['stages']} instead.")
+    return Chain(stages, None, chain.family, chain.own_pooling)
+
+
+def _new_chain(name, image_size, transform_input):
+    if name == TINY_FRACTAL:
+        return chain_of_known_family(TinyResNet(n_classes=1))
+    sizes = {"n_classes": 1, "image_size": image_size, "transform_input": transform_input}
+    return chain_of_known_family(build_torchvision(name, **sizes))

@@ -1,0 +1,81 @@
+"""Tables of features as files: Parquet, NumPy's npz, or CSV."""
+
+import csv
+import json
+
+from sktl._optional import import_optional
+from sktl.cli._places import replacing
+
+__all__ = ["ENDINGS", "check_packages", "write_features"]
+
+ENDINGS = (".parquet", ".npz", ".csv")
+
+
+def check_packages(path):
+    """Refuse a format whose packages are not installed.
+
+    Parameters
+    ----------
+    path : Path
+        The file to be written.
+
+    Raises
+    ------
+    ImportError
+        If one is missing.
+    """
+    if path.suffix.lower() == ".parquet":
+        for package in ("pandas", "pyarrow"):
+            import_optional(package, extra="frame", caller="Writing .parquet")
+
+
+def write_features(path, images, labels, features, names, about):
+    """Write a table with one row per image, in one step.
+
+    Parameters
+    ----------
+    path : Path
+        The file, whose ending chooses the format.
+    images : list of str
+        Paths of the images.
+    labels : list of (str or None) or None
+        Their classes; None when there are none.
+    features : ndarray of shape (n_images, n_features), float32
+        The embeddings.
+    names : sequence of str
+        Names of the features.
+    about : dict
+        How they came about, in plain Python; goes into files that have a place for it.
+    """
+    write = {".parquet": _write_parquet, ".npz": _write_npz, ".csv": _write_csv}[path.suffix.lower()]
+    with replacing(path) as unfinished:
+        write(unfinished, images, labels, features, [str(name) for name in names], about)
+
+
+def _write_npz(path, images, labels, features, names, about):
+    import numpy as np
+
+    # Arrays of text, not of objects: those would be pickled.
+    arrays = {"path": np.array(images, dtype=np.str_), "features": features, "feature_names": np.array(names)}
+    if labels is not None:
+        arrays["label"] = np.array([label or "" for label in labels], dtype=np.str_)
+    with open(path, "wb") as file:
+        np.savez(file, **arrays, about=np.array(json.dumps(about)))
+
+
+def _write_csv(path, images, labels, features, names, about):
+    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["path", *(["label"] if labels is not None else []), *names])
+        for i, image in enumerate(images):
+            label = [] if labels is None else [labels[i]]
+            # As few digits as give the same float32 again.
+            writer.writerow([image, *label, *map(str, features[i])])
+
+
+def _write_parquet(path, images, labels, features, names, about):
+    pandas = import_optional("pandas", extra="frame", caller="Writing .parquet")
+    columns = {"path": images, **({} if labels is None else {"label": labels})}
+    frame = pandas.concat([pandas.DataFrame(columns), pandas.DataFrame(features, columns=names)], axis=1)
+    frame.attrs = {"sktl": about}
+    frame.to_parquet(path, index=False)

@@ -1,0 +1,195 @@
+"""Which images a command works on: a folder with one folder per class, or files and folders of any kind."""
+
+import csv
+import os
+from pathlib import Path
+
+from sktl.cli._reporting import printable, say
+
+__all__ = ["find_images", "load_classes", "read_groups", "subset"]
+
+
+def load_classes(folder, max_images, seed, *, verb):
+    """List the images of a folder that holds one folder per class.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    max_images : int or None
+        Take at most so many, in the same shares of classes.
+    seed : int
+        Which ones then.
+    verb : str
+        What is done with them, for the line that says how many they are.
+
+    Returns
+    -------
+    images : ndarray of str objects, shape (n_images,)
+        Paths.
+    target : ndarray of int, shape (n_images,)
+        Positions of their classes.
+    names : list of str
+        The classes.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two classes, or as for `load_image_folder`.
+    """
+    from sktl.images import load_image_folder
+
+    bunch = load_image_folder(folder)
+    names = bunch.target_names
+    if len(names) < 2:
+        raise ValueError(
+            f"path must have at least two folders, one per class. Got {str(folder)!r} with {names[0]!r} alone instead."
+        )
+    chosen = subset(bunch.target, max_images, seed)
+    left_out = bunch.n_ignored_files + bunch.n_ignored_links
+    ignored = f" Left out: {left_out} other file(s) or link(s)." if left_out else ""
+    say(f"{verb} {len(chosen)} of {len(bunch.target)} images in {len(names)} classes.{ignored}")
+    return bunch.images[chosen], bunch.target[chosen], names
+
+
+def subset(y, n_images, seed):
+    """Choose images at random, with the same shares of classes.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_labels,)
+        The classes of all images.
+    n_images : int or None
+        How many; all of them when there are no more, or for None.
+    seed : int
+        Which ones.
+
+    Returns
+    -------
+    ndarray of int
+        Positions, ascending.
+    """
+    import numpy as np
+
+    if n_images is None or n_images >= len(y):
+        return np.arange(len(y))
+    rng = np.random.default_rng(seed)
+    classes, counts = np.unique(y, return_counts=True)
+    wanted = _shares(counts, n_images)
+    parts = [
+        rng.permutation(np.flatnonzero(y == label))[:number] for label, number in zip(classes, wanted, strict=True)
+    ]
+    return np.sort(np.concatenate(parts))
+
+
+def _shares(counts, n_images):
+    """Whole numbers of images per class, nearest to its share; at least one of each, if there are so many."""
+    import numpy as np
+
+    quotas = n_images * counts / counts.sum()
+    least = int(n_images >= len(counts))
+    wanted = np.maximum(np.floor(quotas).astype(int), least)
+    while wanted.sum() < n_images:
+        wanted[np.argmax(quotas - wanted)] += 1
+    while wanted.sum() > n_images:  # small classes were given their one image: the others make room
+        wanted[np.argmax(np.where(wanted > least, wanted - quotas, -np.inf))] -= 1
+    return wanted
+
+
+def find_images(paths):
+    """List files as they are named, and the images in folders, sorted, at any depth.
+
+    Hidden files, links to folders, and files without an image's ending are left out of folders; the latter are counted.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files and folders.
+
+    Returns
+    -------
+    images : list of str
+        Paths.
+    labels : list of (str or None)
+        For an image below a folder in a folder that was named: the name of the former. None for others.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at a path.
+    ValueError
+        If there is no image in a folder.
+    """
+    images, labels = [], []
+    for path in paths:
+        if not path.is_dir():
+            if not path.exists():
+                raise FileNotFoundError(f"IMAGES must be files or folders. Found nothing at {str(path)!r} instead.")
+            images.append(str(path))
+            labels.append(None)
+            continue
+        found = _images_below(path)
+        images += [str(file) for file in found]
+        parts = [file.relative_to(path).parts for file in found]
+        labels += [part[0] if len(part) > 1 else None for part in parts]
+    return images, labels
+
+
+def _images_below(folder):
+    from sktl.images._pillow import EXTENSIONS
+
+    found, n_others = [], 0
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        shown = sorted(name for name in files if not name.startswith("."))
+        taken = [Path(parent, name) for name in shown if Path(name).suffix.lower() in EXTENSIONS]
+        found += taken
+        n_others += len(shown) - len(taken)
+    if not found:
+        raise ValueError(f"a folder must have images in it. Got {str(folder)!r} with {n_others} other file(s) instead.")
+    if n_others:
+        say(f"Left out in {printable(folder)}: {n_others} file(s) without an image's ending.")
+    return found
+
+
+def read_groups(file, folder, images):
+    """Read which images belong together.
+
+    Parameters
+    ----------
+    file : Path
+        CSV with the columns path, relative to the folder or absolute, and group.
+    folder : Path
+        The folder of images.
+    images : sequence of str
+        Their paths.
+
+    Returns
+    -------
+    ndarray of str, shape (n_images,)
+        The group of each image.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a column is missing, or an image has no group.
+    """
+    import numpy as np
+
+    if not file.is_file():
+        raise FileNotFoundError(f"--groups must be a CSV file. Found none at {str(file)!r} instead.")
+    with open(file, newline="", encoding="utf-8-sig") as opened:
+        reader = csv.DictReader(opened)
+        if not {"path", "group"} <= set(reader.fieldnames or ()):
+            raise ValueError(f"--groups must have the columns path and group. Got {reader.fieldnames} instead.")
+        group_of = {os.path.abspath(folder / row["path"]): row["group"] for row in reader}
+    groups = [group_of.get(os.path.abspath(image)) for image in images]
+    missing = [image for image, group in zip(images, groups, strict=True) if not group]
+    if missing:
+        raise ValueError(
+            f"--groups must give every image a group. Got none for {len(missing)} of {len(images)} instead, "
+            f"{missing[0]!r} for instance: paths start at {str(folder)!r}."
+        )
+    return np.array(groups)

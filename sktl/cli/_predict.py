@@ -1,0 +1,131 @@
+"""The command ``sktl predict``: classes of images, from a model that ``sktl train`` has written."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sktl.cli._folders import find_images
+from sktl.cli._options import DeviceOption, JobsOption, JsonOption, PrecisionOption, VerboseOption, one_of
+from sktl.cli._places import check_place, replacing
+from sktl.cli._reporting import bars_wanted, errors_as_messages, printable, say, unreadable
+
+__all__ = ["predict"]
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A file written by 'sktl train'.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Images, or folders of images at any depth.")],
+    top: Annotated[int, typer.Option(min=1, help="Print so many of the most probable classes of each image.")] = 1,
+    proba: Annotated[bool, typer.Option("--proba", help="Give the probability of every class.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Where to write the predictions as a table.")] = None,
+    on_error: Annotated[
+        str,
+        typer.Option(
+            help="At an image that cannot be read: skip it, and end with exit code 1, or raise at once.",
+            callback=one_of("skip", "raise"),
+        ),
+    ] = "skip",
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = "auto",
+    n_jobs: JobsOption = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = True,
+):
+    """Predict the classes of images.
+
+    Prints one line per image: path, class and probability, with tabs between them.
+    """
+    with errors_as_messages():
+        check_place("--csv", csv)
+        paths, _ = find_images(images)
+        from sktl.cli._trained_models import load_model
+
+        trained = load_model(model, device=device, precision=precision, n_jobs=n_jobs)
+        rows = []
+        for row in _predictions(trained, paths, min(top, len(trained.classes)), proba, _has_bar(verbose, as_json)):
+            rows.append(row)
+            if "error" in row:
+                _say_unreadable(row, on_error)
+            elif not as_json:
+                print(_line(row, proba))
+        if csv is not None:
+            _write_csv(csv, rows, trained.classes, proba)
+            say(f"Wrote {len(rows)} predictions to {printable(csv)}.")
+        if as_json:
+            print(json.dumps(_as_dict(model, trained, rows), indent=2))
+        n_errors = sum("error" in row for row in rows)
+        if n_errors:
+            say(f"{n_errors} of {len(rows)} images could not be read.")
+            raise typer.Exit(1)
+
+
+def _has_bar(verbose, as_json):
+    """Whether a bar on stderr is wanted: not among lines that come one by one, which say enough themselves."""
+    return bars_wanted(verbose) and (as_json or not sys.stdout.isatty())
+
+
+def _predictions(trained, paths, top, proba, has_bar):
+    """Yield what is predicted for each image, in order, as soon as it is known."""
+    from tqdm import tqdm
+
+    with tqdm(total=len(paths), unit="image", disable=not has_bar, leave=False) as bar:
+        for some, probabilities, errors in trained.predict(paths):
+            for i, path in enumerate(some):
+                if i in errors:
+                    yield {"path": path, "error": errors[i].reason}
+                    continue
+                own = probabilities[i]
+                # The first of equals, as the estimators do.
+                best = (-own).argsort(kind="stable")[:top]
+                ranked = [{"class": trained.classes[k], "probability": float(own[k])} for k in best]
+                everything = {"probabilities": dict(zip(trained.classes, own.tolist(), strict=True))} if proba else {}
+                yield {"path": path, **ranked[0], "top": ranked, **everything}
+            bar.update(len(some))
+
+
+def _say_unreadable(row, on_error):
+    message = unreadable(row["path"], row["error"])
+    if on_error == "raise":
+        raise ValueError(f"{message} Leave it out, or pass --on-error skip.")
+    say(f"Error: {message}")
+
+
+def _line(row, proba):
+    cells = [row["path"]]
+    for each in row["top"]:
+        cells += [each["class"], f"{each['probability']:.4f}"]
+    if proba:
+        cells += [f"{name}={probability:.4f}" for name, probability in row["probabilities"].items()]
+    return "\t".join(printable(cell) for cell in cells)
+
+
+def _as_dict(model, trained, rows):
+    ranked = any(len(row.get("top", [])) > 1 for row in rows)
+    predictions = [{name: value for name, value in row.items() if ranked or name != "top"} for row in rows]
+    network = {name: trained.record["backbone"].get(name) for name in ("name", "weights", "source", "license")}
+    about = {"method": trained.record["method"], "classes": trained.classes, "backbone": network}
+    return {"model": str(model), **about, "predictions": predictions}
+
+
+def _write_csv(path, rows, classes, proba):
+    """Write one line per image, also for those that could not be read."""
+    n_top = max((len(row.get("top", [])) for row in rows), default=1)
+    header = ["path", "class", "probability"]
+    header += [f"{name}_{rank}" for rank in range(2, n_top + 1) for name in ("class", "probability")]
+    header += [f"probability of {name}" for name in classes] if proba else []
+    # Names of files may be any bytes; these come out as they were.
+    with (
+        replacing(path) as unfinished,
+        open(unfinished, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*header, "error"])
+        for row in rows:
+            cells = [value for each in row.get("top", []) for value in each.values()] or [""] * (2 * n_top)
+            if proba:
+                cells += row.get("probabilities", dict.fromkeys(classes, "")).values()
+            writer.writerow([row["path"], *cells, row.get("error", "")])

@@ -1,0 +1,166 @@
+"""What a fitted candidate cost: images sent through the network, parameters to keep, memory."""
+
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import FeatureUnion, Pipeline
+
+from sktl._feature_extractor import PretrainedFeatureExtractor
+from sktl.comparison._networks import fitted_parts
+from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
+
+__all__ = ["image_passes", "n_parameters", "peak_memory", "reset_peak_memory", "store_use"]
+
+# Linux: writing 5 lets the kernel forget the highest resident memory so far, which status then tells anew.
+RESET, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+
+
+def reset_peak_memory():
+    """Start to measure the highest resident memory of this process, where the system can."""
+    with suppress(OSError):
+        RESET.write_text("5", encoding="ascii")
+
+
+def peak_memory():
+    """Highest resident memory of this process since `reset_peak_memory`, in bytes.
+
+    Returns
+    -------
+    int or None
+        None where the system does not tell.
+    """
+    if not RESET.exists():  # then the figure would be the highest since the process began
+        return None
+    try:
+        found = re.search(r"^VmHWM:\s*(\d+) kB", STATUS.read_text(encoding="ascii", errors="replace"), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found.group(1)) * 1024 if found else None
+
+
+def n_parameters(estimator):
+    """Count the parameters of the networks that a fitted candidate needs for its predictions.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted candidate, possibly nested.
+
+    Returns
+    -------
+    int or None
+        None where no part has a network.
+    """
+    networks = {id(network): network for part in _own_parts(estimator) for network in _stages_in_use(part)}
+    if not networks:
+        return None
+    return sum(parameter.numel() for network in networks.values() for parameter in network.parameters())
+
+
+def _own_parts(estimator):
+    own = (PretrainedFeatureExtractor, FineTuneClassifier, FineTuneRegressor)
+    return [part for part in fitted_parts(estimator) if isinstance(part, own)]
+
+
+def _stages_in_use(part):
+    if not isinstance(part, PretrainedFeatureExtractor):
+        return [part.module_]
+    names = list(part.backbone_.stage_names)
+    return list(part.backbone_.stages)[: 1 + max(names.index(layer) for layer in part.layers_)]
+
+
+def store_use(estimator):
+    """Tell what the embedding store has done for each network of a fitted candidate so far.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted candidate.
+
+    Returns
+    -------
+    list of tuple of int
+        Hits and misses of every part.
+    """
+    return [(part.store_info_.n_hits, part.store_info_.n_misses) for part in _own_parts(estimator)]
+
+
+def image_passes(estimator, fitted, n_train, n_test):
+    """Count how many times an image was sent through a part of a network, in fit and predict together.
+
+    - The frozen part: images that were not found in the store.
+    - The part above the cut: every training image once per epoch (and once more for the probe that training from
+      pretrained weights starts with), those set aside for early stopping likewise, every test image once.
+
+    Copies of one training image count once, as the estimators merge them.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted, and asked for its predictions once.
+    fitted : list of tuple of int
+        What `store_use` said between fit and prediction.
+    n_train, n_test : int
+        Images of the split.
+
+    Returns
+    -------
+    int or None
+        None without a network, and where it cannot be known: inside a search, whose inner fits leave no trace, and
+        after a refit, which leaves none of its first training.
+    """
+    parts = _own_parts(estimator)
+    plain = {id(part) for part in _plain_parts(estimator)}
+    if not parts or {id(part) for part in parts} != plain or any(getattr(part, "refit", False) for part in parts):
+        return None
+    used = zip(fitted, store_use(estimator), strict=True)
+    return sum(_passes(part, *use, n_train, n_test) for part, use in zip(parts, used, strict=True))
+
+
+def _passes(part, in_fit, in_all, n_train, n_test):
+    in_prediction = tuple(after - before for after, before in zip(in_all, in_fit, strict=True))
+    if isinstance(part, PretrainedFeatureExtractor):
+        return _computed(in_fit, n_train) + _computed(in_prediction, n_test)
+    above, n_distinct = _training(part, n_train)
+    below = 0
+    if part.module_.n_frozen:
+        below = _computed(in_fit, n_distinct) + _computed(in_prediction, n_test)
+    return below + above + n_test
+
+
+def _computed(use, n_images):
+    """Images that a frozen part had to compute: all of them where the store was not asked."""
+    n_hits, n_misses = use
+    return n_misses if n_hits + n_misses else n_images
+
+
+def _training(part, n_train):
+    """Images through the part above the cut in training, and the number of distinct training images."""
+    epochs = list(part.history_)
+    if not epochs:  # the exact probe
+        return 0, n_train
+    train, valid = (
+        [sum(batch.get(f"{kind}_batch_size", 0) for batch in epoch["batches"]) for epoch in epochs]
+        for kind in ("train", "valid")
+    )
+    above = sum(train) + sum(valid)
+    if part.weights is not None:  # the probe, and how it does on the images set aside
+        above += (train[0] if part.module_.n_frozen < len(part.module_.stages) else 0) + valid[0]
+    return above, train[0] + valid[0]
+
+
+def _plain_parts(estimator):
+    """Parts with a network that were fitted once, where the candidate itself put them."""
+    if getattr(estimator, "backbone_", None) is not None:
+        return [estimator]
+    if isinstance(estimator, Pipeline):
+        inside = [step for _, step in estimator.steps]
+    elif isinstance(estimator, FeatureUnion):
+        inside = [step for _, step in estimator.transformer_list]
+    elif isinstance(estimator, ColumnTransformer):
+        inside = [step for _, step, _ in estimator.transformers_]
+    else:
+        return []
+    return [part for step in inside for part in _plain_parts(step)]

@@ -1,0 +1,158 @@
+"""How all displays look: colours, shapes, text as it is written, and the axes that are drawn into."""
+
+import numpy as np
+
+from sktl._optional import import_optional
+
+__all__ = [
+    "BAND",
+    "BLUE",
+    "GREY",
+    "HALO",
+    "INK",
+    "MARKERS",
+    "ORANGE",
+    "PALETTE",
+    "as_written",
+    "axes_for",
+    "lifts_of",
+    "light_spines",
+    "pair_of_axes",
+]
+
+# Okabe and Ito's colours, told apart by people with any kind of colour vision; shapes differ too. Their yellow is left
+# out for a grey: it cannot be seen on white.
+BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#999999", "#222222"
+PALETTE = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", INK, "#7F7F7F")
+MARKERS = "osD^vP*Xph<>d8H"
+BAND = "#DDDDDD"
+LONGEST = 32  # letters of a name
+LINE_HEIGHT, LETTER_WIDTH = 13, 6.5  # points that a text takes
+HALO = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
+
+
+def as_written(text, most=LONGEST):
+    """Write a name that came from the user such that it fits, and its dollars are not taken for formulas.
+
+    Parameters
+    ----------
+    text : object
+        A name of a class or a candidate.
+    most : int, default=32
+        Letters after which it is cut off: a label that is wider than the figure leaves no room for the axes.
+
+    Returns
+    -------
+    str
+        For a title, a label or a tick.
+    """
+    letters = " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
+    short = letters if len(letters) <= most else f"{letters[: most - 1]}…"
+    return short.replace("$", r"\$")
+
+
+def axes_for(ax, caller, figsize):
+    """Take the Axes that the user passed, or make a figure with one.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes or None
+        As passed to `plot`.
+    caller : str
+        For the message where matplotlib is missing.
+    figsize : tuple of two float
+        Width and height of a new figure, in inches.
+
+    Returns
+    -------
+    matplotlib Axes
+        Where to draw.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    """
+    pyplot = import_optional("matplotlib.pyplot", extra="plot", caller=caller)
+    return pyplot.subplots(figsize=figsize, layout="constrained")[1] if ax is None else ax
+
+
+def pair_of_axes(ax, caller, figsize, *, share, ratios):
+    """Take the pair of Axes that the user passed, divide the single one, or make a figure with a pair side by side.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes, pair of Axes or None
+        As passed to `plot`.
+    caller : str
+        For the message where matplotlib is missing.
+    figsize : tuple of two float
+        Width and height of a new figure, in inches.
+    share : {"x", "y"}
+        Which scale the two have in common, where they are made here.
+    ratios : tuple of two float
+        Widths of the two, relative to each other.
+
+    Returns
+    -------
+    ndarray of 2 matplotlib Axes
+        Left and right.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If `ax` is neither one Axes nor a pair.
+    """
+    pyplot = import_optional("matplotlib.pyplot", extra="plot", caller=caller)
+    if ax is None:
+        options = {"figsize": figsize, "width_ratios": ratios, "layout": "constrained"}
+        _, ax = pyplot.subplots(1, 2, sharex=share == "x", sharey=share == "y", **options)
+    elif not np.iterable(ax):
+        ax.set_axis_off()
+        gap = 0.04 if share == "y" else 0.16  # room for the scale of the right one
+        width = (1 - gap) * ratios[0] / sum(ratios)
+        left = ax.inset_axes([0, 0, width, 1])
+        ax = [left, ax.inset_axes([width + gap, 0, 1 - gap - width, 1], **{f"share{share}": left})]
+    axes = np.asarray(ax, dtype=object)
+    if axes.shape != (2,):
+        raise ValueError(f"ax must be one Axes or a pair. Got {axes.size} instead.")
+    return axes
+
+
+def light_spines(*axes):
+    """Take away the frame at the top and at the right, which carries nothing."""
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+
+
+def lifts_of(ax, places, texts):
+    """Find out how far texts must go up so that none lies on another one.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        Its scales must be final.
+    places : sequence of (float, float), one per text
+        Where the texts belong, in units of the data.
+    texts : sequence of str
+        What they say.
+
+    Returns
+    -------
+    ndarray of shape (n_texts,)
+        In points, to be added to the offset of each.
+    """
+    points = ax.transData.transform(np.asarray(places, dtype=float)) * 72 / ax.figure.dpi
+    widths = [LETTER_WIDTH * len(text) for text in texts]
+    lifts = np.zeros(len(texts))
+    done: list[int] = []
+    for one in np.argsort(points[:, 1], kind="stable"):
+        for other in done:
+            is_beside = abs(points[one][0] - points[other][0]) > (widths[one] + widths[other]) / 2
+            gap = points[one][1] + lifts[one] - points[other][1] - lifts[other]
+            if not is_beside and gap < LINE_HEIGHT:
+                lifts[one] += LINE_HEIGHT - gap
+        done.append(one)
+    return lifts

@@ -1,0 +1,73 @@
+"""Whether near copies of one image lie on both sides of a split, which flatters every candidate."""
+
+import warnings
+from math import isqrt
+
+from sktl.comparison._warnings import NearDuplicatesWarning
+from sktl.images import as_images
+
+__all__ = ["warn_of_near_duplicates"]
+
+NETWORK = "tiny_fractal"  # comes with sktl and takes about as long as decoding a photograph
+SMALLEST = 8  # pixels: rows of numbers that fold into less are hardly pictures
+
+
+def warn_of_near_duplicates(X, splits, *, groups, backbone, image_shape, value_range, batch_size):
+    """Look for near copies across the splits, and warn of them.
+
+    Vectors are not stored where the candidates use the same network: the first fit of "frozen" would find them and seem
+    to cost nothing.
+
+    Parameters
+    ----------
+    X : sequence
+        All images.
+    splits : list of (train, test)
+        Indices.
+    groups : array-like or None
+        Groups that are kept together anyway.
+    backbone : str or network
+        What the candidates use.
+    image_shape, value_range, batch_size
+        As for compare_transfer.
+
+    Returns
+    -------
+    str or None
+        The warning; None when there is nothing to warn of, or `X` holds no images.
+    """
+    from sktl.comparison._near_duplicates import near_duplicate_groups, straddling
+
+    try:
+        if not _holds_images(X, image_shape):
+            return None
+        options = {"image_shape": image_shape, "value_range": value_range, "batch_size": batch_size}
+        found = near_duplicate_groups(
+            X, groups=groups, backbone=NETWORK, cache=backbone != NETWORK, device="cpu", **options
+        )
+    except (TypeError, ValueError, OSError):  # an image that cannot be read, or none at all: the fits will say so
+        return None
+    copies = straddling(found, splits, most=1)
+    if not copies:
+        return None
+    text = _text(copies, len(splits), groups)
+    warnings.warn(text, NearDuplicatesWarning, stacklevel=5)
+    return text
+
+
+def _holds_images(X, image_shape):
+    if image_shape is not None or as_images(X) is not None:
+        return True
+    n_features = getattr(X, "shape", (0, 0))[1] if len(getattr(X, "shape", ())) == 2 else len(X[0])
+    return isqrt(n_features) ** 2 == n_features and n_features >= SMALLEST**2
+
+
+def _text(copies, n_splits, groups):
+    n_images, n_concerned = int(copies.counts.sum()), int((copies.counts > 0).sum())
+    _, train, test = copies.pairs[0]
+    more = "" if groups is None else ", groups=groups"
+    return (
+        f"Near copies of one image lie on both sides of {n_concerned} of {n_splits} splits ({n_images} test images in "
+        f"all; images {test} and {train} for instance), so every candidate looks better than it is. Keep them together "
+        f"with groups=near_duplicate_groups(X{more}), which is in sktl.comparison."
+    )

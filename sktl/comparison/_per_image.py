@@ -1,0 +1,103 @@
+"""Image by image: what was predicted for each test image, and how two candidates differ there."""
+
+import numpy as np
+from scipy import stats
+
+__all__ = ["correct_per_image", "image_interval", "out_of_fold"]
+
+CONFIDENCE = 0.95
+
+
+def out_of_fold(comparison, candidate):
+    """Gather what a candidate predicted for the test images of all splits.
+
+    Parameters
+    ----------
+    comparison : TransferComparison
+        The record.
+    candidate : str
+        Its name.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n_predictions,)
+        Keys index, split, y_true, y_pred, confidence.
+
+    Raises
+    ------
+    ValueError
+        If the predictions were not kept.
+    """
+    runs = comparison.runs_of(candidate)
+    if any(run.predicted is None for run in runs):
+        raise ValueError(
+            f"The predictions of {candidate!r} must have been kept. Got a comparison without them instead."
+        )
+    parts = [comparison.splits[run.split][1] for run in runs]
+    index = np.concatenate(parts)
+    unknown = [[np.nan] * len(part) for part in parts]
+    confidence = [none if run.confidence is None else run.confidence for run, none in zip(runs, unknown, strict=True)]
+    y = np.asarray(comparison.y)
+    return {
+        "index": index,
+        "split": np.concatenate([np.full(len(part), run.split) for run, part in zip(runs, parts, strict=True)]),
+        "y_true": y[index],
+        "y_pred": np.concatenate([_as_labels(run.predicted, y) for run in runs]),
+        "confidence": np.concatenate([np.asarray(part, dtype=float) for part in confidence]),
+    }
+
+
+def _as_labels(predicted, y):
+    """Labels kept in plain Python, in the kind of those of y."""
+    return np.array(predicted, dtype=object) if y.dtype == object else np.asarray(predicted)
+
+
+def correct_per_image(comparison, candidate):
+    """How often each image was predicted correctly while it was in a test fold.
+
+    Parameters
+    ----------
+    comparison : TransferComparison
+        The record of a classification.
+    candidate : str
+        Its name.
+
+    Returns
+    -------
+    ndarray of shape (n_images,)
+        Share of the repeats, from 0 to 1; NaN for images that were in no test fold.
+    """
+    found = out_of_fold(comparison, candidate)
+    right = (found["y_true"] == found["y_pred"]).astype(float)
+    times = np.bincount(found["index"], minlength=len(comparison.y))
+    sums = np.bincount(found["index"], weights=right, minlength=len(comparison.y))
+    return np.divide(sums, times, out=np.full(len(times), np.nan), where=times > 0)
+
+
+def image_interval(comparison, candidate, confidence=CONFIDENCE):
+    """Difference to the baseline in the share of images predicted correctly, with its interval over the images.
+
+    Parameters
+    ----------
+    comparison : TransferComparison
+        The record.
+    candidate : str
+        Its name.
+    confidence : float, default=0.95
+        Confidence of the interval.
+
+    Returns
+    -------
+    tuple of three (float or None)
+        Difference, lower and upper end: those of the ordinary paired t-test, image against image. None for regression,
+        and where the predictions were not kept; NaN ends where all images differ alike.
+    """
+    runs = [*comparison.runs_of(candidate), *comparison.runs_of(comparison.baseline)]
+    if comparison.settings.get("task") == "regression" or any(run.predicted is None for run in runs):
+        return None, None, None
+    gain = correct_per_image(comparison, candidate) - correct_per_image(comparison, comparison.baseline)
+    gain = gain[~np.isnan(gain)]
+    if len(gain) < 2 or np.ptp(gain) == 0:
+        return float(gain.mean()), np.nan, np.nan
+    low, high = stats.t.interval(confidence, len(gain) - 1, gain.mean(), gain.std(ddof=1) / np.sqrt(len(gain)))
+    return float(gain.mean()), float(low), float(high)

@@ -1,0 +1,15 @@
+"""The warnings of a comparison."""
+
+__all__ = ["CandidateFailedWarning", "NearDuplicatesWarning", "ResumeWarning"]
+
+
+class CandidateFailedWarning(UserWarning):
+    """A candidate failed and was left out of the comparison."""
+
+
+class NearDuplicatesWarning(UserWarning):
+    """Near copies of one image lie on both sides of a split, so every candidate looks better than it is."""
+
+
+class ResumeWarning(UserWarning):
+    """A file of finished fits has lines that cannot be read, or cannot be written to any longer."""

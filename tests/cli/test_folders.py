@@ -1,0 +1,99 @@
+"""Which images a command works on, and which it says it leaves out."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sktl.cli._folders import find_images, load_classes, read_groups, subset
+
+
+@pytest.mark.parametrize(
+    ("counts", "n_images", "expected"),
+    [
+        ([50, 50], 99, [50, 49]),
+        ([10, 10, 10], 29, [10, 10, 9]),
+        ([97, 2, 1], 10, [8, 1, 1]),
+        ([97, 2, 1], 99, [96, 2, 1]),
+        ([1, 1, 1, 1], 3, [1, 1, 1, 0]),
+        ([60, 30, 10], 10, [6, 3, 1]),
+    ],
+)
+def test_any_number_of_images_can_be_drawn_in_the_shares_of_the_classes(counts, n_images, expected):
+    y = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    chosen = subset(y, n_images, seed=3)
+    assert np.bincount(y[chosen], minlength=len(counts)).tolist() == expected
+    assert len(np.unique(chosen)) == n_images
+    np.testing.assert_array_equal(chosen, subset(y, n_images, seed=3))
+    if n_images < 0.5 * len(y):
+        assert chosen.tolist() != subset(y, n_images, seed=4).tolist()
+
+
+@pytest.mark.parametrize("n_images", range(10, 41))
+def test_drawn_numbers_are_the_shares_but_for_rounding_and_the_one_that_each_class_has(n_images):
+    y = np.repeat(np.arange(4), [20, 15, 5, 1])
+    drawn = np.bincount(y[subset(y, n_images, 0)], minlength=4)
+    assert drawn.sum() == n_images
+    assert drawn.min() >= 1
+    assert np.abs(drawn - n_images * np.bincount(y) / 41).max() <= 1
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name in ("b/2.png", "b/1.JPG", "a/deep/3.webp", "top.png", "b/notes.txt", ".hidden/4.png", "b/.5.png"):
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (3, 3)).save(path, format="png")
+    return tmp_path / "tree"
+
+
+def test_folders_are_searched_to_any_depth_and_name_the_labels(tree, capsys):
+    images, labels = find_images([tree])
+    assert [os.path.relpath(image, tree) for image in images] == ["top.png", "a/deep/3.webp", "b/1.JPG", "b/2.png"]
+    assert labels == [None, "a", "b", "b"]
+    assert "Left out in" in capsys.readouterr().err
+
+
+def test_files_are_taken_as_they_are_and_in_their_order(tree):
+    images, labels = find_images([tree / "b" / "notes.txt", tree / "b" / "1.JPG", tree / "a"])
+    assert [os.path.relpath(image, tree) for image in images] == ["b/notes.txt", "b/1.JPG", "a/deep/3.webp"]
+    assert labels == [None, None, "deep"]
+
+
+def test_nothing_is_said_about_folders_without_other_files(tree, capsys):
+    find_images([tree / "a"])
+    assert capsys.readouterr().err == ""
+
+
+def test_a_class_folder_with_other_files_says_how_many_are_left_out(tree, capsys):
+    load_classes(tree, None, 0, verb="Counting")
+    assert capsys.readouterr().err == "Counting 3 of 3 images in 2 classes. Left out: 2 other file(s) or link(s).\n"
+
+
+def test_groups_are_found_by_relative_and_absolute_paths(tmp_path):
+    table = tmp_path / "groups.csv"
+    table.write_text(f"\ufeffgroup,path,more\nx,a/1.png,0\ny,{tmp_path / 'b' / '2.png'},0\n", encoding="utf-8")
+    images = [str(tmp_path / "b" / "2.png"), str(tmp_path / "a" / "1.png")]
+    assert read_groups(table, tmp_path, images).tolist() == ["y", "x"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,group\n", "must have the columns path and group. Got ['file', 'group'] instead"),
+        ("", "must have the columns path and group"),
+        ("path,group\na.png,1\n", "Got none for 1 of 2 instead"),
+        ("path,group\na.png,1\nb.png,\n", "Got none for 1 of 2 instead"),
+    ],
+)
+def test_tables_without_what_is_needed_are_refused(tmp_path, text, message):
+    (tmp_path / "groups.csv").write_text(text)
+    with pytest.raises(ValueError) as refusal:
+        read_groups(tmp_path / "groups.csv", tmp_path, [str(tmp_path / "a.png"), str(tmp_path / "b.png")])
+    assert message in str(refusal.value)
+
+
+def test_a_table_that_is_not_there_is_said_to_be_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="--groups must be a CSV file"):
+        read_groups(tmp_path / "groups.csv", tmp_path, [])

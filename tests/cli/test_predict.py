@@ -1,0 +1,210 @@
+"""sktl predict gives what the estimator gives, names what it cannot read, and needs nothing but the model file."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sktl.cli._train import make_estimator
+from sktl.images import load_image_folder
+
+
+@pytest.fixture(params=["fine_tuned", "frozen"])
+def method(request):
+    return request.param
+
+
+@pytest.fixture
+def fitted(photos, method):
+    """The estimator that the model file was made from, fitted in Python."""
+    bunch = load_image_folder(photos)
+    parameters = {"random_state": 3} | ({"max_epochs": 2, "unfreeze_depth": 2} if method == "fine_tuned" else {})
+    return make_estimator(method, parameters).fit(bunch.images, np.array(bunch.target_names)[bunch.target])
+
+
+@pytest.fixture
+def unseen(tmp_path):
+    """Pictures of many kinds."""
+    from sktl.datasets import make_fractals
+
+    folder = tmp_path / "unseen"
+    folder.mkdir()
+    for i, image in enumerate(make_fractals(6, n_classes=2, random_state=1)[0]):
+        Image.fromarray(image).resize((40 + 7 * i, 60)).save(folder / f"{i}.png")
+    Image.new("L", (30, 20), 80).save(folder / "grey.jpg")
+    Image.new("RGBA", (50, 50), (1, 2, 3, 99)).save(folder / "see-through.png")
+    return folder
+
+
+def test_classes_and_probabilities_are_those_of_the_estimator(run_sktl, models, method, fitted, unseen):
+    result = run_sktl("predict", models[method], unseen, "--json", "--proba")
+    assert result.exit_code == 0, result.output
+    content = json.loads(result.stdout)
+    paths = sorted(map(str, unseen.iterdir()))
+    assert [row["path"] for row in content["predictions"]] == paths
+    assert [row["class"] for row in content["predictions"]] == fitted.predict(paths).tolist()
+    probabilities = [[row["probabilities"][name] for name in fitted.classes_] for row in content["predictions"]]
+    np.testing.assert_allclose(probabilities, fitted.predict_proba(paths), rtol=0, atol=1e-6)
+    assert [row["probability"] for row in content["predictions"]] == [max(row) for row in probabilities]
+
+
+@pytest.mark.parametrize("depth", [0, "all"])
+def test_any_depth_gives_the_same_in_the_file(run_sktl, photos, unseen, tmp_path, depth):
+    options = ("--unfreeze-depth", str(depth), "--max-epochs", "1", "--quiet")
+    assert run_sktl("train", photos, "-o", tmp_path / "m", *options).exit_code == 0
+    bunch = load_image_folder(photos)
+    fitted = make_estimator("fine_tuned", {"unfreeze_depth": depth, "max_epochs": 1, "random_state": 0})
+    fitted.fit(bunch.images, bunch.target)
+    paths = sorted(map(str, unseen.iterdir()))
+    content = json.loads(run_sktl("predict", tmp_path / "m.safetensors", *paths, "--proba", "--json").stdout)
+    found = [list(row["probabilities"].values()) for row in content["predictions"]]
+    np.testing.assert_allclose(found, fitted.predict_proba(paths), rtol=0, atol=1e-6)
+
+
+def test_three_classes_of_any_names_come_back(run_sktl, tmp_path, method):
+    from sktl.datasets import make_fractals
+
+    images, target = make_fractals(18, n_classes=3, random_state=0)
+    names = ["Zebra, big", "ants\n\x1b[31m", "Äffchen"]
+    for i, (image, label) in enumerate(zip(images, target, strict=True)):
+        folder = tmp_path / "photos" / names[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{i}.png")
+    options = ("--max-epochs", "1") if method == "fine_tuned" else ()
+    output = tmp_path / "m.safetensors"
+    result = run_sktl("train", tmp_path / "photos", "-o", output, "--method", method, "--quiet", *options)
+    assert result.exit_code == 0, result.output
+    assert "\x1b" not in result.output
+    bunch = load_image_folder(tmp_path / "photos")
+    fitted = make_estimator(method, {"random_state": 0} | ({"max_epochs": 1} if options else {}))
+    fitted.fit(bunch.images, np.array(bunch.target_names)[bunch.target])
+    content = json.loads(run_sktl("predict", output, tmp_path / "photos", "--json", "--proba").stdout)
+    assert content["classes"] == sorted(names) == fitted.classes_.tolist()
+    paths = [row["path"] for row in content["predictions"]]
+    found = [[row["probabilities"][name] for name in sorted(names)] for row in content["predictions"]]
+    np.testing.assert_allclose(found, fitted.predict_proba(paths), rtol=0, atol=1e-6)
+    assert [row["class"] for row in content["predictions"]] == fitted.predict(paths).tolist()
+    lines = run_sktl("predict", output, tmp_path / "photos").stdout.splitlines()
+    assert len(lines) == 18
+    assert not any("\x1b" in line for line in lines)
+
+
+def test_one_line_per_image_with_tabs(run_sktl, models, unseen):
+    result = run_sktl("predict", models["frozen"], unseen / "0.png", unseen / "grey.jpg")
+    lines = [line.split("\t") for line in result.stdout.splitlines()]
+    assert [line[0] for line in lines] == [str(unseen / "0.png"), str(unseen / "grey.jpg")]
+    assert all(line[1] in ("ants", "bees") and 0.5 <= float(line[2]) <= 1 for line in lines)
+    assert result.stderr == ""
+
+
+def test_more_classes_follow_on_the_line_when_they_are_asked_for(run_sktl, models, unseen):
+    (line,) = run_sktl("predict", models["frozen"], unseen / "0.png", "--top", "5").stdout.splitlines()
+    cells = line.split("\t")
+    assert {cells[1], cells[3]} == {"ants", "bees"}
+    assert float(cells[2]) >= float(cells[4])
+    (line,) = run_sktl("predict", models["frozen"], unseen / "0.png", "--proba").stdout.splitlines()
+    assert line.split("\t")[3].startswith("ants=0.")
+
+
+def test_images_that_cannot_be_read_are_named_and_the_others_predicted(run_sktl, models, method, unseen, tmp_path):
+    whole = run_sktl("predict", models[method], unseen, "--json")
+    (unseen / "3b.png").write_bytes((unseen / "3.png").read_bytes()[:300])
+    (unseen / "5b.jpg").write_text("not a picture")
+    result = run_sktl("predict", models[method], unseen, "--json", "--csv", tmp_path / "table.csv")
+    assert result.exit_code == 1
+    rows = json.loads(result.stdout)["predictions"]
+    assert [row for row in rows if "error" not in row] == json.loads(whole.stdout)["predictions"]
+    assert [row["path"] for row in rows if "error" in row] == [str(unseen / "3b.png"), str(unseen / "5b.jpg")]
+    assert f"Error: '{unseen / '3b.png'}' cannot be read: the image is damaged" in result.stderr
+    assert "2 of 10 images could not be read." in result.stderr
+    with open(tmp_path / "table.csv", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["path"] for row in table] == [row["path"] for row in rows]
+    assert [row["class"] for row in table] == [row.get("class", "") for row in rows]
+    assert [bool(row["error"]) for row in table] == ["error" in row for row in rows]
+
+
+def test_only_images_that_cannot_be_read_are_no_reason_to_fail_otherwise(run_sktl, models, method, tmp_path):
+    (tmp_path / "a.png").write_text("not a picture")
+    result = run_sktl("predict", models[method], tmp_path / "a.png")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "1 of 1 images could not be read." in result.stderr
+
+
+def test_an_error_can_be_wanted_at_once(run_sktl, models, unseen):
+    (unseen / "0.png").write_text("not a picture")
+    result = run_sktl("predict", models["frozen"], unseen, "--on-error", "raise")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_the_table_has_all_that_was_asked_for(run_sktl, models, unseen, tmp_path):
+    options = ("--csv", tmp_path / "table.csv", "--top", "2", "--proba")
+    result = run_sktl("predict", models["frozen"], unseen, *options)
+    assert result.exit_code == 0
+    with open(tmp_path / "table.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = ["path", "class", "probability", "class_2", "probability_2", "probability of ants", "probability of bees"]
+    assert list(rows[0]) == [*names, "error"]
+    for row in rows:
+        assert float(row["probability"]) == max(float(row[f"probability of {name}"]) for name in ("ants", "bees"))
+        assert float(row["probability"]) + float(row["probability_2"]) == pytest.approx(1)
+
+
+def test_results_do_not_depend_on_how_many_images_come_together(run_sktl, models, method, unseen, monkeypatch):
+    together = json.loads(run_sktl("predict", models[method], unseen, "--json").stdout)["predictions"]
+    monkeypatch.setattr("sktl.cli._trained_models._TOGETHER", 3)
+    apart = json.loads(run_sktl("predict", models[method], unseen, "--json").stdout)["predictions"]
+    assert [row["class"] for row in apart] == [row["class"] for row in together]
+    np.testing.assert_allclose(
+        [row["probability"] for row in apart], [row["probability"] for row in together], rtol=1e-12
+    )
+
+
+def test_names_that_would_command_a_terminal_are_spelt_out(run_sktl, models, unseen):
+    odd = unseen / "a\x1b[31m\tb\udcff.png"
+    (unseen / "0.png").rename(odd)
+    result = run_sktl("predict", models["frozen"], odd)
+    assert result.exit_code == 0, result.output
+    assert "a\\x1b[31m\\tb\\udcff.png\t" in result.stdout
+    assert result.stdout.count("\n") == 1
+    assert json.loads(run_sktl("predict", models["frozen"], odd, "--json").stdout)["predictions"][0]["path"] == str(odd)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["none.safetensors", "{photos}"], "MODEL must be a file written by sktl train. Found none"),
+        (["{model}", "none.png"], "IMAGES must be files or folders. Found nothing at 'none.png' instead."),
+        (["{model}", "{empty}"], "a folder must have images in it."),
+        (["{model}", "{photos}", "--csv", "none/a.csv"], "The folder to write none/a.csv to must exist"),
+        (["{model}", "{photos}", "--device", "cuda:77"], "Error: device must exist on this machine"),
+    ],
+)
+def test_errors_are_one_message_and_code_1(run_sktl, models, photos, tmp_path, arguments, message):
+    places = {"model": models["frozen"], "photos": photos, "empty": tmp_path}
+    result = run_sktl("predict", *(argument.format(**places) for argument in arguments))
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("options", [[], ["{photos}", "--top", "0"], ["{photos}", "--on-error", "nan"]])
+def test_wrong_usage_ends_with_code_2(run_sktl, models, photos, options):
+    arguments = (option.format(photos=photos) for option in options)
+    assert run_sktl("predict", models["frozen"], *arguments).exit_code == 2
+
+
+@pytest.mark.slow
+def test_the_command_itself_ends_with_the_code_that_it_promises(models, unseen):
+    (unseen / "0.png").write_text("not a picture")
+    command = [sys.executable, "-m", "sktl", "predict", models["fine_tuned"], unseen]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) == 7
+    assert "1 of 8 images could not be read." in done.stderr

@@ -1,0 +1,64 @@
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+from sktl.comparison import NearDuplicatesWarning, compare_transfer, near_duplicate_groups
+from sktl.datasets import make_fractals
+
+PICTURES, LABELS = make_fractals(40, n_classes=2, random_state=0)
+COPIED = np.concatenate([PICTURES, np.clip(1.08 * PICTURES[:2], 0, 255).astype(np.uint8)])
+NAMES = np.concatenate([LABELS, LABELS[:2]])
+
+
+def compare(X, y, candidates=None, cv=None, **options):
+    candidates = candidates or {"pixels": "pixels", "dummy": "dummy"}
+    cv = cv or [(np.arange(20), np.arange(20, len(X))), (np.arange(20, len(X)), np.arange(20))]
+    return compare_transfer(X, y, candidates=candidates, baseline="dummy", cv=cv, **options)
+
+
+def test_near_copies_on_both_sides_of_a_split_are_told_with_a_pair_and_a_way_out():
+    message = (
+        r"on both sides of 2 of 2 splits \(4 test images in all; images 40 and 0 for instance\).*"
+        r"groups=near_duplicate_groups\(X\)"
+    )
+    with pytest.warns(NearDuplicatesWarning, match=message) as caught:
+        comparison = compare(COPIED, NAMES)
+    assert str(caught[0].message) in comparison.notes()
+    assert comparison.settings["near_duplicates"] == str(caught[0].message)
+
+
+def test_the_way_out_ends_the_warning():
+    comparison = compare(COPIED, NAMES, groups=near_duplicate_groups(COPIED), cv=2)
+    assert comparison.settings["near_duplicates"] is None
+
+
+def test_groups_of_the_users_own_are_not_forgotten_in_the_advice():
+    with pytest.warns(NearDuplicatesWarning, match=r"near_duplicate_groups\(X, groups=groups\)"):
+        compare(COPIED, NAMES, groups=np.arange(len(COPIED)))
+
+
+@pytest.mark.parametrize(("X", "y"), [(PICTURES, LABELS), load_digits(return_X_y=True)], ids=["fractals", "digits"])
+def test_different_pictures_raise_no_alarm(X, y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compare(X[:200], y[:200])
+
+
+def test_the_search_is_left_out_on_request(monkeypatch):
+    monkeypatch.setattr("sktl.comparison._compare.warn_of_near_duplicates", None)
+    assert compare(COPIED, NAMES, duplicates="ignore").settings["near_duplicates"] is None
+
+
+def test_rows_that_are_no_pictures_are_not_taken_for_some():
+    X = np.repeat(np.random.default_rng(0).normal(size=(20, 3)), 2, axis=0)
+    own = {"linear": LogisticRegression(), "dummy": KNeighborsClassifier(1)}
+    assert compare(X, np.arange(40) % 2, own).settings["near_duplicates"] is None
+
+
+def test_the_frozen_candidate_pays_for_its_own_pass():
+    comparison = compare(PICTURES, LABELS, {"frozen": "frozen", "dummy": "dummy"})
+    assert [run.n_images_through_network for run in comparison.runs_of("frozen")] == [40, 0]
