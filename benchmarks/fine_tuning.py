@@ -1,8 +1,8 @@
 """Does the default of FineTuneClassifier beat what an expert gets by hand? Accuracy on small sets, road by road.
 
 Run with ``python benchmarks/fine_tuning.py --data FOLDER --backbone NAME --weights FILE``; the folder is one as
-_datasets.py describes it, the file a state of torchvision's network of that name. The roads, all from the same weights, on the
-same training and test images, on one device:
+_datasets.py describes it, the file a state of torchvision's network of that name. The roads, all from the same
+weights, on the same training and test images, on one device:
 
 - frozen + linear: PretrainedFeatureExtractor, layer="all", pooling="avg+std", StandardScaler,
   LogisticRegression(C=0.01), as in compare_transfer;
@@ -72,7 +72,11 @@ def fits(options, done):
             for size in filter(training.__contains__, options.sizes):
                 for road in runnable(options.roads):
                     record = {"set": name, "n": size, "seed": seed, "road": ROADS[road][0]}
-                    record |= {"backbone": options.backbone, "image_size": options.image_size, "max_passes": options.max_passes}
+                    record |= {
+                        "backbone": options.backbone,
+                        "image_size": options.image_size,
+                        "max_passes": options.max_passes,
+                    }
                     if key_of(record) not in done:
                         yield record, ROADS[road][1], X, y, training[size], test
 

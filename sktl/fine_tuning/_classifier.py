@@ -111,6 +111,9 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     callbacks : list of skorch callbacks or None, default=None
         Your own callbacks, as skorch takes them; each training gets copies. A skorch LRScheduler takes the place of
         warm-up and cosine.
+    compile : bool, default=False
+        Run the trained part through :func:`torch.compile`. It takes half a minute or more before the first step, and
+        pays in long trainings, on an accelerator above all; results differ from those without it in the last bits.
     image_size : int or None, default=None
         Side in pixels of what the network sees; None takes what its weights were trained with. Cost grows with the
         square.
@@ -244,6 +247,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         refit=False,
         warm_start=False,
         callbacks=None,
+        compile=False,
         image_size=None,
         image_shape=None,
         value_range=None,
@@ -280,6 +284,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
             refit=refit,
             warm_start=warm_start,
             callbacks=callbacks,
+            compile=compile,
             image_size=image_size,
             image_shape=image_shape,
             value_range=value_range,

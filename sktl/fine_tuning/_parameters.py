@@ -33,6 +33,7 @@ SHARED_CONSTRAINTS: dict = {
     "refit": ["boolean"],
     "warm_start": ["boolean"],
     "callbacks": ["array-like", None],
+    "compile": ["boolean"],
     "image_size": [Interval(Integral, 1, None, closed="left"), None],
     "image_shape": [tuple, list, None],
     "value_range": [tuple, list, None],
@@ -95,6 +96,7 @@ def recipe_of(estimator):
         unfreeze_schedule=None if estimator.unfreeze_schedule is None else tuple(estimator.unfreeze_schedule),
         mixup=estimator.mixup,
         cutmix=estimator.cutmix,
+        compile=estimator.compile,
         **estimator._distillation(),
     )
 

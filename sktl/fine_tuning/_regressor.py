@@ -96,6 +96,9 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     callbacks : list of skorch callbacks or None, default=None
         Your own callbacks, as skorch takes them; each training gets copies. A skorch LRScheduler takes the place of
         warm-up and cosine.
+    compile : bool, default=False
+        Run the trained part through :func:`torch.compile`. It takes half a minute or more before the first step, and
+        pays in long trainings, on an accelerator above all; results differ from those without it in the last bits.
     image_size : int or None, default=None
         Side in pixels of what the network sees; None takes what its weights were trained with. Cost grows with the
         square.

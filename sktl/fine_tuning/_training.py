@@ -43,6 +43,8 @@ class Recipe:
         See `Batches`.
     temperature, distillation : float
         Of the teacher, and its share of the loss.
+    compile : bool, default=False
+        Whether the part above the cut is compiled for the time of the training.
     """
 
     learning_rate: float
@@ -56,6 +58,7 @@ class Recipe:
     cutmix: float = 0.0
     temperature: float = 1.0
     distillation: float = 0.0
+    compile: bool = False
 
 
 class FineTuneNet(NeuralNet):
@@ -74,6 +77,8 @@ class FineTuneNet(NeuralNet):
     **kwargs
         See `skorch.NeuralNet`.
     """
+
+    compiled_ = None  # the part above the cut, while a training has it compiled
 
     def __init__(self, module, criterion, *, recipe, placement, **kwargs):
         self.recipe = recipe
@@ -107,7 +112,7 @@ class FineTuneNet(NeuralNet):
         with self.placement.autocast():
             if self.module_.n_frozen == 0:
                 activations = self.module_.below_cut(activations)
-            return self.module_.above_cut(activations).float()
+            return (self.compiled_ or self.module_.above_cut)(activations).float()
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the weighted mean loss; the weights have mean one over the training set."""
@@ -363,6 +368,8 @@ def train(net, data, validation, *, epochs, seed, schedule, stop_after=None, pat
             group["initial_lr"] = group["lr"]  # a scheduler of the user's asks for it when training goes on
     net.callbacks = [*_own_callbacks(recipe, users, n_steps if schedule else None, validation, patience), *users]
     net.initialize_callbacks()
+    if recipe.compile:
+        net.compiled_ = torch.compile(net.module_.above_cut)
     try:
         _run(net, data, epochs if stop_after is None else stop_after)
     finally:
@@ -414,7 +421,7 @@ def _has_stopped(callback):
 
 def _forget(net, *, optimizer):
     """Let go of what would be pickled with the net: training data, second copies of the weights, used-up moments."""
-    net.train_split = None
+    net.train_split = net.compiled_ = None
     net.module_.trained_stages.requires_grad_(True)  # also when gradual unfreezing was interrupted
     if optimizer:
         net.optimizer_.state.clear()

@@ -28,6 +28,14 @@ from sktl.exceptions import (
 QUICK = {"max_epochs": 2, "random_state": 0}
 
 
+NETWORKS = [
+    ("tiny_fractal", 32),
+    ("resnet18", 32),
+    ("mobilenet_v2", 32),
+    pytest.param("vit_b_16", 224, marks=pytest.mark.slow),
+]
+
+
 def state(model):
     return {name: tensor.clone() for name, tensor in model.module_.state_dict().items()}
 
@@ -66,11 +74,11 @@ def test_probabilities_and_decisions_agree(three_patterns):
     assert_array_equal(model.predict(X), decisions.argmax(1))
 
 
-@pytest.mark.parametrize("name", ["tiny_fractal", "resnet18", "mobilenet_v2"])
+@pytest.mark.parametrize(("name", "size"), NETWORKS)
 @pytest.mark.parametrize("depth", [0, 1])
-def test_everything_below_the_cut_is_bit_identical_after_fit(patterns, name, depth):
+def test_everything_below_the_cut_is_bit_identical_after_fit(patterns, name, size, depth):
     backbone = frozen_backbone(name)
-    model = FineTuneClassifier(backbone, unfreeze_depth=depth, image_size=32, learning_rate=1e-2, **QUICK).fit(
+    model = FineTuneClassifier(backbone, unfreeze_depth=depth, image_size=size, learning_rate=1e-2, **QUICK).fit(
         *patterns
     )
     before = backbone.stages.state_dict()
@@ -140,6 +148,24 @@ def test_depth_counts_trained_parameters(patterns):
 def test_two_fits_with_one_seed_are_identical(patterns, depth, dropout):
     model = FineTuneClassifier(unfreeze_depth=depth, head=[8], dropout=dropout, **QUICK)
     assert_same_network(model.fit(*patterns), clone(model).fit(*patterns))
+
+
+@pytest.mark.parametrize(("name", "size"), NETWORKS)
+def test_one_seed_gives_one_network_of_every_kind_from_rows_in_any_order(patterns, name, size):
+    X, y = patterns[0][:12], patterns[1][:12]
+    model = FineTuneClassifier(frozen_backbone(name), image_size=size, dropout=0.2, **QUICK).fit(X, y)
+    order = np.random.default_rng(1).permutation(12)
+    weighted = clone(model).fit(X[order], y[order], np.full(12, 3.0))
+    assert_same_network(model, weighted)
+
+
+@pytest.mark.slow
+def test_a_compiled_training_gives_nearly_the_same_network_and_is_not_pickled(patterns):
+    plain = FineTuneClassifier(**QUICK).fit(*patterns)
+    compiled = FineTuneClassifier(compile=True, **QUICK).fit(*patterns)
+    assert_allclose(compiled.predict_proba(patterns[0]), plain.predict_proba(patterns[0]), atol=1e-4)
+    assert_same_network(compiled, pickle.loads(pickle.dumps(compiled)))
+    assert_same_network(compiled, clone(compiled).fit(*patterns))
 
 
 def test_another_seed_gives_another_network(patterns):
