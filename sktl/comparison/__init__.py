@@ -1,22 +1,22 @@
 """Was transfer worth it? Candidates with and without pretrained weights, on the same folds, with honest intervals."""
 
 from sktl.comparison._compare import compare_transfer
-from sktl.comparison._confusion import confusion_display
-from sktl.comparison._cost_display import CostDisplay
-from sktl.comparison._depth_sweep_display import DepthSweepDisplay
-from sktl.comparison._displays import ComparisonDisplay
-from sktl.comparison._embedding_map_display import EmbeddingMapDisplay
-from sktl.comparison._label_efficiency import label_efficiency
-from sktl.comparison._label_efficiency_display import LabelEfficiencyDisplay
-from sktl.comparison._label_efficiency_result import LabelEfficiency
-from sktl.comparison._mistakes_display import Mistake, MistakesDisplay
+from sktl.comparison._displays._comparison_display import ComparisonDisplay
+from sktl.comparison._displays._confusion import confusion_display
+from sktl.comparison._displays._cost_display import CostDisplay
+from sktl.comparison._displays._depth_sweep_display import DepthSweepDisplay
+from sktl.comparison._displays._embedding_map_display import EmbeddingMapDisplay
+from sktl.comparison._displays._label_efficiency_display import LabelEfficiencyDisplay
+from sktl.comparison._displays._mistakes_display import Mistake, MistakesDisplay
+from sktl.comparison._displays._training_curve_display import TrainingCurveDisplay
+from sktl.comparison._labels._label_efficiency import label_efficiency
+from sktl.comparison._labels._result import LabelEfficiency
 from sktl.comparison._near_duplicates import near_duplicate_groups, straddling
 from sktl.comparison._pixels import PixelFeatures
 from sktl.comparison._result import TransferComparison
 from sktl.comparison._rows import ComparisonRow
 from sktl.comparison._runs import Run
 from sktl.comparison._statistics import corrected_interval, corrected_p_value, correlated_t_probabilities, holm
-from sktl.comparison._training_curve_display import TrainingCurveDisplay
 from sktl.comparison._warnings import CandidateFailedWarning, NearDuplicatesWarning, ResumeWarning
 
 __all__ = [

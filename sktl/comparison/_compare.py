@@ -9,9 +9,9 @@ from sklearn.utils.multiclass import type_of_target
 
 from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
 from sktl.comparison._candidates import CANDIDATE_NAMES, make_candidates, recipes_in, uses_transfer
-from sktl.comparison._execution import run_all
-from sktl.comparison._fingerprint import versions
-from sktl.comparison._journal import Journal
+from sktl.comparison._fits._execution import run_all
+from sktl.comparison._fits._fingerprint import versions
+from sktl.comparison._fits._journal import Journal
 from sktl.comparison._leak_guard import warn_of_near_duplicates
 from sktl.comparison._networks import check_recipes
 from sktl.comparison._result import TransferComparison

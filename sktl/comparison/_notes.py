@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sktl.comparison._displays import GUESSING
+from sktl.comparison._displays._comparison_display import GUESSING
 from sktl.comparison._networks import BROUGHT_ALONG
 from sktl.comparison._statistics import (
     correlated_t_probabilities,

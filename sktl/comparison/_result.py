@@ -7,7 +7,7 @@ import numpy as np
 
 from sktl._optional import import_optional
 from sktl._validation import did_you_mean
-from sktl.comparison._displays import ComparisonDisplay
+from sktl.comparison._displays._comparison_display import ComparisonDisplay
 from sktl.comparison._notes import make_notes
 from sktl.comparison._per_image import out_of_fold
 from sktl.comparison._rendering import as_html, as_text, sentence
@@ -341,7 +341,7 @@ class TransferComparison:
         Path
             The file written.
         """
-        from sktl.comparison._report import write_report
+        from sktl.comparison._report._report import write_report
 
         return write_report(self, path, X=X, target_names=target_names)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sktl.comparison._displays import GUESSING
+from sktl.comparison._displays._comparison_display import GUESSING
 from sktl.comparison._per_image import image_interval
 from sktl.comparison._statistics import (
     corrected_interval,

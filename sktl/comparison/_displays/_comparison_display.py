@@ -1,0 +1,197 @@
+"""The plot of a comparison. The display holds numbers; matplotlib is needed only while drawing."""
+
+import numpy as np
+
+from sktl._optional import import_optional
+from sktl.comparison._displays._drawing import (
+    BAND,
+    BLUE,
+    GREY,
+    HALO,
+    INK,
+    ORANGE,
+    as_written,
+    light_spines,
+    pair_of_axes,
+)
+from sktl.comparison._rendering import number
+
+__all__ = ["GUESSING", "ComparisonDisplay"]
+
+GUESSING = "dummy"  # the name that the candidate without any learning goes by
+
+
+class ComparisonDisplay:
+    """Scores of all splits beside the differences to the baseline.
+
+    Parameters
+    ----------
+    scores : dict of str to ndarray of shape (n_splits,)
+        Score of every candidate on every split.
+    rows : list of ComparisonRow
+        Summary of every candidate, in the same order.
+    baseline : str
+        Name of the candidate the others are compared with.
+    scoring : str
+        Name of the score.
+    rope : float
+        Half width of the region of practical equivalence, in units of the score.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+        The figure drawn into; set by `plot`.
+    axes_ : ndarray of 2 matplotlib Axes
+        Scores at the left, differences at the right; set by `plot`.
+
+    See Also
+    --------
+    TransferComparison.plot : Makes and draws one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktl.comparison import ComparisonDisplay, ComparisonRow
+    >>> scores = {"from_scratch": np.array([0.5, 0.6]), "frozen": np.array([0.7, 0.9])}
+    >>> rows = [ComparisonRow("from_scratch", 0.55, 0.07, 1.0, 0.1, None),
+    ...         ComparisonRow("frozen", 0.80, 0.14, 0.2, 0.1, None, 0.25, -0.1, 0.6, 0.1, 0.1, 0.8, 2, "undecided")]
+    >>> display = ComparisonDisplay(scores, rows, baseline="from_scratch", scoring="accuracy", rope=0.01)
+    >>> display.plot().axes_.shape
+    (2,)
+    """
+
+    def __init__(self, scores, rows, *, baseline, scoring, rope):
+        self.scores = scores
+        self.rows = rows
+        self.baseline = baseline
+        self.scoring = scoring
+        self.rope = rope
+
+    @classmethod
+    def from_comparison(cls, comparison):
+        """Take the numbers from a comparison.
+
+        Parameters
+        ----------
+        comparison : TransferComparison
+            What to draw.
+
+        Returns
+        -------
+        ComparisonDisplay
+            Not drawn yet.
+        """
+        return cls(
+            comparison.scores,
+            comparison.rows(),
+            baseline=comparison.baseline,
+            scoring=comparison.scoring,
+            rope=comparison.rope,
+        )
+
+    def plot(self, ax=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or pair of Axes, default=None
+            A pair for scores and differences, one Axes to be divided, or None for a new figure.
+
+        Returns
+        -------
+        ComparisonDisplay
+            Itself, with `figure_` and `axes_`.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If `ax` is neither one Axes nor a pair.
+        """
+        size = (10, 1.8 + 0.6 * len(self.rows))
+        self.axes_ = pair_of_axes(ax, "ComparisonDisplay.plot", size, share="y", ratios=(3, 2.6))
+        self.figure_ = self.axes_[0].figure
+        rows = [row for row in self.rows if row.candidate != GUESSING]
+        if len(rows) < 2 or self.baseline == GUESSING:
+            rows = self.rows
+        self._draw_scores(self.axes_[0], rows)
+        self._draw_differences(self.axes_[1], rows)
+        for one in self.axes_:
+            one.set_ylim(len(rows) - 0.5, -0.5)
+            one.set_yticks(np.arange(len(rows)), self._names(rows))
+            one.tick_params(axis="y", length=0)
+        if self.axes_[0].get_shared_y_axes().joined(*self.axes_):
+            self.axes_[1].tick_params(axis="y", labelleft=False)
+        light_spines(*self.axes_)
+        return self
+
+    def frame(self):
+        """Every candidate as one row of a data frame: what the display shows.
+
+        Returns
+        -------
+        pandas.DataFrame of shape (n_candidates, 7 + n_splits)
+            Columns candidate, mean, difference, low, high, verdict, n_splits, and split_0 and so on for the scores.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        pandas = import_optional("pandas", extra="frame", caller="ComparisonDisplay.frame")
+        fields = ("candidate", "mean", "difference", "low", "high", "verdict")
+        return pandas.DataFrame(
+            [
+                {field: getattr(row, field) for field in fields}
+                | {"n_splits": len(self.scores[row.candidate])}
+                | {f"split_{number}": float(score) for number, score in enumerate(self.scores[row.candidate])}
+                for row in self.rows
+            ]
+        )
+
+    def _names(self, rows):
+        baseline = f"{as_written(self.baseline)}\n(baseline)"
+        return [baseline if row.candidate == self.baseline else as_written(row.candidate) for row in rows]
+
+    def _draw_scores(self, ax, rows):
+        heights = np.arange(len(rows))
+        values = np.array([self.scores[row.candidate] for row in rows], dtype=float)
+        if len(rows) < len(self.rows):
+            # as a row of its own it would squeeze the differences that matter into a corner
+            ax.axvline(np.mean(self.scores[GUESSING]), color=INK, linestyle=":", zorder=1)
+            ax.annotate(
+                f"guessing ({GUESSING})", (np.mean(self.scores[GUESSING]), 0.5), (4, 0), textcoords="offset points",
+                xycoords=("data", "axes fraction"), rotation=90, va="center", color=INK, bbox=HALO,
+            )  # fmt: skip
+        ax.plot(values, heights, color=GREY, linewidth=0.8, alpha=0.6, zorder=1)
+        ax.plot(values.ravel(), heights.repeat(values.shape[1]), "o", color=GREY, markersize=4, alpha=0.8, zorder=2)
+        for height, row in enumerate(rows):
+            ax.plot(row.mean, height, "D", color=BLUE, markersize=7, zorder=3)
+            _label(ax, number(row.mean), row.mean, height, BLUE)
+        ax.margins(x=0.1)
+        ax.set_xlabel(f"{as_written(self.scoring)} (greater is better)")
+        what = f"{values.shape[1]} splits: a point and line each\nDiamond: mean"
+        ax.set_title(what, fontsize="small", loc="left")
+
+    def _draw_differences(self, ax, rows):
+        ax.axvspan(-self.rope, self.rope, color=BAND, linewidth=0, zorder=0)
+        ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
+        for height, row in enumerate(rows):
+            if row.difference is None:
+                continue
+            color = ORANGE if row.difference < 0 else BLUE
+            if row.low == row.low:
+                ax.plot([row.low, row.high], [height, height], color=color, linewidth=2.5, zorder=2)
+            ax.plot(row.difference, height, "s" if row.difference < 0 else "D", color=color, markersize=7, zorder=3)
+            _label(ax, f"{number(row.difference, sign=True)}  {row.verdict}", row.difference, height, color)
+        ax.margins(x=0.2)
+        ax.set_xlabel(f"difference in {as_written(self.scoring)} to {as_written(self.baseline)}")
+        what = f"Mean, 95 % corrected interval\nGrey: ±{self.rope:g}, no difference in practice"
+        ax.set_title(what, fontsize="small", loc="left")
+
+
+def _label(ax, text, x, y, color):
+    ax.annotate(
+        text, (x, y), (0, 8), textcoords="offset points", ha="center", va="bottom", color=color, bbox=HALO, zorder=4
+    )

@@ -1,0 +1,252 @@
+"""Where images lie to each other in the eyes of a network: embeddings in two dimensions."""
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.exceptions import NotFittedError
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import type_of_target
+from sklearn.utils.validation import check_is_fitted
+
+from sktl._feature_extractor import PretrainedFeatureExtractor
+from sktl._optional import import_optional
+from sktl._validation import did_you_mean
+from sktl.comparison._displays._drawing import HALO, INK, MARKERS, PALETTE, as_written, axes_for, lifts_of
+from sktl.comparison._displays._predictions import class_names
+
+__all__ = ["EmbeddingMapDisplay"]
+
+METHODS = ("auto", "pca", "umap")
+LEAST_FOR_UMAP = 5
+
+
+class EmbeddingMapDisplay:
+    """Embeddings as points in two dimensions, with the names of the classes where their middles are.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_images, 2)
+        Positions.
+    y : ndarray of shape (n_images,)
+        Labels, or numbers.
+    axis_names : tuple of two str
+        What the two directions are.
+    method : {"pca", "umap"}
+        How the positions came about.
+    target_names : sequence of str or None, default=None
+        Names of the classes, in the order of the sorted labels.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+        The figure drawn into; set by `plot`.
+    ax_ : matplotlib Axes
+        The axes drawn into; set by `plot`.
+
+    See Also
+    --------
+    PretrainedFeatureExtractor : Makes the embeddings.
+
+    Notes
+    -----
+    PCA is a linear projection: distances that it shows are there, others may be hidden. UMAP [1]_ keeps neighbours
+    together; distances between groups, and the sizes of groups, mean nothing in it. That classes fall apart on a map is
+    no measure of how well they can be told apart: cross-validation is.
+
+    References
+    ----------
+    .. [1] L. McInnes, J. Healy and J. Melville, "UMAP: Uniform Manifold Approximation and Projection for Dimension
+           Reduction", 2018, :arxiv:`1802.03426`.
+
+    Examples
+    --------
+    >>> from sktl.comparison import EmbeddingMapDisplay
+    >>> from sktl.datasets import make_fractals
+    >>> X, y = make_fractals(30, n_classes=3, random_state=0)
+    >>> display = EmbeddingMapDisplay.from_images(X, y)
+    >>> display.points.shape
+    (30, 2)
+    >>> display.plot().ax_.get_xlabel()
+    'component 1 (... % of the variance)'
+    """
+
+    def __init__(self, points, y, *, axis_names, method, target_names=None):
+        self.points = points
+        self.y = y
+        self.axis_names = axis_names
+        self.method = method
+        self.target_names = target_names
+
+    @classmethod
+    def from_embeddings(cls, Z, y, *, method="auto", target_names=None, random_state=0):
+        """Bring embeddings down to two dimensions.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_images, n_features)
+            Embeddings, or any other features. They are centred and not scaled.
+        y : array-like of shape (n_images,)
+            Labels, or numbers, which get a scale of colours.
+        method : {"auto", "pca", "umap"}, default="auto"
+            "pca" is a linear projection, by scikit-learn. "umap" needs the package umap-learn. "auto" is "pca", which
+            gives the same map every time.
+        target_names : sequence of str or None, default=None
+            Names of the classes in the order of the sorted labels, such as the target_names of
+            :func:`~sktl.images.load_image_folder`.
+        random_state : int, default=0
+            Seed of UMAP, and of PCA where there are so many features that it is approximated.
+
+        Returns
+        -------
+        EmbeddingMapDisplay
+            Not drawn yet.
+
+        Raises
+        ------
+        ImportError
+            If UMAP is asked for and not installed.
+        ValueError
+            If `method` is unknown, there are fewer than two embeddings (five for UMAP) or features, or lengths
+            differ.
+        """
+        if method not in METHODS:
+            raise ValueError(
+                f"method must be one of {', '.join(METHODS)}. Got {method!r} instead.{did_you_mean(method, METHODS)}"
+            )
+        Z = check_array(Z, ensure_min_samples=2, ensure_min_features=2, input_name="Z")
+        y = column_or_1d(y)
+        check_consistent_length(Z, y)
+        if not _is_number(y):
+            class_names(y, target_names)  # what does not fit is said here rather than while drawing
+        if method == "umap":
+            if len(Z) < LEAST_FOR_UMAP:
+                raise ValueError(
+                    f"method='umap' needs at least {LEAST_FOR_UMAP} embeddings. Got {len(Z)} instead. Use method='pca'."
+                )
+            umap = import_optional("umap", extra="umap", caller="EmbeddingMapDisplay with method='umap'")
+            neighbours = min(15, len(Z) - 1)
+            mapping = umap.UMAP(n_components=2, n_neighbors=neighbours, random_state=random_state, n_jobs=1)
+            names = ("UMAP 1 (no unit)", "UMAP 2 (no unit)")
+            return cls(mapping.fit_transform(Z), y, axis_names=names, method="umap", target_names=target_names)
+        with np.errstate(invalid="ignore"):  # embeddings that are all equal have no variance to explain
+            pca = PCA(2, random_state=random_state).fit(Z)
+        shares = np.nan_to_num(pca.explained_variance_ratio_)
+        names = tuple(f"component {i} ({100 * share:.0f} % of the variance)" for i, share in enumerate(shares, 1))
+        return cls(pca.transform(Z), y, axis_names=names, method="pca", target_names=target_names)
+
+    @classmethod
+    def from_images(cls, X, y, *, extractor=None, method="auto", target_names=None, random_state=0):
+        """Embed images, and bring the embeddings down to two dimensions.
+
+        Parameters
+        ----------
+        X : sequence of images of length n_images
+            Whatever the extractor takes.
+        y : array-like of shape (n_images,)
+            Labels, or numbers.
+        extractor : transformer or None, default=None
+            Turns images into embeddings: a `PretrainedFeatureExtractor`, or a pipeline of transformers. One that is
+            fitted is used as it is, of another a copy is fitted to `X` and `y`. None is
+            ``PretrainedFeatureExtractor()``.
+        method : {"auto", "pca", "umap"}, default="auto"
+            As for `from_embeddings`.
+        target_names : sequence of str or None, default=None
+            As for `from_embeddings`.
+        random_state : int, default=0
+            Seed of UMAP, and of PCA where there are so many features that it is approximated.
+
+        Returns
+        -------
+        EmbeddingMapDisplay
+            Not drawn yet.
+
+        Raises
+        ------
+        TypeError
+            If `extractor` does not transform.
+        ImageReadError
+            If an image cannot be read.
+        """
+        extractor = PretrainedFeatureExtractor() if extractor is None else extractor
+        if not hasattr(extractor, "transform"):
+            raise TypeError(
+                f"extractor must turn images into embeddings with transform. Got {extractor!r} instead. Of a pipeline "
+                "that ends in a classifier pass all but the last step: pipeline[:-1]."
+            )
+        try:
+            check_is_fitted(extractor)
+        except NotFittedError:
+            extractor = clone(extractor).fit(X, y)
+        Z = extractor.transform(X)
+        return cls.from_embeddings(Z, y, method=method, target_names=target_names, random_state=random_state)
+
+    def plot(self, ax=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None makes a new figure.
+
+        Returns
+        -------
+        EmbeddingMapDisplay
+            Itself, with `figure_` and `ax_`.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        ax = self.ax_ = axes_for(ax, "EmbeddingMapDisplay.plot", (6.4, 5.2))
+        self.figure_ = ax.figure
+        if _is_number(self.y):
+            shown = ax.scatter(*self.points.T, c=self.y.astype(float), cmap="cividis", s=22, alpha=0.8)
+            ax.figure.colorbar(shown, ax=ax, label="y")
+        else:
+            self._draw_classes(ax)
+        ax.set_xlabel(self.axis_names[0])
+        ax.set_ylabel(self.axis_names[1])
+        ax.set_xticks([])
+        ax.set_yticks([])
+        return self
+
+    def frame(self):
+        """Every image as one row of a data frame.
+
+        Returns
+        -------
+        pandas.DataFrame of shape (n_images, 3)
+            Columns component_1, component_2, y.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        pandas = import_optional("pandas", extra="frame", caller="EmbeddingMapDisplay.frame")
+        return pandas.DataFrame({"component_1": self.points[:, 0], "component_2": self.points[:, 1], "y": self.y})
+
+    def _draw_classes(self, ax):
+        names = class_names(self.y, self.target_names)
+        texts = list(names.values())
+        middles = []
+        for number, label in enumerate(names):
+            its = self.points[self.y == label]
+            marker = MARKERS[number // len(PALETTE) % len(MARKERS)]
+            color = PALETTE[number % len(PALETTE)]
+            ax.scatter(*its.T, color=color, marker=marker, s=22, alpha=0.65, linewidth=0)
+            middles.append(np.median(its, axis=0))
+        lifts = lifts_of(ax, middles, texts)
+        for number, (text, middle, lift) in enumerate(zip(texts, middles, lifts, strict=True)):
+            mark = MARKERS[number // len(PALETTE) % len(MARKERS)]
+            color = PALETTE[number % len(PALETTE)]
+            ax.plot(*middle, mark, color=color, markersize=9, markeredgecolor="white", zorder=4)
+            ax.annotate(
+                as_written(text), middle, (0, 6 + lift), textcoords="offset points", ha="center", va="bottom",
+                color=INK, fontweight="bold", bbox=HALO, zorder=5,
+            )  # fmt: skip
+
+
+def _is_number(y):
+    return type_of_target(y).startswith("continuous")

@@ -1,0 +1,279 @@
+"""The mistakes that a candidate was most sure of, with their pictures."""
+
+import os
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from PIL import Image
+
+from sktl._optional import import_optional
+from sktl.comparison._displays._drawing import as_written, axes_for
+from sktl.comparison._displays._predictions import candidate_or_best, check_labels, class_names
+from sktl.comparison._runs import take
+from sktl.images import as_images, rows_as_images
+
+__all__ = ["Mistake", "MistakesDisplay"]
+
+THUMBNAIL = 160  # pixels of the longer side
+COLUMNS = 4
+LONGEST = 20  # letters of a class name under a picture
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One image that was taken for something else.
+
+    Parameters
+    ----------
+    index : int
+        Position in `X`.
+    true, predicted : str
+        Names of the classes.
+    confidence : float or None
+        Probability of the predicted class, where it was wrong with the most; None without probabilities.
+    times_wrong, times_tested : int
+        In how many of the splits that tested it, it was taken for something else.
+    file : str or None, default=None
+        Path of the image, where `X` holds paths.
+
+    Examples
+    --------
+    >>> from sktl.comparison import Mistake
+    >>> Mistake(7, "ant", "bee", 0.98, 1, 1).predicted
+    'bee'
+    """
+
+    index: int
+    true: str
+    predicted: str
+    confidence: float | None
+    times_wrong: int
+    times_tested: int
+    file: str | None = None
+
+
+class MistakesDisplay:
+    """The most confident wrong predictions, with their pictures.
+
+    Some of them are wrong labels, or images that nobody could tell: look before you blame the network.
+
+    Parameters
+    ----------
+    mistakes : list of Mistake
+        The most confident first.
+    pictures : list of ndarray of shape (height, width, 3), uint8
+        What a person sees, at most 160 pixels high and wide.
+    candidate : str
+        Who made them.
+    n_mistakes : int
+        How many images it took for something else, shown or not.
+    n_images : int
+        How many images were tested.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+        The figure drawn into; set by `plot`.
+    axes_ : ndarray of matplotlib Axes, shape (n,)
+        One for each picture; set by `plot`.
+
+    See Also
+    --------
+    confusion_display : Which classes are taken for which, in numbers.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sktl import compare_transfer
+    >>> from sktl.comparison import MistakesDisplay
+    >>> X, y = load_digits(n_class=6, return_X_y=True)
+    >>> comparison = compare_transfer(
+    ...     X[:60], y[:60], candidates=("dummy", "frozen"), baseline="dummy", cv=2, value_range=(0, 16))
+    >>> display = MistakesDisplay.from_comparison(comparison, X[:60], candidate="dummy", n=3)
+    >>> len(display.mistakes), display.pictures[0].shape
+    (3, (8, 8, 3))
+    """
+
+    def __init__(self, mistakes, pictures, *, candidate, n_mistakes, n_images):
+        self.mistakes = mistakes
+        self.pictures = pictures
+        self.candidate = candidate
+        self.n_mistakes = n_mistakes
+        self.n_images = n_images
+
+    @classmethod
+    def from_comparison(cls, comparison, X, candidate=None, *, n=12, target_names=None):
+        """Find the mistakes among the predictions for test images, and read their pictures.
+
+        An image that several splits tested is shown once, with the prediction that was most confident.
+
+        Parameters
+        ----------
+        comparison : TransferComparison
+            Of a classification.
+        X : sequence of images of length n_images
+            The very `X` that was compared on.
+        candidate : str or None, default=None
+            Whose mistakes; None takes the candidate with the best mean score.
+        n : int, default=12
+            How many to show at most.
+        target_names : sequence of str or None, default=None
+            Names of the classes in the order of the sorted labels, such as the target_names of
+            :func:`~sktl.images.load_image_folder`.
+
+        Returns
+        -------
+        MistakesDisplay
+            Not drawn yet. Without probabilities the images come first that were wrong most often.
+
+        Raises
+        ------
+        ImageReadError
+            If an image cannot be read.
+        ValueError
+            If `n` is less than 1, `X` has another length than what was compared on, the task is regression, or there
+            is no such candidate.
+        """
+        check_labels(comparison, "MistakesDisplay")
+        if n < 1:
+            raise ValueError(f"n must be at least 1. Got {n!r} instead.")
+        images = _images(X, comparison)
+        candidate = candidate_or_best(comparison, candidate)
+        found = comparison.out_of_fold(candidate)
+        mistakes = _mistakes_in(found, class_names(comparison.y, target_names))
+        mistakes = [replace(one, file=_file_of(X, one.index)) for one in mistakes[:n]] + mistakes[n:]
+        pictures = [_thumbnail(images[mistake.index]) for mistake in mistakes[:n]]
+        n_images = len(np.unique(found["index"]))
+        return cls(mistakes[:n], pictures, candidate=candidate, n_mistakes=len(mistakes), n_images=n_images)
+
+    def plot(self, ax=None):
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            One Axes to be divided; None makes a new figure.
+
+        Returns
+        -------
+        MistakesDisplay
+            Itself, with `figure_` and `axes_`.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        columns = min(COLUMNS, max(1, len(self.mistakes)))
+        rows = max(1, -(-len(self.mistakes) // columns))
+        ax = axes_for(ax, "MistakesDisplay.plot", (2.1 * max(columns, 3), 2.6 * rows + 0.4))
+        self.figure_ = ax.figure
+        ax.set_axis_off()
+        shown = f"{as_written(self.candidate)}: {self.n_mistakes} of {self.n_images} images taken for something else"
+        ax.set_title(f"{shown}. The most confident", fontsize="medium", loc="left")
+        if not self.mistakes:
+            ax.set_title(f"{shown}.", fontsize="medium", loc="left")
+        self.axes_ = np.empty(len(self.mistakes), dtype=object)
+        for number, (mistake, picture) in enumerate(zip(self.mistakes, self.pictures, strict=True)):
+            row, column = divmod(number, columns)
+            place = [(column + 0.04) / columns, 1 - (row + 0.7) / rows, 0.92 / columns, 0.66 / rows]
+            tile = self.axes_[number] = ax.inset_axes(place)
+            tile.imshow(picture, interpolation="nearest")
+            tile.set_axis_off()
+            text = "\n".join(as_written(line, most=2 * LONGEST) for line in lines_of(mistake))
+            tile.annotate(
+                text, (0.5, 0), (0, -3), xycoords="axes fraction", textcoords="offset points", ha="center", va="top",
+                fontsize="small", linespacing=1.3,
+            )  # fmt: skip
+        return self
+
+    def frame(self):
+        """Every mistake shown as one row of a data frame.
+
+        Returns
+        -------
+        pandas.DataFrame of shape (n, 7)
+            Columns index, true, predicted, confidence, times_wrong, times_tested, file.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        pandas = import_optional("pandas", extra="frame", caller="MistakesDisplay.frame")
+        columns = ["index", "true", "predicted", "confidence", "times_wrong", "times_tested", "file"]
+        return pandas.DataFrame([asdict(mistake) for mistake in self.mistakes], columns=columns)
+
+
+def lines_of(mistake):
+    """Say what is to be said of a mistake, under its picture.
+
+    Parameters
+    ----------
+    mistake : Mistake
+        One of them.
+
+    Returns
+    -------
+    list of str
+        Three lines: what it was taken for, what it is, and where to find it.
+    """
+    sure = "" if mistake.confidence is None else f" ({100 * mistake.confidence:.0f} %)"
+    often = "" if mistake.times_tested == 1 else f", {mistake.times_wrong}/{mistake.times_tested} times"
+    return [f"→ {_cut(mistake.predicted)}{sure}", f"is {_cut(mistake.true)}", f"X[{mistake.index}]{often}"]
+
+
+def _cut(text):
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def _images(X, comparison):
+    """Take the images as the candidates read them: rows are folded, and numbers have the same black and white."""
+    images = as_images(X)
+    if images is None:
+        images = rows_as_images(np.asarray(X, dtype=np.float32), image_shape=comparison.settings.get("image_shape"))
+    if len(images) != len(comparison.y):
+        raise ValueError(
+            f"X must be the images that were compared on, {len(comparison.y)} of them. Got {len(images)} instead."
+        )
+    stated = comparison.settings.get("value_range")
+    learned = stated is None
+    return images.with_value_range(images.learn_value_range() if learned else stated, learned=learned)
+
+
+def _file_of(X, index):
+    (item,) = np.asarray(take(X, [index]), dtype=object).ravel()[:1]
+    return os.fspath(item) if isinstance(item, (str, os.PathLike)) else None
+
+
+def _mistakes_in(found, names):
+    """Find the most confident mistake of every image; the most confident first, ties in the order of X."""
+    index, true, predicted = (found[column].tolist() for column in ("index", "y_true", "y_pred"))
+    sure = np.asarray(found["confidence"], dtype=float)
+    wrong = [place for place in range(len(index)) if true[place] != predicted[place]]
+    worst: dict[int, int] = {}
+    for place in sorted(wrong, key=lambda place: -np.nan_to_num(sure[place])):
+        worst.setdefault(index[place], place)
+    tested, failed = Counter(index), Counter(index[place] for place in wrong)
+    mistakes = [
+        Mistake(
+            image,
+            names[true[place]],
+            names[predicted[place]],
+            None if np.isnan(sure[place]) else float(sure[place]),
+            failed[image],
+            tested[image],
+        )
+        for image, place in worst.items()
+    ]
+    return sorted(mistakes, key=lambda one: (-(one.confidence or 0), -one.times_wrong / one.times_tested, one.index))
+
+
+def _thumbnail(picture):
+    if picture.dtype != np.uint8:
+        picture = np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8)
+    image = Image.fromarray(picture)
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    return np.asarray(image)

@@ -1,0 +1,314 @@
+"""The record of label_efficiency: scores at every number of labels, and the labels that transfer saves."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from sktl._optional import import_optional
+from sktl._validation import did_you_mean
+from sktl.comparison._displays._label_efficiency_display import LabelEfficiencyDisplay
+from sktl.comparison._labels._labels_needed import corrected_draws, interval_with_bounds, labels_needed
+from sktl.comparison._labels._rendering import as_html, as_text
+from sktl.comparison._statistics import CONFIDENCE, corrected_interval
+
+__all__ = ["LabelEfficiency", "LabelsSaved"]
+
+
+@dataclass(frozen=True)
+class LabelsSaved:
+    """How many labels the baseline needs for the score that a candidate has at one size.
+
+    Parameters
+    ----------
+    candidate, baseline : str
+        Names.
+    n_labels : float
+        Labels that the candidate had; the mean over the splits.
+    score : float
+        Its mean score.
+    needed : float
+        Labels that the baseline needs for that score. Infinity: more than `most`. 0: fewer than `fewest`.
+    low, high : float
+        The 95 % interval of `needed`, with the same two bounds. NaN with fewer than two splits.
+    fewest, most : float
+        The smallest and the largest number of labels that were tried.
+    """
+
+    candidate: str
+    baseline: str
+    n_labels: float
+    score: float
+    needed: float
+    low: float
+    high: float
+    fewest: float
+    most: float
+
+    @property
+    def saved(self):
+        """Labels saved; negative where the baseline needs fewer. A lower bound when `needed` is infinite."""
+        return float(np.clip(self.needed, self.fewest, self.most)) - self.n_labels
+
+    @property
+    def factor(self):
+        """How many times as many labels the baseline needs; at least, or at most, that where `needed` is a bound."""
+        return float(np.clip(self.needed, self.fewest, self.most)) / self.n_labels
+
+    @property
+    def is_bound(self):
+        """Whether the baseline reached the score only beyond the sizes that were tried, or before them."""
+        return not 0 < self.needed < np.inf
+
+    @property
+    def verdict(self):
+        """One of "saves labels", "costs labels", "undecided": where the interval lies."""
+        if self.low > self.n_labels:
+            return "saves labels"
+        return "costs labels" if self.high < self.n_labels else "undecided"
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class LabelEfficiency:
+    """Scores of candidates at growing numbers of labels, on the same test images.
+
+    Returned by :func:`label_efficiency`; print it for the table, or use the methods.
+
+    Parameters
+    ----------
+    scores : dict of str to ndarray of shape (n_sizes, n_splits)
+        Score of every candidate; those that failed are not among them.
+    sizes : tuple of int or float
+        As asked for, ascending: numbers of labels, or fractions of the training images.
+    n_train : ndarray of shape (n_sizes, n_splits)
+        Labels that were used.
+    n_all : ndarray of shape (n_splits,)
+        Training images that each split has in all.
+    n_test : ndarray of shape (n_splits,)
+        Test images of each split, the same at all sizes.
+    fit_seconds, predict_seconds : dict of str to ndarray of shape (n_sizes, n_splits)
+        Time of each fit, and of scoring it.
+    seeds : ndarray of shape (n_sizes, n_splits)
+        Seed of each fit.
+    baseline : str
+        The candidate that labels are counted for.
+    scoring : str
+        Name of the score; greater is better.
+    transfer : dict of str to bool
+        Whether the candidate starts from pretrained weights.
+    failures : dict of str to str
+        Message of each candidate that failed.
+    settings : dict
+        What was run: parameters, estimators, networks, versions.
+
+    See Also
+    --------
+    label_efficiency : Makes one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sktl.comparison import LabelEfficiency
+    >>> def around(*means):
+    ...     return np.array(means)[:, None] + [-0.02, 0.0, 0.02]
+    >>> n = np.array([[20], [40], [80]]).repeat(3, axis=1)
+    >>> result = LabelEfficiency(
+    ...     scores={"frozen": around(0.7, 0.8, 0.9), "from_scratch": around(0.5, 0.6, 0.75)}, sizes=(20, 40, 80),
+    ...     n_train=n, n_all=n[-1], n_test=np.array([40, 40, 40]), fit_seconds={}, predict_seconds={}, seeds=n,
+    ...     baseline="from_scratch", scoring="accuracy", transfer={"frozen": True, "from_scratch": False}, failures={},
+    ...     settings={})
+    >>> first = result.labels_saved("frozen")[0]
+    >>> round(first.needed, 1), round(first.saved, 1)
+    (63.5, 43.5)
+    """
+
+    scores: dict[str, np.ndarray]
+    sizes: tuple[float, ...]
+    n_train: np.ndarray
+    n_all: np.ndarray
+    n_test: np.ndarray
+    fit_seconds: dict[str, np.ndarray]
+    predict_seconds: dict[str, np.ndarray]
+    seeds: np.ndarray
+    baseline: str
+    scoring: str
+    transfer: dict[str, bool]
+    failures: dict[str, str]
+    settings: dict[str, Any]
+
+    @property
+    def candidates(self):
+        """Names of the candidates that were scored on all splits, in order."""
+        return list(self.scores)
+
+    @property
+    def n_splits(self):
+        """Number of splits."""
+        return self.n_train.shape[1]
+
+    @property
+    def n_labels(self):
+        """Numbers of labels: means over the splits, ndarray of shape (n_sizes,)."""
+        return self.n_train.mean(axis=1)
+
+    def interval(self, candidate):
+        """Corrected 95 % interval of the mean score at every size.
+
+        Parameters
+        ----------
+        candidate : str
+            Its name.
+
+        Returns
+        -------
+        ndarray of shape (n_sizes, 2)
+            Lower and upper end; NaN with fewer than two splits or no spread. As
+            :func:`~sktl.comparison.corrected_interval`, with all training images of a split: subsets of them share
+            fewer images, so the interval is rather too wide.
+
+        Raises
+        ------
+        ValueError
+            If there is no such candidate.
+        """
+        return np.array(
+            [corrected_interval(row, self.n_all, self.n_test) for row in self.scores[self._checked(candidate)]]
+        )
+
+    def labels_saved(self, candidate=None, *, baseline=None, n_draws=2000, random_state=0):
+        """Count the labels that the baseline needs for the scores of a candidate.
+
+        Parameters
+        ----------
+        candidate : str, default=None
+            Name; the first with transfer when None.
+        baseline : str, default=None
+            The other; that of the record when None.
+        n_draws : int, default=2000
+            Curves drawn for the interval.
+        random_state : int, default=0
+            Seed of those.
+
+        Returns
+        -------
+        list of LabelsSaved
+            One for every size.
+
+        Raises
+        ------
+        ValueError
+            If there is no such candidate, or both are the same.
+
+        Notes
+        -----
+        The mean curve of the baseline is made to rise and read between its points over the logarithm of the number of
+        labels. Beyond its ends nothing is extrapolated: "more than 400" is all that is said.
+
+        The interval is a parametric bootstrap: both curves are drawn together around their means, with the covariance
+        that the splits show, widened for training images that they share. It covers the luck of the split, of
+        the subset and of the fit. It leaves out what another way of training would change, what images of another
+        source would do, and the straight line between sizes: close sizes make that small.
+        """
+        candidate = self._checked(self._first_transfer() if candidate is None else candidate)
+        baseline = self._checked(self.baseline if baseline is None else baseline)
+        if candidate == baseline:
+            raise ValueError(f"candidate and baseline must be different. Got {candidate!r} for both instead.")
+        own, other = self.scores[candidate], self.scores[baseline]
+        n_labels, n_sizes = self.n_labels, len(self.sizes)
+        needed = labels_needed(n_labels, other.mean(axis=1), own.mean(axis=1))
+        ends = np.full((n_sizes, 2), np.nan)
+        if self.n_splits > 1:
+            both = np.concatenate([own, other]).T
+            options = {"n_draws": n_draws, "random_state": random_state}
+            drawn = corrected_draws(both, self.n_all, self.n_test, **options)
+            found = labels_needed(n_labels, drawn[:, n_sizes:], drawn[:, :n_sizes])
+            ends = np.array([interval_with_bounds(column, CONFIDENCE) for column in found.T])
+        return [
+            LabelsSaved(candidate, baseline, *map(float, (n, score, need, *end, n_labels[0], n_labels[-1])))
+            for n, score, need, end in zip(n_labels, own.mean(axis=1), needed, ends, strict=True)
+        ]
+
+    @cached_property
+    def headline(self):
+        """The LabelsSaved at the largest size that has a full answer.
+
+        Of the first candidate with transfer; None without one, or where it is the baseline. A full answer is one whose
+        interval lies within the sizes that were tried; else one whose estimate does. Where all are bounds, the one that
+        says most.
+        """
+        candidate = self._first_transfer()
+        if candidate is None or self.baseline not in self.scores:
+            return None
+        saved = self.labels_saved(candidate)
+        within = [one for one in saved if not one.is_bound]
+        full = [one for one in within if one.low > 0 and one.high < np.inf]
+        return (full or within or sorted(saved, key=lambda one: abs(np.log(one.factor))))[-1]
+
+    def _first_transfer(self):
+        return next((name for name in self.scores if self.transfer[name] and name != self.baseline), None)
+
+    def _checked(self, candidate):
+        if candidate not in self.scores:
+            raise ValueError(
+                f"candidate must be one of {self.candidates}. Got {candidate!r} instead."
+                f"{did_you_mean(candidate, self.candidates)}"
+            )
+        return candidate
+
+    def frame(self):
+        """Every fit as one row of a data frame.
+
+        Returns
+        -------
+        pandas.DataFrame of shape (n_candidates * n_sizes * n_splits, 8)
+            Columns candidate, size, n_train, split, seed, score, fit_seconds, predict_seconds.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        pandas = import_optional("pandas", extra="frame", caller="LabelEfficiency.frame")
+        records = [
+            {
+                "candidate": name,
+                "size": size,
+                "n_train": int(self.n_train[i, split]),
+                "split": split,
+                "seed": int(self.seeds[i, split]),
+                "score": float(self.scores[name][i, split]),
+                "fit_seconds": float(self.fit_seconds[name][i, split]),
+                "predict_seconds": float(self.predict_seconds[name][i, split]),
+            }
+            for name in self.candidates
+            for i, size in enumerate(self.sizes)
+            for split in range(self.n_splits)
+        ]
+        return pandas.DataFrame(records)
+
+    def plot(self, ax=None):
+        """Draw the curves, and the labels saved as an arrow.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; a new figure when None.
+
+        Returns
+        -------
+        LabelEfficiencyDisplay
+            Holds the numbers drawn, and the figure.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        """
+        return LabelEfficiencyDisplay.from_label_efficiency(self).plot(ax=ax)
+
+    def __repr__(self):
+        return as_text(self)
+
+    def _repr_html_(self):
+        return as_html(self)

@@ -1,0 +1,169 @@
+"""The pictures of a report: what each of them shows, drawn, captioned and described for those who cannot see it."""
+
+import os
+
+import numpy as np
+
+from sktl.comparison._displays._comparison_display import ComparisonDisplay
+from sktl.comparison._displays._confusion import confusion_display
+from sktl.comparison._displays._cost_display import COSTS, CostDisplay
+from sktl.comparison._displays._drawing import as_written
+from sktl.comparison._displays._mistakes_display import MistakesDisplay
+from sktl.comparison._displays._predictions import candidate_or_best, class_names
+from sktl.comparison._displays._training_curve_display import TrainingCurveDisplay
+from sktl.comparison._rendering import number
+from sktl.comparison._report._figures import drawn, figure_of, thumbnail
+from sktl.comparison._report._page import figure, paragraph, table, tiles
+
+__all__ = ["comparison_plot", "confusion", "cost_plots", "curves", "mistakes"]
+
+WIDTH = 4.6  # inches: letters of 10 points can be read on a phone
+MOST_CLASSES = 15  # more do not fit a matrix that can be read
+MOST_PAIRS = 10
+MOST_MISTAKES = 12
+LONGEST = 16  # letters of a class beside the matrix
+WORTH_A_PLOT = 1.2  # the greatest cost over the least
+COSTS_SHOWN = ("fit_seconds", "n_images_through_network", "n_parameters")
+
+
+def _drawn(sheet):
+    """Draw without titles: on a page the caption says what they say, and it wraps."""
+    for ax in sheet.axes:
+        ax.set_title("", loc="left")
+    return drawn(sheet)
+
+
+def comparison_plot(comparison):
+    """Show the scores, and the differences to the baseline."""
+    height = 1.0 + 0.6 * len(comparison.candidates)
+    sheets = [figure_of(WIDTH, height) for _ in range(2)]
+    ComparisonDisplay.from_comparison(comparison).plot([ax for _, ax in sheets])
+    means = ", ".join(f"{row.candidate} {number(row.mean)}" for row in comparison.rows())
+    differences = ", ".join(
+        f"{row.candidate} {number(row.difference, sign=True)} ({row.verdict})"
+        for row in comparison.rows()
+        if row.difference is not None
+    )
+    left = figure(
+        _drawn(sheets[0][0]),
+        f"Mean {comparison.scoring}: {means}.",
+        f"Each of the {comparison.n_splits} splits is a point, joined across candidates by a line. Diamonds: means.",
+    )
+    right = figure(
+        _drawn(sheets[1][0]),
+        f"Differences in {comparison.scoring} to {comparison.baseline}: {differences}.",
+        "Mean differences with their 95 % corrected intervals. Within the grey band of "
+        f"±{comparison.rope:g} they make no difference in practice.",
+    )
+    return f'<div class="figures">{left}{right}</div>'
+
+
+def confusion(comparison, target_names):
+    """Show the matrix of the best candidate, or a list of pairs where there are too many classes for one."""
+    best = candidate_or_best(comparison)
+    if not _has_predictions(comparison, best):
+        return []
+    matrix = confusion_display(comparison, best, target_names=target_names)
+    names = list(class_names(comparison.y, target_names).values())
+    pairs = _pairs(matrix.confusion_matrix, names)
+    said = paragraph(f"Predictions of {best!r} for the test images of all splits, by fits that did not train on them.")
+    if len(names) <= MOST_CLASSES:
+        return [said, _matrix(matrix, names, best, pairs)]
+    header = ["class", "is taken for", "times"]
+    return [said, table("Most frequent confusions", header, pairs[:MOST_PAIRS], words={1})]
+
+
+def _has_predictions(comparison, candidate):
+    return all(run.predicted is not None for run in comparison.runs_of(candidate))
+
+
+def _pairs(counts, names):
+    """Pairs of classes that are confused, the most frequent first."""
+    wrong = [(counts[i, j], i, j) for i in range(len(names)) for j in range(len(names)) if i != j and counts[i, j]]
+    return [[names[i], names[j], f"{n:,}"] for n, i, j in sorted(wrong, key=lambda one: (-one[0], one[1], one[2]))]
+
+
+def _matrix(matrix, names, best, pairs):
+    side = WIDTH if len(names) > 5 else 3.6
+    sheet, ax = figure_of(side, side * 0.92)
+    matrix.display_labels = [as_written(name, most=LONGEST) for name in names]
+    long = max(map(len, names)) > 6
+    matrix.plot(ax=ax, cmap="Blues", colorbar=False, xticks_rotation="vertical" if long else "horizontal")
+    worst = f" Most often {pairs[0][0]} is taken for {pairs[0][1]} ({pairs[0][2]} ×)." if pairs else " No mistakes."
+    share = np.trace(matrix.confusion_matrix) / max(1, matrix.confusion_matrix.sum())
+    return figure(
+        _drawn(sheet),
+        f"Confusion matrix of {best}: {100 * share:.0f} % on the diagonal.{worst}",
+        f"Rows: what it is. Columns: what it was taken for.{worst}",
+    )
+
+
+def mistakes(comparison, X, target_names):
+    """Show the pictures that the best candidate was most sure and wrong about."""
+    best = candidate_or_best(comparison)
+    if not _has_predictions(comparison, best):
+        return []
+    display = MistakesDisplay.from_comparison(comparison, X, best, n=MOST_MISTAKES, target_names=target_names)
+    said = f"{best!r} took {display.n_mistakes:,} of {display.n_images:,} images for something else."
+    if not display.mistakes:
+        return [paragraph(said)]
+    said += (
+        " Those that it was most sure about come first. Some may be wrong labels: look before you blame the network."
+    )
+    pictures = []
+    for mistake, picture in zip(display.mistakes, display.pictures, strict=True):
+        uri, small = thumbnail(picture)
+        alt = f"Image {mistake.index}: {mistake.true}, taken for {mistake.predicted}"
+        pictures.append((uri, small, alt, _below(mistake)))
+    return [paragraph(said), tiles(pictures)]
+
+
+def _below(mistake):
+    sure = "" if mistake.confidence is None else f", {100 * mistake.confidence:.0f} % sure"
+    often = "" if mistake.times_tested == 1 else f", wrong {mistake.times_wrong} of {mistake.times_tested} times"
+    where = f"X[{mistake.index}]{often}"
+    file = [] if mistake.file is None else [os.path.join(*mistake.file.replace("\\", "/").split("/")[-2:])]
+    return [f"Taken for {mistake.predicted}{sure}", f"is {mistake.true}", where, *file]
+
+
+def curves(comparison):
+    """Show losses by epoch for every candidate that trained by epochs."""
+    names = [name for name in comparison.candidates if any(comparison.histories(name))]
+    shown = []
+    for name in names:
+        display = TrainingCurveDisplay.from_comparison(comparison, name)
+        sheet, ax = figure_of(WIDTH, 3.1)
+        display.plot(ax)
+        losses = display.mean("train_loss")
+        shown.append(
+            figure(
+                _drawn(sheet),
+                f"Training loss of {name}: from {losses[0]:.2f} to {losses[-1]:.2f} in {len(losses)} epochs.",
+                f"{name}. Faint: every split. Bold: mean, as far as all of them trained.",
+            )
+        )
+    return [f'<div class="figures">{"".join(shown)}</div>'] if shown else []
+
+
+def cost_plots(comparison):
+    """Show score against the costs that differ."""
+    shown = []
+    for cost in COSTS_SHOWN:
+        try:
+            display = CostDisplay.from_comparison(comparison, cost=cost)
+        except ValueError:
+            continue
+        if max(display.costs) < WORTH_A_PLOT * min(display.costs):
+            continue
+        sheet, ax = figure_of(WIDTH, 3.4)
+        display.plot(ax)
+        front = [name for name, best in zip(display.candidates, display.front, strict=True) if best]
+        shown.append(
+            figure(
+                _drawn(sheet),
+                f"{comparison.scoring} against {COSTS[cost]}. On the Pareto front: {', '.join(front)}.",
+                f"Blue: nobody beats {' and '.join(front)} in both score and {COSTS[cost].partition(',')[0]}. "
+                "Bars: 95 % corrected intervals of the mean score.",
+            )
+        )
+    return f'<div class="figures">{"".join(shown)}</div>' if shown else ""

@@ -1,0 +1,136 @@
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline, make_union
+from sklearn.preprocessing import StandardScaler
+
+from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor
+from sktl.comparison import compare_transfer
+from sktl.comparison._fits._costs import peak_memory, reset_peak_memory
+from sktl.fine_tuning import _fitting, _prefix, _training
+from sktl.inference import _embed
+
+DIGITS = load_digits()
+X, Y = DIGITS.images[:40], DIGITS.target[:40] % 2
+UNION = make_union(PretrainedFeatureExtractor(), PretrainedFeatureExtractor(layer=1))
+HALF = np.arange(40) // 2 % 2 == 0
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Counts images where they really go through a network: in the frozen part, in training, in prediction."""
+    count = Counter()
+
+    def compute(call, tasks, fail_task, original=_embed._Call._compute):
+        for done, vectors in original(call, tasks, fail_task):
+            count["frozen"] += len(done)
+            yield done, vectors
+
+    def infer(net, inputs, original=_training.FineTuneNet.infer, **options):
+        count["above"] += len(inputs["activations"])
+        return original(net, inputs, **options)
+
+    def run_in_blocks(function, batch, *args, original=_prefix.run_in_blocks, **options):
+        outputs = original(function, batch, *args, **options)
+        count["above"] += len(batch) if outputs.shape != batch.shape else 0  # with all frozen, features are what came
+        return outputs
+
+    def map_images(function, images, *args, original=_prefix.map_images, **options):
+        count["above"] += len(images)
+        return original(function, images, *args, **options)
+
+    monkeypatch.setattr(_embed._Call, "_compute", compute)
+    monkeypatch.setattr(_training.FineTuneNet, "infer", infer)
+    monkeypatch.setattr(_prefix, "run_in_blocks", run_in_blocks)
+    monkeypatch.setattr(_fitting, "run_in_blocks", run_in_blocks)
+    monkeypatch.setattr(_prefix, "map_images", map_images)
+    return count
+
+
+def compare(candidate, y=Y, cv=None, **options):
+    cv = [(np.flatnonzero(HALF), np.flatnonzero(~HALF))] if cv is None else cv
+    candidates = {"candidate": candidate, "dummy": "dummy"}
+    return compare_transfer(X, y, candidates=candidates, baseline="dummy", cv=cv, duplicates="ignore", **options)
+
+
+def frozen(**options):
+    extractor = PretrainedFeatureExtractor(**options)
+    return make_pipeline(extractor, StandardScaler(), LogisticRegression(max_iter=1000))
+
+
+@pytest.mark.parametrize(
+    ("candidate", "expected"),
+    [
+        (frozen(), 40),
+        (frozen(cache=False), 40),
+        (make_pipeline(UNION, LogisticRegression(max_iter=1000)), 80),
+        (FineTuneClassifier(unfreeze_depth=0), 20 + 20 + 20),
+        (FineTuneClassifier(max_epochs=3), 20 + 20 * (1 + 3) + 20 + 20),
+        (FineTuneClassifier(max_epochs=3, cache=False), 20 + 20 * (1 + 3) + 20 + 20),
+        (FineTuneClassifier(max_epochs=3, weights=None), 20 * 3 + 20),
+        (FineTuneClassifier(max_epochs=2, unfreeze_depth="all"), 20 * (1 + 2) + 20),
+        (FineTuneClassifier(max_epochs=2, early_stopping=True, validation_fraction=0.2), 20 + 20 * (1 + 2) + 20 + 20),
+    ],
+    ids=["frozen", "no store", "union", "probe", "tuned", "tuned, no store", "scratch", "all", "early stopping"],
+)
+def test_images_through_the_network_are_those_that_really_go_through_it(candidate, expected, counted):
+    (run,) = compare(candidate, scoring=["accuracy", "neg_log_loss"]).runs_of("candidate")
+    assert run.n_images_through_network == counted.total() == expected
+
+
+def test_what_the_store_has_is_not_counted_again(counted):
+    comparison = compare(frozen(), cv=4)
+    assert [run.n_images_through_network for run in comparison.runs_of("candidate")] == [40, 0, 0, 0]
+    assert comparison.rows()[0].n_images_through_network == 10
+    assert counted.total() == 40
+
+
+def test_of_a_search_nobody_knows_how_many_images_it_took():
+    search = GridSearchCV(frozen(), {"logisticregression__C": [0.1, 1]}, cv=2)
+    row, dummy = compare(search).rows()
+    assert row.n_images_through_network is None
+    assert row.n_parameters > 0
+    assert (dummy.n_images_through_network, dummy.n_parameters) == (None, None)
+
+
+def test_parameters_to_keep_are_those_below_the_layer_in_use_or_of_the_whole_network():
+    extractor = PretrainedFeatureExtractor().fit(X)
+    stages = [sum(p.numel() for p in stage.parameters()) for stage in extractor.backbone_.stages]
+    assert compare(frozen()).rows()[0].n_parameters == sum(stages)
+    names = extractor.backbone_.stage_names
+    assert compare(frozen(layer=names[1])).rows()[0].n_parameters == sum(stages[:2])
+    tuned = compare(FineTuneClassifier(max_epochs=1)).rows()[0]
+    assert tuned.n_parameters == sum(stages) + 2 * (extractor.embedding_dim_ + 1)
+    assert tuned.n_trained_parameters < tuned.n_parameters
+
+
+def test_every_epoch_of_a_training_is_told():
+    model = FineTuneClassifier(max_epochs=3, early_stopping=True)
+    (history,) = compare(model).histories("candidate")
+    assert [entry["epoch"] for entry in history] == [1, 2, 3]
+    assert all({"train_loss", "valid_loss"} <= entry.keys() for entry in history)
+    assert compare(frozen()).histories("candidate") == [None]
+    assert compare(FineTuneRegressor(unfreeze_depth=0), y=Y + 0.5).histories("candidate") == [None]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere nobody tells")
+def test_peak_memory_is_that_of_the_time_between():
+    reset_peak_memory()
+    before = peak_memory()
+    block = np.ones(40_000_000, dtype=np.uint8)
+    del block
+    assert peak_memory() - before > 30_000_000
+    reset_peak_memory()
+    assert peak_memory() - before < 30_000_000
+
+
+def test_without_a_figure_of_the_system_there_is_none(monkeypatch, tmp_path):
+    monkeypatch.setattr("sktl.comparison._fits._costs.RESET", tmp_path / "none" / "clear_refs")
+    reset_peak_memory()
+    assert peak_memory() is None
+    assert compare(frozen()).rows()[0].peak_memory is None

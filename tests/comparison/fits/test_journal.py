@@ -1,0 +1,254 @@
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from joblib import parallel_config
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.tree import DecisionTreeClassifier
+
+from sktl.comparison import ResumeWarning, compare_transfer
+
+DIGITS, LABELS = (part[:60] for part in load_digits(return_X_y=True))
+CHEAP = {"neighbours": KNeighborsClassifier(3), "tree": DecisionTreeClassifier()}
+
+
+def compare(path, X=DIGITS, y=LABELS, candidates=None, **options):
+    options = {"baseline": "tree", "cv": 3, "duplicates": "ignore"} | options
+    return compare_transfer(X, y, candidates=CHEAP if candidates is None else candidates, resume=path, **options)
+
+
+@pytest.fixture
+def n_fits(monkeypatch):
+    """Counts the fits that are really done."""
+    counted = []
+
+    def fit_and_score(fit, X, y):
+        from sktl.comparison._fits._fits import fit_and_score as original
+
+        counted.append((fit.candidate, fit.split))
+        return original(fit, X, y)
+
+    monkeypatch.setattr("sktl.comparison._fits._execution.fit_and_score", fit_and_score)
+    return counted
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+def test_a_second_call_fits_nothing_and_gives_the_same_table_seconds_included(tmp_path, n_jobs):
+    with parallel_config("threading"):  # tests/comparison/test_compare.py has a comparison in two processes
+        first = compare(tmp_path / "fits.jsonl", n_jobs=n_jobs)
+        lines = (tmp_path / "fits.jsonl").read_text().splitlines()
+        again = compare(str(tmp_path / "fits.jsonl"), n_jobs=n_jobs)
+    assert len(lines) == 6
+    assert (tmp_path / "fits.jsonl").read_text().splitlines() == lines
+    assert str(again) == str(first)
+    assert again.runs == first.runs
+    assert again.transfer == first.transfer
+
+
+def test_only_what_is_missing_is_done(tmp_path, n_fits, capsys):
+    path = tmp_path / "fits.jsonl"
+    whole = compare(path)
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:4]))
+    n_fits.clear()
+    again = compare(path, verbose=1)
+    assert n_fits == [("neighbours", 2), ("tree", 2)]
+    np.testing.assert_array_equal(again.scores["tree"], whole.scores["tree"])
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "4 of 6 fits were finished before and are taken from the file."
+    assert said[1].startswith("fit 5 of 6")
+
+
+def changed_images():
+    images = DIGITS.copy()
+    images[7, 3] += 1
+    return images
+
+
+def named_alike():
+    def score(estimator, X, y):
+        return 0.5
+
+    return score
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"X": changed_images()},
+        {"y": np.r_[LABELS[:-1], 9 - LABELS[-1]]},
+        {"random_state": 1},
+        {"cv": 2},
+        {"scoring": "balanced_accuracy"},
+        {"scoring": {"accuracy": named_alike()}},
+        {"candidates": {"neighbours": KNeighborsClassifier(5), "tree": DecisionTreeClassifier(max_depth=2)}},
+    ],
+    ids=["image", "label", "seed", "folds", "score", "scorer", "parameters"],
+)
+def test_another_comparison_in_the_same_file_is_not_mistaken_for_this_one(change, tmp_path, n_fits):
+    compare(tmp_path / "fits.jsonl")
+    n_fits.clear()
+    compare(tmp_path / "fits.jsonl", **change)
+    assert len(n_fits) == len(CHEAP) * change.get("cv", 3)
+
+
+def test_other_versions_of_packages_do_everything_again(tmp_path, n_fits, monkeypatch):
+    compare(tmp_path / "fits.jsonl")
+    monkeypatch.setattr("sktl.comparison._fits._journal.versions", lambda: {"numpy": "99"})
+    n_fits.clear()
+    compare(tmp_path / "fits.jsonl")
+    assert len(n_fits) == 6
+
+
+def test_a_candidate_that_joins_later_is_the_only_one_to_be_fitted(tmp_path, n_fits):
+    compare(tmp_path / "fits.jsonl")
+    n_fits.clear()
+    more = compare(tmp_path / "fits.jsonl", candidates={**CHEAP, "linear": LogisticRegression(max_iter=2000)})
+    assert {name for name, _ in n_fits} == {"linear"}
+    assert more.candidates == ["neighbours", "tree", "linear"]
+
+
+def test_a_line_that_was_cut_off_is_done_again_without_a_word(tmp_path, n_fits):
+    path = tmp_path / "fits.jsonl"
+    compare(path)
+    content = path.read_bytes()
+    for cut in (len(content) - 1, len(content) - 50, content[:-1].rindex(b"\n") + 5):
+        path.write_bytes(content[:cut])
+        n_fits.clear()
+        compare(path)
+        assert len(n_fits) == (cut < len(content) - 1)
+        n_fits.clear()
+        compare(path)
+        assert not n_fits
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda line: line.replace(b'"split"', b'"split\x00"'),
+        lambda line: b"\xff\xfe\n" + line[5:],
+        lambda line: b"[1, 2]\n",
+        lambda line: b"[" * 5000 + b"\n",
+        lambda line: line.replace(b'"scores": {', b'"scores": {"accuracy": "high", '),
+        lambda line: line.replace(b'"predicted": [', b'"predicted": [{}, '),
+    ],
+    ids=["bits", "bytes", "other", "deep", "score", "label"],
+)
+def test_lines_that_cannot_be_read_are_reported_once_and_done_again(damage, tmp_path, n_fits):
+    path = tmp_path / "fits.jsonl"
+    compare(path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    damaged = damage(lines[2])
+    if b'"high", ' in damaged:  # JSON keeps the last one of two
+        damaged = damaged.replace(b'"accuracy": "high", "accuracy": ', b'"accuracy": "high", "other": ')
+    path.write_bytes(b"".join([*lines[:2], damaged, *lines[3:]]))
+    n_fits.clear()
+    with pytest.warns(ResumeWarning, match="cannot be read and are passed over") as caught:
+        compare(path)
+    assert len(caught) == 1
+    assert n_fits == [("neighbours", 1)]
+
+
+def test_a_record_with_another_number_of_predictions_is_not_taken(tmp_path, n_fits):
+    path = tmp_path / "fits.jsonl"
+    compare(path)
+    lines = path.read_text().splitlines()
+    content = json.loads(lines[0])
+    content["run"]["predicted"].append(0)
+    path.write_text("\n".join([json.dumps(content), *lines[1:]]) + "\n")
+    n_fits.clear()
+    compare(path)
+    assert n_fits == [("neighbours", 0)]
+
+
+@pytest.mark.parametrize("content", [b"my notes\n", b"\x89PNG\r\n", b"{}\n"])
+def test_a_file_of_something_else_is_left_alone(content, tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="resume must be a new file"):
+        compare(path)
+    assert path.read_bytes() == content
+
+
+def test_a_file_that_cannot_be_written_is_found_out_before_the_first_fit(tmp_path, n_fits):
+    with pytest.raises(OSError):
+        compare(tmp_path / "no such folder" / "fits.jsonl")
+    assert not n_fits
+
+
+def test_a_full_disk_ends_the_keeping_and_not_the_comparison(tmp_path, monkeypatch):
+    def full(self, line):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("sktl.comparison._fits._journal.Journal._append", full)
+    with pytest.warns(ResumeWarning, match="No space left on device.*no longer kept") as caught:
+        comparison = compare(tmp_path / "fits.jsonl")
+    assert len(caught) == 1
+    assert comparison.candidates == list(CHEAP)
+
+
+SCRIPT = """
+import os, signal, sys
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sktl.comparison import compare_transfer
+
+class Counted(LogisticRegression):
+    def fit(self, X, y):
+        with open(sys.argv[2], "ab") as file:
+            file.write(b"+")
+        if os.path.getsize(sys.argv[2]) == int(sys.argv[3]):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().fit(X, y)
+
+X, y = load_digits(return_X_y=True)
+candidates = {
+    "bayes": GaussianNB(), "linear": Counted(max_iter=2000), "half": Counted(C=0.5, max_iter=2000)
+}
+for path in sys.argv[1], None:
+    comparison = compare_transfer(
+        X[:100], y[:100], candidates=candidates, baseline="bayes", cv=4, resume=path, duplicates="ignore"
+    )
+    print(comparison.frame().drop(columns=["fit_seconds", "predict_seconds", "peak_memory"]).to_csv())
+    print(os.path.getsize(sys.argv[2]), "=" * 50)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a signal of POSIX")
+def test_a_killed_comparison_goes_on_and_gives_the_same_table(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+
+    def call(killed_at):
+        command = [sys.executable, tmp_path / "script.py", tmp_path / "fits.jsonl", tmp_path / "counted", killed_at]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert call("5").returncode == -9
+    done = call("-1")
+    assert done.returncode == 0, done.stderr
+    resumed, n_fits, undisturbed, _ = re.split(r"(\d+) =+\n", done.stdout)[:4]
+    assert int(n_fits) == 8 + 1  # two candidates on four splits, and the one that was killed once more
+    assert resumed.strip() == undisturbed.strip()
+    assert resumed.count("\n") > 12
+
+
+def test_an_interrupt_loses_nothing_that_was_finished(tmp_path, n_fits, monkeypatch):
+    def interrupted(fit, X, y):
+        if fit.split == 2:
+            raise KeyboardInterrupt
+        from sktl.comparison._fits._fits import fit_and_score
+
+        return fit_and_score(fit, X, y)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("sktl.comparison._fits._execution.fit_and_score", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            compare(tmp_path / "fits.jsonl")
+    compare(tmp_path / "fits.jsonl")
+    assert n_fits == [("neighbours", 2), ("tree", 2)]

@@ -1,0 +1,402 @@
+"""Label-efficiency curves: nested subsets, the same test images, and labels saved that can be checked by hand."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.datasets import load_digits
+from sklearn.dummy import DummyRegressor
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.naive_bayes import GaussianNB
+
+from sktl.comparison._labels._label_efficiency import label_efficiency
+from sktl.comparison._labels._labels_needed import corrected_draws, interval_with_bounds, labels_needed
+from sktl.comparison._labels._rendering import sentence
+from sktl.comparison._labels._result import LabelEfficiency, LabelsSaved
+from sktl.comparison._labels._subsets import check_sizes, nested_order, subset_splits
+from sktl.comparison._statistics import corrected_interval
+from sktl.comparison._warnings import CandidateFailedWarning
+
+TWO = {"bayes": GaussianNB(), "linear": LogisticRegression(max_iter=1000)}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(return_X_y=True)
+    return X[:200], y[:200]
+
+
+def run(X, y, **options):
+    options = {"candidates": TWO, "baseline": "linear", "duplicates": "ignore", "cv": 4, **options}
+    return label_efficiency(X, y, **options)
+
+
+def record(curves, n_labels=(20, 40, 80), *, n_splits=5, noise=0.01, baseline="from_scratch", **changes):
+    generator = np.random.default_rng(0)
+    n_train = np.array(n_labels)[:, None].repeat(n_splits, axis=1)
+    scores = {
+        name: np.array(curve)[:, None] + noise * generator.standard_normal((len(curve), n_splits))
+        for name, curve in curves.items()
+    }
+    options = {
+        "sizes": tuple(n_labels),
+        "n_train": n_train,
+        "n_all": n_train[-1],
+        "n_test": np.full(n_splits, 20),
+        "fit_seconds": {name: np.ones_like(values) for name, values in scores.items()},
+        "predict_seconds": {name: np.ones_like(values) for name, values in scores.items()},
+        "seeds": n_train,
+        "scoring": "accuracy",
+        "transfer": {name: name in ("frozen", "fine_tuned") for name in scores},
+        "failures": {},
+        "settings": {},
+    }
+    return LabelEfficiency(scores=scores, baseline=baseline, **options | changes)
+
+
+# ---- sizes and subsets
+
+
+def test_every_beginning_of_the_order_is_stratified_and_holds_every_class():
+    classes = np.repeat([0, 1, 2, 3], [200, 60, 30, 3])
+    order = nested_order(classes, 0)
+    assert sorted(order) == list(range(len(classes)))
+    for size in range(4, len(classes) + 1):
+        counts = np.bincount(classes[order[:size]], minlength=4)
+        assert counts.min() >= 1
+        assert np.abs(counts - size * np.bincount(classes) / len(classes)).max() <= 2.5
+
+
+def test_too_few_labels_for_all_classes_go_to_different_large_ones():
+    classes = np.repeat([0, 1, 2], [5, 50, 20])
+    assert classes[nested_order(classes, 3)[:2]].tolist() == [1, 2]
+
+
+def test_the_seed_decides_about_the_subset():
+    classes = np.repeat([0, 1], 50)
+    np.testing.assert_array_equal(nested_order(classes, 1), nested_order(classes, 1))
+    assert (nested_order(classes, 1) != nested_order(classes, 2)).any()
+
+
+def test_subsets_are_nested_and_the_test_images_stay():
+    splits = [(np.arange(30, 100), np.arange(30)), (np.arange(70), np.arange(70, 100))]
+    y = np.arange(100) % 3
+    sizes, nested = subset_splits(splits, y, (0.5, 6, 1.0), stratify=True, seeds=[1, 2])
+    assert sizes == (6, 0.5, 1.0)
+    for (all_train, all_test), row in zip(splits, nested, strict=True):
+        assert [len(train) for train, _ in row] == [6, 35, 70]
+        for (train, test), (larger, _) in zip(row, [*row[1:], (all_train, None)], strict=True):
+            assert set(train) <= set(larger)
+            np.testing.assert_array_equal(test, all_test)
+
+
+def test_a_fraction_is_of_the_images_that_each_split_has():
+    splits = [(np.arange(20, 100), np.arange(20)), (np.arange(40), np.arange(40, 100))]
+    _, nested = subset_splits(splits, np.arange(100) % 2, (0.5, 1.0), stratify=True, seeds=[1, 2])
+    assert [[len(train) for train, _ in row] for row in nested] == [[40, 80], [20, 40]]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "error", "message"),
+    [
+        ("all", TypeError, "must be a sequence"),
+        (50, TypeError, "must be a sequence"),
+        ((), ValueError, "at least one size"),
+        ((1,), ValueError, "ints of at least 2"),
+        ((True,), ValueError, "ints of at least 2"),
+        ((0.5, 1.5), ValueError, "Got 1.5 instead"),
+        ((0.0,), ValueError, "Got 0.0 instead"),
+        (("half",), ValueError, "Got 'half' instead"),
+    ],
+)
+def test_sizes_that_are_none(sizes, error, message):
+    with pytest.raises(error, match=message):
+        check_sizes(sizes)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ((10, 151), r"which are 150. Got 151 instead"),
+        ((0.005,), "at least 2 training images. Got 0.005 of 150"),
+        ((75, 0.5), "75 and 0.5, which are 75 labels and 75"),
+        ((0.1, 0.101), "0.1 and 0.101, which are 15 labels and 15"),
+    ],
+)
+def test_sizes_that_do_not_fit_the_splits(digits, sizes, message):
+    with pytest.raises(ValueError, match=message):
+        run(*digits, sizes=sizes)
+
+
+# ---- the whole
+
+
+def test_scores_are_those_of_fits_by_hand(digits):
+    """Gaussian naive Bayes draws no random numbers, so plain fits on the same subsets must agree."""
+    X, y = digits
+    result = run(X, y, sizes=(20, 0.5, 1.0), random_state=3)
+    assert result.n_labels.tolist() == [20, 75, 150]
+    assert result.sizes == (20, 0.5, 1.0)
+    from sktl.comparison._runs import make_seeds, make_splits
+
+    splits = make_splits(X, y, cv=4, n_repeats=1, groups=None, task="classification", random_state=3)
+    seeds = make_seeds(3, "fit", 16)[-4:]
+    _, nested = subset_splits(splits, y, (20, 0.5, 1.0), stratify=True, seeds=seeds)
+    for split, row in enumerate(nested):
+        for size, (train, test) in enumerate(row):
+            expected = GaussianNB().fit(X[train], y[train]).score(X[test], y[test])
+            assert result.scores["bayes"][size, split] == expected
+
+
+def test_the_largest_size_is_the_comparison_on_all_images(digits):
+    from sktl import compare_transfer
+
+    options = {"candidates": TWO, "baseline": "linear", "duplicates": "ignore", "cv": 4}
+    whole = compare_transfer(*digits, **options)
+    np.testing.assert_array_equal(run(*digits, sizes=(0.3, 1.0)).scores["bayes"][-1], whole.scores["bayes"])
+
+
+def test_a_second_run_is_the_same_and_another_seed_another(digits):
+    one, two, other = (run(*digits, sizes=(12, 0.5), random_state=seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one.scores["bayes"], two.scores["bayes"])
+    assert (one.scores["bayes"] != other.scores["bayes"]).any()
+
+
+def test_recipes_with_and_without_transfer(digits):
+    X, y = digits
+    result = label_efficiency(
+        X[:60], y[:60], sizes=(20, 1.0), cv=2, value_range=(0, 16), max_epochs=1, duplicates="ignore"
+    )
+    assert result.candidates == ["frozen", "fine_tuned", "from_scratch"]
+    assert result.transfer == {"frozen": True, "fine_tuned": True, "from_scratch": False}
+    assert result.headline.candidate == "frozen"
+    assert result.headline.baseline == "from_scratch"
+
+
+def test_groups_stay_on_one_side(digits):
+    X, y = digits
+    groups = np.arange(200) // 4
+    run(X, y, sizes=(0.5,), groups=groups)
+    with pytest.raises(ValueError, match="Images of one group"):
+        run(X, y, sizes=(0.5,), groups=groups, cv=[(range(2, 200), [0, 1])])
+
+
+def test_numbers_as_labels(digits):
+    X, y = digits
+    candidates = {"ridge": Ridge(), "mean": DummyRegressor()}
+    options = {"candidates": candidates, "baseline": "mean", "task": "regression"}
+    result = run(X, y, sizes=(0.5, 1.0), scoring="neg_mean_absolute_error", **options)
+    assert result.scoring == "neg_mean_absolute_error"
+    assert (result.scores["ridge"].mean(axis=1) > result.scores["mean"].mean(axis=1)).all()
+
+
+class FailsOnFew(ClassifierMixin, BaseEstimator):
+    def fit(self, X, y):
+        if len(X) < 30:
+            raise RuntimeError("too few")
+        return self
+
+    def predict(self, X):
+        return np.zeros(len(X), dtype=int)
+
+
+def test_a_candidate_that_fails_is_left_out_and_named(digits):
+    with pytest.warns(CandidateFailedWarning, match="too few"):
+        result = run(*digits, sizes=(20, 0.5), candidates={"few": FailsOnFew(), **TWO})
+    assert result.candidates == ["bayes", "linear"]
+    assert "'few' failed and is left out: RuntimeError: too few" in " ".join(repr(result).split())
+
+
+def test_finished_fits_are_taken_from_the_file(digits, tmp_path, capsys):
+    one = run(*digits, sizes=(12, 0.5), resume=tmp_path / "fits.jsonl")
+    two = run(*digits, sizes=(12, 0.5, 1.0), resume=tmp_path / "fits.jsonl", verbose=1)
+    assert two.scores["bayes"].shape == (3, 4)
+    assert one.scores.keys() == two.scores.keys()
+    again = run(*digits, sizes=(12, 0.5), resume=tmp_path / "fits.jsonl", verbose=1)
+    assert "16 of 16 fits were finished before" in capsys.readouterr().out
+    np.testing.assert_array_equal(one.fit_seconds["bayes"], again.fit_seconds["bayes"])
+
+
+def test_fewer_labels_than_classes_are_said(digits):
+    assert "fewer labels than there are classes" in " ".join(repr(run(*digits, sizes=(5, 1.0))).split())
+    assert "fewer labels than" not in repr(run(*digits, sizes=(10, 1.0)))
+
+
+def test_frame_has_a_row_for_every_fit(digits):
+    result = run(*digits, sizes=(12, 0.5))
+    frame = result.frame()
+    assert frame.shape == (2 * 2 * 4, 8)
+    row = frame[(frame.candidate == "bayes") & (frame["size"] == 0.5) & (frame.split == 2)].iloc[0]
+    assert (row.score, row.n_train, row.seed) == (result.scores["bayes"][1, 2], 75, result.seeds[1, 2])
+
+
+# ---- labels saved
+
+
+def test_labels_needed_are_read_between_the_sizes_on_a_logarithmic_scale():
+    n_labels = np.array([10, 20, 40, 80])
+    curve, targets = np.array([0.1, 0.3, 0.5, 0.9]), np.array([0.05, 0.1, 0.2, 0.3, 0.7, 0.9, 0.95])
+    needed = labels_needed(n_labels, curve, targets)
+    inside = np.exp(np.interp(targets, curve, np.log(n_labels)))
+    np.testing.assert_allclose(needed, [0, *inside[1:-1], np.inf])
+
+
+def test_a_curve_that_dips_is_made_to_rise_as_scikit_learn_does():
+    generator = np.random.default_rng(0)
+    n_labels = np.array([10, 20, 40, 80, 160])
+    for curve in generator.random((50, 5)):
+        rising = IsotonicRegression().fit_transform(np.arange(5), curve)
+        if np.ptp(rising) < 1e-9:  # falls all the way
+            continue
+        target = generator.uniform(rising[0], rising[-1])
+        expected = np.exp(np.interp(target, rising, np.log(n_labels)))
+        np.testing.assert_allclose(labels_needed(n_labels, curve, np.array([target])), [expected])
+
+
+def test_of_a_plateau_the_first_size_counts():
+    assert labels_needed(np.array([10, 20, 40]), np.array([0.2, 0.5, 0.5]), np.array([0.5])) == pytest.approx([20])
+    assert labels_needed(np.array([10, 20, 40]), np.array([0.5, 0.5, 0.5]), np.array([0.5])) == pytest.approx([10])
+
+
+def test_many_curves_at_once_give_what_one_at_a_time_gives():
+    generator = np.random.default_rng(1)
+    curves, targets = generator.random((20, 4)), generator.random((20, 3))
+    n_labels = np.array([5, 10, 30, 90])
+    rows = [labels_needed(n_labels, curve, target) for curve, target in zip(curves, targets, strict=True)]
+    np.testing.assert_array_equal(labels_needed(n_labels, curves, targets), rows)
+
+
+def test_drawn_means_have_the_corrected_interval_as_their_quantiles():
+    scores = np.random.default_rng(0).normal([[0.5, 0.8]], [[0.1, 0.02]], (6, 2))
+    drawn = corrected_draws(scores, 80, 20, n_draws=200_000, random_state=0)
+    for column in range(2):
+        low, high = corrected_interval(scores[:, column], 80, 20)
+        np.testing.assert_allclose(np.quantile(drawn[:, column], [0.025, 0.975]), [low, high], atol=0.02 * (high - low))
+    # Student's distribution has no finite correlation to compare here; ranks do.
+    expected = np.corrcoef(scores.T)[0, 1]
+    assert stats.spearmanr(drawn).statistic == pytest.approx(6 / np.pi * np.arcsin(expected / 2), abs=0.05)
+
+
+def test_an_interval_makes_up_nothing_between_the_last_size_and_infinity():
+    values = np.array([*range(1, 96), *[np.inf] * 5])
+    assert interval_with_bounds(values, 0.9) == (5.0, np.inf)
+    assert interval_with_bounds(np.full(10, np.inf), 0.95) == (np.inf, np.inf)
+
+
+def test_labels_saved_of_two_known_curves():
+    result = record({"frozen": [0.5, 0.7, 0.8], "from_scratch": [0.3, 0.5, 0.7]}, noise=0)
+    first, second, last = result.labels_saved()
+    assert (first.needed, first.saved, first.factor) == pytest.approx((40, 20, 2))
+    assert (second.needed, second.saved) == pytest.approx((80, 40))
+    assert last.needed == np.inf
+    assert last.saved == 0
+    assert last.is_bound
+    turned = result.labels_saved("from_scratch", baseline="frozen")
+    assert turned[0].needed == 0
+    assert turned[1].needed == pytest.approx(20)
+    assert turned[1].verdict == "costs labels"
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says():
+    """Splits that share nothing, so the correction makes the interval wider than it needs to be."""
+    n_labels, generator = np.array([20, 40, 80, 160]), np.random.default_rng(0)
+    transfer, scratch = np.array([0.6, 0.7, 0.75, 0.8]), np.array([0.4, 0.55, 0.7, 0.85])
+    truth = np.exp(np.interp(0.6, scratch, np.log(n_labels)))
+    covered = 0
+    for repeat in range(200):
+        luck = generator.normal(0, 0.04, (5, 1))  # of the test images, common to all
+        scores = np.r_[transfer, scratch] + luck + generator.normal(0, 0.03, (5, 8))
+        drawn = corrected_draws(scores, 160, 40, n_draws=400, random_state=repeat)
+        low, high = interval_with_bounds(labels_needed(n_labels, drawn[:, 4:], drawn[:, :4])[:, 0], 0.95)
+        covered += low <= truth <= high
+    assert covered >= 186  # of 190 expected; the binomial has 97.5 % above 184
+
+
+def test_intervals_follow_the_spread_and_the_verdict_follows_them():
+    curves = {"frozen": [0.6, 0.7, 0.8], "from_scratch": [0.4, 0.62, 0.8]}
+    sharp, vague = (record(curves, noise=noise).labels_saved()[0] for noise in (0.001, 0.2))
+    assert sharp.verdict == "saves labels"
+    assert sharp.low < sharp.needed < sharp.high
+    assert vague.verdict == "undecided"
+    assert vague.low < sharp.low
+    assert vague.high > sharp.high
+    again = record(curves, noise=0.2).labels_saved()[0]
+    assert vague == again
+
+
+def test_one_split_gives_no_interval():
+    result = record({"frozen": [0.5, 0.7, 0.8], "from_scratch": [0.3, 0.5, 0.7]}, n_splits=1, noise=0)
+    one = result.labels_saved()[0]
+    assert one.needed == pytest.approx(40)
+    assert np.isnan([one.low, one.high]).all()
+    assert one.verdict == "undecided"
+    assert "interval 40" not in repr(result)
+
+
+def test_wrong_names_are_refused_with_a_hint():
+    result = record({"frozen": [0.5, 0.7, 0.8], "from_scratch": [0.3, 0.5, 0.7]})
+    with pytest.raises(ValueError, match="Did you mean 'frozen'"):
+        result.labels_saved("frozn")
+    with pytest.raises(ValueError, match="must be different"):
+        result.labels_saved("from_scratch")
+    with pytest.raises(ValueError, match="must be one of"):
+        result.interval("mine")
+
+
+@pytest.mark.parametrize(
+    ("curves", "size"),
+    [
+        ({"frozen": [0.5, 0.68, 0.9], "from_scratch": [0.3, 0.5, 0.7]}, 40),  # the last one is a bound
+        ({"frozen": [0.8, 0.85, 0.9], "from_scratch": [0.3, 0.5, 0.7]}, 20),  # all are: the first says most
+        ({"frozen": [0.1, 0.15, 0.2], "from_scratch": [0.3, 0.5, 0.7]}, 80),  # below: the last does
+    ],
+)
+def test_the_headline_is_the_largest_size_with_a_full_answer(curves, size):
+    assert record(curves, noise=0.001).headline.n_labels == size
+
+
+def test_without_transfer_there_is_no_headline():
+    assert record({"bayes": [0.5, 0.7, 0.8], "from_scratch": [0.3, 0.5, 0.7]}).headline is None
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ((40, 0.81, 95, 60, 130), "'from_scratch' needs 95 (95 % interval 60 to 130): 55 saved."),
+        (
+            (40, 0.81, np.inf, 90, np.inf),
+            "needs more than 160 (95 % interval 90 to more than 160): at least 120 saved.",
+        ),
+        ((40, 0.81, np.inf, np.inf, np.inf), "needs more than 160 (95 % interval the same): at least 120 saved."),
+        ((80, 0.81, 30, 0, 40), "needs 30 (95 % interval fewer than 20 to 40): 50 fewer."),
+        ((80, 0.81, 0, 0, 25), "needs fewer than 20 (95 % interval fewer than 20 to 25): at least 60 fewer."),
+        ((40, 0.81, 95, np.nan, np.nan), "'from_scratch' needs 95: 55 saved."),
+        ((160, 0.81, np.inf, 150, np.inf), "needs more than 160 (95 % interval 150 to more than 160)."),
+    ],
+)
+def test_the_sentence_names_the_labels_or_their_bound(numbers, words):
+    saved = LabelsSaved("frozen", "from_scratch", *numbers, 20, 160)
+    assert sentence(saved).endswith(words)
+    assert f"with {numbers[0]} labels 'frozen' scores 0.810; for that" in sentence(saved)
+
+
+@pytest.mark.parametrize(("last", "is_said"), [(0.1, True), (0.4, False)])
+def test_a_baseline_that_guesses_is_said_to(last, is_said):
+    result = record({"dummy": [0.1, 0.1, 0.1], "frozen": [0.5, 0.7, 0.8], "from_scratch": [0.1, 0.1, last]}, noise=0.02)
+    assert ("not clearly better than guessing" in " ".join(repr(result).split())) == is_said
+
+
+def test_text_holds_every_mean_and_html_escapes_names():
+    result = record({"frozen": [0.5, 0.7, 0.8], "<b>&": [0.3, 0.5, 0.7]}, baseline="<b>&", noise=0.01)
+    for name in result.candidates:
+        for mean in result.scores[name].mean(axis=1):
+            assert f"{mean:.3f} ±" in repr(result)
+    assert "<b>&" not in result._repr_html_()
+    assert "&lt;b&gt;&amp;" in result._repr_html_()
+
+
+def test_interval_is_the_corrected_one():
+    result = record({"frozen": [0.5, 0.7, 0.8], "from_scratch": [0.3, 0.5, 0.7]})
+    expected = [corrected_interval(row, 80, 20) for row in result.scores["frozen"]]
+    np.testing.assert_allclose(result.interval("frozen"), expected)

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression, RidgeCV
+from sklearn.metrics import make_scorer, top_k_accuracy_score
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sktl import PretrainedFeatureExtractor, compare_transfer
+from sktl.comparison._report._reproduce import code_to_run_again
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, y = load_digits(n_class=3, return_X_y=True)
+    return X[:60], y[:60]
+
+
+def scores_of_code(comparison, digits, **objects):
+    names = {"X": digits[0], "y": digits[1], **objects}
+    code, needed = code_to_run_again(comparison)
+    assert set(needed) == set(objects)
+    exec(code, names)
+    return names["comparison"]
+
+
+def assert_same(one, other):
+    assert one.candidates == other.candidates
+    for name in one.candidates:
+        np.testing.assert_array_equal(one.scores[name], other.scores[name])
+
+
+def test_recipes_run_again_with_the_same_scores(digits, capsys):
+    comparison = compare_transfer(
+        *digits, candidates=("dummy", "fine_tuned", "from_scratch"), max_epochs=1, cv=2, value_range=(0, 16), rope=0.02,
+        random_state=7,
+    )  # fmt: skip
+    again = scores_of_code(comparison, digits)
+    assert_same(comparison, again)
+    assert again.rope == 0.02
+    assert "'fine_tuned'" in code_to_run_again(comparison)[0]
+
+
+def test_own_estimators_run_again_with_their_imports(digits, capsys):
+    own = make_pipeline(PretrainedFeatureExtractor(value_range=(0, 16)), StandardScaler(), LogisticRegression(C=0.5))
+    candidates = {"own <b>": own, "frozen": "frozen", "ridge": LogisticRegression(max_iter=2000)}
+    comparison = compare_transfer(
+        *digits, candidates=candidates, baseline="ridge", cv=StratifiedKFold(2, shuffle=True, random_state=1),
+        value_range=(0, 16), scoring=["accuracy", "f1_macro"],
+    )  # fmt: skip
+    code, _ = code_to_run_again(comparison)
+    assert "from sklearn.linear_model import LogisticRegression" in code
+    assert "'frozen': 'frozen'" in code
+    again = scores_of_code(comparison, digits)
+    assert_same(comparison, again)
+    assert again.metrics == ["accuracy", "f1_macro"]
+
+
+def test_what_cannot_be_written_down_is_asked_for(digits, capsys):
+    class Own(LogisticRegression):
+        pass
+
+    splits = [(np.arange(40), np.arange(40, 60)), (np.arange(20, 60), np.arange(20))]
+    scoring = make_scorer(top_k_accuracy_score, response_method="predict_proba", k=2)
+    comparison = compare_transfer(
+        *digits, candidates={"my own": Own(max_iter=2000), "dummy": "dummy"}, baseline="dummy", cv=splits,
+        scoring=scoring,
+    )  # fmt: skip
+    again = scores_of_code(comparison, digits, my_my_own=Own(max_iter=2000), cv=splits, scoring=scoring)
+    assert_same(comparison, again)
+
+
+def test_arrays_among_the_parameters_find_their_import(make_comparison):
+    comparison = make_comparison(estimators={"frozen": repr(RidgeCV(alphas=np.array([0.1, 1.0]))), "x": "Nothing()"})
+    code, needed = code_to_run_again(comparison)
+    assert "from numpy import array" in code
+    assert "RidgeCV(alphas=array([0.1, 1.0]))" in code
+    assert needed == ["my_x"]
+
+
+def test_seed_and_last_line_are_always_there(make_comparison):
+    code, _ = code_to_run_again(make_comparison(estimators={"a": "DummyClassifier()"}), "comparison.plot()")
+    assert "    random_state=0,\n" in code
+    assert code.endswith("print(comparison)\ncomparison.plot()")
+    compile(code, "code", "exec")
