@@ -10,8 +10,8 @@ from sktl.comparison._displays._label_efficiency_display import LabelEfficiencyD
 from sktl.comparison._displays._mistakes_display import Mistake, MistakesDisplay
 from sktl.comparison._displays._training_curve_display import TrainingCurveDisplay
 from sktl.comparison._labels._label_efficiency import label_efficiency
-from sktl.comparison._labels._result import LabelEfficiency
-from sktl.comparison._near_duplicates import near_duplicate_groups, straddling
+from sktl.comparison._labels._result import LabelEfficiency, LabelsSaved
+from sktl.comparison._near_duplicates import Straddling, near_duplicate_groups, straddling
 from sktl.comparison._pixels import PixelFeatures
 from sktl.comparison._result import TransferComparison
 from sktl.comparison._rows import ComparisonRow
@@ -28,12 +28,14 @@ __all__ = [
     "EmbeddingMapDisplay",
     "LabelEfficiency",
     "LabelEfficiencyDisplay",
+    "LabelsSaved",
     "Mistake",
     "MistakesDisplay",
     "NearDuplicatesWarning",
     "PixelFeatures",
     "ResumeWarning",
     "Run",
+    "Straddling",
     "TrainingCurveDisplay",
     "TransferComparison",
     "compare_transfer",

@@ -4,11 +4,10 @@ from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
-from sklearn.utils import check_consistent_length, column_or_1d
-from sklearn.utils.multiclass import type_of_target
 
 from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
 from sktl.comparison._candidates import CANDIDATE_NAMES, make_candidates, recipes_in, uses_transfer
+from sktl.comparison._data import check_data
 from sktl.comparison._fits._execution import run_all
 from sktl.comparison._fits._fingerprint import versions
 from sktl.comparison._fits._journal import Journal
@@ -228,7 +227,7 @@ def compare_transfer(
             "weights must name pretrained weights. Got None instead. Training without them is what the candidate "
             "'from_scratch' does."
         )
-    y, task = _check_data(X, y, groups, task)
+    y, task = check_data(X, y, groups, task)
     reading = {"image_shape": image_shape, "value_range": value_range, "batch_size": batch_size}
     placing = {"image_size": image_size, "device": device, "precision": precision}
     own = {"weights": weights, "unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs}
@@ -258,7 +257,7 @@ def compare_transfer(
         journal=journal,
     )
     settings = {"task": task, "cv": repr(cv), "n_repeats": n_repeats, "random_state": random_state, **own, **shared}
-    settings |= {"near_duplicates": warning}
+    settings |= {"near_duplicates": warning, "groups": groups is not None}
     return _collect(runs, splits, y, seeds, baseline, next(iter(scorers)), rope, settings, estimators)
 
 
@@ -268,28 +267,6 @@ def _check_baseline(baseline, estimators):
             f"baseline must be one of the candidates {list(estimators)}. Got {baseline!r} instead."
             f"{did_you_mean(baseline, estimators)}"
         )
-
-
-def _check_data(X, y, groups, task):
-    if isinstance(X, (str, bytes, Path)):
-        raise TypeError(
-            f"X must be a sequence of images. Got {type(X).__name__} instead. A folder is read by "
-            "sktl.images.load_image_folder."
-        )
-    y = column_or_1d(y)
-    check_consistent_length(X, y, groups)
-    if task == "auto":
-        kind = type_of_target(y, input_name="y")
-        tasks = {"binary": "classification", "multiclass": "classification", "continuous": "regression"}
-        if kind not in tasks:
-            raise ValueError(f"y must be class labels or numbers, one per image. Got y of the type {kind!r} instead.")
-        task = tasks[kind]
-    if task == "regression":
-        return y.astype(float), task
-    classes = list(dict.fromkeys(y.tolist()))
-    if len(classes) < 2:
-        raise ValueError(f"y must hold at least two classes. Got {len(classes)} instead: {classes}.")
-    return y, task
 
 
 def _collect(runs, splits, y, seeds, baseline, scoring, rope, settings, estimators):

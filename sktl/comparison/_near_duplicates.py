@@ -163,7 +163,17 @@ class Straddling:
     counts : ndarray of shape (n_splits,)
         Test images with a copy among the training images, by split.
     pairs : tuple of (split, train_index, test_index)
-        Examples: for each such test image, in the order of the splits, one training image of its group.
+        For each such test image, in the order of the splits, one training image of its group.
+
+    See Also
+    --------
+    straddling : Finds them.
+
+    Examples
+    --------
+    >>> from sktl.comparison import straddling
+    >>> bool(straddling([0, 1, 2, 3], [([0, 1], [2, 3])]))
+    False
     """
 
     counts: np.ndarray

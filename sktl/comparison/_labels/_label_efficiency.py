@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from sktl.comparison._compare import _check_data, compare_transfer
+from sktl.comparison._compare import compare_transfer
+from sktl.comparison._data import check_data
 from sktl.comparison._labels._result import LabelEfficiency
 from sktl.comparison._labels._subsets import check_sizes, subset_splits
 from sktl.comparison._runs import fixed_random_state, make_seeds, make_splits
@@ -149,7 +150,7 @@ def label_efficiency(
     (3, 3)
     """
     sizes = check_sizes(sizes)
-    labels, task = _check_data(X, y, groups, task)
+    labels, task = check_data(X, y, groups, task)
     seed = fixed_random_state(random_state)
     splits = make_splits(X, labels, cv=cv, n_repeats=n_repeats, groups=groups, task=task, random_state=seed)
     stratify = task == "classification"

@@ -34,6 +34,17 @@ class LabelsSaved:
         The 95 % interval of `needed`, with the same two bounds. NaN with fewer than two splits.
     fewest, most : float
         The smallest and the largest number of labels that were tried.
+
+    See Also
+    --------
+    LabelEfficiency.labels_saved : Makes them.
+
+    Examples
+    --------
+    >>> from sktl.comparison import LabelsSaved
+    >>> at_20_labels = {"n_labels": 20, "score": 0.8, "needed": 90, "low": 60, "high": 140, "fewest": 20, "most": 200}
+    >>> LabelsSaved("frozen", "from_scratch", **at_20_labels).saved
+    70.0
     """
 
     candidate: str
