@@ -23,7 +23,7 @@ $(VENV)/.installed: pyproject.toml
 
 demo: $(VENV)/.installed
 	mkdir -p $(OUT)
-	$(BIN)/sktl compare $(if $(FOLDER),"$(FOLDER)",--digits) --backbone $(BACKBONE) --plot $(OUT)/comparison.png $(ARGS)
+	$(BIN)/sktl compare $(if $(FOLDER),"$(FOLDER)",--digits) --backbone $(BACKBONE) --plot $(OUT)/comparison.png --report $(OUT)/report.html $(ARGS)
 
 test: $(VENV)/.installed
 	$(BIN)/pytest
@@ -39,7 +39,7 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/pip install --quiet --editable ".[bench]"
-	for table in engines cold prefix grid_search warm_store growth two_processes tiny_fractal; do $(BIN)/python benchmarks/$$table.py || exit 1; done
+	for table in engines cold prefix grid_search warm_store growth two_processes tiny_fractal false_alarms; do $(BIN)/python benchmarks/$$table.py || exit 1; done
 
 docs: $(VENV)/.installed
 	$(BIN)/pip install --quiet --editable ".[docs]"
