@@ -141,7 +141,7 @@ def print_comparison(comparison):
     comparison : TransferComparison
         What to print.
     """
-    from sktl.comparison._rendering import _small_print, sentence, tables
+    from sktl.comparison._rendering import sentence, small_print, tables
 
     console = Console(highlight=False)
     if not console.is_terminal:
@@ -153,7 +153,7 @@ def print_comparison(comparison):
         console.print(_grid(columns, console.width), "", sep="\n")
     for note in comparison.notes():
         console.print(Text(f"Note: {note}"))
-    for text in _small_print(comparison, [([title for title, _ in columns], None) for columns in shown]):
+    for text in small_print(comparison, [([title for title, _ in columns], None) for columns in shown]):
         console.print(Text(text, style="dim"))
 
 

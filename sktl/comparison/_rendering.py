@@ -3,7 +3,7 @@
 from html import escape
 from textwrap import wrap
 
-__all__ = ["as_html", "as_text", "caption", "number", "seconds", "sentence", "table", "tables"]
+__all__ = ["as_html", "as_text", "caption", "number", "seconds", "sentence", "small_print", "table", "tables"]
 
 WIDEST = 130  # characters of a line of text
 
@@ -205,8 +205,21 @@ def caption(comparison):
     ]
 
 
-def _small_print(comparison, shown):
-    """Say what the columns of the second table mean, and how far the result reaches."""
+def small_print(comparison, shown):
+    """Say what the columns of all tables mean, and how far the result reaches.
+
+    Parameters
+    ----------
+    comparison : TransferComparison
+        What the tables show.
+    shown : list of (header, lines)
+        The tables, with the columns that there is room for.
+
+    Returns
+    -------
+    list of str
+        Sentences.
+    """
     titles = [title for header, _ in shown[1:] for title in header]
     lines = caption(comparison)
     if "p Holm" in titles:
@@ -247,7 +260,7 @@ def as_text(comparison):
     blocks = [_aligned(*one, last_left=number == 0) for number, one in enumerate(shown)]
     notes = [f"Note: {note}" for note in comparison.notes()]
     width = min(WIDEST, max(80, len(blocks[0][1])))
-    small = [line for text in [*notes, *_small_print(comparison, shown)] for line in wrap(text, width)]
+    small = [line for text in [*notes, *small_print(comparison, shown)] for line in wrap(text, width)]
     body = [line for block in blocks for line in [*block, ""]]
     return "\n".join([sentence(comparison), "", *body, *small])
 
@@ -282,7 +295,7 @@ def as_html(comparison):
     shown = tables(comparison)
     grids = "".join(_grid(*one) for one in shown)
     notes = "".join(f"<li>{escape(note)}</li>" for note in comparison.notes())
-    small = " ".join(escape(line) for line in _small_print(comparison, shown))
+    small = " ".join(escape(line) for line in small_print(comparison, shown))
     return (
         f"<div class='sktl-comparison'><p><strong>{escape(sentence(comparison))}</strong></p>{grids}"
         + (f"<ul>{notes}</ul>" if notes else "")
