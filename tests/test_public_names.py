@@ -18,7 +18,11 @@ PROMISED = {
     "sktl": ["FineTuneClassifier", "FineTuneRegressor", "PretrainedFeatureExtractor", "compare_transfer"],
     "sktl.images": ["load_image_folder"],
     "sktl.backbones": ["Backbone", "list_backbones", "load_backbone"],
-    "sktl.comparison": ["ComparisonDisplay", "TransferComparison"],
+    "sktl.comparison": [
+        *("ComparisonDisplay", "CostDisplay", "DepthSweepDisplay", "EmbeddingMapDisplay", "LabelEfficiencyDisplay"),
+        *("MistakesDisplay", "TrainingCurveDisplay", "TransferComparison"),
+        *("label_efficiency", "near_duplicate_groups"),
+    ],
     "sktl.datasets": ["make_fractals"],
     "sktl.exceptions": ["ImageReadError", "WeightsError", "WeightsMismatchError", "WeightsNotFoundError"],
 }
