@@ -389,3 +389,32 @@ class ConstantRegressor(RegressorMixin, BaseEstimator):
 def test_counts_reach_regressors_as_floats():
     candidates = {"zero": ConstantRegressor(), "dummy": "dummy"}
     compare(candidates=candidates, baseline="dummy", task="regression", scoring="neg_mean_absolute_error")
+
+
+@pytest.mark.slow
+def test_a_source_that_does_not_fit_is_negative_transfer(shared_data):
+    """A network that knows birds, frozen, on digits of 32 pixels, against its twin from scratch."""
+    digits = load_digits()
+    weights = shared_data / "weights" / "mobilenet_v2-inat_bird-tf.pth"
+    birds = {"backbone": "mobilenet_v2", "weights": weights, "image_size": 32, "value_range": (0, 16)}
+    frozen = make_pipeline(PretrainedFeatureExtractor(**birds), StandardScaler(), LogisticRegression(max_iter=1000))
+    candidates = {"frozen": frozen, "from_scratch": "from_scratch"}
+    comparison = compare_transfer(digits.images[:500], digits.target[:500], candidates=candidates, **birds)
+    assert comparison.verdict == "negative transfer"
+    assert "negative transfer" in str(comparison).lower()
+
+
+@pytest.mark.slow
+def test_pretraining_that_makes_no_difference_is_practical_equality():
+    """On small digits the features of a small network with random weights are as good as pretrained ones."""
+
+    def frozen(weights):
+        extractor = PretrainedFeatureExtractor(weights=weights, layer="all", pooling="avg+std", value_range=(0, 16))
+        return make_pipeline(extractor, StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+
+    digits = load_digits()
+    candidates = {"pretrained": frozen("default"), "random weights": frozen(None)}
+    comparison = compare_transfer(
+        digits.images, digits.target, candidates=candidates, baseline="random weights", n_repeats=4, duplicates="ignore"
+    )
+    assert comparison.verdict == "practically equal"
