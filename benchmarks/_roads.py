@@ -235,7 +235,7 @@ def fastai_fine_tune(task):
     def arch(pretrained=True):
         # fastai cuts at the last pooling, which must be a module for it to be found; it does not hand cut= on.
         network = imagenet_network(task.backbone, task.weights)
-        return nn.Sequential(network.features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), network.classifier)
+        return nn.Sequential(network.features, nn.AdaptiveAvgPool2d(1))
 
     squeezed = task.backbone == "squeezenet1_1"
     learner = fastai.vision_learner(loaders, arch, splitter=_squeezenet_split if squeezed else None)
