@@ -1,5 +1,6 @@
 """The command line. typer and rich come with the extra ``cli``, so they are imported when the command runs."""
 
+import io
 import sys
 
 from sktl._optional import import_optional
@@ -24,4 +25,8 @@ def main():
         sys.exit(1)
     from sktl.cli._app import app
 
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files may have letters that the encoding of a terminal or pipe lacks.
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     app(prog_name="sktl")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sktl.cli._backbones import backbones
 from sktl.cli._cache import cache
 from sktl.cli._compare import compare
 from sktl.cli._embed import embed
@@ -41,6 +42,6 @@ def sktl(
     """Transfer learning with pretrained image networks, and an honest answer to whether it paid."""
 
 
-for command in (compare, embed, train, predict):
+for command in (compare, embed, train, predict, backbones):
     app.command()(command)
 app.add_typer(cache, name="cache")

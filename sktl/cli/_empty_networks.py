@@ -1,6 +1,7 @@
 """Networks known by name, built without numbers: those come from a file."""
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from sktl.backbones import list_backbones, seeded
 from sktl.backbones._embedded import TINY_FRACTAL, TinyResNet
@@ -21,7 +22,7 @@ def empty_chain(described):
     Returns
     -------
     Chain
-        Without a head, on torch's meta device.
+        Without a head; its large tensors are on torch's meta device.
 
     Raises
     ------
@@ -31,17 +32,26 @@ def empty_chain(described):
     name, image_size = described["name"], described["image_size"]
     if name not in list_backbones():
         raise ValueError(f"backbone must be a name from list_backbones(). Got {name!r} instead.")
-    try:
-        with torch.device("meta"):
-            chain = _new_chain(name, image_size, described["transform_input"])
-    except NotImplementedError:  # regnets count their blocks with tensors, which have to have numbers
-        with seeded(0):
-            chain = _new_chain(name, image_size, described["transform_input"])
+    with seeded(0), _LargeTensorsOnMeta():
+        chain = _new_chain(name, image_size, described["transform_input"])
     # Weights without a classifier worth the name have no stage of hidden layers either.
     stages = chain.stages[: len(described["stages"])]
     if [stage for stage, _ in stages.named_children()] != described["stages"]:
         raise ValueError(f"the stages of {name} must be those of this sktl. Got {described['stages']} instead.")
     return Chain(stages, None, chain.family, chain.own_pooling)
+
+
+class _LargeTensorsOnMeta(TorchFunctionMode):
+    """Make the tensors that modules fill themselves without memory, and all others as ever.
+
+    With everything on the meta device, regnets could not be built: they count their blocks with tensors.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func is torch.empty and kwargs.get("device") is None:
+            kwargs = {**kwargs, "device": "meta"}
+        return func(*args, **kwargs)
 
 
 def _new_chain(name, image_size, transform_input):

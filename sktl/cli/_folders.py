@@ -174,17 +174,13 @@ def read_groups(file, folder, images):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If a column is missing, or an image has no group.
+        If it is no CSV file, a column is missing, a line lacks its path, or an image has no group.
     """
     import numpy as np
 
     if not file.is_file():
         raise FileNotFoundError(f"--groups must be a CSV file. Found none at {str(file)!r} instead.")
-    with open(file, newline="", encoding="utf-8-sig") as opened:
-        reader = csv.DictReader(opened)
-        if not {"path", "group"} <= set(reader.fieldnames or ()):
-            raise ValueError(f"--groups must have the columns path and group. Got {reader.fieldnames} instead.")
-        group_of = {os.path.abspath(folder / row["path"]): row["group"] for row in reader}
+    group_of = dict(_groups_in(file, folder))
     groups = [group_of.get(os.path.abspath(image)) for image in images]
     missing = [image for image, group in zip(images, groups, strict=True) if not group]
     if missing:
@@ -193,3 +189,25 @@ def read_groups(file, folder, images):
             f"{missing[0]!r} for instance: paths start at {str(folder)!r}."
         )
     return np.array(groups)
+
+
+def _groups_in(file, folder):
+    """Yield pairs of an absolute path and a group."""
+    with open(file, newline="", encoding="utf-8-sig") as opened:
+        reader = csv.DictReader(opened)
+        try:
+            columns = reader.fieldnames
+            if not {"path", "group"} <= set(columns or ()):
+                raise ValueError(f"--groups must have the columns path and group. Got {columns} instead.")
+            for row in reader:
+                if row["path"] is None:
+                    raise ValueError(
+                        f"--groups must give a path in every line. Got none in line {reader.line_num} of {str(file)!r} "
+                        "instead, which is shorter than the first."
+                    )
+                yield os.path.abspath(folder / row["path"]), row["group"]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"--groups must be a CSV file in UTF-8. {str(file)!r} cannot be read as one, after line "
+                f"{reader.line_num}: {error}."
+            ) from error

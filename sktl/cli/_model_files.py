@@ -143,7 +143,13 @@ def _shown(value):
 
 
 def _is_text(value):
-    return isinstance(value, str) and len(value) < 1000
+    if not isinstance(value, str) or len(value) >= 1000:
+        return False
+    try:  # a folder may have any bytes as its name; other surrogates are no text
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_names(value):

@@ -70,7 +70,7 @@ def _pretrained(text):
     return text
 
 
-BackboneOption = Annotated[str, typer.Option("--backbone", help="Name of the pretrained network.")]
+BackboneOption = Annotated[str, typer.Option("--backbone", help="The pretrained network: see 'sktl backbones'.")]
 WeightsOption = Annotated[
     str, typer.Option("--weights", help="Its pretrained weights: a name or a file.", callback=_pretrained)
 ]

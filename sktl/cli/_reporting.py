@@ -124,7 +124,8 @@ def errors_as_messages(*, interrupted=""):
     except BrokenPipeError:  # the reader of our output has gone, as `head` does: nothing to complain about
         raise
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-        say(f"Error: {error}")
+        advice = " 'sktl backbones' lists them." if "list_backbones()" in str(error) else ""
+        say(f"Error: {error}{advice}")
         raise typer.Exit(1) from None
 
 

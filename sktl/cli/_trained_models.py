@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from scipy.special import softmax
+from sklearn import config_context
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -25,6 +26,7 @@ from sktl.inference import StoreInfo, embedding_widths, open_store, resolve_plac
 
 __all__ = ["TrainedModel", "load_model"]
 
+_BATCH_SIZE, _BATCH_PIXELS = 32, 32 * 384**2  # of an accelerator: a file may ask for images of any size
 _TOGETHER = 256  # images whose outputs are held at once, and looked through again when one of them cannot be read
 
 
@@ -63,11 +65,28 @@ class TrainedModel:
             Rows of NaN where an image cannot be read.
         errors : dict of int to ImageReadError
             Why not, by position among these paths.
+
+        Raises
+        ------
+        WeightsError
+            If the numbers of the model are so large that probabilities are none.
         """
         for start in range(0, len(paths), _TOGETHER):
             some = paths[start : start + _TOGETHER]
-            probabilities, errors = self.predict_batch(some)
-            yield some, probabilities, dict(errors)
+            with np.errstate(all="ignore"):  # of what comes from it, the probabilities are looked at
+                probabilities, errors = self.predict_batch(some)
+            errors = dict(errors)
+            _check_probabilities(some, probabilities, errors)
+            yield some, probabilities, errors
+
+
+def _check_probabilities(paths, probabilities, errors):
+    broken = [i for i in np.flatnonzero(~np.isfinite(probabilities).all(axis=1)) if i not in errors]
+    if broken:
+        raise WeightsError(
+            f"MODEL must give probabilities that are numbers. Got NaN for {paths[broken[0]]!r} instead: its weights "
+            "are too large, so it is damaged or made up. Copy it again, or train it again."
+        )
 
 
 def load_model(path, *, device="auto", precision="auto", n_jobs=None):
@@ -137,7 +156,7 @@ def _load_fine_tuned(path, record, n_jobs, placing):
         placement,
         store=open_store(True),
         info=StoreInfo(),
-        batch_size=32,
+        batch_size=_batch_size(preprocessing),
         n_jobs=n_jobs,
     )
 
@@ -194,8 +213,9 @@ def _load_frozen(path, record, n_jobs, placing):
     chain.stages.load_state_dict({name.removeprefix("stages."): each for name, each in tensors.items()}, assign=True)
     backbone = _backbone(record, chain, n_features, preprocessing)
     _check_width(backbone, record["layers"], record["pooling"], n_features)
+    options = {"batch_size": _batch_size(preprocessing), "n_jobs": n_jobs, **placing}
     extractor = PretrainedFeatureExtractor(
-        backbone, layer=record["layers"], pooling=record["pooling"], on_error="nan", n_jobs=n_jobs, **placing
+        backbone, layer=record["layers"], pooling=record["pooling"], on_error="nan", **options
     )
     scaler, linear = StandardScaler(), LogisticRegression()
     scaler.mean_, scaler.scale_ = heads["scaler.mean"], heads["scaler.scale"]
@@ -208,10 +228,15 @@ def _load_frozen(path, record, n_jobs, placing):
         good = np.setdiff1d(np.arange(len(paths)), [i for i, _ in errors])
         probabilities = np.full((len(paths), len(classes)), np.nan)
         if len(good):
-            probabilities[good] = linear.predict_proba(scaler.transform(features[good]))
+            with config_context(assume_finite=True):  # or else looked at in the end
+                probabilities[good] = linear.predict_proba(scaler.transform(features[good]))
         return probabilities, errors
 
     return predict_batch
+
+
+def _batch_size(preprocessing):
+    return min(max(_BATCH_PIXELS // preprocessing.crop_size**2, 1), _BATCH_SIZE)
 
 
 def _fields(described):

@@ -1,5 +1,6 @@
 """compare_transfer: candidates with and without transfer on the same folds."""
 
+from collections.abc import Mapping
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -258,7 +259,16 @@ def compare_transfer(
     )
     settings = {"task": task, "cv": repr(cv), "n_repeats": n_repeats, "random_state": random_state, **own, **shared}
     settings |= {"near_duplicates": warning, "groups": groups is not None}
+    settings["scoring_by_name"] = _is_by_name(scoring)
     return _collect(runs, splits, y, seeds, baseline, next(iter(scorers)), rope, settings, estimators)
+
+
+def _is_by_name(scoring):
+    """Whether the names of the scores are all that there is to know about them."""
+    if isinstance(scoring, Mapping):
+        return all(name == scorer for name, scorer in scoring.items())
+    several = scoring if isinstance(scoring, (list, tuple)) else [scoring]
+    return all(scorer is None or isinstance(scorer, str) for scorer in several)
 
 
 def _check_baseline(baseline, estimators):

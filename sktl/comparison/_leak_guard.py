@@ -3,6 +3,7 @@
 import warnings
 from math import isqrt
 
+from sktl.comparison._runs import take
 from sktl.comparison._warnings import NearDuplicatesWarning
 from sktl.images import as_images
 
@@ -50,7 +51,7 @@ def warn_of_near_duplicates(X, splits, *, groups, backbone, image_shape, value_r
     copies = straddling(found, splits, most=1)
     if not copies:
         return None
-    text = _text(copies, len(splits), groups)
+    text = _text(copies, len(splits), _advice(groups, image_shape, value_range))
     warnings.warn(text, NearDuplicatesWarning, stacklevel=5)
     return text
 
@@ -58,16 +59,23 @@ def warn_of_near_duplicates(X, splits, *, groups, backbone, image_shape, value_r
 def _holds_images(X, image_shape):
     if image_shape is not None or as_images(X) is not None:
         return True
-    n_features = getattr(X, "shape", (0, 0))[1] if len(getattr(X, "shape", ())) == 2 else len(X[0])
+    shape = getattr(X, "shape", ())
+    n_features = shape[1] if len(shape) == 2 else len(next(iter(take(X, [0]))))
     return isqrt(n_features) ** 2 == n_features and n_features >= SMALLEST**2
 
 
-def _text(copies, n_splits, groups):
+def _advice(groups, image_shape, value_range):
+    """Write the call that keeps copies together, with what it needs to read the images."""
+    stated = {"image_shape": image_shape, "value_range": value_range}
+    options = [f"{name}={value!r}" for name, value in stated.items() if value is not None]
+    return f"near_duplicate_groups({', '.join(['X', *([] if groups is None else ['groups=groups']), *options])})"
+
+
+def _text(copies, n_splits, advice):
     n_images, n_concerned = int(copies.counts.sum()), int((copies.counts > 0).sum())
     _, train, test = copies.pairs[0]
-    more = "" if groups is None else ", groups=groups"
     return (
         f"Near copies of one image lie on both sides of {n_concerned} of {n_splits} splits ({n_images} test images in "
         f"all; images {test} and {train} for instance), so every candidate looks better than it is. Keep them together "
-        f"with groups=near_duplicate_groups(X{more}), which is in sktl.comparison."
+        f"with groups={advice}, which is in sktl.comparison."
     )

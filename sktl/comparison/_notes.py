@@ -7,6 +7,7 @@ from sktl.comparison._networks import BROUGHT_ALONG
 from sktl.comparison._statistics import (
     correlated_t_probabilities,
     decide,
+    differences_of,
     images_to_settle,
     repeats_to_settle,
     spread_is_zero,
@@ -92,7 +93,7 @@ def _is_no_better(comparison, simple):
     best, scores = comparison.headline.candidate, comparison.scores
     if simple not in scores or simple in (best, comparison.baseline) or comparison.n_splits < 2:
         return False
-    gain = scores[best] - scores[simple]
+    gain = differences_of(scores[best], scores[simple])
     if spread_is_zero(gain):
         return bool(gain.mean() <= comparison.rope)
     probabilities = correlated_t_probabilities(gain, comparison.n_train, comparison.n_test, comparison.rope)
@@ -119,4 +120,8 @@ def _repeats(comparison, known):
     factor = repeats_to_settle(*known, comparison.rope)
     if np.isinf(factor):
         return ", and no number of repeats will"
+    if not comparison.settings.get("cv", "5").isdigit():  # a splitter, which n_repeats does not go with
+        kind = "RepeatedKFold" if comparison.settings.get("task") == "regression" else "RepeatedStratifiedKFold"
+        named = "" if comparison.settings.get("groups") else f" ({kind})"
+        return f", or more repeats{named}, about {int(np.ceil(factor)):,} times as many splits"
     return f", or n_repeats={int(np.ceil(factor * n_repeats))} (now {n_repeats})"

@@ -3,13 +3,45 @@
 from html import escape
 from textwrap import wrap
 
-__all__ = ["as_html", "as_text", "caption", "number", "seconds", "sentence", "small_print", "table", "tables"]
+import numpy as np
+
+__all__ = [
+    "as_html",
+    "as_text",
+    "caption",
+    "digits_for",
+    "number",
+    "seconds",
+    "sentence",
+    "small_print",
+    "table",
+    "tables",
+]
 
 WIDEST = 130  # characters of a line of text
+MOST_DIGITS = 6  # smaller scores are written with a power of ten
 
 
-def number(value, sign=False):
-    """Write a score with three decimals; a large one, as of an error in pixels, with one.
+def digits_for(scores):
+    """Choose the decimals that scores and their differences are written with: three, more where all are small.
+
+    Parameters
+    ----------
+    scores : iterable of float or of array-like
+        All scores that stand beside each other.
+
+    Returns
+    -------
+    int
+        Such that the largest has three meaningful digits.
+    """
+    values = np.abs(np.concatenate([np.ravel(np.asarray(one, dtype=float)) for one in scores]))
+    largest = values[np.isfinite(values)].max(initial=0.0)
+    return 3 if largest == 0 else max(3, 2 - int(np.floor(np.log10(largest))))
+
+
+def number(value, sign=False, digits=3):
+    """Write a score with three decimals or more; a large one, as of an error in pixels, with one.
 
     Parameters
     ----------
@@ -17,6 +49,8 @@ def number(value, sign=False):
         The score; None and NaN become a dash.
     sign : bool, default=False
         Whether positive numbers carry a plus, as differences should.
+    digits : int, default=3
+        Decimals, from `digits_for`.
 
     Returns
     -------
@@ -25,8 +59,11 @@ def number(value, sign=False):
     """
     if value is None or value != value:
         return "–"
-    value = round(value, 3) + 0.0  # of a negative zero a positive one
-    text = f"{value:+,.3f}" if abs(value) < 100 else f"{value:+,.1f}"
+    value = round(value, digits) + 0.0  # of a negative zero a positive one
+    if digits > MOST_DIGITS:
+        text = f"{value:+.2e}" if value else "+0"
+    else:
+        text = f"{value:+,.{digits}f}" if abs(value) < 100 else f"{value:+,.1f}"
     return text if sign or value < 0 else text[1:]
 
 
@@ -62,10 +99,10 @@ def sentence(comparison):
     row, baseline = comparison.headline, comparison.baseline
     if comparison.n_splits > 1 and row.low != row.low:
         return _sentence_without_spread(row, comparison)
-    word = "higher" if row.difference >= 0 else "lower"
-    measured = f"scores {number(abs(row.difference))} {word} in {comparison.scoring} than {baseline!r}"
+    word, digits = "higher" if row.difference >= 0 else "lower", _digits(comparison)
+    measured = f"scores {number(abs(row.difference), digits=digits)} {word} in {comparison.scoring} than {baseline!r}"
     if row.low == row.low:
-        measured += f" (95 % interval {number(row.low, sign=True)} to {number(row.high, sign=True)})"
+        measured += f" (95 % interval {_interval(row.low, row.high, digits)})"
     ends = {
         "undecided": f"{measured}, which may be chance.",
         "practically equal": f"{measured}, which is within ±{comparison.rope:g} and makes no difference in practice.",
@@ -74,8 +111,13 @@ def sentence(comparison):
     return f"{row.verdict.capitalize()}: {even}{row.candidate!r} {ends.get(row.verdict, measured + '.')}"
 
 
+def _digits(comparison, metric=None):
+    return digits_for(comparison.scores_of(metric or comparison.scoring).values())
+
+
 def _sentence_without_spread(row, comparison):
-    much = "the same" if number(abs(row.difference)) == number(0.0) else number(row.difference, sign=True)
+    much, zero = (number(value, sign=True, digits=_digits(comparison)) for value in (row.difference, 0.0))
+    much = "the same" if much == zero else much
     word = "as" if much == "the same" else "against"
     return (
         f"{row.verdict.capitalize()}: {row.candidate!r} scores {much} in {comparison.scoring} {word} "
@@ -100,22 +142,25 @@ def table(comparison):
     """
     header = ["candidate", comparison.scoring, "SD", "fit s", "predict s", "trained", "difference", "95 % interval"]
     header += ["worse / equal / better", "verdict"]
-    return header, [_cells(row) for row in comparison.rows()]
+    digits = _digits(comparison)
+    return header, [_cells(row, digits) for row in comparison.rows()]
 
 
-def _cells(row):
-    cells = [row.candidate, number(row.mean), number(row.sd), seconds(row.fit_seconds), seconds(row.predict_seconds)]
-    cells.append(_count(row.n_trained_parameters))
+def _cells(row, digits):
+    cells = [row.candidate, *(number(value, digits=digits) for value in (row.mean, row.sd))]
+    cells += [seconds(row.fit_seconds), seconds(row.predict_seconds), _count(row.n_trained_parameters)]
     if row.difference is None:
         return [*cells, "", "", "", row.verdict]
+    cells.append(number(row.difference, sign=True, digits=digits))
     if row.low != row.low:
-        return [*cells, number(row.difference, sign=True), "–", "–", row.verdict]
+        return [*cells, "–", "–", row.verdict]
     odds = " / ".join(f"{100 * p:.0f} %" for p in (row.worse, row.equal, row.better))
-    return [*cells, number(row.difference, sign=True), _interval(row.low, row.high), odds, row.verdict]
+    return [*cells, _interval(row.low, row.high, digits), odds, row.verdict]
 
 
-def _interval(low, high):
-    return f"{number(low, sign=True)} to {number(high, sign=True)}" if low == low else "–"
+def _interval(low, high, digits=3):
+    low, high = (number(end, sign=True, digits=digits) for end in (low, high))
+    return "–" if low == "–" else f"{low} to {high}"
 
 
 def _p_value(value):
@@ -168,8 +213,9 @@ def _other_scores(comparison):
     first = max(map(len, names))
     for metric in comparison.metrics[1:]:
         header = [metric, "difference"]
-        columns = [[number(scores.mean()) for scores in comparison.scores_of(metric).values()]]
-        gains = [number(comparison.differences(name, metric).mean(), sign=True) for name in names]
+        digits = _digits(comparison, metric)
+        columns = [[number(scores.mean(), digits=digits) for scores in comparison.scores_of(metric).values()]]
+        gains = [number(comparison.differences(name, metric).mean(), sign=True, digits=digits) for name in names]
         columns.append(["" if name == comparison.baseline else gain for name, gain in zip(names, gains, strict=True)])
         wide = sum(2 + len(title) for title in (made[-1][0][1:] if made else [])) + len(metric) + 14
         if not made or first + wide > WIDEST:

@@ -13,6 +13,7 @@ from sktl.comparison._per_image import out_of_fold
 from sktl.comparison._rendering import as_html, as_text, sentence
 from sktl.comparison._rows import ComparisonRow, make_rows
 from sktl.comparison._runs import Run
+from sktl.comparison._statistics import differences_of
 
 __all__ = ["ComparisonRow", "TransferComparison"]
 
@@ -201,7 +202,7 @@ class TransferComparison:
             Differences in units of the score; positive where the candidate is better.
         """
         scores = self.scores_of(self.scoring if metric is None else metric)
-        return scores[candidate] - scores[self.baseline]
+        return differences_of(scores[candidate], scores[self.baseline])
 
     def rows(self):
         """One record per candidate, in plain Python, for those who do without pandas.

@@ -187,4 +187,5 @@ def _as_indices(part, n_images, number):
 def set_seeds(estimator, seed):
     """Give the seed to every parameter called random_state, in nested estimators too."""
     names = [name for name in estimator.get_params(deep=True) if name.rpartition("__")[2] == "random_state"]
-    return estimator.set_params(**dict.fromkeys(names, seed))
+    estimator.set_params(**dict.fromkeys(names, seed))  # not every estimator returns itself here
+    return estimator

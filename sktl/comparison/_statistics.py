@@ -12,6 +12,7 @@ __all__ = [
     "corrected_p_value",
     "correlated_t_probabilities",
     "decide",
+    "differences_of",
     "holm",
     "images_to_settle",
     "repeats_to_settle",
@@ -21,6 +22,26 @@ __all__ = [
 CONFIDENCE = 0.95
 # One end of the two-sided interval: a verdict and the interval beside it never contradict each other.
 ONE_SIDED = 0.5 + CONFIDENCE / 2
+ROUNDING = 1e-12  # relative: scores may be of any unit
+
+
+def differences_of(scores, others):
+    """Subtract scores split by split; what is equal but for rounding comes out as equal.
+
+    Parameters
+    ----------
+    scores, others : ndarray of shape (n_splits,)
+        Scores of two candidates on the same splits.
+
+    Returns
+    -------
+    ndarray of shape (n_splits,)
+        Differences.
+    """
+    differences = scores - others
+    rounding = ROUNDING * max(np.abs(scores).max(), np.abs(others).max())
+    differences = np.where(np.abs(differences) <= rounding, 0.0, differences)
+    return np.full_like(differences, np.median(differences)) if np.ptp(differences) <= rounding else differences
 
 
 def spread_is_zero(differences):
@@ -29,7 +50,7 @@ def spread_is_zero(differences):
     Parameters
     ----------
     differences : array-like of shape (n_splits,)
-        Score differences.
+        Scores, or differences from `differences_of`, which leaves no rounding of scores in them.
 
     Returns
     -------
@@ -39,7 +60,7 @@ def spread_is_zero(differences):
     differences = np.asarray(differences, dtype=float)
     if len(differences) < 2:
         return False
-    return bool(np.ptp(differences) <= 1e-12 * max(1.0, np.abs(differences).max()))
+    return bool(np.ptp(differences) <= ROUNDING * np.abs(differences).max())
 
 
 def _location_and_scale(differences, n_train, n_test):

@@ -363,6 +363,7 @@ def test_the_whole_command_runs_on_digits(tmp_path):
     assert (tmp_path / "figure.png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is another thing on Windows")
 def test_what_ctrl_c_interrupts_goes_on_where_it_stopped(tmp_path):
     arguments = ["--digits", "--n-labels", "20", "--cv", "2", "--max-epochs", "40", "--resume", "fits.jsonl", "--json"]

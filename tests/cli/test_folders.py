@@ -85,6 +85,10 @@ def test_groups_are_found_by_relative_and_absolute_paths(tmp_path):
         ("", "must have the columns path and group"),
         ("path,group\na.png,1\n", "Got none for 1 of 2 instead"),
         ("path,group\na.png,1\nb.png,\n", "Got none for 1 of 2 instead"),
+        ("path,group\na.png,1\nb.png\n", "Got none for 1 of 2 instead"),
+        ("group,path\n1,a.png\n2\n", "must give a path in every line. Got none in line 3 of "),
+        ("path,group\na.png," + "x" * 131_073, "must be a CSV file in UTF-8. "),
+        ("path,group," + "x" * 131_073, "must be a CSV file in UTF-8. "),
     ],
 )
 def test_tables_without_what_is_needed_are_refused(tmp_path, text, message):
@@ -96,4 +100,10 @@ def test_tables_without_what_is_needed_are_refused(tmp_path, text, message):
 
 def test_a_table_that_is_not_there_is_said_to_be_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match="--groups must be a CSV file"):
+        read_groups(tmp_path / "groups.csv", tmp_path, [])
+
+
+def test_a_table_that_is_no_text_is_one_error(tmp_path):
+    (tmp_path / "groups.csv").write_bytes(b"path,group\n\xff.png,1\n")
+    with pytest.raises(ValueError, match="--groups must be a CSV file in UTF-8"):
         read_groups(tmp_path / "groups.csv", tmp_path, [])

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from sktl.backbones import list_backbones, load_backbone
 from sktl.backbones._stage_parts import ImageNetToInception
+from sktl.cli import _trained_models
 from sktl.cli._empty_networks import empty_chain
 from sktl.cli._model_files import read_record
 from sktl.cli._model_saving import describe_network
@@ -68,6 +70,7 @@ def changed(record, path, value):
         ("classes", ["ants"], "classes must be"),
         ("classes", ["ants", 3], "classes must be"),
         ("classes", "ab", "classes must be"),
+        ("classes", ["ants", "\ud800"], "classes must be"),
         ("classes", ["ants", "bees", "cats"], "the tensors that its record describes"),
         ("backbone", ["tiny_fractal"], "backbone must be a dictionary"),
         ("backbone.name", "os.system", "backbone must be a name from list_backbones()"),
@@ -189,6 +192,68 @@ def test_a_head_that_would_fill_the_memory_is_not_built(parts, write):
     spoilt = {**tensors, **{name: torch.ones(1_000_000) for name in vectors}}
     with pytest.raises(WeightsMismatchError):
         load_model(write(spoilt, changed(record, "classes", [str(i) for i in range(100_000)])))
+
+
+@pytest.mark.parametrize(("name", "stage"), [("regnet_y_128gf", "block"), ("vit_h_14", "stage")])
+def test_a_network_takes_no_memory_before_its_tensors_are_compared(parts, write, name, stage):
+    tensors, record = parts
+    stages = ["stem", *(f"{stage}{i}" for i in range(1, 5))]
+    record["backbone"] |= {"name": name, "stages": stages, "image_size": 224}
+    chain = empty_chain(record["backbone"])
+    large = [tensor for tensor in chain.stages.state_dict().values() if tensor.numel() > 100_000]
+    assert sum(tensor.numel() for tensor in large) > 500_000_000
+    assert all(tensor.is_meta for tensor in large)
+    with pytest.raises(WeightsMismatchError, match="the tensors that its record describes"):
+        load_model(write(tensors, record))
+
+
+@pytest.mark.parametrize(("crop_size", "expected"), [(32, 32), (384, 32), (768, 8), (2048, 1)])
+def test_large_images_come_in_small_batches(parts, write, monkeypatch, crop_size, expected):
+    """A file of a few megabytes may ask for the largest images that there are."""
+    asked = []
+    monkeypatch.setattr(_trained_models, "FrozenPart", lambda *parts, batch_size, **more: asked.append(batch_size))
+    monkeypatch.setattr(
+        _trained_models, "PretrainedFeatureExtractor", lambda *parts, batch_size, **more: asked.append(batch_size)
+    )
+    monkeypatch.setattr(_trained_models, "_check_width", lambda *of: None)  # computes with one image
+    tensors, record = parts
+    load_model(write(tensors, changed(record, "preprocessing.crop_size", crop_size)))
+    assert asked == [expected]
+
+
+@pytest.mark.parametrize("size", [1e30, 1e38])
+def test_probabilities_are_numbers_or_one_error(parts, write, photos, size):
+    """Weights that are finite, and too large to compute with."""
+    tensors, record = parts
+    paths = [str(path) for path in sorted(photos.rglob("*.png"))[:3]]
+    for name in ("stages.stem.0.weight", next(name for name in tensors if name.startswith(("head", "linear")))):
+        spoilt = {**tensors, name: torch.full_like(tensors[name], size)}
+        try:
+            ((_, probabilities, errors),) = load_model(write(spoilt, record)).predict(paths)
+        except WeightsError as error:
+            assert "must give probabilities that are numbers" in str(error)  # noqa: PT017
+        else:
+            assert np.isfinite(probabilities).all()
+            assert errors == {}
+
+
+def test_weights_too_large_to_compute_with_end_the_command_with_code_1(run_sktl, parts, write, photos):
+    tensors, record = parts
+    spoilt = {name: torch.full_like(tensor, 1e38) if tensor.ndim == 4 else tensor for name, tensor in tensors.items()}
+    result = run_sktl("predict", write(spoilt, record), photos, "--json")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: MODEL must give probabilities that are numbers. Got NaN for ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are any bytes on Linux")
+@pytest.mark.parametrize("parts", ["frozen"], indirect=True)
+def test_a_class_may_have_the_name_of_any_folder(run_sktl, parts, write, photos, tmp_path):
+    tensors, record = parts
+    path = write(tensors, changed(record, "classes", ["\udcff", "\udcfe"]))
+    result = run_sktl("predict", path, photos, "--csv", tmp_path / "table.csv")
+    assert result.exit_code == 0, result.output
+    assert b",\xff," in (tmp_path / "table.csv").read_bytes()
 
 
 def test_a_damaged_file_is_one_error_wherever_it_was_cut(models, tmp_path):

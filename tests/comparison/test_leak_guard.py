@@ -1,10 +1,13 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sktl.comparison import NearDuplicatesWarning, compare_transfer, near_duplicate_groups
 from sktl.datasets import make_fractals
@@ -39,6 +42,27 @@ def test_the_way_out_ends_the_warning():
 def test_groups_of_the_users_own_are_not_forgotten_in_the_advice():
     with pytest.warns(NearDuplicatesWarning, match=r"near_duplicate_groups\(X, groups=groups\)"):
         compare(COPIED, NAMES, groups=np.arange(len(COPIED)))
+
+
+def test_the_advice_names_what_is_needed_to_read_the_images():
+    rows = COPIED[:, :24, :20].reshape(len(COPIED), -1) / 2.0
+    with pytest.warns(NearDuplicatesWarning) as caught:
+        compare(rows, NAMES, image_shape=(24, 20, 3), value_range=(0.0, 127.5))
+    advice = "near_duplicate_groups(X, image_shape=(24, 20, 3), value_range=(0.0, 127.5))"
+    assert f"groups={advice}, which is in" in str(caught[0].message)
+    groups = eval(advice, {"near_duplicate_groups": near_duplicate_groups, "X": rows})
+    assert groups[0] == groups[40]
+
+
+@pytest.mark.parametrize("n_features", [3, 64])
+@pytest.mark.parametrize("kind", ["arrays", "lists", "dicts"])
+def test_a_series_with_an_index_of_its_own_is_compared(kind, n_features):
+    X = np.random.default_rng(0).normal(size=(40, n_features))
+    items = {"arrays": list(X), "lists": X.tolist(), "dicts": [dict(enumerate(row)) for row in X]}[kind]
+    stack = FunctionTransformer(lambda S: np.array([list(row.values()) if kind == "dicts" else row for row in S]))
+    own = {"linear": make_pipeline(stack, LogisticRegression()), "dummy": make_pipeline(stack, KNeighborsClassifier(1))}
+    comparison = compare(pd.Series(items, index=np.arange(500, 540)), np.arange(40) % 2, own)
+    assert comparison.settings["near_duplicates"] is None
 
 
 @pytest.mark.parametrize(("X", "y"), [(PICTURES, LABELS), load_digits(return_X_y=True)], ids=["fractals", "digits"])

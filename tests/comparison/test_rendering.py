@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sktl.comparison import Run, TransferComparison
-from sktl.comparison._rendering import number, seconds
+from sktl.comparison._rendering import digits_for, number, seconds
 
 
 def make(name="frozen"):
@@ -123,3 +123,27 @@ def test_every_table_is_in_the_html_and_escaped():
     assert html.count("<table>") == 3
     assert "<b>" not in html
     assert "descriptive only" in html
+
+
+@pytest.mark.parametrize(
+    ("scores", "digits"),
+    [([0.5, 0.01], 3), ([[0.1, 0.2], [-3000.0]], 3), ([0.051], 4), ([2e-4], 6), ([0.0], 3), ([float("nan"), 0.02], 4)],
+)
+def test_scores_that_are_all_small_get_more_decimals(scores, digits):
+    assert digits_for(scores) == digits
+
+
+def test_the_smallest_scores_are_written_with_a_power_of_ten():
+    assert number(1.234e-9, sign=True, digits=11) == "+1.23e-09"
+    assert number(0.0, digits=11) == "0"
+
+
+@pytest.mark.parametrize(("unit", "mean"), [(1e-3, "0.000804"), (1e-9, "8.04e-10")])
+def test_a_comparison_in_a_small_unit_shows_its_scores(unit, mean):
+    comparison = make()
+    scaled = tuple(replace(run, scores={"accuracy": unit * run.scores["accuracy"]}) for run in comparison.runs)
+    small = replace(comparison, runs=scaled, rope=0.0)
+    assert small.headline.verdict == "transfer helps"
+    for shown in (str(small), small._repr_html_()):
+        assert mean in shown
+        assert "+0.000 " not in shown

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot
 from scipy import stats
+from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
 from sktl.comparison import ComparisonDisplay, Run, TransferComparison
 
@@ -163,6 +164,24 @@ def test_indecision_says_how_many_repeats_would_settle_it_or_that_none_will():
     comparison.settings["n_repeats"] = 3
     (note,) = comparison.notes()
     assert re.search(r", or n_repeats=\d+ \(now 3\), if the difference", note)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"cv": repr(StratifiedKFold(5))}, "or more repeats (RepeatedStratifiedKFold), about "),
+        ({"cv": repr(KFold(5)), "task": "regression"}, "or more repeats (RepeatedKFold), about "),
+        ({"cv": repr(GroupKFold(5)), "groups": True}, "or more repeats, about "),
+        ({"cv": "[(array([0]), array([1]))]"}, "or more repeats (RepeatedStratifiedKFold), about "),
+    ],
+)
+def test_n_repeats_is_not_advised_with_a_splitter(settings, words):
+    better = np.array(SCRATCH) + [0.04, 0.07, 0.01, 0.08, 0.06]
+    comparison = make({"from_scratch": SCRATCH, "frozen": better})
+    comparison.settings.update(settings)
+    (note,) = comparison.notes()
+    assert words in note
+    assert "n_repeats" not in note
 
 
 def test_p_values_are_corrected_for_all_candidates_but_the_baseline():

@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV, GroupShuffleSplit, ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -68,6 +69,11 @@ def test_seeds_reach_nested_estimators_and_nothing_else():
     changed = {name for name in before if repr(before[name]) != repr(after[name]) and not hasattr(before[name], "fit")}
     assert changed - {"steps"} == {"gridsearchcv__estimator__random_state"}
     assert after["gridsearchcv__estimator__random_state"] == 42
+
+
+def test_an_estimator_that_does_not_return_itself_is_seeded_too():
+    frozen = FrozenEstimator(RandomForestClassifier())
+    assert set_seeds(frozen, 42) is frozen
 
 
 def test_folds_are_stratified_shuffled_and_cover_every_image_once():

@@ -10,6 +10,7 @@ from sktl.comparison._statistics import (
     corrected_p_value,
     correlated_t_probabilities,
     decide,
+    differences_of,
     holm,
     images_to_settle,
     repeats_to_settle,
@@ -252,3 +253,19 @@ def test_a_large_difference_is_found():
     simulated = correlated_differences(np.random.default_rng(1), 200, n_splits=5, correlation=0.2, mean=0.2, sd=0.03)
     verdicts = [decide(correlated_t_probabilities(differences, 80, 20, 0.01)) for differences in simulated]
     assert np.mean([verdict == "better" for verdict in verdicts]) > 0.95
+
+
+@pytest.mark.parametrize("unit", [1e-15, 1.0, 1e6])
+def test_a_spread_is_told_from_rounding_in_any_unit(unit):
+    assert not spread_is_zero(unit * np.array([1.0, 3.0, -2.0, 1.0]))
+    assert spread_is_zero(unit * np.array([0.1 + 0.2, 0.3, 0.3]))
+
+
+@pytest.mark.parametrize("unit", [1e-14, 1.0, 1e6])
+def test_differences_leave_out_the_rounding_of_the_scores(unit):
+    scores = unit * np.array([0.9, 0.8, 0.7])
+    nearly = scores * (1 + np.array([1e-16, -2e-16, 3e-16]))
+    assert differences_of(scores, nearly).tolist() == [0, 0, 0]
+    assert spread_is_zero(differences_of(scores, nearly - unit / 10))
+    np.testing.assert_array_equal(differences_of(scores, scores[::-1]), scores - scores[::-1])
+    assert not spread_is_zero(differences_of(scores, scores[::-1]))

@@ -13,8 +13,9 @@ from sktl.comparison._displays._drawing import (
     as_written,
     light_spines,
     pair_of_axes,
+    written_apart,
 )
-from sktl.comparison._rendering import number
+from sktl.comparison._rendering import digits_for, number
 
 __all__ = ["GUESSING", "ComparisonDisplay"]
 
@@ -151,8 +152,9 @@ class ComparisonDisplay:
         )
 
     def _names(self, rows):
-        baseline = f"{as_written(self.baseline)}\n(baseline)"
-        return [baseline if row.candidate == self.baseline else as_written(row.candidate) for row in rows]
+        names = written_apart(row.candidate for row in rows)
+        marked = zip(rows, names, strict=True)
+        return [f"{name}\n(baseline)" if row.candidate == self.baseline else name for row, name in marked]
 
     def _draw_scores(self, ax, rows):
         heights = np.arange(len(rows))
@@ -166,9 +168,10 @@ class ComparisonDisplay:
             )  # fmt: skip
         ax.plot(values, heights, color=GREY, linewidth=0.8, alpha=0.6, zorder=1)
         ax.plot(values.ravel(), heights.repeat(values.shape[1]), "o", color=GREY, markersize=4, alpha=0.8, zorder=2)
+        digits = digits_for(self.scores.values())
         for height, row in enumerate(rows):
             ax.plot(row.mean, height, "D", color=BLUE, markersize=7, zorder=3)
-            _label(ax, number(row.mean), row.mean, height, BLUE)
+            _label(ax, number(row.mean, digits=digits), row.mean, height, BLUE)
         ax.margins(x=0.1)
         ax.set_xlabel(f"{as_written(self.scoring)} (greater is better)")
         what = f"{values.shape[1]} splits: a point and line each\nDiamond: mean"
@@ -177,6 +180,7 @@ class ComparisonDisplay:
     def _draw_differences(self, ax, rows):
         ax.axvspan(-self.rope, self.rope, color=BAND, linewidth=0, zorder=0)
         ax.axvline(0, color=INK, linewidth=0.8, zorder=1)
+        digits = digits_for(self.scores.values())
         for height, row in enumerate(rows):
             if row.difference is None:
                 continue
@@ -184,7 +188,8 @@ class ComparisonDisplay:
             if row.low == row.low:
                 ax.plot([row.low, row.high], [height, height], color=color, linewidth=2.5, zorder=2)
             ax.plot(row.difference, height, "s" if row.difference < 0 else "D", color=color, markersize=7, zorder=3)
-            _label(ax, f"{number(row.difference, sign=True)}  {row.verdict}", row.difference, height, color)
+            difference = number(row.difference, sign=True, digits=digits)
+            _label(ax, f"{difference}  {row.verdict}", row.difference, height, color)
         ax.margins(x=0.2)
         ax.set_xlabel(f"difference in {as_written(self.scoring)} to {as_written(self.baseline)}")
         what = f"Mean, 95 % corrected interval\nGrey: ±{self.rope:g}, no difference in practice"

@@ -3,7 +3,7 @@
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
 from sktl._validation import Options, validate_params
-from sktl.comparison._displays._drawing import as_written
+from sktl.comparison._displays._drawing import written_apart
 from sktl.comparison._displays._predictions import candidate_or_best, check_labels, class_names
 
 __all__ = ["confusion_display"]
@@ -65,4 +65,4 @@ def confusion_display(comparison, candidate=None, *, target_names=None, normaliz
     found = comparison.out_of_fold(candidate_or_best(comparison, candidate))
     names = class_names(comparison.y, target_names)
     counts = confusion_matrix(found["y_true"], found["y_pred"], labels=list(names), normalize=normalize)
-    return ConfusionMatrixDisplay(counts, display_labels=[as_written(text) for text in names.values()])
+    return ConfusionMatrixDisplay(counts, display_labels=written_apart(names.values()))

@@ -4,8 +4,18 @@ import numpy as np
 
 from sktl._optional import import_optional
 from sktl._validation import did_you_mean
-from sktl.comparison._displays._drawing import BLUE, GREY, HALO, INK, as_written, axes_for, lifts_of, light_spines
-from sktl.comparison._rendering import number
+from sktl.comparison._displays._drawing import (
+    BLUE,
+    GREY,
+    HALO,
+    INK,
+    as_written,
+    axes_for,
+    lifts_of,
+    light_spines,
+    written_apart,
+)
+from sktl.comparison._rendering import digits_for, number
 from sktl.comparison._statistics import corrected_interval
 
 __all__ = ["COSTS", "CostDisplay", "on_front"]
@@ -225,9 +235,9 @@ class CostDisplay:
         ax.step(*zip(*front, strict=True), where="post", color=BLUE, linewidth=1, linestyle="--", alpha=0.7, zorder=1)
 
     def _label(self, ax, places):
-        texts = [
-            f"{as_written(name)}  {number(score)}" for name, score in zip(self.candidates, self.scores, strict=True)
-        ]
+        digits = digits_for(self.scores)
+        named = zip(written_apart(self.candidates), self.scores, strict=True)
+        texts = [f"{name}  {number(score, digits=digits)}" for name, score in named]
         lifts = lifts_of(ax, list(zip(places, self.scores, strict=True)), texts)
         for text, x, score, lift, best in zip(texts, places, self.scores, lifts, self.front, strict=True):
             color = BLUE if best else INK

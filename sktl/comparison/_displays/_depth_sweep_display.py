@@ -1,13 +1,23 @@
 """How deep to unfreeze: scores and seconds of a search over the depth."""
 
+import sys
 from itertools import count, takewhile
 
 import numpy as np
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sktl._optional import import_optional
 from sktl._validation import did_you_mean
-from sktl.comparison._displays._drawing import MARKERS, PALETTE, as_written, light_spines, pair_of_axes
+from sktl.comparison._displays._drawing import (
+    MARKERS,
+    PALETTE,
+    as_written,
+    light_spines,
+    pair_of_axes,
+    shortened,
+    written_apart,
+)
 
 __all__ = ["DepthSweepDisplay"]
 
@@ -139,14 +149,13 @@ class DepthSweepDisplay:
         self.axes_ = pair_of_axes(ax, "DepthSweepDisplay.plot", (9.5, 4.2), share="x", ratios=(3, 2))
         self.figure_ = self.axes_[0].figure
         left, right = self.axes_
+        names = written_apart(self.settings)
         spread = np.linspace(-0.12, 0.12, len(self.settings)) if len(self.settings) > 1 else [0.0]
-        for line, (setting, scores, seconds) in enumerate(
-            zip(self.settings, self.scores, self.fit_seconds, strict=True)
-        ):
+        for line, (scores, seconds) in enumerate(zip(self.scores, self.fit_seconds, strict=True)):
             look = {"color": PALETTE[line % len(PALETTE)], "marker": MARKERS[line % len(MARKERS)]}
             x = np.arange(len(self.depths)) + spread[line]
             left.plot(x, scores, linestyle="", alpha=0.35, markersize=4, zorder=1, **look)
-            left.plot(x, _means(scores), linewidth=2, markersize=7, zorder=3, label=as_written(setting), **look)
+            left.plot(x, _means(scores), linewidth=2, markersize=7, zorder=3, label=names[line], **look)
             right.plot(x, seconds, linewidth=2, markersize=7, **look)
         if len(self.settings) > 1:
             left.legend(fontsize="small", frameon=False)
@@ -244,19 +253,33 @@ def _arrange(results, parameter, depths, metric):
             others = {name: value for name, value in params.items() if name != parameter}
             if resources is not None:
                 others["n_resources"] = resources[number]
-            rows[number] = ", ".join(f"{name.rpartition('__')[2]}={_short(value)}" for name, value in others.items())
+            rows[number] = tuple((name, *_text_and_identity(value)) for name, value in others.items())
     settings = list(dict.fromkeys(rows.values()))
     scores = np.full((len(settings), len(depths), folds.shape[1]), np.nan)
     seconds = np.full(scores.shape[:2], np.nan)
     for number, setting in rows.items():
         where = settings.index(setting), depths.index(results["params"][number][parameter])
         scores[where], seconds[where] = folds[number], results["mean_fit_time"][number]
-    return settings, scores, seconds
+    return _told_apart(settings), scores, seconds
 
 
-def _short(value):
-    text = str(value)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+def _text_and_identity(value):
+    """Return the text of a value, and what tells it from others: its repr in full, however long."""
+    whole = value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, BaseEstimator):  # its own repr leaves out what is long
+        inner = {name: type(one) if isinstance(one, BaseEstimator) else one for name, one in value.get_params().items()}
+        whole = type(value), inner
+    with np.printoptions(threshold=sys.maxsize, floatmode="unique"):
+        return str(value), repr(whole)
+
+
+def _told_apart(settings):
+    """Write settings for the legend, shortened; those that come out the same are numbered."""
+    texts = [
+        ", ".join(f"{name.rpartition('__')[2]}={shortened(text, LONGEST)}" for name, text, _ in one) for one in settings
+    ]
+    numbers = {text: count(1) for text in texts if texts.count(text) > 1}
+    return [f"{text} ({next(numbers[text])})" if text in numbers else text for text in texts]
 
 
 def _means(scores):

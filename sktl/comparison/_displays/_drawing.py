@@ -1,5 +1,8 @@
 """How all displays look: colours, shapes, text as it is written, and the axes that are drawn into."""
 
+from collections import Counter
+from itertools import count
+
 import numpy as np
 
 from sktl._optional import import_optional
@@ -18,6 +21,8 @@ __all__ = [
     "lifts_of",
     "light_spines",
     "pair_of_axes",
+    "shortened",
+    "written_apart",
 ]
 
 # Okabe and Ito's colours, told apart by people with any kind of colour vision; shapes differ too. Their yellow is left
@@ -39,16 +44,62 @@ def as_written(text, most=LONGEST):
     text : object
         A name of a class or a candidate.
     most : int, default=32
-        Letters after which it is cut off: a label that is wider than the figure leaves no room for the axes.
+        Letters it may have: a label that is wider than the figure leaves no room for the axes.
 
     Returns
     -------
     str
         For a title, a label or a tick.
     """
+    return shortened(text, most).replace("$", r"\$")
+
+
+def shortened(text, most):
+    """Write a text in one line, with its middle left out where it is long: names differ at both ends.
+
+    Parameters
+    ----------
+    text : object
+        Any.
+    most : int
+        Letters it may have.
+
+    Returns
+    -------
+    str
+        Printable letters only.
+    """
     letters = " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
-    short = letters if len(letters) <= most else f"{letters[: most - 1]}…"
-    return short.replace("$", r"\$")
+    if len(letters) <= most:
+        return letters
+    end = (most - 1) // 2
+    return f"{letters[: most - 1 - end]}…{letters[len(letters) - end :]}"
+
+
+def written_apart(texts, most=LONGEST):
+    """Write several names as `as_written` does, and number those that come out the same.
+
+    Parameters
+    ----------
+    texts : iterable of object
+        Names of classes or candidates.
+    most : int, default=32
+        Letters that each may have.
+
+    Returns
+    -------
+    list of str
+        One for each, no two alike.
+    """
+    texts = list(texts)
+    names = [shortened(text, most) for text in texts]
+    times, taken = Counter(names), set(names)
+    for place, name in enumerate(names):
+        if times[name] > 1:
+            numbered = (shortened(texts[place], most - len(end)) + end for end in (f" ({i})" for i in count(1)))
+            names[place] = next(one for one in numbered if one not in taken)
+            taken.add(names[place])
+    return [name.replace("$", r"\$") for name in names]
 
 
 def axes_for(ax, caller, figsize):

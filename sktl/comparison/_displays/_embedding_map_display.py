@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from sktl._feature_extractor import PretrainedFeatureExtractor
 from sktl._optional import import_optional
 from sktl._validation import did_you_mean
-from sktl.comparison._displays._drawing import HALO, INK, MARKERS, PALETTE, as_written, axes_for, lifts_of
+from sktl.comparison._displays._drawing import HALO, INK, MARKERS, PALETTE, axes_for, lifts_of, written_apart
 from sktl.comparison._displays._predictions import class_names
 
 __all__ = ["EmbeddingMapDisplay"]
@@ -229,7 +229,7 @@ class EmbeddingMapDisplay:
 
     def _draw_classes(self, ax):
         names = class_names(self.y, self.target_names)
-        texts = list(names.values())
+        texts = written_apart(names.values())
         middles = []
         for number, label in enumerate(names):
             its = self.points[self.y == label]
@@ -243,7 +243,7 @@ class EmbeddingMapDisplay:
             color = PALETTE[number % len(PALETTE)]
             ax.plot(*middle, mark, color=color, markersize=9, markeredgecolor="white", zorder=4)
             ax.annotate(
-                as_written(text), middle, (0, 6 + lift), textcoords="offset points", ha="center", va="bottom",
+                text, middle, (0, 6 + lift), textcoords="offset points", ha="center", va="bottom",
                 color=INK, fontweight="bold", bbox=HALO, zorder=5,
             )  # fmt: skip
 

@@ -3,7 +3,16 @@
 import numpy as np
 
 from sktl._optional import import_optional
-from sktl.comparison._displays._drawing import HALO, INK, MARKERS, PALETTE, as_written, axes_for, light_spines
+from sktl.comparison._displays._drawing import (
+    HALO,
+    INK,
+    MARKERS,
+    PALETTE,
+    as_written,
+    axes_for,
+    light_spines,
+    written_apart,
+)
 
 __all__ = ["LabelEfficiencyDisplay"]
 
@@ -116,21 +125,23 @@ class LabelEfficiencyDisplay:
         """
         self.ax_ = ax = axes_for(ax, "LabelEfficiencyDisplay.plot", (8, 4.8))
         self.figure_ = ax.figure
+        names = written_apart(self.scores)
         for i, name in enumerate(self.scores):
-            self._draw_curve(ax, name, PALETTE[i % len(PALETTE)], MARKERS[i % len(MARKERS)])
-        self._label_curves(ax)
+            look = {"color": PALETTE[i % len(PALETTE)], "marker": MARKERS[i % len(MARKERS)], "label": names[i]}
+            self._draw_curve(ax, name, look)
+        self._label_curves(ax, names)
         if self.saved is not None:
             self._draw_saved(ax)
         self._scales(ax)
         light_spines(ax)
         return self
 
-    def _draw_curve(self, ax, name, color, marker):
+    def _draw_curve(self, ax, name, look):
         scores, (low, high) = self.scores[name], self.intervals[name].T
-        ax.fill_between(self.n_labels, low, high, color=color, alpha=0.12, linewidth=0)
-        ax.plot(self.n_labels, scores, color=color, marker=marker, markersize=6, linewidth=2, label=as_written(name))
+        ax.fill_between(self.n_labels, low, high, color=look["color"], alpha=0.12, linewidth=0)
+        ax.plot(self.n_labels, scores, markersize=6, linewidth=2, **look)
 
-    def _label_curves(self, ax):
+    def _label_curves(self, ax, names):
         """Names at the right ends, moved apart where they would lie on each other."""
         ends = np.array([scores[-1] for scores in self.scores.values()])
         low = min(np.nanmin(np.r_[self.intervals[name].ravel(), scores]) for name, scores in self.scores.items())
@@ -141,26 +152,25 @@ class LabelEfficiencyDisplay:
         for i in range(1, len(places)):
             places[i] = max(places[i], places[i - 1] + gap)
         places -= (places - ends[order]).mean()
-        names = list(self.scores)
         for place, i in zip(places, order, strict=True):
             ax.annotate(
-                as_written(names[i]), (self.n_labels[-1], place), (10, 0), textcoords="offset points", va="center",
+                names[i], (self.n_labels[-1], place), (10, 0), textcoords="offset points", va="center",
                 color=PALETTE[i % len(PALETTE)], annotation_clip=False, bbox=HALO,
             )  # fmt: skip
 
     def _draw_saved(self, ax):
-        """Draw an arrow from the candidate to where the baseline has the same score, or to the end of the sizes."""
+        """Draw an arrow from where the candidate has a score to where the baseline has it, or to the last size."""
         saved = self.saved
-        end = saved.n_labels + saved.saved
+        start, end = saved.own_needed, saved.own_needed + saved.saved
         text = _words(saved)
         if text is None:
             return
         style = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.3, "shrinkA": 4, "shrinkB": 0}
-        ax.annotate("", (end, saved.score), (saved.n_labels, saved.score), arrowprops=style, zorder=4)
+        ax.annotate("", (end, saved.score), (start, saved.score), arrowprops=style, zorder=4)
         # On the side of the arrow on which the curve of the baseline is far away.
         (x, y), sides = ((6, -8), ("left", "top")) if saved.saved > 0 else ((-6, 8), ("right", "bottom"))
         ax.annotate(
-            text, (saved.n_labels, saved.score), (x, y), textcoords="offset points", ha=sides[0], va=sides[1],
+            text, (start, saved.score), (x, y), textcoords="offset points", ha=sides[0], va=sides[1],
             color=INK, bbox=HALO, zorder=5,
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from sktl._optional import import_optional
-from sktl.comparison._displays._drawing import as_written, axes_for
+from sktl.comparison._displays._drawing import as_written, axes_for, shortened
 from sktl.comparison._displays._predictions import candidate_or_best, check_labels, class_names
 from sktl.comparison._runs import take
 from sktl.images import as_images, rows_as_images
@@ -221,12 +221,8 @@ def lines_of(mistake):
     """
     sure = "" if mistake.confidence is None else f" ({100 * mistake.confidence:.0f} %)"
     often = "" if mistake.times_tested == 1 else f", {mistake.times_wrong}/{mistake.times_tested} times"
-    return [f"→ {_cut(mistake.predicted)}{sure}", f"is {_cut(mistake.true)}", f"X[{mistake.index}]{often}"]
-
-
-def _cut(text):
-    text = " ".join(text.split())
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    predicted, true = (shortened(name, LONGEST) for name in (mistake.predicted, mistake.true))
+    return [f"→ {predicted}{sure}", f"is {true}", f"X[{mistake.index}]{often}"]
 
 
 def _images(X, comparison):

@@ -1,6 +1,9 @@
 """All fits of a comparison: what was kept is taken over, what fails is reported, and the rest goes on."""
 
+import os
+import pickle
 import warnings
+from concurrent.futures.process import BrokenProcessPool
 
 from sklearn.utils.parallel import Parallel, delayed
 
@@ -60,29 +63,97 @@ def run_all(
     todo = [fit for place, fit in fits.items() if place not in runs]
     progress = Progress(todo, len(runs), len(splits), next(iter(scorers)), verbose)
     failures = Failures(estimators, baseline, on_error, len(splits))
-    tasks = (delayed(fit_and_score)(fit, X, y) for fit in todo if fit.candidate not in failures)
-    results = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
+    arrivals = Arrivals(fits, runs, failures, progress, journal)
+    home = os.getpid()
+    tasks = (delayed(_fitted_here)(fit, X, y, home) for fit in todo if arrivals.is_wanted(fit.candidate))
+    # One by one and in any order: a finished fit that waits for a slower one would be lost with an interrupt.
+    results = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(tasks)
     try:
         for run, error in results:
-            if run.candidate in failures:  # it was on its way already
-                continue
-            place = run.split, run.candidate
-            runs[place] = run
-            if error is None and journal is not None:
-                journal.keep(fits[place], run)
-            progress.show(run)
-            if error is not None:
-                failures.take(run, error)
-                progress.drop(run.candidate)
+            arrivals.take(run, error)
+    except BrokenProcessPool as error:
+        raise RuntimeError(_about_lost_worker(error, journal)) from error
     finally:
         _close(results)
     return [runs[place] for place in fits if place in runs and not failures.came_before(*place)]
+
+
+def _fitted_here(fit, X, y, home):
+    run, error = fit_and_score(fit, X, y)
+    return run, error if os.getpid() == home else _as_sent(error)
+
+
+def _as_sent(error):
+    """Replace an error that would not survive the way to another process by its words."""
+    try:
+        pickle.loads(pickle.dumps(error))  # what was made here
+    except Exception:  # whatever the class of the error thought of
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _about_lost_worker(error, journal):
+    kept = "Pass resume='fits.jsonl' to keep finished fits"
+    if journal is not None:
+        kept = "Finished fits are kept: call again with the same resume"
+    return (
+        f"A worker process died, often for lack of memory, and took its fits with it. {kept}, and n_jobs=1 for less "
+        f"memory and to see which candidate it was. joblib says: {error}"
+    )
 
 
 def _close(results):
     with warnings.catch_warnings():  # after an error joblib warns of the fits that it calls off
         warnings.simplefilter("ignore")
         results.close()
+
+
+class Arrivals:
+    """Results as they come, in any order, and judged in the order of the splits: the outcome does not depend on it.
+
+    A failure counts once everything before it is there. Fits are started in order, so what is before it is on its way.
+
+    Parameters
+    ----------
+    fits : dict of (int, str) to Fit
+        All fits by split and candidate, in order.
+    runs : dict of (int, str) to Run
+        Those that are there; new ones are put in.
+    failures : Failures
+        Told of every failure that counts.
+    progress : Progress
+        Told of every result.
+    journal : Journal or None
+        Keeps what is finished.
+    """
+
+    def __init__(self, fits, runs, failures, progress, journal):
+        self._fits, self._runs = fits, runs
+        self._failures, self._progress, self._journal = failures, progress, journal
+        self._errors: dict = {}  # split and candidate → error
+        self._failing: set = set()  # candidates, before their failure counts
+        self._waiting = [place for place in fits if place not in runs]
+
+    def is_wanted(self, candidate):
+        """Whether another fit of the candidate should be started."""
+        return candidate not in self._failing and not self._failures.would_end_with(self._failing)
+
+    def take(self, run, error):
+        """Take in a result; raise if the comparison cannot go on."""
+        place = run.split, run.candidate
+        self._runs[place] = run
+        if error is None and self._journal is not None:
+            self._journal.keep(self._fits[place], run)
+        if run.candidate not in self._failing:  # otherwise it was on its way already
+            self._progress.show(run)
+        if error is not None:
+            self._errors[place] = error
+            self._failing.add(run.candidate)
+            self._progress.drop(run.candidate)
+        while self._waiting and (self._waiting[0] in self._runs or self._waiting[0][1] in self._failures):
+            place = self._waiting.pop(0)
+            if place in self._errors and place[1] not in self._failures:
+                self._failures.take(self._runs[place], self._errors[place])
 
 
 class Failures:
@@ -114,6 +185,12 @@ class Failures:
         """Whether the candidate had failed on an earlier split."""
         return candidate in self._failed and self._failed[candidate][0] < split
 
+    def would_end_with(self, failing):
+        """Whether the comparison cannot go on without these candidates."""
+        return bool(failing) and (
+            self._on_error == "raise" or self._baseline in failing or self._n_candidates - len(failing) < 2
+        )
+
     def take(self, run, error):
         """Take in that a candidate failed; raise if the comparison cannot go on."""
         where = f"Candidate {run.candidate!r} failed on split {run.split + 1} of {self._n_splits}"
@@ -124,4 +201,4 @@ class Failures:
         if self._n_candidates - len(self._failed) < 2:
             _, first, cause = next(iter(self._failed.values()))
             raise RuntimeError(f"{first}. Fewer than two candidates are left: there is nothing to compare.") from cause
-        warnings.warn(f"{where}. It is left out of the comparison.", CandidateFailedWarning, stacklevel=5)
+        warnings.warn(f"{where}. It is left out of the comparison.", CandidateFailedWarning, stacklevel=6)

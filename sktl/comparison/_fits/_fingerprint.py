@@ -1,22 +1,21 @@
-"""What a score depends on, as text: images, parameters, weights, versions. Equal texts promise equal scores."""
+"""What a score depends on besides the candidate: the images by their content, and the versions of packages."""
 
+import os
 import platform
-import re
-from functools import partial as partial_of
+from collections.abc import Mapping
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import joblib
 import numpy as np
 
-from sktl.backbones import Backbone, load_backbone, tensor_digest
 from sktl.exceptions import ImageReadError
 from sktl.images import as_images
 
-ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-DEEPEST = 12  # levels of objects inside each other
+__all__ = ["digest_of_images", "versions"]
 
-__all__ = ["described", "digest_of_images", "versions"]
+PACKAGES = ("sktl", "scikit-learn", "torch", "torchvision", "numpy", "scipy", "pillow", "skorch")
 
 
 def versions():
@@ -28,7 +27,7 @@ def versions():
         By name.
     """
     found = {"python": platform.python_version()}
-    for package in ("sktl", "scikit-learn", "torch", "numpy"):
+    for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:  # run from a checkout that is not installed
@@ -53,9 +52,12 @@ def digest_of_images(X):
         images = as_images(X)
     except (TypeError, ValueError):
         images = None
-    if images is None:  # rows of numbers, or what only the user's own estimators understand
-        return joblib.hash(X)
     digest = sha256()
+    if images is None:  # rows of numbers, or what only the user's own estimators understand
+        digest.update(joblib.hash(X).encode())
+        for path in _files_in(X):
+            digest.update(_content_of(path))
+        return digest.hexdigest()
     for position in range(len(images)):
         try:
             digest.update(images.digest(position))
@@ -64,90 +66,34 @@ def digest_of_images(X):
     return digest.hexdigest()
 
 
-def described(value, depth=0):
-    """Describe a parameter so that another one has another description; no address in memory is part of it.
-
-    Parameters
-    ----------
-    value : object
-        An estimator with all that is in it, a network, an array, a function, or anything else.
-    depth : int, default=0
-        How deep inside others it was found; what refers to itself ends somewhere.
-
-    Returns
-    -------
-    str
-        Weights and arrays by their digest, functions by their code and what they enclose, objects by their attributes,
-        everything else as Python writes it.
-    """
-    if depth > DEEPEST:
-        return _name(type(value))
-    inside = partial_of(described, depth=depth + 1)
-    if isinstance(value, Backbone):
-        return f"{value.name} {value.digest} {value.preprocessing!r} {value.stage_names}"
-    if isinstance(value, np.ndarray):
-        return joblib.hash(value)
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key!r}: {inside(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(inside, value)) + "]"
-    if isinstance(value, (set, frozenset)):
-        return "{" + ", ".join(sorted(map(inside, value))) + "}"
-    if isinstance(value, type):
-        return _name(value)
-    if hasattr(value, "state_dict") and hasattr(value, "modules"):
-        return _described_module(value, inside)
-    if hasattr(value, "get_params") and hasattr(value, "set_params"):  # transforms of torchvision have but the former
-        return _described_estimator(value, inside)
-    if hasattr(value, "__code__") or hasattr(value, "__func__"):
-        return _described_function(value, inside)
-    if ADDRESS.search(text := repr(value)) or hasattr(value, "_score_func"):  # a scorer's name says too little
-        return f"{_name(type(value))} {inside(_contents(value))}"
-    return text
+def _files_in(part):
+    """Cells of a table, or of rows in lists and dictionaries, that name a file."""
+    if isinstance(part, (str, os.PathLike)):
+        if os.path.isfile(part):
+            yield part
+        return
+    if isinstance(part, Mapping):
+        inside = part.values()
+    elif hasattr(part, "columns") and (hasattr(part, "iloc") or hasattr(part, "get_column")):
+        inside = (part[name] if hasattr(part, "get_column") else part.iloc[:, name] for name in _columns_of(part))
+    elif hasattr(part, "to_list") and hasattr(part, "dtype"):  # a Series
+        inside = part.to_list() if getattr(part.dtype, "kind", "O") == "O" else ()
+    elif isinstance(part, np.ndarray):
+        inside = part.ravel().tolist() if part.dtype.kind in "OUT" else ()
+    elif isinstance(part, (list, tuple)):
+        inside = part
+    else:
+        return
+    for one in inside:
+        yield from _files_in(one)
 
 
-def _described_estimator(estimator, inside):
-    parameters = estimator.get_params(deep=False)
-    text = f"{_name(type(estimator))}({inside(parameters)})"
-    if {"backbone", "weights"} <= parameters.keys() and parameters["weights"] is not None:
-        text += f" with {_digest_of_weights(parameters['backbone'], parameters['weights'])}"
-    return text
+def _columns_of(frame):
+    return frame.columns if hasattr(frame, "get_column") else range(frame.shape[1])
 
 
-def _digest_of_weights(backbone, weights):
-    # the same name may stand for other weights tomorrow
+def _content_of(path):
     try:
-        return load_backbone(backbone, weights).digest
-    except (ValueError, TypeError, OSError) as error:  # the fit will say so
-        return f"none: {error}"
-
-
-def _described_module(module, inside):
-    """Structure, weights, and the numbers and words that are neither."""
-    plain = [
-        {key: item for key, item in vars(part).items() if isinstance(item, (bool, int, float, str, tuple, type(None)))}
-        for part in module.modules()
-    ]
-    weights = tensor_digest("module", module=module)
-    return f"{_name(type(module))} {ADDRESS.sub('', repr(module))} {weights} {inside(plain)}"
-
-
-def _described_function(function, inside):
-    """Name, code, defaults, and what it encloses; the object as well that a method belongs to."""
-    owner = inside(getattr(function, "__self__", None))
-    function = getattr(function, "__func__", function)
-    code = function.__code__
-    enclosed = [cell.cell_contents for cell in function.__closure__ or ()]
-    constants = ADDRESS.sub("", repr(code.co_consts)).encode()
-    parts = inside([function.__defaults__, function.__kwdefaults__, enclosed])
-    return f"{_name(function)} {sha256(code.co_code + constants).hexdigest()} {code.co_names} {owner} {parts}"
-
-
-def _contents(value):
-    if isinstance(value, partial_of):
-        return [value.func, value.args, value.keywords]
-    return dict(getattr(value, "__dict__", {}))
-
-
-def _name(value):
-    return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+        return sha256(Path(os.fsdecode(path)).read_bytes()).digest()
+    except OSError as error:  # the fit will say so
+        return type(error).__name__.encode()

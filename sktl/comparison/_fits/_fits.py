@@ -71,7 +71,7 @@ def fit_and_score(fit, X, y):
     """
     reading = fit.train  # the part of X that an image with an error is counted in
     try:
-        estimator = set_seeds(clone(fit.estimator), fit.seed)
+        estimator = set_seeds(_own_copy(fit.estimator), fit.seed)
         reset_peak_memory()
         start = time.perf_counter()
         estimator.fit(take(X, fit.train), y[fit.train])
@@ -102,6 +102,12 @@ def fit_and_score(fit, X, y):
         return _failed(fit, counted), counted
     except Exception as error:
         return _failed(fit, error), error
+
+
+def _own_copy(estimator):
+    """Clone an estimator; copy one whose clone is itself, as methods of it are hidden later."""
+    cloned = clone(estimator)
+    return copy(estimator) if cloned is estimator else cloned
 
 
 def _failed(fit, error):
@@ -147,7 +153,7 @@ def _predict_once(estimator):
     last, features = estimator, None
     if type(estimator) is Pipeline and len(estimator) > 1:  # one of another kind may do something in between
         last, features = estimator[-1], _remembering(estimator[:-1].transform)
-    if hasattr(last, "_outputs"):  # what all methods of a fine-tuned estimator go through
+    if hasattr(type(last), "_outputs"):  # what all methods of a fine-tuned estimator go through
         last._outputs = _remembering(last._outputs)
     for name in METHODS:
         if hasattr(estimator, name):
@@ -195,16 +201,16 @@ def _predictions(estimator, X):
 
 
 def _confidence(estimator, X, labels):
-    if not hasattr(estimator, "predict_proba") or not hasattr(estimator, "classes_"):
-        return None
     try:
+        if not hasattr(estimator, "predict_proba") or not hasattr(estimator, "classes_"):
+            return None
         probabilities = np.asarray(estimator.predict_proba(X))
-    except (AttributeError, NotImplementedError):  # said to be there, but it is not
+        columns = {label: column for column, label in enumerate(np.asarray(estimator.classes_).tolist())}
+        if not columns.keys() >= set(labels):
+            return None
+        return [float(row[columns[label]]) for row, label in zip(probabilities, labels, strict=True)]
+    except Exception:  # the scores are there; how sure a candidate is comes second
         return None
-    columns = {label: column for column, label in enumerate(np.asarray(estimator.classes_).tolist())}
-    if not columns.keys() >= set(labels):
-        return None
-    return [float(row[columns[label]]) for row, label in zip(probabilities, labels, strict=True)]
 
 
 def _counted_in_X(error, X, part):

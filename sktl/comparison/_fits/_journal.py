@@ -12,7 +12,8 @@ from hashlib import sha256
 from numbers import Real
 from pathlib import Path
 
-from sktl.comparison._fits._fingerprint import described, digest_of_images, versions
+from sktl.comparison._fits._description import described
+from sktl.comparison._fits._fingerprint import digest_of_images, versions
 from sktl.comparison._runs import Run
 from sktl.comparison._warnings import ResumeWarning
 
@@ -112,7 +113,7 @@ class Journal:
             warnings.warn(
                 f"{n_broken} lines of {self._path} cannot be read and are passed over: their fits are done again.",
                 ResumeWarning,
-                stacklevel=6,
+                stacklevel=5,
             )
         return runs
 

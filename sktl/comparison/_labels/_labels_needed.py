@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["corrected_draws", "interval_with_bounds", "labels_needed"]
+__all__ = ["corrected_draws", "interval_with_bounds", "labels_more", "labels_needed", "made_to_rise"]
 
 
 def labels_needed(n_labels, curves, targets):
@@ -26,7 +26,7 @@ def labels_needed(n_labels, curves, targets):
         Numbers of labels; infinity where the curve never gets there, 0 where it begins above: the numbers of labels
         that were tried say no more than that.
     """
-    rising = _rising(curves)
+    rising = made_to_rise(curves)
     rounding = 1e-12 * np.abs(rising).max()  # sums of equal scores are not always equal
     reached = rising[..., None, :] >= targets[..., None] - rounding
     above = np.argmax(reached, axis=-1)
@@ -40,10 +40,39 @@ def labels_needed(n_labels, curves, targets):
     return np.where(reached.any(axis=-1), needed, np.inf)
 
 
-def _rising(curves):
-    """Make curves rise: isotonic least squares by its closed form.
+def labels_more(needed, own_needed):
+    """Subtract the labels that the candidate itself needs for a score from those that the baseline needs.
+
+    Parameters
+    ----------
+    needed : ndarray
+        Of the baseline, from `labels_needed`.
+    own_needed : ndarray of the same shape
+        Of the candidate; a number, since its own curve has the score somewhere.
+
+    Returns
+    -------
+    ndarray of the same shape
+        Labels; infinity where the baseline never has the score, minus infinity where it begins above.
+    """
+    more = np.where(np.isclose(needed, own_needed, rtol=1e-9, atol=0), 0.0, needed - own_needed)
+    return np.where(needed == 0, -np.inf, more)
+
+
+def made_to_rise(curves):
+    """Make curves rise with the number of labels: isotonic least squares by its closed form.
 
     At each place the largest, over all beginnings at or before it, of the smallest mean up to an end at or after it.
+
+    Parameters
+    ----------
+    curves : array-like of shape (..., n_sizes)
+        Mean score at each.
+
+    Returns
+    -------
+    ndarray of shape (..., n_sizes)
+        The same curves where they rise, means where they dip.
     """
     curves = np.asarray(curves, dtype=float)
     n_sizes = curves.shape[-1]

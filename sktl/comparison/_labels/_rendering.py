@@ -6,7 +6,7 @@ from textwrap import wrap
 import numpy as np
 
 from sktl.comparison._displays._comparison_display import GUESSING
-from sktl.comparison._rendering import number
+from sktl.comparison._rendering import digits_for, number
 
 __all__ = ["as_html", "as_text", "labels_in_words", "sentence"]
 
@@ -33,13 +33,15 @@ def labels_in_words(value, saved):
     return f"{value:,.0f}" if value else f"fewer than {saved.fewest:,.0f}"
 
 
-def sentence(saved):
+def sentence(saved, digits=3):
     """Say in one sentence what transfer saves at one size.
 
     Parameters
     ----------
     saved : LabelsSaved
         What to speak about.
+    digits : int, default=3
+        Decimals of the score.
 
     Returns
     -------
@@ -47,9 +49,10 @@ def sentence(saved):
         The sentence.
     """
     needs = labels_in_words(saved.needed, saved)
+    already = f" (it has that from {saved.own_needed:,.0f} on)" if saved.is_on_plateau else ""
     text = (
-        f"with {saved.n_labels:,.0f} labels {saved.candidate!r} scores {number(saved.score)}; for that "
-        f"{saved.baseline!r} needs {needs}"
+        f"with {saved.n_labels:,.0f} labels {saved.candidate!r} scores {number(saved.score, digits=digits)}{already}; "
+        f"for that {saved.baseline!r} needs {needs}"
     )
     if not np.isnan(saved.low):
         text += f" (95 % interval {_interval(saved)})"
@@ -76,7 +79,7 @@ def _compared(result):
 
 
 def _table(result):
-    compared = _compared(result)
+    compared, digits = _compared(result), _digits(result)
     header = ["labels", *result.candidates]
     header += [f"{result.baseline} needs for {name}" for name in compared]
     intervals = {name: result.interval(name) for name in result.candidates}
@@ -86,9 +89,9 @@ def _table(result):
         cells = [f"{n_labels:,.0f}"]
         for name in result.candidates:
             low, high = intervals[name][i]
-            cells.append(number(result.scores[name][i].mean()))
+            cells.append(number(result.scores[name][i].mean(), digits=digits))
             if not np.isnan(low):
-                cells[-1] += f" ± {number((high - low) / 2)}"
+                cells[-1] += f" ± {number((high - low) / 2, digits=digits)}"
         for name in compared:
             one = saved[name][i]
             cells.append(labels_in_words(one.needed, one))
@@ -98,13 +101,18 @@ def _table(result):
     return header, lines
 
 
+def _digits(result):
+    return digits_for(result.scores.values())
+
+
 def _caption(result):
     texts = [
         f"{result.scoring}: mean over {result.n_splits} splits (greater is better), ± half of its 95 % interval, which "
         "allows for training images that the splits share. Each subset of labels is part of the next; the test images "
         "are the same for all.",
-        f"needs: labels at which the curve of {result.baseline!r} reaches the score of the same row, read between the "
-        "sizes on a logarithmic scale and never beyond them; in brackets the 95 % interval.",
+        f"needs: labels at which the curve of {result.baseline!r} reaches the score of the same row, both curves made "
+        "to rise and read between the sizes on a logarithmic scale, never beyond them; in brackets the 95 % interval. "
+        "The verdict compares them with the labels at which the candidate itself has that score.",
         "This is about this data set and these recipes; it is not a statement about other data.",
     ]
     return texts if _compared(result) else [texts[0], texts[2]]
@@ -155,7 +163,7 @@ def as_text(result):
     rows = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in [header, *lines]]
     rule = "-" * max(map(len, rows))
     small = [f"Note: {note}" for note in _notes(result)] + _caption(result)
-    top = [] if result.headline is None else [sentence(result.headline), ""]
+    top = [] if result.headline is None else [sentence(result.headline, _digits(result)), ""]
     below = [line for text in small for line in wrap(text, max(80, len(rule)))]
     return "\n".join([*top, rows[0], rule, *rows[1:], "", *below])
 
@@ -176,7 +184,11 @@ def as_html(result):
     header, lines = _table(result)
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)
-    top = "" if result.headline is None else f"<p><strong>{escape(sentence(result.headline))}</strong></p>"
+    top = (
+        ""
+        if result.headline is None
+        else f"<p><strong>{escape(sentence(result.headline, _digits(result)))}</strong></p>"
+    )
     notes = "".join(f"<li>{escape(note)}</li>" for note in _notes(result))
     small = " ".join(escape(line) for line in _caption(result))
     return (

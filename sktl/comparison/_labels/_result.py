@@ -9,7 +9,13 @@ import numpy as np
 from sktl._optional import import_optional
 from sktl._validation import did_you_mean
 from sktl.comparison._displays._label_efficiency_display import LabelEfficiencyDisplay
-from sktl.comparison._labels._labels_needed import corrected_draws, interval_with_bounds, labels_needed
+from sktl.comparison._labels._labels_needed import (
+    corrected_draws,
+    interval_with_bounds,
+    labels_more,
+    labels_needed,
+    made_to_rise,
+)
 from sktl.comparison._labels._rendering import as_html, as_text
 from sktl.comparison._statistics import CONFIDENCE, corrected_interval
 
@@ -18,7 +24,9 @@ __all__ = ["LabelEfficiency", "LabelsSaved"]
 
 @dataclass(frozen=True)
 class LabelsSaved:
-    """How many labels the baseline needs for the score that a candidate has at one size.
+    """How many labels the baseline needs for the score that a candidate has at one size, and how many it itself needs.
+
+    On a plateau a candidate had the score with fewer labels already: those are what the baseline is measured against.
 
     Parameters
     ----------
@@ -27,11 +35,16 @@ class LabelsSaved:
     n_labels : float
         Labels that the candidate had; the mean over the splits.
     score : float
-        Its mean score.
+        Its score: that of its mean curve, made to rise with the number of labels.
+    own_needed : float
+        Labels from which its curve has that score; `n_labels`, unless the curve was there earlier.
     needed : float
         Labels that the baseline needs for that score. Infinity: more than `most`. 0: fewer than `fewest`.
     low, high : float
         The 95 % interval of `needed`, with the same two bounds. NaN with fewer than two splits.
+    more_low, more_high : float
+        The 95 % interval of `needed` - `own_needed`, on which the verdict rests; infinity and minus infinity where
+        `needed` is a bound.
     fewest, most : float
         The smallest and the largest number of labels that were tried.
 
@@ -42,30 +55,34 @@ class LabelsSaved:
     Examples
     --------
     >>> from sktl.comparison import LabelsSaved
-    >>> at_20_labels = {"n_labels": 20, "score": 0.8, "needed": 90, "low": 60, "high": 140, "fewest": 20, "most": 200}
-    >>> LabelsSaved("frozen", "from_scratch", **at_20_labels).saved
-    70.0
+    >>> sizes, intervals = {"fewest": 20, "most": 200}, {"low": 60, "high": 140, "more_low": 40, "more_high": 120}
+    >>> saved = LabelsSaved("frozen", "scratch", n_labels=20, score=0.8, own_needed=20, needed=90, **intervals, **sizes)
+    >>> saved.saved, saved.verdict
+    (70.0, 'saves labels')
     """
 
     candidate: str
     baseline: str
     n_labels: float
     score: float
+    own_needed: float
     needed: float
     low: float
     high: float
+    more_low: float
+    more_high: float
     fewest: float
     most: float
 
     @property
     def saved(self):
         """Labels saved; negative where the baseline needs fewer. A lower bound when `needed` is infinite."""
-        return float(np.clip(self.needed, self.fewest, self.most)) - self.n_labels
+        return float(np.clip(self.needed, self.fewest, self.most)) - self.own_needed
 
     @property
     def factor(self):
         """How many times as many labels the baseline needs; at least, or at most, that where `needed` is a bound."""
-        return float(np.clip(self.needed, self.fewest, self.most)) / self.n_labels
+        return float(np.clip(self.needed, self.fewest, self.most)) / self.own_needed
 
     @property
     def is_bound(self):
@@ -73,11 +90,16 @@ class LabelsSaved:
         return not 0 < self.needed < np.inf
 
     @property
+    def is_on_plateau(self):
+        """Whether the candidate had this score with fewer labels already."""
+        return round(self.own_needed) < round(self.n_labels)
+
+    @property
     def verdict(self):
-        """One of "saves labels", "costs labels", "undecided": where the interval lies."""
-        if self.low > self.n_labels:
+        """One of "saves labels", "costs labels", "undecided": the sign of the whole interval of labels more."""
+        if self.more_low > 0:
             return "saves labels"
-        return "costs labels" if self.high < self.n_labels else "undecided"
+        return "costs labels" if self.more_high < 0 else "undecided"
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -213,10 +235,11 @@ class LabelEfficiency:
 
         Notes
         -----
-        The mean curve of the baseline is made to rise and read between its points over the logarithm of the number of
-        labels. Beyond its ends nothing is extrapolated: "more than 400" is all that is said.
+        Both mean curves are made to rise and read between their points over the logarithm of the number of labels.
+        Beyond their ends nothing is extrapolated: "more than 400" is all that is said. The baseline is measured against
+        the labels from which the candidate has the score: where its curve is level, fewer than it was given.
 
-        The interval is a parametric bootstrap: both curves are drawn together around their means, with the covariance
+        The intervals are a parametric bootstrap: both curves are drawn together around their means, with the covariance
         that the splits show, widened for training images that they share. It covers the luck of the split, of
         the subset and of the fit. It leaves out what another way of training would change, what images of another
         source would do, and the straight line between sizes: close sizes make that small.
@@ -225,33 +248,41 @@ class LabelEfficiency:
         baseline = self._checked(self.baseline if baseline is None else baseline)
         if candidate == baseline:
             raise ValueError(f"candidate and baseline must be different. Got {candidate!r} for both instead.")
+        return self._counted(candidate, baseline, CONFIDENCE, n_draws, random_state)
+
+    def _counted(self, candidate, baseline, confidence, n_draws=2000, random_state=0):
         own, other = self.scores[candidate], self.scores[baseline]
         n_labels, n_sizes = self.n_labels, len(self.sizes)
-        needed = labels_needed(n_labels, other.mean(axis=1), own.mean(axis=1))
-        ends = np.full((n_sizes, 2), np.nan)
+        scores, own_needed, needed = _needs(n_labels, own.mean(axis=1), other.mean(axis=1))
+        ends = np.full((n_sizes, 4), np.nan)
         if self.n_splits > 1:
-            both = np.concatenate([own, other]).T
             options = {"n_draws": n_draws, "random_state": random_state}
-            drawn = corrected_draws(both, self.n_all, self.n_test, **options)
-            found = labels_needed(n_labels, drawn[:, n_sizes:], drawn[:, :n_sizes])
-            ends = np.array([interval_with_bounds(column, CONFIDENCE) for column in found.T])
+            drawn = corrected_draws(np.concatenate([own, other]).T, self.n_all, self.n_test, **options)
+            _, own_found, found = _needs(n_labels, drawn[:, :n_sizes], drawn[:, n_sizes:])
+            both = zip(found.T, labels_more(found, own_found).T, strict=True)
+            ends = np.array([np.ravel([interval_with_bounds(column, confidence) for column in pair]) for pair in both])
         return [
-            LabelsSaved(candidate, baseline, *map(float, (n, score, need, *end, n_labels[0], n_labels[-1])))
-            for n, score, need, end in zip(n_labels, own.mean(axis=1), needed, ends, strict=True)
+            LabelsSaved(candidate, baseline, *map(float, (*numbers, *end, n_labels[0], n_labels[-1])))
+            for *numbers, end in zip(n_labels, scores, own_needed, needed, ends, strict=True)
         ]
 
     @cached_property
     def headline(self):
-        """The LabelsSaved at the largest size that has a full answer.
+        """The LabelsSaved that answers best how many labels transfer saves.
 
-        Of the first candidate with transfer; None without one, or where it is the baseline. A full answer is one whose
-        interval lies within the sizes that were tried; else one whose estimate does. Where all are bounds, the one that
-        says most.
+        Of the first candidate with transfer; None without one, or where it is the baseline. Sizes on a plateau of the
+        candidate are left out: they repeat the answer of the size at which it begins. Of the others, those with a
+        verdict that holds although all sizes were looked at (Bonferroni) are preferred. What remains is ranked: the
+        largest size whose interval lies within the sizes that were tried; else the largest whose estimate does; where
+        all are bounds, the one that says most.
         """
         candidate = self._first_transfer()
         if candidate is None or self.baseline not in self.scores:
             return None
-        saved = self.labels_saved(candidate)
+        strict = self._counted(candidate, self.baseline, 1 - (1 - CONFIDENCE) / len(self.sizes))
+        sure = {one.n_labels for one in strict if one.verdict != "undecided"}
+        saved = [one for one in self.labels_saved(candidate) if not one.is_on_plateau]
+        saved = [one for one in saved if one.n_labels in sure] or saved
         within = [one for one in saved if not one.is_bound]
         full = [one for one in within if one.low > 0 and one.high < np.inf]
         return (full or within or sorted(saved, key=lambda one: abs(np.log(one.factor))))[-1]
@@ -323,3 +354,11 @@ class LabelEfficiency:
 
     def _repr_html_(self):
         return as_html(self)
+
+
+def _needs(n_labels, own, other):
+    """Find the scores of a rising curve, and the labels from which it and another one have them."""
+    scores = made_to_rise(own)
+    own_needed = labels_needed(n_labels, scores, scores)
+    own_needed = np.where(np.isclose(own_needed, n_labels, rtol=1e-9, atol=0), n_labels, own_needed)
+    return scores, own_needed, labels_needed(n_labels, other, scores)

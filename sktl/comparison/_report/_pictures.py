@@ -7,11 +7,11 @@ import numpy as np
 from sktl.comparison._displays._comparison_display import ComparisonDisplay
 from sktl.comparison._displays._confusion import confusion_display
 from sktl.comparison._displays._cost_display import COSTS, CostDisplay
-from sktl.comparison._displays._drawing import as_written
+from sktl.comparison._displays._drawing import written_apart
 from sktl.comparison._displays._mistakes_display import MistakesDisplay
 from sktl.comparison._displays._predictions import candidate_or_best, class_names
 from sktl.comparison._displays._training_curve_display import TrainingCurveDisplay
-from sktl.comparison._rendering import number
+from sktl.comparison._rendering import digits_for, number
 from sktl.comparison._report._figures import drawn, figure_of, thumbnail
 from sktl.comparison._report._page import figure, paragraph, table, tiles
 
@@ -38,9 +38,10 @@ def comparison_plot(comparison):
     height = 1.0 + 0.6 * len(comparison.candidates)
     sheets = [figure_of(WIDTH, height) for _ in range(2)]
     ComparisonDisplay.from_comparison(comparison).plot([ax for _, ax in sheets])
-    means = ", ".join(f"{row.candidate} {number(row.mean)}" for row in comparison.rows())
+    digits = digits_for(comparison.scores.values())
+    means = ", ".join(f"{row.candidate} {number(row.mean, digits=digits)}" for row in comparison.rows())
     differences = ", ".join(
-        f"{row.candidate} {number(row.difference, sign=True)} ({row.verdict})"
+        f"{row.candidate} {number(row.difference, sign=True, digits=digits)} ({row.verdict})"
         for row in comparison.rows()
         if row.difference is not None
     )
@@ -86,7 +87,7 @@ def _pairs(counts, names):
 def _matrix(matrix, names, best, pairs):
     side = WIDTH if len(names) > 5 else 3.6
     sheet, ax = figure_of(side, side * 0.92)
-    matrix.display_labels = [as_written(name, most=LONGEST) for name in names]
+    matrix.display_labels = written_apart(names, most=LONGEST)
     long = max(map(len, names)) > 6
     matrix.plot(ax=ax, cmap="Blues", colorbar=False, xticks_rotation="vertical" if long else "horizontal")
     worst = f" Most often {pairs[0][0]} is taken for {pairs[0][1]} ({pairs[0][2]} ×)." if pairs else " No mistakes."

@@ -9,7 +9,7 @@ import numpy as np
 
 from sktl.comparison._displays._cost_display import MB
 from sktl.comparison._displays._predictions import class_names
-from sktl.comparison._rendering import caption, number, seconds, sentence, tables
+from sktl.comparison._rendering import caption, digits_for, number, seconds, sentence, tables
 from sktl.comparison._rendering import table as table_of
 from sktl.comparison._report._page import code, definitions, details, note_list, page, paragraph, section, table
 from sktl.comparison._report._pictures import comparison_plot, confusion, cost_plots, curves, mistakes
@@ -204,6 +204,7 @@ def _what_was_run(comparison, target_names):
         "versions": ", ".join(f"{name} {version}" for name, version in settings.get("versions", {}).items()),
     }
     shown = {"n_images", "cv", "n_repeats", "random_state", "versions", "estimators", "networks", "near_duplicates"}
+    shown.add("scoring_by_name")
     facts |= {name: _as_text(value) for name, value in settings.items() if name not in shown and value is not None}
     return section(
         "What was run",
@@ -261,9 +262,10 @@ def _estimators(settings):
 
 
 def _every_score(comparison):
-    names = comparison.candidates
+    names, digits = comparison.candidates, digits_for(comparison.scores.values())
+    cells = {name: [number(score, digits=digits) for score in comparison.scores[name]] for name in names}
     lines = [
-        [f"{split + 1}", str(comparison.seeds[split]), *(number(comparison.scores[name][split]) for name in names)]
+        [f"{split + 1}", str(comparison.seeds[split]), *(cells[name][split] for name in names)]
         for split in range(min(comparison.n_splits, MOST_LINES))
     ]
     content = table(f"{comparison.scoring} on every split", ["split", "seed", *names], lines)

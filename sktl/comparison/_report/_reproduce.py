@@ -98,7 +98,8 @@ def _cv(text, imports, needed):
 
 def _scoring(comparison, needed):
     names = comparison.metrics
-    if not set(names) <= set(get_scorer_names()):
+    # A scorer of the user's own may go by the name of a built-in one.
+    if not comparison.settings.get("scoring_by_name", set(names) <= set(get_scorer_names())):
         needed.append("scoring")
         return "scoring"
     return repr(names[0] if len(names) == 1 else names)

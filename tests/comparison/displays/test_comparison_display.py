@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -116,3 +118,16 @@ def test_numbers_come_from_a_comparison(make_comparison):
     display = ComparisonDisplay.from_comparison(comparison)
     assert display.rows == comparison.rows()
     assert comparison.plot().axes_.shape == (2,)
+
+
+def test_long_names_that_differ_in_the_middle_are_told_apart():
+    names = tuple("x" * 30 + middle + "y" * 30 for middle in "ab")
+    written = tick_labels(make(names, names[1]).plot().axes_[0])
+    assert len({label.removesuffix("\n(baseline)") for label in written}) == 2
+
+
+def test_small_scores_are_labelled_with_decimals_enough():
+    display = make()
+    display.scores = {name: scores / 1000 for name, scores in display.scores.items()}
+    display.rows = [replace(row, mean=row.mean / 1000) for row in display.rows]
+    assert "0.000700" in [text.get_text() for text in display.plot().axes_[0].texts]

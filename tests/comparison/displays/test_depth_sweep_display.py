@@ -61,6 +61,34 @@ def test_other_parameters_give_a_line_each():
     assert [text.get_text() for text in left.get_legend().get_texts()] == display.settings
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["x" * 30 + "a", "x" * 30 + "b"],
+        ["x" * 30 + "a" + "x" * 30, "x" * 30 + "b" + "x" * 30],
+        [LogisticRegression(C=0.1, max_iter=1000, tol=tol, verbose=0) for tol in (1e-3, 1e-5)],
+        [LogisticRegression(class_weight=dict.fromkeys(range(500), 1) | {250: weight}) for weight in (1, 2)],
+        [np.r_[np.zeros(1000), value, np.zeros(1000)] for value in (1.0, 1.0 + 1e-12)],
+    ],
+    ids=["end", "middle", "estimator", "long estimator", "array"],
+)
+def test_settings_that_look_alike_when_shortened_stay_apart(values):
+    fitted = search({"unfreeze_depth": [0, 1], "rate": [0.0, 0.1]})
+    params = [{"unfreeze_depth": depth, "head": value} for value in values for depth in (0, 1)]
+    fitted.cv_results_["params"] = params
+    display = DepthSweepDisplay.from_search(fitted)
+    assert len(set(display.settings)) == 2
+    np.testing.assert_allclose(display.scores.mean(axis=2).ravel(), fitted.cv_results_["mean_test_score"])
+    assert len({text.get_text() for text in display.plot().axes_[0].get_legend().get_texts()}) == 2
+
+
+def test_one_value_as_a_number_of_numpy_or_of_python_is_one_setting():
+    display = DepthSweepDisplay.from_search(
+        search([{"unfreeze_depth": [0], "rate": np.array([0.1])}, {"unfreeze_depth": [1], "rate": [0.1]}])
+    )
+    assert display.settings == ["rate=0.1"]
+
+
 def test_the_best_over_the_others_is_said_to_be_that():
     fitted = search({"unfreeze_depth": [0, 1], "rate": [0.0, 0.2, 0.1]})
     display = DepthSweepDisplay.from_search(fitted, others="best")

@@ -2,7 +2,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from sktl.comparison._displays._drawing import MARKERS, PALETTE, as_written, lifts_of
+from sktl.comparison._displays._drawing import LONGEST, MARKERS, PALETTE, as_written, lifts_of, written_apart
 
 
 @pytest.mark.parametrize(
@@ -11,12 +11,25 @@ from sktl.comparison._displays._drawing import MARKERS, PALETTE, as_written, lif
         ("frozen", "frozen"),
         ("5 $ or 6 $", r"5 \$ or 6 \$"),
         ("two\nlines\tand \x00 a bell \x07", "two lines and a bell"),
-        ("x" * 40, "x" * 31 + "…"),
+        ("x" * 40, "x" * 16 + "…" + "x" * 15),
         (3, "3"),
     ],
 )
 def test_names_are_written_as_they_are_and_fit(text, written):
     assert as_written(text) == written
+
+
+def test_long_names_that_differ_at_their_end_keep_it():
+    assert as_written("fine_tuned_with_all_stages_and_rate_0.1") == "fine_tuned_with_…es_and_rate_0.1"
+
+
+def test_names_that_come_out_the_same_are_numbered():
+    long = ["x" * 30 + middle + "y" * 30 for middle in "abc"]
+    written = written_apart([*long, "$1", "x" * 14 + "…" + "y" * 13 + " (1)"])
+    assert written[3] == r"\$1"
+    assert len(set(written)) == 5
+    assert max(len(name.replace("\\", "")) for name in written) <= LONGEST
+    assert [name[-4:] for name in written[:3]] == [" (2)", " (3)", " (4)"]
 
 
 def test_texts_at_one_place_are_stacked_and_others_stay():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from sktl.comparison._displays._label_efficiency_display import LabelEfficiencyDisplay
-from sktl.comparison._labels._result import LabelEfficiency
+from sktl.comparison._labels._result import LabelEfficiency, LabelsSaved
 
 N_LABELS = np.array([20, 40, 80])
 
@@ -77,6 +77,25 @@ def test_a_bound_is_said_and_drawn_to_the_end(curves, label, end):
     ax = record(curves).plot().ax_
     assert label in texts(ax)
     assert arrows(ax)[0][1][0] == pytest.approx(end)
+
+
+def test_the_arrow_begins_where_the_candidate_first_has_the_score():
+    display = LabelEfficiencyDisplay.from_label_efficiency(record(SAVES))
+    on_plateau = {"n_labels": 80, "score": 0.6, "own_needed": 40, "needed": 60, "fewest": 20, "most": 80}
+    ends = {"low": 50, "high": 70, "more_low": 10, "more_high": 30}
+    display.saved = LabelsSaved("frozen", "from_scratch", **on_plateau, **ends)
+    ((start, end),) = arrows(display.plot().ax_)
+    assert (start, end) == (pytest.approx((40, 0.6)), pytest.approx((60, 0.6)))
+    assert "20 labels saved (1.5 ×)" in texts(display.ax_)
+
+
+def test_long_names_that_differ_late_are_told_apart():
+    ax = (
+        record({"x" * 40 + "a" + "y" * 40: SAVES["frozen"], "x" * 40 + "b" + "y" * 40: SAVES["from_scratch"]})
+        .plot()
+        .ax_
+    )
+    assert len(set(texts(ax))) == 2
 
 
 def test_names_stand_at_the_curves_and_do_not_lie_on_each_other():

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+import threading
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -255,3 +259,77 @@ def test_progress_tells_failures_and_counts_what_is_left(capsys):
     assert lines[1] == "fit 2 of 9  split 1/3  bad  failed: ValueError: no"
     assert lines[2].startswith("fit 3 of 7  split 1/3  b    accuracy")
     assert lines[-1].startswith("fit 7 of 7")
+
+
+class FailsBackwards(Stumbling):
+    """A classifier that fails on every split, and on the first one last."""
+
+    failed = threading.Event()
+
+    def fit(self, X, y):
+        if self.random_state == make_seeds(0, "fit", 3)[0]:
+            assert self.failed.wait(30)
+            raise ZeroDivisionError("first split")
+        self.failed.set()
+        raise ZeroDivisionError("another split")
+
+
+@pytest.mark.parametrize("on_error", ["warn", "raise"])
+def test_the_first_split_that_fails_is_told_whichever_fails_first(on_error):
+    FailsBackwards.failed.clear()
+    candidates = {"good": Stumbling(), "bad": FailsBackwards(), "fine": Stumbling()}
+    message = "Candidate 'bad' failed on split 1 of 3: ZeroDivisionError: first split"
+    with parallel_config("threading"):
+        if on_error == "raise":
+            with pytest.raises(RuntimeError, match=message):
+                run(candidates, n_jobs=4, on_error=on_error)
+            return
+        with pytest.warns(CandidateFailedWarning, match=message) as said:
+            runs = run(candidates, n_jobs=4, on_error=on_error)
+    assert len(said) == 1
+    assert [(one.split, one.candidate) for one in runs if one.candidate == "bad"] == [(0, "bad")]
+    assert len(runs) == 7
+
+
+SCRIPT = """
+import os, warnings
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.dummy import DummyClassifier
+from sktl.comparison import compare_transfer
+
+class TwoWords(Exception):
+    def __init__(self, one, two):
+        super().__init__(one)
+
+class Bad(ClassifierMixin, BaseEstimator):
+    def __init__(self, dies=False):
+        self.dies = dies
+    def fit(self, X, y):
+        if self.dies:
+            os._exit(1)
+        raise TwoWords("boom", 3)
+
+X, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
+good = {"a": DummyClassifier(), "b": DummyClassifier(strategy="uniform")}
+warnings.simplefilter("ignore")
+for bad in Bad(), Bad(dies=True):
+    try:
+        comparison = compare_transfer(
+            X, y, candidates={**good, "bad": bad}, baseline="a", cv=2, n_jobs=2, duplicates="ignore"
+        )
+        print(comparison.candidates, [run.error for run in comparison.failures])
+    except RuntimeError as error:
+        print(error)
+"""
+
+
+def test_an_error_that_cannot_be_sent_and_a_worker_that_dies_are_told(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    sent, died = done.stdout.splitlines()[:2]
+    assert sent == "['a', 'b'] ['TwoWords: boom']"
+    assert died.startswith("A worker process died, often for lack of memory")
+    assert "n_jobs=1" in died
+    assert "resume=" in died

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.datasets import load_digits
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
 from sklearn.metrics import accuracy_score, get_scorer
 from sklearn.naive_bayes import GaussianNB
@@ -113,6 +114,35 @@ def test_without_probabilities_there_is_no_confidence(model):
     run = fit(model)
     assert run.confidence is None
     assert len(run.predicted) == len(TEST)
+
+
+class Shy(Tally):
+    """Has probabilities that it does not give, or gives in another form."""
+
+    def __init__(self, answer=None):
+        self.answer = answer
+
+    def predict_proba(self, X):
+        if self.answer is None:
+            raise RuntimeError("needs probability=True")
+        return self.answer
+
+
+@pytest.mark.parametrize("answer", [None, 0.5, np.zeros((3, 3)), np.zeros((20, 1))])
+def test_probabilities_that_are_not_to_be_had_do_no_harm(answer):
+    run = fit(Shy(answer))
+    assert run.confidence is None
+    assert run.scores == fit(GaussianNB(var_smoothing=1e-2)).scores
+
+
+def test_a_frozen_estimator_is_compared_and_left_as_it_was():
+    model = LogisticRegression(max_iter=2000).fit(X[TRAIN], Y[TRAIN])
+    for frozen in FrozenEstimator(model), make_pipeline(StandardScaler(with_std=False), FrozenEstimator(model)):
+        before = [dict(vars(part)) for part in (frozen, model)]
+        run = fit(frozen, scoring=("accuracy", "neg_log_loss"))
+        assert [dict(vars(part)) for part in (frozen, model)] == before
+        assert len(run.predicted) == len(TEST)
+    assert fit(FrozenEstimator(model)).predicted == model.predict(X[TEST]).tolist()
 
 
 class Several(RegressorMixin, BaseEstimator):

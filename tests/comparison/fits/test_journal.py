@@ -3,11 +3,15 @@ import os
 import re
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from joblib import parallel_config
 from sklearn.datasets import load_digits
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier
@@ -252,3 +256,42 @@ def test_an_interrupt_loses_nothing_that_was_finished(tmp_path, n_fits, monkeypa
             compare(tmp_path / "fits.jsonl")
     compare(tmp_path / "fits.jsonl")
     assert n_fits == [("neighbours", 2), ("tree", 2)]
+
+
+class Last(KNeighborsClassifier):
+    """Is not done before others are in the file."""
+
+    def __init__(self, path="", n_lines=0):
+        super().__init__()
+        self.path = path
+        self.n_lines = n_lines
+
+    def fit(self, X, y):
+        end = time.monotonic() + 30
+        while len(Path(self.path).read_bytes().splitlines()) < self.n_lines:
+            if time.monotonic() > end:
+                raise TimeoutError("the others are not there")
+            time.sleep(0.01)
+        return super().fit(X, y)
+
+
+def test_a_finished_fit_is_kept_while_a_slower_one_is_still_going_on(tmp_path):
+    path = tmp_path / "fits.jsonl"
+    with parallel_config("threading"):
+        kept = compare(path, candidates={"last": Last(str(path), 8), **CHEAP}, cv=4, n_jobs=5)
+    assert len(path.read_text().splitlines()) == 12
+    assert [(run.split, run.candidate) for run in kept.runs[:4]] == [
+        (0, "last"), (0, "neighbours"), (0, "tree"), (1, "last")
+    ]  # fmt: skip
+
+
+def test_files_that_a_table_names_are_read_again(tmp_path, n_fits):
+    for number in range(60):
+        (tmp_path / f"{number}.txt").write_text(str(number))
+    table = pd.DataFrame({"file": [str(tmp_path / f"{number}.txt") for number in range(60)], "level": 0.0})
+    candidates = {"tree": DummyClassifier(), "other": DummyClassifier(strategy="uniform")}
+    for content, expected in (("7", 6), ("7", 0), ("seven", 6)):
+        (tmp_path / "7.txt").write_text(content)
+        n_fits.clear()
+        compare(tmp_path / "fits.jsonl", X=table, candidates=candidates)
+        assert len(n_fits) == expected

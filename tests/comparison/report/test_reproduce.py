@@ -71,6 +71,26 @@ def test_what_cannot_be_written_down_is_asked_for(digits, capsys):
     assert_same(comparison, again)
 
 
+@pytest.mark.parametrize("form", ["dict", "scorer", "list"])
+def test_a_scorer_of_the_users_own_is_asked_for_whatever_its_name(digits, form):
+    def accuracy(estimator, X, y):
+        return float(np.mean(estimator.predict(X) == y)) / 2
+
+    scoring = {"dict": {"accuracy": accuracy}, "scorer": accuracy, "list": ["f1_macro", accuracy]}[form]
+    options = {"candidates": ("dummy", "pixels"), "baseline": "dummy", "cv": 2, "value_range": (0, 16)}
+    comparison = compare_transfer(*digits, scoring=scoring, **options)
+    assert_same(comparison, scores_of_code(comparison, digits, scoring=scoring))
+
+
+def test_scores_given_by_name_in_a_dict_are_written_down(digits):
+    options = {"candidates": ("dummy", "pixels"), "baseline": "dummy", "cv": 2, "value_range": (0, 16)}
+    by_name = {"accuracy": "accuracy", "f1_macro": "f1_macro"}
+    comparison = compare_transfer(*digits, scoring=by_name, **options)
+    assert "scoring=['accuracy', 'f1_macro']" in code_to_run_again(comparison)[0]
+    comparison = compare_transfer(*digits, scoring={"accuracy": "f1_macro"}, **options)
+    assert code_to_run_again(comparison)[1] == ["scoring"]
+
+
 def test_arrays_among_the_parameters_find_their_import(make_comparison):
     comparison = make_comparison(estimators={"frozen": repr(RidgeCV(alphas=np.array([0.1, 1.0]))), "x": "Nothing()"})
     code, needed = code_to_run_again(comparison)
