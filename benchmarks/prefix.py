@@ -98,8 +98,8 @@ def measure(backbone, paths, y, depth, n_rounds):
             backbone.name,
             str(depth),
             road,
-            spread(times, 2),
-            spread([t / k for t, k in zip(times, kept, strict=True)], 2),
+            spread(times, ".1f"),
+            spread([t / k for t, k in zip(times, kept, strict=True)], ".2f"),
         )
         for road, times in found.items()
     ]
