@@ -98,7 +98,7 @@ def measure(backbone, paths, y, depth, n_rounds):
             backbone.name,
             str(depth),
             road,
-            spread(times, ".1f"),
+            spread(times, ".2f"),
             spread([t / k for t, k in zip(times, kept, strict=True)], ".2f"),
         )
         for road, times in found.items()
