@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sktl._optional import import_optional
+from sktl._replacing import replacing
 from sktl.cli._folders import load_classes, read_groups, subset
 from sktl.cli._options import (
     BackboneOption,
@@ -22,7 +23,7 @@ from sktl.cli._options import (
     WeightsOption,
     one_of,
 )
-from sktl.cli._places import check_place, replacing, with_ending
+from sktl.cli._places import check_place, with_ending
 from sktl.cli._reporting import bars_wanted, errors_as_messages, print_comparison, printable, say
 
 __all__ = ["compare"]

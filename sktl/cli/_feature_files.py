@@ -4,7 +4,7 @@ import csv
 import json
 
 from sktl._optional import import_optional
-from sktl.cli._places import replacing
+from sktl._replacing import replacing
 
 __all__ = ["ENDINGS", "check_packages", "write_features"]
 

@@ -1,15 +1,10 @@
-"""Where results are written: checked before the work, and replaced in one step after it."""
+"""Where results are written: checked before the work."""
 
 import os
-import secrets
-import stat
 import sys
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 
-__all__ = ["check_place", "replacing", "with_ending"]
-
-_LONGEST_ENDING = 16  # characters: names of files are bounded, and endings that choose a format are short
+__all__ = ["check_place", "with_ending"]
 
 
 def check_place(option, path):
@@ -89,32 +84,3 @@ def with_ending(option, path, endings):
     if path.suffix.lower() not in endings:
         raise ValueError(f"{option} must end in {', '.join(endings)}. Got {str(path)!r} instead.")
     return path
-
-
-@contextmanager
-def replacing(path):
-    """Give the name of a file to write, which takes the place of another one once it is complete.
-
-    Parameters
-    ----------
-    path : Path
-        The file that is replaced; left as it was when the block fails or is interrupted.
-
-    Yields
-    ------
-    Path
-        In the same folder, with the same ending.
-    """
-    path = Path(os.path.realpath(path))  # a link stays a link
-    ending = path.suffix if len(path.suffix) <= _LONGEST_ENDING else ""
-    unfinished = path.with_name(f".{secrets.token_hex(8)}{ending}")
-    try:
-        unfinished.touch(exist_ok=False)
-        # As the former file, or as the user wants new ones to be; safetensors would have them private.
-        mode = stat.S_IMODE((path if path.exists() else unfinished).stat().st_mode)
-        unfinished.chmod(mode | stat.S_IWUSR)  # before there is anything in it that others may not read
-        yield unfinished
-        unfinished.chmod(mode)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 
+from sktl._replacing import replacing
 from sktl.cli._folders import find_images
 from sktl.cli._options import DeviceOption, JobsOption, JsonOption, PrecisionOption, VerboseOption, one_of
-from sktl.cli._places import check_place, replacing
+from sktl.cli._places import check_place
 from sktl.cli._reporting import bars_wanted, errors_as_messages, printable, say, unreadable
 
 __all__ = ["predict"]

@@ -1,12 +1,12 @@
 """Which values the shared parameters of the estimators may take, each alone and all together."""
 
+from dataclasses import dataclass
 from numbers import Integral, Real
 from os import PathLike
 
 from sktl._validation import Interval, StrOptions
 from sktl.fine_tuning._augmentation import check_augment
 from sktl.fine_tuning._schedule import base_learning_rate
-from sktl.fine_tuning._training import Recipe
 
 SHARED_CONSTRAINTS: dict = {
     "backbone": "no_validation",  # load_backbone judges these two, with a hint what to write instead
@@ -46,6 +46,48 @@ SHARED_CONSTRAINTS: dict = {
     "random_state": ["random_state"],
     "verbose": ["verbose"],
 }
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the optimizer is told.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Rate of the top stage.
+    layer_decay : float
+        Factor from each stage to the one below.
+    weight_decay : float
+        Decay of matrices and kernels.
+    from_scratch : bool
+        Whether nothing in the network is pretrained.
+    l2_sp : float, default=0.0
+        Decay of pretrained weights towards what they were, in place of `weight_decay`.
+    ema_decay : float or None, default=None
+        Decay of the moving average of the weights that is kept in the end.
+    unfreeze_schedule : tuple of int or None, default=None
+        Epochs from which on the stages are trained, from the top one downwards.
+    mixup, cutmix : float, default=0.0
+        See `Batches`.
+    temperature, distillation : float
+        Of the teacher, and its share of the loss.
+    compile : bool, default=False
+        Whether the part above the cut is compiled for the time of the training.
+    """
+
+    learning_rate: float
+    layer_decay: float
+    weight_decay: float
+    from_scratch: bool
+    l2_sp: float = 0.0
+    ema_decay: float | None = None
+    unfreeze_schedule: tuple | None = None
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    temperature: float = 1.0
+    distillation: float = 0.0
+    compile: bool = False
 
 
 def check_together(estimator):

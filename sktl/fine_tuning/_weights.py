@@ -1,12 +1,12 @@
 """The weights of a fitted network in a file that holds numbers and names, and no code."""
 
 import json
-import os
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from sktl._replacing import replacing
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
 
 # Names listed in an error.
@@ -36,12 +36,8 @@ def save_weights(network, path, *, backbone, encoding):
         "license": backbone.license,
         "encoding": json.dumps(encoding),
     }
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path) as unfinished:
         save_file(state, unfinished, metadata=metadata)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def load_weights(network, path, *, check):

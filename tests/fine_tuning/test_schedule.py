@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from sktl.fine_tuning._heads import build_head
+from sktl.fine_tuning._parameters import Recipe
 from sktl.fine_tuning._schedule import (
     WarmUpCosine,
     base_learning_rate,
@@ -15,7 +16,6 @@ from sktl.fine_tuning._schedule import (
     n_epochs,
     parameter_groups,
 )
-from sktl.fine_tuning._training import Recipe
 
 
 @pytest.mark.parametrize(("n_samples", "steps"), [(50, 300), (320, 300), (1000, 640), (5000, 3000), (50_000, 3000)])

@@ -7,7 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 from sklearn.utils.parallel import Parallel, delayed
 
-from sktl.comparison._fits._fits import Fit, fit_and_score
+from sktl.comparison._fits._one_fit import Fit, fit_and_score
 from sktl.comparison._fits._progress import Progress
 from sktl.comparison._warnings import CandidateFailedWarning
 

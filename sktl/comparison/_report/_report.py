@@ -1,12 +1,12 @@
 """One HTML page about a comparison: self-contained, for people who were not there when it ran."""
 
-import os
 from datetime import date
 from html import escape
 from pathlib import Path
 
 import numpy as np
 
+from sktl._replacing import replacing
 from sktl.comparison._displays._cost_display import MB
 from sktl.comparison._displays._predictions import class_names
 from sktl.comparison._rendering import caption, digits_for, number, seconds, sentence, tables
@@ -82,7 +82,9 @@ def write_report(comparison, path, *, X=None, target_names=None):
         _again(comparison, path.name, X, target_names),
         f"<footer>{paragraph(f'Written by sktl, {date.today().isoformat()}. This page loads nothing.', True)}</footer>",
     ]
-    _replace(path, page(f"{comparison.verdict.capitalize()}: was transfer worth it?", body))
+    content = page(f"{comparison.verdict.capitalize()}: was transfer worth it?", body)
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(content.encode("utf-8", "replace"))  # names of files may hold bytes that are no letters
     return path
 
 
@@ -98,17 +100,6 @@ def _checked(path):
             f"The folder of the report must exist. Got {str(path.absolute().parent)!r} instead. Make it first."
         )
     return path
-
-
-def _replace(path, text):
-    """Write beside the file and rename, so that no half page is ever seen."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # names of files may hold bytes that are no letters
-        draft.write_bytes(text.encode("utf-8", "replace"))
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _top(comparison):

@@ -33,7 +33,7 @@ def n_fits(monkeypatch):
     counted = []
 
     def fit_and_score(fit, X, y):
-        from sktl.comparison._fits._fits import fit_and_score as original
+        from sktl.comparison._fits._one_fit import fit_and_score as original
 
         counted.append((fit.candidate, fit.split))
         return original(fit, X, y)
@@ -246,7 +246,7 @@ def test_an_interrupt_loses_nothing_that_was_finished(tmp_path, n_fits, monkeypa
     def interrupted(fit, X, y):
         if fit.split == 2:
             raise KeyboardInterrupt
-        from sktl.comparison._fits._fits import fit_and_score
+        from sktl.comparison._fits._one_fit import fit_and_score
 
         return fit_and_score(fit, X, y)
 

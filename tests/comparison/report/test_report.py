@@ -245,7 +245,7 @@ def test_a_page_is_replaced_in_one_step(small, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("the disk is full")
 
-    monkeypatch.setattr("sktl.comparison._report._report.os.replace", fail)
+    monkeypatch.setattr("pathlib.Path.replace", fail)
     with pytest.raises(OSError, match="full"):
         small.report(path)
     assert path.read_text() == "the old page"

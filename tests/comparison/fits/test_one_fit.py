@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from sktl import FineTuneClassifier
-from sktl.comparison._fits._fits import Fit, fit_and_score
+from sktl.comparison._fits._one_fit import Fit, fit_and_score
 from sktl.comparison._runs import Run
 
 X, Y = load_digits().data[:60], load_digits().target[:60] % 3
