@@ -18,7 +18,7 @@ from sktl._validation import did_you_mean
 from sktl.backbones import GLOBAL_RANDOMNESS
 from sktl.fine_tuning._picture_transforms import augmented, transformed
 
-AUGMENTATIONS = ("light", "trivial")
+AUGMENTATIONS = ("light", "unmirrored", "trivial")
 
 # To be raised when the same view gives other bits from now on.
 _VERSION = 1
@@ -27,7 +27,7 @@ _BARE_MODULE = frozenset(vars(torch.nn.Module()))
 
 
 def check_augment(augment):
-    """Raise ValueError unless `augment` is None, one of `AUGMENTATIONS`, or a callable."""
+    """Raise ValueError unless `augment` is None, one of `AUGMENTATIONS`, or a callable; estimators know "auto" too."""
     named = isinstance(augment, str) and augment in AUGMENTATIONS
     if augment is None or named or (callable(augment) and not isinstance(augment, type)):
         return

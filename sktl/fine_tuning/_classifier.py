@@ -214,6 +214,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         "alpha": [Interval(Real, 0, 1, closed="both")],
     }
     _probe_scale = LOGIT_SCALE
+    _augments = True
 
     def __init__(
         self,
@@ -231,8 +232,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         batch_norm="auto",
         unfreeze_schedule=None,
         ema_decay=None,
-        augment=None,
-        n_views=None,
+        augment="auto",
+        n_views="auto",
         mixup=0.0,
         cutmix=0.0,
         test_time_augmentation=False,

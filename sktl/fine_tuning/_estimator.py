@@ -16,6 +16,7 @@ from sktl.fine_tuning._batches import TrainingData
 from sktl.fine_tuning._fitting import Fitting
 from sktl.fine_tuning._freezing import FineTuneNetwork
 from sktl.fine_tuning._heads import build_head
+from sktl.fine_tuning._mirroring import augmentation_of
 from sktl.fine_tuning._parameters import SHARED_CONSTRAINTS, check_structure, check_together, depth_of, recipe_of
 from sktl.fine_tuning._prefix import Activations, FrozenPart, frozen_record
 from sktl.fine_tuning._rates import FACTORS, search_rates
@@ -46,8 +47,8 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         batch_norm="auto",
         unfreeze_schedule=None,
         ema_decay=None,
-        augment=None,
-        n_views=None,
+        augment="auto",
+        n_views="auto",
         mixup=0.0,
         cutmix=0.0,
         test_time_augmentation=False,
@@ -177,18 +178,15 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         seed = int(np.random.SeedSequence([self._seed, self._n_trainings]).generate_state(1)[0])
         with seeded(seed, placement.device):
             network = self.module_ if keep else self._new_network(placement)
+            frozen_part = self._frozen_part(network, placement)
+            augment = augmentation_of(self, frozen_part, images, targets.numpy(), keep)
             activations = Activations(
-                self._frozen_part(network, placement),
-                images,
-                network.preprocessing,
-                augment=self.augment,
-                n_views=self.n_views,
-                verbose=self.verbose,
+                frozen_part, images, network.preprocessing, augment=augment, n_views=self.n_views, verbose=self.verbose
             )
             data = TrainingData(activations, self._loss_targets(targets), weights, teacher=teacher)
             fitting = Fitting(self, data, targets, placement, seed, whole)
             net = fitting.go_on(self.net_) if keep else fitting.start(network)
-        self.net_ = net
+        self.net_, self.augment_ = net, augment
         self._n_trainings += 1
         return self
 
@@ -262,7 +260,8 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
     def _is_probe(self):
         """Whether nothing is asked for that a linear model on the frozen features would not give."""
         linear = self.unfreeze_depth == 0 and self.weights is not None and isinstance(self.head, str)
-        return linear and not any((self.dropout, self.augment, self.mixup, self.cutmix, self.callbacks))
+        augmented = self.augment not in (None, "auto")
+        return linear and not any((self.dropout, augmented, self.mixup, self.cutmix, self.callbacks))
 
     def _distillation(self):
         """Return temperature and share of a teacher."""

@@ -23,7 +23,7 @@ SHARED_CONSTRAINTS: dict = {
     "unfreeze_schedule": ["array-like", None],
     "ema_decay": [Interval(Real, 0, 1, closed="neither"), None],
     "augment": "no_validation",  # check_augment does
-    "n_views": [Interval(Integral, 1, None, closed="left"), None],
+    "n_views": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"}), None],
     "mixup": [Interval(Real, 0, None, closed="left")],
     "cutmix": [Interval(Real, 0, None, closed="left")],
     "test_time_augmentation": ["boolean"],
@@ -103,10 +103,12 @@ def check_together(estimator):
     ValueError
         With the parameter to change.
     """
-    check_augment(estimator.augment)
-    if estimator.n_views is not None and estimator.augment is None:
+    if not is_auto(estimator.augment):
+        check_augment(estimator.augment)
+    if isinstance(estimator.n_views, Integral) and estimator.augment is None:
         raise ValueError(
-            f"n_views must be None when there is no augmentation. Got {estimator.n_views} instead. Set augment='light'."
+            f"n_views must be 'auto' or None when there is no augmentation. Got {estimator.n_views} instead. "
+            "Set augment='light'."
         )
     if estimator.ema_decay is not None and estimator.early_stopping:
         raise ValueError(
@@ -123,6 +125,11 @@ def check_together(estimator):
             "unfreeze_schedule must be epochs in ascending order, the first for the top stage. "
             f"Got {epochs!r} instead. (0, 5, 10) trains one stage from the start, two after 5 epochs, all after 10."
         )
+
+
+def is_auto(augment):
+    """Whether the augmentation is to be chosen."""
+    return isinstance(augment, str) and augment == "auto"
 
 
 def recipe_of(estimator):

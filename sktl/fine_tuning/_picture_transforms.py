@@ -31,7 +31,7 @@ def augmented(picture, preprocessing, augment, seeds):
         The original picture. It is only read.
     preprocessing : Preprocessing
         Size and interpolation.
-    augment : {"light", "trivial"}
+    augment : {"light", "unmirrored", "trivial"}
         What to do.
     seeds : numpy.random.SeedSequence
         What all draws follow from.
@@ -42,8 +42,8 @@ def augmented(picture, preprocessing, augment, seeds):
         Of the same dtype.
     """
     rng = np.random.default_rng(seeds)
-    cropped = _cropped_and_flipped(picture, preprocessing, rng)
-    return _jittered(cropped, rng) if augment == "light" else _trivially_augmented(cropped, rng)
+    cropped = _cropped_and_flipped(picture, preprocessing, rng, may_flip=augment != "unmirrored")
+    return _trivially_augmented(cropped, rng) if augment == "trivial" else _jittered(cropped, rng)
 
 
 def transformed(picture, transform, seeds, *, lent, name):
@@ -93,8 +93,8 @@ def as_bytes(picture):
     return picture if picture.dtype == np.uint8 else np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
-def _cropped_and_flipped(picture, preprocessing, rng):
-    """Cut out a rectangle, stretch it to the size of the network, and mirror every second one.
+def _cropped_and_flipped(picture, preprocessing, rng, *, may_flip):
+    """Cut out a rectangle, stretch it to the size of the network, and mirror every second one where that is allowed.
 
     As torchvision's RandomResizedCrop, but a rectangle that does not fit is made smaller instead of drawn again.
     """
@@ -110,7 +110,7 @@ def _cropped_and_flipped(picture, preprocessing, rng):
     new_height, new_width = max(1, round(new_height * shrink)), max(1, round(new_width * shrink))
     top, left = int(down * (height - new_height + 1)), int(right * (width - new_width + 1))
     region = preprocessing.resize_to(picture[top : top + new_height, left : left + new_width], size, size)
-    return np.ascontiguousarray(region[:, ::-1]) if flip < 0.5 else region
+    return np.ascontiguousarray(region[:, ::-1]) if may_flip and flip < 0.5 else region
 
 
 def _jittered(picture, rng):

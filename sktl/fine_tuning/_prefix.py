@@ -13,6 +13,7 @@ from sktl.inference import activation_shape, block_rows, embed, map_images, read
 # Activations of the training set are kept in memory up to this size, and in the store up to this share of it: what is
 # read in every epoch should not drive out what it reads next. What is predicted may never be asked for again.
 _MEMORY, _SHARE_OF_STORE, _SHARE_OF_PREDICTION = 2 << 30, 0.5, 0.1
+_VIEWS, _FEWEST_VIEWS = 8, 2  # more than 8 gained nothing; with one, augmented images are as easily learnt by heart
 _AT_A_TIME = 256 << 20  # bytes of activations that prediction holds
 _BYTES = 4  # of a float32
 
@@ -91,11 +92,25 @@ class FrozenPart:
 
     def predict(self, images, preprocessing=None, *, verbose=0):
         """Return the outputs (n_images, n_outputs) of the whole network, of any number of images."""
+        return self._through(self._network.above_cut, images, preprocessing, verbose)
+
+    def features(self, images, preprocessing=None):
+        """Return the pooled features (n_images, n_features) of any number of images."""
+        return self._through(self._network.features, images, preprocessing, verbose=0)
+
+    def _through(self, above_cut, images, preprocessing, verbose):
+        """Return what a function of the activations at the cut makes of images, a part of them at a time."""
         network, preprocessing = self._network, preprocessing or self._network.preprocessing
-        key = (self._backbone.digest, network.n_frozen, self._placement, preprocessing.crop_size)
+        key = (self._backbone.digest, above_cut.__name__, network.n_frozen, self._placement, preprocessing.crop_size)
         if network.n_frozen == 0:
             outputs = map_images(
-                network, images, preprocessing, self._placement, verbose=verbose, key=key, **self._read
+                lambda batch: above_cut(network.below_cut(batch)),
+                images,
+                preprocessing,
+                self._placement,
+                verbose=verbose,
+                key=key,
+                **self._read,
             )
             return torch.cat(list(outputs))
         use_store, outputs = self.may_store(len(images), _SHARE_OF_PREDICTION), []
@@ -104,7 +119,7 @@ class FrozenPart:
         for start in range(0, len(images), n_together):
             part = images.subset(slice(start, start + n_together))
             activations = self(part, preprocessing, use_store=use_store, verbose=verbose)
-            outputs.append(run_in_blocks(network.above_cut, activations, self._placement, rows, key=key))
+            outputs.append(run_in_blocks(above_cut, activations, self._placement, rows, key=key))
         return torch.cat(outputs)
 
 
@@ -123,8 +138,9 @@ class Activations:
         The network's.
     augment : str, callable or None, default=None
         How the views of an image come about.
-    n_views : int or None, default=None
-        Augmented views per image, which then take turns; None makes a new one each time.
+    n_views : int, "auto" or None, default=None
+        Augmented views per image, which then take turns; None makes a new one each time. "auto" keeps as many of 8 as
+        there is memory for, and makes new ones when there is not even room for two.
     verbose : int, default=0
         A progress bar, and a word on what is not kept, when positive.
     memory : int, default=2 GiB
@@ -136,11 +152,22 @@ class Activations:
         self._images = images
         self._preprocessing = preprocessing
         self._augment = augment
+        n_bytes = len(images) * (frozen_part.n_bytes if callable(augment) else frozen_part.bytes_per_image(images))
+        if n_views == "auto":
+            n_views = min(_VIEWS, memory // n_bytes - 1)
+            n_views = n_views if n_views >= _FEWEST_VIEWS else None
+            if verbose and augment is not None and n_views is None:
+                print(
+                    "sktl: every epoch takes new views of the images through the whole network: keeping a few in "
+                    f"memory would take {(1 + _FEWEST_VIEWS) * n_bytes / 2**30:.1f} GiB"
+                )
         self._n_views = n_views
-        n_kept = len(images) * (1 if augment is None else 1 + (n_views or 0))
+        n_sets = 1 if augment is None else 1 + (n_views or 0)
         self._store_plain = frozen_part.may_store(len(images))
-        self._store_views = n_views is not None and can_be_stored(augment) and frozen_part.may_store(n_kept)
-        n_bytes = n_kept * (frozen_part.n_bytes if callable(augment) else frozen_part.bytes_per_image(images))
+        self._store_views = (
+            n_views is not None and can_be_stored(augment) and frozen_part.may_store(len(images) * n_sets)
+        )
+        n_bytes *= n_sets
         self._keep = n_bytes <= memory
         self._kept = {}
         self._verbose = verbose

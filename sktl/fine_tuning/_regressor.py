@@ -189,6 +189,7 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
 
     _criterion = nn.MSELoss
     _stratify = False
+    _augments = False  # where a thing is, or how large, may be the target
     _probe_scale = 1.0
 
     @fit_context(prefer_skip_nested_validation=True)

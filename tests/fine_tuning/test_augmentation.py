@@ -36,7 +36,7 @@ from sktl.inference import EmbeddingStore, embed, read_prepared, resolve_placeme
 
 PREPROCESSING = Preprocessing(crop_size=24, resize_size=28)
 OWN = v2.Compose([v2.RandomResizedCrop(20), v2.RandomHorizontalFlip(), v2.ColorJitter(0.3)])
-every_augment = pytest.mark.parametrize("augment", [*AUGMENTATIONS, OWN], ids=["light", "trivial", "own"])
+every_augment = pytest.mark.parametrize("augment", [*AUGMENTATIONS, OWN], ids=[*AUGMENTATIONS, "own"])
 Views = partial(AugmentedImages, preprocessing=PREPROCESSING)
 
 
@@ -174,7 +174,7 @@ from sktl.fine_tuning._augmentation import AugmentedImages
 from sktl.images import as_images
 pixels = np.random.default_rng(0).integers(0, 256, (6, 30, 40, 3)).astype(np.uint8)
 own = v2.Compose([v2.RandomResizedCrop(20), v2.RandomHorizontalFlip(), v2.ColorJitter(0.3)])
-for augment in ("light", "trivial", own):
+for augment in ("light", "unmirrored", "trivial", own):
     opened = AugmentedImages(as_images(pixels), Preprocessing(crop_size=24, resize_size=28), augment, 1).open(2)
     print(opened.digest().hex(), opened.picture().tobytes().hex())
 """
@@ -319,7 +319,7 @@ def ramps(size):
 
 def test_the_crop_takes_the_shares_and_ratios_that_are_stated_and_mirrors_every_second_one():
     picture, rng = ramps(200), np.random.default_rng(0)
-    crops = [_picture_transforms._cropped_and_flipped(picture, PREPROCESSING, rng) for _ in range(600)]
+    crops = [_picture_transforms._cropped_and_flipped(picture, PREPROCESSING, rng, may_flip=True) for _ in range(600)]
     lefts, rights = (np.array([crop[:, at, 0].mean() for crop in crops]) for at in (0, -1))
     tops, bottoms = (np.array([crop[at, :, 1].mean() for crop in crops]) for at in (0, -1))
     widths, heights = np.abs(rights - lefts) * 24 / 23, (bottoms - tops) * 24 / 23
@@ -336,9 +336,22 @@ def test_the_crop_takes_the_shares_and_ratios_that_are_stated_and_mirrors_every_
     assert bottoms.max() > 0.97
 
 
+def test_unmirrored_views_are_the_light_ones_that_are_not_mirrored():
+    picture = ramps(60)
+    kinds = {"light": [], "unmirrored": []}
+    for augment, views in kinds.items():
+        for seed in range(40):
+            seeds = np.random.SeedSequence(seed)
+            views.append(_picture_transforms.augmented(picture, PREPROCESSING, augment, seeds))
+    mirrored_ones = [view[0, 0, 0] > view[0, -1, 0] for view in kinds["light"]]
+    assert 8 < sum(mirrored_ones) < 32
+    for light, unmirrored, is_mirrored in zip(*kinds.values(), mirrored_ones, strict=True):
+        assert_array_equal(unmirrored, light[:, ::-1] if is_mirrored else light)
+
+
 def test_the_crop_is_taken_from_the_whole_picture_by_the_same_resize():
     picture = make(1, (120, 90))[0]
-    found = _picture_transforms._cropped_and_flipped(picture, PREPROCESSING, np.random.default_rng(3))
+    found = _picture_transforms._cropped_and_flipped(picture, PREPROCESSING, np.random.default_rng(3), may_flip=True)
     draws = np.random.default_rng(3).random(5)
     area, ratio = 120 * 90 * (0.35 + 0.65 * draws[0]), (3 / 4) * (16 / 9) ** draws[1]
     height, width = (area / ratio) ** 0.5, (area * ratio) ** 0.5
@@ -353,7 +366,7 @@ def test_the_crop_is_taken_from_the_whole_picture_by_the_same_resize():
 
 def test_a_row_of_features_is_neither_cropped_nor_mirrored():
     strip = np.tile(np.arange(24, dtype=np.uint8)[None, :, None] * 10, (1, 1, 3))
-    found = _picture_transforms._cropped_and_flipped(strip, PREPROCESSING, np.random.default_rng(0))
+    found = _picture_transforms._cropped_and_flipped(strip, PREPROCESSING, np.random.default_rng(0), may_flip=True)
     assert_array_equal(found, np.repeat(strip, 24, axis=0))
 
 

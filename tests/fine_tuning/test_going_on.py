@@ -72,7 +72,7 @@ def test_slow_progress_counts_as_progress(patterns):
 
 def test_a_failure_during_gradual_unfreezing_leaves_everything_trainable_and_nothing_behind(patterns):
     X, y = patterns
-    model = FineTuneClassifier(unfreeze_depth=2, warm_start=True, max_epochs=5, random_state=0).fit(X, y)
+    model = FineTuneClassifier(unfreeze_depth=2, augment=None, warm_start=True, max_epochs=5, random_state=0).fit(X, y)
     size = len(pickle.dumps(model))
 
     class Failing:

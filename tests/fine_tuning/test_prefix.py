@@ -13,6 +13,8 @@ from sklearn.preprocessing import StandardScaler
 from sktl import FineTuneClassifier, PretrainedFeatureExtractor
 from sktl.backbones import Preprocessing
 from sktl.fine_tuning import _prefix
+from sktl.images import as_images
+from sktl.inference import StoreInfo
 
 NETWORKS = [
     ("tiny_fractal", 16),
@@ -88,7 +90,7 @@ def test_a_grid_over_depths_and_folds_sends_each_image_through_the_prefix_once_p
     prepared = []
     prepare = Preprocessing.prepare
     monkeypatch.setattr(Preprocessing, "prepare", lambda self, image: prepared.append(1) or prepare(self, image))
-    model = FineTuneClassifier(max_epochs=1, random_state=0, batch_size=4)
+    model = FineTuneClassifier(augment=None, max_epochs=1, random_state=0, batch_size=4)
     grid = GridSearchCV(model, {"unfreeze_depth": [0, 1, 2]}, cv=5, refit=False).fit(X, y)
     assert np.isfinite(grid.cv_results_["mean_test_score"]).all()
     assert len(prepared) == 3 * 40
@@ -97,6 +99,19 @@ def test_a_grid_over_depths_and_folds_sends_each_image_through_the_prefix_once_p
         again.predict(X)
         assert (again.store_info_.n_misses, again.store_info_.n_hits) == (0, 80)
     assert len(prepared) == 3 * 40
+
+
+def test_a_grid_with_views_sends_each_view_of_each_image_through_the_prefix_once_per_cut(monkeypatch):
+    X, y = pictures(40)
+    infos = []
+    monkeypatch.setattr(
+        "sktl.fine_tuning._estimator.StoreInfo", lambda *args: infos.append(StoreInfo(*args)) or infos[-1]
+    )
+    model = FineTuneClassifier(max_epochs=3, random_state=0)
+    grid = GridSearchCV(model, {"unfreeze_depth": [0, 1, 2]}, cv=5, refit=False).fit(X, y)
+    assert np.isfinite(grid.cv_results_["mean_test_score"]).all()
+    # Plain at three cuts; at two of them the mirror image, that mirroring is judged by, and a view for each epoch.
+    assert sum(info.n_misses for info in infos) == 40 * (3 + 2 + 2 * 3)
 
 
 def test_depth_0_is_the_exact_linear_probe():
@@ -160,6 +175,31 @@ def test_fixed_views_are_computed_once_and_take_turns(passes):
 
 def test_new_views_in_every_epoch_are_not_stored():
     X, y = pictures(16)
-    model = FineTuneClassifier(unfreeze_depth=1, augment="light", max_epochs=3, random_state=0).fit(X, y)
+    model = FineTuneClassifier(unfreeze_depth=1, augment="light", n_views=None, max_epochs=3, random_state=0).fit(X, y)
     assert model.store_info_.n_misses == 16  # the plain images, for the probe
     assert len(np.unique(model.history_[:, "train_loss"])) == 3
+
+
+@pytest.mark.parametrize(("room", "n_views"), [(100, 8), (9, 8), (5, 4), (3, 2), (2.9, None), (0, None)])
+def test_as_many_views_as_fit_are_kept_and_new_ones_are_made_where_not_even_two_do(room, n_views, capsys):
+    X, _ = pictures(6)
+    images = as_images(X)
+    frozen_part = StubFrozenPart()
+    activations = _prefix.Activations(
+        frozen_part, images, None, augment="light", n_views="auto", memory=room * 6 * StubFrozenPart.n_bytes, verbose=1
+    )
+    numbers = [activations._number(number) for number in range(1, 20)]
+    assert max(numbers) == (19 if n_views is None else n_views)
+    assert ("new views of the images through the whole network" in capsys.readouterr().out) == (n_views is None)
+
+
+class StubFrozenPart:
+    """Says how large an activation is."""
+
+    n_bytes = 1000
+
+    def bytes_per_image(self, images):
+        return self.n_bytes
+
+    def may_store(self, n_images):
+        return False

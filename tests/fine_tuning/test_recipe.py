@@ -212,7 +212,7 @@ def test_one_seed_one_network_from_files_in_any_order(patterns, tmp_path, knobs)
     model = FineTuneClassifier(**knobs, **QUICK)
     reference = clone(model).fit(paths, y)
     assert_same_network(reference, clone(model).fit([paths[i] for i in order], y[order]))
-    plain = FineTuneClassifier(**QUICK).fit(paths, y)
+    plain = FineTuneClassifier(augment=None, **QUICK).fit(paths, y)
     assert not torch.equal(state(plain)["head.layers.0.weight"], state(reference)["head.layers.0.weight"])
 
 
@@ -284,8 +284,8 @@ def test_cutmix_of_pooled_features_is_refused(patterns):
 
 
 def test_views_without_an_augmentation_are_refused(patterns):
-    with pytest.raises(ValueError, match="n_views must be None when there is no augmentation"):
-        FineTuneClassifier(n_views=2, **QUICK).fit(*patterns)
+    with pytest.raises(ValueError, match="n_views must be 'auto' or None when there is no augmentation"):
+        FineTuneClassifier(augment=None, n_views=2, **QUICK).fit(*patterns)
 
 
 def test_a_misspelt_augmentation_is_met_with_the_right_one(patterns):

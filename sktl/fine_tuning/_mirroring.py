@@ -1,0 +1,106 @@
+"""Whether the training images may be mirrored: a digit, a road sign or a left hand is another thing in a mirror.
+
+A linear model on the features of the network, as it is before training, is shown images that it has not seen and their
+mirror images. Where it knows clearly fewer of the mirror images, left and right carry part of the answer.
+"""
+
+import numpy as np
+from sklearn.linear_model import RidgeClassifier
+from sklearn.model_selection import KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sktl.fine_tuning._augmentation import mirrored, prepared_already
+from sktl.fine_tuning._parameters import is_auto
+
+# Images that are looked at: enough to see what would matter in training, and quick whatever the number of all.
+_ENOUGH = 1000
+_FOLDS = 5
+# Standard errors by which mirror images must do worse: in 6 of 1000 sets this happens by chance, and costs little.
+_CLEARLY = 2.5
+
+
+def augmentation_of(estimator, frozen_part, images, targets, keep):
+    """Return the parameter `augment` of an estimator, or what "auto" stands for.
+
+    Parameters
+    ----------
+    estimator : FineTuneEstimator
+        It has seen the images, and knows its `unfreeze_depth_`.
+    frozen_part, images, targets
+        As in `mirror_matters`.
+    keep : bool
+        Whether the training goes on from an earlier one, whose choice then holds.
+
+    Returns
+    -------
+    str, callable or None
+    """
+    if not is_auto(estimator.augment):
+        return estimator.augment
+    if keep:
+        return estimator.augment_
+    if not estimator._augments or estimator.unfreeze_depth_ == 0:
+        return None
+    if not mirror_matters(frozen_part, images, targets, estimator._preprocessing()):
+        return "light"
+    if estimator.verbose:
+        print("sktl: images are not mirrored in training: a linear model takes their mirror images for something else")
+    return "unmirrored"
+
+
+def mirror_matters(frozen_part, images, targets, preprocessing):
+    """Look at the images and their mirror images.
+
+    Parameters
+    ----------
+    frozen_part : FrozenPart
+        Computes features.
+    images : ImageCollection
+        Training images in canonical order, which is as good as random.
+    targets : ndarray of shape (n_images,) or (n_images, n_labels)
+        Encoded labels.
+    preprocessing : Preprocessing
+        The network's.
+
+    Returns
+    -------
+    bool
+    """
+    few = images.subset(slice(_ENOUGH))
+    plain = frozen_part.features(few).double().numpy()
+    mirror = frozen_part.features(mirrored(few, preprocessing), prepared_already(preprocessing)).double().numpy()
+    lost = labels_lost(plain, mirror, targets[: len(plain)])
+    return bool(lost.sum() > _CLEARLY * np.sqrt(np.square(lost).sum()))
+
+
+def labels_lost(plain, mirror, targets):
+    """Count, image by image, the labels that a linear model gets right and on the mirror image does not.
+
+    Parameters
+    ----------
+    plain, mirror : ndarray of shape (n_images, n_features)
+        Features of the images and of their mirror images.
+    targets : ndarray of shape (n_images,) or (n_images, n_labels)
+        Encoded labels.
+
+    Returns
+    -------
+    ndarray of int of shape (n_images,)
+        Negative where the mirror image does better. Each image is judged by a model that was fitted without it.
+    """
+    lost = np.zeros(len(targets), dtype=int)
+    if len(targets) < _FOLDS:
+        return lost
+    for train, test in KFold(_FOLDS).split(plain):
+        if (targets[train] == targets[train[0]]).all():  # one class only: nothing to be told apart
+            continue
+        # As many features as there are want a strength of their order; the very value matters little.
+        model = make_pipeline(StandardScaler(), RidgeClassifier(alpha=plain.shape[1]))
+        model.fit(plain[train], targets[train])
+        right, right_in_mirror = (
+            (model.predict(features[test]) == targets[test]).reshape(len(test), -1).sum(axis=1)
+            for features in (plain, mirror)
+        )
+        lost[test] = right - right_in_mirror
+    return lost
