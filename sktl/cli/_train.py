@@ -54,9 +54,12 @@ def train(
     unfreeze_depth: DepthOption = "1",
     max_epochs: EpochsOption = "auto",
     augment: Annotated[
-        str | None,
-        typer.Option(help="Vary the training images: light or trivial.", callback=one_of("light", "trivial")),
-    ] = None,
+        str,
+        typer.Option(
+            help="How to vary the training images: auto, none, light, unmirrored or trivial.",
+            callback=one_of("auto", "none", "light", "unmirrored", "trivial"),
+        ),
+    ] = "auto",
     cv: Annotated[
         int | None, typer.Option(min=2, help="First score the recipe on so many folds, each held out once.")
     ] = None,
@@ -81,7 +84,8 @@ def train(
         _check_folds(target, names, cv)
         parameters = {"backbone": backbone, "weights": weights, "image_size": image_size, "random_state": seed}
         if method == "fine_tuned":
-            parameters |= {"unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs, "augment": augment}
+            parameters |= {"unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs}
+            parameters["augment"] = None if augment == "none" else augment
         options = {"device": device, "precision": precision, "n_jobs": n_jobs}
         with redirect_stdout(sys.stderr):
             report = _train_and_save(output, method, images, target, names, parameters, options, cv, verbose)

@@ -26,14 +26,14 @@ _MIRROR = "mirror"  # what `mirrored` does; no name for users
 _BARE_MODULE = frozenset(vars(torch.nn.Module()))
 
 
-def check_augment(augment):
-    """Raise ValueError unless `augment` is None, one of `AUGMENTATIONS`, or a callable; estimators know "auto" too."""
-    named = isinstance(augment, str) and augment in AUGMENTATIONS
+def check_augment(augment, names=AUGMENTATIONS):
+    """Raise ValueError unless `augment` is None, one of the names, or a callable."""
+    named = isinstance(augment, str) and augment in names
     if augment is None or named or (callable(augment) and not isinstance(augment, type)):
         return
     raise ValueError(
-        f"augment must be None, one of {list(AUGMENTATIONS)}, or a callable such as an instance of a torchvision "
-        f"transform. Got {augment!r} instead." + did_you_mean(augment, AUGMENTATIONS)
+        f"augment must be None, one of {list(names)}, or a callable such as an instance of a torchvision "
+        f"transform. Got {augment!r} instead." + did_you_mean(augment, names)
     )
 
 
@@ -69,7 +69,7 @@ class AugmentedImages:
         The images.
     preprocessing : Preprocessing
         What the pictures are prepared with; whoever prepares them again uses `prepared_already`.
-    augment : {"light", "trivial"}, callable or None
+    augment : {"light", "unmirrored", "trivial"}, callable or None
         How views come about, see `show_augmentation`; None leaves every view plain.
     view : int or ndarray of int of shape (n_images,)
         Number of the view, for all images or for each. 0 is the plain image.

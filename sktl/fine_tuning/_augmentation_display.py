@@ -21,11 +21,11 @@ def show_augmentation(X, augment="light", *, backbone="tiny_fractal", image_size
     ----------
     X : sequence or array
         Images as `FineTuneClassifier` takes them. The first 8 are drawn, a row each.
-    augment : {"light", "trivial"}, callable or None, default="light"
+    augment : {"light", "unmirrored", "trivial"}, callable or None, default="light"
         "light" cuts out a random 35 to 100 % of the picture, mirrors every second one, and changes brightness and
-        contrast by up to 20 %. "trivial" cuts and mirrors in the same way and then applies one operation out of 14
-        [1]_. A callable, such as a transform of torchvision, turns a uint8 tensor (3, height, width) into a tensor
-        (3, new_height, new_width), of uint8 or of floats in [0, 1].
+        contrast by up to 20 %. "unmirrored" does the same without mirroring. "trivial" cuts and mirrors as "light" does
+        and then applies one operation out of 14 [1]_. A callable, such as a transform of torchvision, turns a uint8
+        tensor (3, height, width) into a tensor (3, new_height, new_width), of uint8 or of floats in [0, 1].
     backbone : str, path, Module, callable or Backbone, default="tiny_fractal"
         Network whose preprocessing is applied.
     image_size : int or None, default=None

@@ -5,7 +5,7 @@ from numbers import Integral, Real
 from os import PathLike
 
 from sktl._validation import Interval, StrOptions
-from sktl.fine_tuning._augmentation import check_augment
+from sktl.fine_tuning._augmentation import AUGMENTATIONS, check_augment
 from sktl.fine_tuning._schedule import base_learning_rate
 
 SHARED_CONSTRAINTS: dict = {
@@ -103,8 +103,7 @@ def check_together(estimator):
     ValueError
         With the parameter to change.
     """
-    if not is_auto(estimator.augment):
-        check_augment(estimator.augment)
+    check_augment(estimator.augment, ("auto", *AUGMENTATIONS))
     if isinstance(estimator.n_views, Integral) and estimator.augment is None:
         raise ValueError(
             f"n_views must be 'auto' or None when there is no augmentation. Got {estimator.n_views} instead. "

@@ -64,15 +64,17 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     ema_decay : float or None, default=None
         Keep in the end a moving average of the weights over the steps with this decay, for instance 0.99 [5]_. Not
         with `early_stopping`.
-    augment : {"light", "trivial"}, callable or None, default=None
-        Changes to the training images, anew in every epoch: ``"light"`` crops, mirrors and varies the light,
-        ``"trivial"`` is TrivialAugmentWide on top [6]_, a callable is a transform of your own, for instance from
-        ``torchvision.transforms.v2`` (in the lists of a grid search within a ``v2.Compose``). The frozen part has to be
-        computed anew then: see `n_views`. Views follow from the image alone, not from `random_state`.
-    n_views : int or None, default=None
+    augment : {"auto", "light", "unmirrored", "trivial"}, callable or None, default="auto"
+        Changes to the training images: ``"light"`` crops, mirrors and varies the light, ``"unmirrored"`` does the same
+        without mirroring, ``"trivial"`` is TrivialAugmentWide on top [6]_, a callable is a transform of your own, for
+        instance from ``torchvision.transforms.v2`` (in the lists of a grid search within a ``v2.Compose``), and None
+        shows the images as they are. ``"auto"`` is None here: where a thing is, or how large, may be the
+        very target. Views follow from the image alone, not from `random_state`.
+    n_views : int, "auto" or None, default="auto"
         So many augmented views of each image take turns over the epochs; the frozen part is computed once for each
-        that fits into memory or, unless `augment` is a callable of your own, into the store. None makes a new view in
-        every epoch.
+        that fits into memory or, unless `augment` is a callable of your own, into the store. ``"auto"`` is 8, or as
+        many as fit into memory; where not even two do, as with None, there is a new view in every epoch, and the frozen
+        part is computed anew for it.
     mixup : float, default=0.0
         Parameter of the Beta distribution by which pairs of training images are blended, as they are at the cut [7]_;
         0 is off. Of many, 0.2 is common.
@@ -137,6 +139,8 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         Record of the pretrained network: preprocessing, digest and licence of the weights.
     unfreeze_depth_ : int
         How many stages were trained.
+    augment_ : str, callable or None
+        What changed the training images: `augment`, or what ``"auto"`` chose.
     n_trained_parameters_ : int
         Number of weights that were trained.
     value_range_ : tuple of (float, float) or None

@@ -183,10 +183,11 @@ def test_wrong_usage_ends_with_code_2(run_sktl, photos, tmp_path, options):
     assert os.listdir(tmp_path) == []
 
 
-def test_augmentation_reaches_the_training(run_sktl, photos, tmp_path):
-    result = run_sktl("train", photos, "-o", tmp_path / "m", "--augment", "light", *FAST)
+@pytest.mark.parametrize(("word", "augment"), [("light", "light"), ("none", None), ("auto", "auto")])
+def test_augmentation_reaches_the_training(run_sktl, photos, tmp_path, word, augment):
+    result = run_sktl("train", photos, "-o", tmp_path / "m", "--augment", word, *FAST)
     assert result.exit_code == 0, result.output
-    assert record_in(tmp_path / "m.safetensors")["parameters"]["augment"] == "light"
+    assert record_in(tmp_path / "m.safetensors")["parameters"]["augment"] == augment
 
 
 def test_an_interrupt_ends_with_code_130_and_leaves_no_file(run_sktl, photos, tmp_path, monkeypatch):
