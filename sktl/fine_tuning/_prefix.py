@@ -14,6 +14,7 @@ from sktl.inference import activation_shape, block_rows, embed, map_images, read
 # read in every epoch should not drive out what it reads next. What is predicted may never be asked for again.
 _MEMORY, _SHARE_OF_STORE, _SHARE_OF_PREDICTION = 2 << 30, 0.5, 0.1
 _VIEWS, _FEWEST_VIEWS = 8, 2  # more than 8 gained nothing; with one, augmented images are as easily learnt by heart
+_SHARE_OF_DEVICE = 0.5  # of what is free there: the training wants the rest
 _AT_A_TIME = 256 << 20  # bytes of activations that prediction holds
 _BYTES = 4  # of a float32
 
@@ -70,6 +71,12 @@ class FrozenPart:
         if self._store is None or self._network.n_frozen == 0:
             return False
         return n_images * self.n_bytes <= share * self._store.max_bytes
+
+    def home(self, n_bytes):
+        """Return where so many bytes of activations are kept: on a CUDA device with room for them, or on the CPU."""
+        device = self._placement.device
+        has_room = device.type == "cuda" and n_bytes <= _SHARE_OF_DEVICE * torch.cuda.mem_get_info(device)[0]
+        return device if has_room else torch.device("cpu")
 
     def __call__(self, images, preprocessing=None, *, use_store=True, verbose=0):
         """Return activations (n_images, ...) of float32, or prepared images, of bytes where all are bytes."""
@@ -169,6 +176,7 @@ class Activations:
         )
         n_bytes *= n_sets
         self._keep = n_bytes <= memory
+        self._home = frozen_part.home(n_bytes) if self._keep else None
         self._kept = {}
         self._verbose = verbose
         if verbose and not self._keep:
@@ -197,7 +205,8 @@ class Activations:
         if number not in self._kept:
             images, preprocessing = self._view(self._images, number)
             use_store = self._use_store(number)
-            self._kept[number] = self._frozen_part(images, preprocessing, use_store=use_store, verbose=self._verbose)
+            activations = self._frozen_part(images, preprocessing, use_store=use_store, verbose=self._verbose)
+            self._kept[number] = activations.to(self._home)
         return self._kept[number]
 
     def _use_store(self, number):

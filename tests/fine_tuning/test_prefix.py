@@ -14,7 +14,7 @@ from sktl import FineTuneClassifier, PretrainedFeatureExtractor
 from sktl.backbones import Preprocessing
 from sktl.fine_tuning import _prefix
 from sktl.images import as_images
-from sktl.inference import StoreInfo
+from sktl.inference import Placement, StoreInfo
 
 NETWORKS = [
     ("tiny_fractal", 16),
@@ -193,6 +193,24 @@ def test_as_many_views_as_fit_are_kept_and_new_ones_are_made_where_not_even_two_
     assert ("new views of the images through the whole network" in capsys.readouterr().out) == (n_views is None)
 
 
+@pytest.mark.parametrize(
+    ("device", "free", "home"), [("cuda", 2000, "cuda"), ("cuda", 1999, "cpu"), ("cpu", 9999, "cpu")]
+)
+def test_activations_are_kept_on_a_device_with_twice_the_room(device, free, home, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**6))
+    frozen_part = object.__new__(_prefix.FrozenPart)
+    frozen_part._placement = Placement(torch.device(device), torch.float32)
+    assert frozen_part.home(1000) == torch.device(home)
+
+
+def test_activations_are_read_from_where_they_are_kept(monkeypatch):
+    X, _ = pictures(6)
+    monkeypatch.setattr(StubFrozenPart, "home", lambda self, n_bytes: torch.device("meta"))
+    activations = _prefix.Activations(StubFrozenPart(), as_images(X), None)
+    batch = activations.view(np.array([0, 4]), 0)
+    assert (batch.device.type, batch.shape) == ("meta", (2, 3))
+
+
 class StubFrozenPart:
     """Says how large an activation is."""
 
@@ -203,3 +221,9 @@ class StubFrozenPart:
 
     def may_store(self, n_images):
         return False
+
+    def home(self, n_bytes):
+        return torch.device("cpu")
+
+    def __call__(self, images, preprocessing, *, use_store, verbose):
+        return torch.zeros(len(images), 3)
