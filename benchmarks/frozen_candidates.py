@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from _datasets import SETS, SIZES, load_set, split
 from _measure import header, print_table
-from _roads import BACKBONE
+from _roads import BACKBONES
 from _study import interval
 from scipy import stats
 from sklearn.covariance import ledoit_wolf_shrinkage
@@ -80,12 +80,12 @@ def check():
     np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=1e-6)
 
 
-def embedded(X, weights, image_size):
+def embedded(X, backbone, weights, image_size):
     """Return the embeddings by layer and pooling."""
-    stages = list(load_backbone(BACKBONE, weights).stage_names)
+    stages = list(load_backbone(backbone, weights).stage_names)
     return {
         (layer, pooling): PretrainedFeatureExtractor(
-            BACKBONE,
+            backbone,
             weights=weights,
             layer=layer if layer == "penultimate" else stages,
             pooling=pooling,
@@ -163,7 +163,10 @@ def main():
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
-    parser.add_argument("--weights", type=Path, required=True, help="weights of torchvision's mobilenet_v2")
+    parser.add_argument("--backbone", choices=BACKBONES, default="mobilenet_v2")
+    parser.add_argument(
+        "--weights", type=Path, required=True, help="its weights, a state_dict of torchvision's network"
+    )
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
     parser.add_argument("--image-size", type=int, default=128)
@@ -176,13 +179,15 @@ def main():
     for name in options.sets:
         start = time.perf_counter()
         X, y = load_set(options.data, name)
-        features = embedded(X, str(options.weights), options.image_size)
+        features = embedded(X, options.backbone, str(options.weights), options.image_size)
         widths |= {key: Z.shape[1] for key, Z in features.items()}
         took = time.perf_counter() - start
         measure_set(features, y, options.seeds, accuracies, name)
         total = time.perf_counter() - start
         print(f"{name}: embedded in {took:.0f} s, all in {total:.0f} s", file=sys.stderr, flush=True)
-    print(header(BACKBONE, f"{options.image_size} px", f"{len(options.seeds)} seed(s), mean accuracy in per cent"))
+    print(
+        header(options.backbone, f"{options.image_size} px", f"{len(options.seeds)} seed(s), mean accuracy in per cent")
+    )
     print_candidates(accuracies, widths)
     print()
     print_sets(accuracies)
