@@ -14,7 +14,7 @@ from sktl.fine_tuning._augmentation import mirrored, prepared_already
 from sktl.fine_tuning._parameters import is_auto
 
 # Images that are looked at: enough to see what would matter in training, and quick whatever the number of all.
-_ENOUGH = 1000
+IMAGES_FOR_MIRRORING = 1000
 _FOLDS = 5
 # Standard errors by which mirror images must do worse: in 6 of 1000 sets this happens by chance, and costs little.
 _CLEARLY = 2.5
@@ -67,7 +67,7 @@ def mirror_matters(frozen_part, images, targets, preprocessing):
     -------
     bool
     """
-    few = images.subset(slice(_ENOUGH))
+    few = images.subset(slice(IMAGES_FOR_MIRRORING))
     plain = frozen_part.features(few).double().numpy()
     mirror = frozen_part.features(mirrored(few, preprocessing), prepared_already(preprocessing)).double().numpy()
     lost = labels_lost(plain, mirror, targets[: len(plain)])

@@ -86,11 +86,12 @@ def embed(
         reading_threads(n_jobs) as threads,
     ):
         call = _Call(images, embeddings, preprocessing, on_error, make_function, run, rows, threads, bar.update)
+        info = info or StoreInfo()
         if store is None:
             call.compute_all()
+            info.n_misses += len(images) - len(call.failures)
         else:
             recipe = recipe_of(backbone, cuts, pooling, preprocessing, placement, engine, rows, sum(widths))
-            info = info or StoreInfo()
             with Recall(store, recipe, images, embeddings, info, batch_size=batch_size, progress=bar.update) as recall:
                 call.compute_missing(recall)
     call.failures.sort(key=lambda failure: failure[0])

@@ -9,9 +9,9 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 
 from sktl._feature_extractor import PretrainedFeatureExtractor
 from sktl.comparison._networks import fitted_parts
-from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
+from sktl.fine_tuning import IMAGES_FOR_MIRRORING, FineTuneClassifier, FineTuneRegressor
 
-__all__ = ["image_passes", "n_parameters", "peak_memory", "reset_peak_memory", "store_use"]
+__all__ = ["image_passes", "n_parameters", "peak_memory", "reset_peak_memory"]
 
 # Linux: writing 5 lets the kernel forget the highest resident memory so far, which status then tells anew.
 RESET, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
@@ -71,28 +71,13 @@ def _stages_in_use(part):
     return list(part.backbone_.stages)[: 1 + max(names.index(layer) for layer in part.layers_)]
 
 
-def store_use(estimator):
-    """Tell what the embedding store has done for each network of a fitted candidate so far.
-
-    Parameters
-    ----------
-    estimator : estimator
-        A fitted candidate.
-
-    Returns
-    -------
-    list of tuple of int
-        Hits and misses of every part.
-    """
-    return [(part.store_info_.n_hits, part.store_info_.n_misses) for part in _own_parts(estimator)]
-
-
-def image_passes(estimator, fitted, n_train, n_test):
+def image_passes(estimator, n_test):
     """Count how many times an image was sent through a part of a network, in fit and predict together.
 
-    - The frozen part: images that were not found in the store.
+    - The frozen part: images that were not found in the store, and views of images likewise.
     - The part above the cut: every training image once per epoch (and once more for the probe that training from
-      pretrained weights starts with), those set aside for early stopping likewise, every test image once.
+      pretrained weights starts with), those set aside for early stopping likewise, every test image once; and where
+      ``augment="auto"`` asks whether mirroring matters, those it looks at and their mirror images.
 
     Copies of one training image count once, as the estimators merge them.
 
@@ -100,10 +85,8 @@ def image_passes(estimator, fitted, n_train, n_test):
     ----------
     estimator : estimator
         Fitted, and asked for its predictions once.
-    fitted : list of tuple of int
-        What `store_use` said between fit and prediction.
-    n_train, n_test : int
-        Images of the split.
+    n_test : int
+        Images that were predicted.
 
     Returns
     -------
@@ -115,32 +98,16 @@ def image_passes(estimator, fitted, n_train, n_test):
     plain = {id(part) for part in _plain_parts(estimator)}
     if not parts or {id(part) for part in parts} != plain or any(getattr(part, "refit", False) for part in parts):
         return None
-    used = zip(fitted, store_use(estimator), strict=True)
-    return sum(_passes(part, *use, n_train, n_test) for part, use in zip(parts, used, strict=True))
+    return sum(part.store_info_.n_misses + _above_the_cut(part, n_test) for part in parts)
 
 
-def _passes(part, in_fit, in_all, n_train, n_test):
-    in_prediction = tuple(after - before for after, before in zip(in_all, in_fit, strict=True))
+def _above_the_cut(part, n_test):
+    """Return how many images went through the part above the cut, which an extractor does not have."""
     if isinstance(part, PretrainedFeatureExtractor):
-        return _computed(in_fit, n_train) + _computed(in_prediction, n_test)
-    above, n_distinct = _training(part, n_train)
-    below = 0
-    if part.module_.n_frozen:
-        below = _computed(in_fit, n_distinct) + _computed(in_prediction, n_test)
-    return below + above + n_test
-
-
-def _computed(use, n_images):
-    """Images that a frozen part had to compute: all of them where the store was not asked."""
-    n_hits, n_misses = use
-    return n_misses if n_hits + n_misses else n_images
-
-
-def _training(part, n_train):
-    """Images through the part above the cut in training, and the number of distinct training images."""
+        return 0
     epochs = list(part.history_)
     if not epochs:  # the exact probe
-        return 0, n_train
+        return n_test
     train, valid = (
         [sum(batch.get(f"{kind}_batch_size", 0) for batch in epoch["batches"]) for epoch in epochs]
         for kind in ("train", "valid")
@@ -148,7 +115,9 @@ def _training(part, n_train):
     above = sum(train) + sum(valid)
     if part.weights is not None:  # the probe, and how it does on the images set aside
         above += (train[0] if part.module_.n_frozen < len(part.module_.stages) else 0) + valid[0]
-    return above, train[0] + valid[0]
+    if part.augment == "auto" and part.augment_ is not None:
+        above += 2 * min(train[0] + valid[0], IMAGES_FOR_MIRRORING)
+    return above + n_test
 
 
 def _plain_parts(estimator):

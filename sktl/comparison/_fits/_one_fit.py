@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from sktl.comparison._fits._costs import image_passes, n_parameters, peak_memory, reset_peak_memory, store_use
+from sktl.comparison._fits._costs import image_passes, n_parameters, peak_memory, reset_peak_memory
 from sktl.comparison._networks import describe, is_pretrained, record_of, trained_part
 from sktl.comparison._runs import Run, set_seeds, take
 from sktl.exceptions import ImageReadError
@@ -76,7 +76,6 @@ def fit_and_score(fit, X, y):
         start = time.perf_counter()
         estimator.fit(take(X, fit.train), y[fit.train])
         fitted = time.perf_counter()
-        before = store_use(estimator)
         reading = fit.test
         test = take(X, fit.test)
         _predict_once(estimator)
@@ -91,7 +90,7 @@ def fit_and_score(fit, X, y):
             scores,
             fitted - start,
             scored - fitted,
-            n_images_through_network=image_passes(estimator, before, len(fit.train), len(fit.test)),
+            n_images_through_network=image_passes(estimator, len(fit.test)),
             peak_memory=memory,
             predicted=predicted,
             confidence=confidence,

@@ -64,6 +64,10 @@ def frozen(**options):
     return make_pipeline(extractor, StandardScaler(), LogisticRegression(max_iter=1000))
 
 
+def tuned(**options):
+    return FineTuneClassifier(augment=None, **options)
+
+
 @pytest.mark.parametrize(
     ("candidate", "expected"),
     [
@@ -71,13 +75,21 @@ def frozen(**options):
         (frozen(cache=False), 40),
         (make_pipeline(UNION, LogisticRegression(max_iter=1000)), 80),
         (FineTuneClassifier(unfreeze_depth=0), 20 + 20 + 20),
-        (FineTuneClassifier(max_epochs=3), 20 + 20 * (1 + 3) + 20 + 20),
-        (FineTuneClassifier(max_epochs=3, cache=False), 20 + 20 * (1 + 3) + 20 + 20),
-        (FineTuneClassifier(max_epochs=3, weights=None), 20 * 3 + 20),
-        (FineTuneClassifier(max_epochs=2, unfreeze_depth="all"), 20 * (1 + 2) + 20),
-        (FineTuneClassifier(max_epochs=2, early_stopping=True, validation_fraction=0.2), 20 + 20 * (1 + 2) + 20 + 20),
+        (tuned(max_epochs=3), 20 + 20 * (1 + 3) + 20 + 20),
+        (tuned(max_epochs=3, cache=False), 20 + 20 * (1 + 3) + 20 + 20),
+        (tuned(max_epochs=3, weights=None), 20 * 3 + 20),
+        (tuned(max_epochs=2, unfreeze_depth="all"), 20 * (1 + 2) + 20),
+        (tuned(max_epochs=2, early_stopping=True, validation_fraction=0.2), 20 + 20 * (1 + 2) + 20 + 20),
+        # Below the cut: plain, in the mirror, and a view for each epoch; above it the first two once more.
+        (FineTuneClassifier(max_epochs=3), 20 * (2 + 3) + 20 * (2 + 1 + 3) + 20 + 20),
+        (FineTuneClassifier(max_epochs=3, cache=False), 20 * (3 + 3) + 20 * (2 + 1 + 3) + 20 + 20),
+        (FineTuneClassifier(max_epochs=12, n_views=4), 20 * (2 + 4) + 20 * (2 + 1 + 12) + 20 + 20),
+        (FineTuneClassifier(max_epochs=3, weights=None), 20 * (2 + 3) + 20),
     ],
-    ids=["frozen", "no store", "union", "probe", "tuned", "tuned, no store", "scratch", "all", "early stopping"],
+    ids=[
+        *("frozen", "no store", "union", "probe", "tuned", "tuned, no store", "scratch", "all", "early stopping"),
+        *("views", "views, no store", "views in turns", "views, scratch"),
+    ],
 )
 def test_images_through_the_network_are_those_that_really_go_through_it(candidate, expected, counted):
     (run,) = compare(candidate, scoring=["accuracy", "neg_log_loss"]).runs_of("candidate")
