@@ -2,8 +2,7 @@
 
 from sktl.fine_tuning._augmentation_display import show_augmentation
 from sktl.fine_tuning._classifier import FineTuneClassifier
-from sktl.fine_tuning._mirroring import IMAGES_FOR_MIRRORING
 from sktl.fine_tuning._rates import LearningRates
 from sktl.fine_tuning._regressor import FineTuneRegressor
 
-__all__ = ["IMAGES_FOR_MIRRORING", "FineTuneClassifier", "FineTuneRegressor", "LearningRates", "show_augmentation"]
+__all__ = ["FineTuneClassifier", "FineTuneRegressor", "LearningRates", "show_augmentation"]

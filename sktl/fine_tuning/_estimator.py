@@ -179,14 +179,14 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         with seeded(seed, placement.device):
             network = self.module_ if keep else self._new_network(placement)
             frozen_part = self._frozen_part(network, placement)
-            augment = augmentation_of(self, frozen_part, images, targets.numpy(), keep)
+            augment, n_mirrored = augmentation_of(self, frozen_part, images, targets.numpy(), keep)
             activations = Activations(
                 frozen_part, images, network.preprocessing, augment=augment, n_views=self.n_views, verbose=self.verbose
             )
             data = TrainingData(activations, self._loss_targets(targets), weights, teacher=teacher)
             fitting = Fitting(self, data, targets, placement, seed, whole)
             net = fitting.go_on(self.net_) if keep else fitting.start(network)
-        self.net_, self.augment_ = net, augment
+        self.net_, self.augment_, self.n_mirrored_ = net, augment, n_mirrored
         self._n_trainings += 1
         return self
 

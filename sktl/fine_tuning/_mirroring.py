@@ -14,7 +14,7 @@ from sktl.fine_tuning._augmentation import mirrored, prepared_already
 from sktl.fine_tuning._parameters import is_auto
 
 # Images that are looked at: enough to see what would matter in training, and quick whatever the number of all.
-IMAGES_FOR_MIRRORING = 1000
+_ENOUGH = 1000
 _FOLDS = 5
 # Standard errors by which mirror images must do worse: in 6 of 1000 sets this happens by chance, and costs little.
 _CLEARLY = 2.5
@@ -28,25 +28,29 @@ def augmentation_of(estimator, frozen_part, images, targets, keep):
     estimator : FineTuneEstimator
         It has seen the images, and knows its `unfreeze_depth_`.
     frozen_part, images, targets
-        As in `mirror_matters`.
+        As in `mirror_matters`, all images of the training set.
     keep : bool
         Whether the training goes on from an earlier one, whose choice then holds.
 
     Returns
     -------
-    str, callable or None
+    augment : str, callable or None
+        The choice.
+    n_mirrored : int
+        How many images were looked at in the mirror for it.
     """
     if not is_auto(estimator.augment):
-        return estimator.augment
+        return estimator.augment, 0
     if keep:
-        return estimator.augment_
+        return estimator.augment_, 0
     if not estimator._augments or estimator.unfreeze_depth_ == 0:
-        return None
-    if not mirror_matters(frozen_part, images, targets, estimator._preprocessing()):
-        return "light"
+        return None, 0
+    few = images.subset(slice(_ENOUGH))
+    if not mirror_matters(frozen_part, few, targets[: len(few)], estimator._preprocessing()):
+        return "light", len(few)
     if estimator.verbose:
         print("sktl: images are not mirrored in training: a linear model takes their mirror images for something else")
-    return "unmirrored"
+    return "unmirrored", len(few)
 
 
 def mirror_matters(frozen_part, images, targets, preprocessing):
@@ -57,7 +61,7 @@ def mirror_matters(frozen_part, images, targets, preprocessing):
     frozen_part : FrozenPart
         Computes features.
     images : ImageCollection
-        Training images in canonical order, which is as good as random.
+        Some of the training images in canonical order, which is as good as random.
     targets : ndarray of shape (n_images,) or (n_images, n_labels)
         Encoded labels.
     preprocessing : Preprocessing
@@ -67,10 +71,9 @@ def mirror_matters(frozen_part, images, targets, preprocessing):
     -------
     bool
     """
-    few = images.subset(slice(IMAGES_FOR_MIRRORING))
-    plain = frozen_part.features(few).double().numpy()
-    mirror = frozen_part.features(mirrored(few, preprocessing), prepared_already(preprocessing)).double().numpy()
-    lost = labels_lost(plain, mirror, targets[: len(plain)])
+    plain = frozen_part.features(images).double().numpy()
+    mirror = frozen_part.features(mirrored(images, preprocessing), prepared_already(preprocessing)).double().numpy()
+    lost = labels_lost(plain, mirror, targets)
     return bool(lost.sum() > _CLEARLY * np.sqrt(np.square(lost).sum()))
 
 

@@ -141,6 +141,8 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         How many stages were trained.
     augment_ : str, callable or None
         What changed the training images: `augment`, or what ``"auto"`` chose.
+    n_mirrored_ : int
+        How many images were looked at in the mirror for that choice.
     n_trained_parameters_ : int
         Number of weights that were trained.
     value_range_ : tuple of (float, float) or None

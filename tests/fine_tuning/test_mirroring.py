@@ -11,6 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sktl import FineTuneClassifier, FineTuneRegressor
 from sktl.datasets import make_fractals
+from sktl.fine_tuning import _mirroring
 from sktl.fine_tuning._mirroring import labels_lost
 
 
@@ -29,6 +30,16 @@ def sided(n, seed=0):
 def digits():
     data = load_digits()
     return data.images[:150], data.target[:150]
+
+
+def test_only_so_many_images_are_looked_at(monkeypatch):
+    monkeypatch.setattr(_mirroring, "_ENOUGH", 30)
+    X, y = sided(60)
+    model = FineTuneClassifier(max_epochs=1, random_state=0)
+    assert model.fit(X[:20], y[:20]).n_mirrored_ == 20
+    assert model.fit(X, y).n_mirrored_ == 30
+    assert model.augment_ == "unmirrored"
+    assert model.set_params(augment="light").fit(X, y).n_mirrored_ == 0
 
 
 def test_left_and_right_are_learnt_and_not_mirrored_away():

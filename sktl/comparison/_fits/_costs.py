@@ -9,7 +9,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 
 from sktl._feature_extractor import PretrainedFeatureExtractor
 from sktl.comparison._networks import fitted_parts
-from sktl.fine_tuning import IMAGES_FOR_MIRRORING, FineTuneClassifier, FineTuneRegressor
+from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 
 __all__ = ["image_passes", "n_parameters", "peak_memory", "reset_peak_memory"]
 
@@ -115,9 +115,7 @@ def _above_the_cut(part, n_test):
     above = sum(train) + sum(valid)
     if part.weights is not None:  # the probe, and how it does on the images set aside
         above += (train[0] if part.module_.n_frozen < len(part.module_.stages) else 0) + valid[0]
-    if part.augment == "auto" and part.augment_ is not None:
-        above += 2 * min(train[0] + valid[0], IMAGES_FOR_MIRRORING)
-    return above + n_test
+    return above + 2 * part.n_mirrored_ + n_test
 
 
 def _plain_parts(estimator):
