@@ -16,7 +16,8 @@ QUICK = {"max_epochs": 1, "random_state": 0}
 INSTANCES = {
     "extractor": lambda: PretrainedFeatureExtractor(),
     "extractor without store": lambda: PretrainedFeatureExtractor(cache=False),
-    "classifier, one stage": lambda: FineTuneClassifier(unfreeze_depth=1, **QUICK),
+    # Views follow from the content: the same pictures on another scale have other ones.
+    "classifier, one stage": lambda: FineTuneClassifier(unfreeze_depth=1, augment=None, **QUICK),
     "regressor, one stage": lambda: FineTuneRegressor(unfreeze_depth=1, **QUICK),
 }
 # Random weights stand in for pretrained ones; as a record, since weights=None would train everything.

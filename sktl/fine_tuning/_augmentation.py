@@ -31,9 +31,12 @@ def check_augment(augment, names=AUGMENTATIONS):
     named = isinstance(augment, str) and augment in names
     if augment is None or named or (callable(augment) and not isinstance(augment, type)):
         return
+    hint = did_you_mean(augment, names)
+    if isinstance(augment, str) and augment == "auto":
+        hint = " A fitted estimator says in augment_ what 'auto' chose."
     raise ValueError(
-        f"augment must be None, one of {list(names)}, or a callable such as an instance of a torchvision "
-        f"transform. Got {augment!r} instead." + did_you_mean(augment, names)
+        f"augment must be None, one of {list(names)}, or a callable such as an instance of a torchvision transform. "
+        f"Got {augment!r} instead.{hint}"
     )
 
 

@@ -17,8 +17,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     """Retrain the top of a pretrained network, or all of it, to predict labels.
 
     The network is cut below its top `unfreeze_depth` stages. What lies below is frozen: weights and batch-norm
-    statistics are bit-identical after `fit`, and what it makes of each training image is computed once, not in every
-    epoch. The stages above and a new head are trained together by a skorch net.
+    statistics are bit-identical after `fit`, and what it makes of each training image, or view of one, is computed
+    once and not in every epoch. The stages above and a new head are trained together by a skorch net.
 
     Parameters
     ----------
@@ -71,13 +71,14 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         without mirroring, ``"trivial"`` is TrivialAugmentWide on top [6]_, a callable is a transform of your own, for
         instance from ``torchvision.transforms.v2`` (in the lists of a grid search within a ``v2.Compose``), and None
         shows the images as they are. ``"auto"`` is ``"light"``, or ``"unmirrored"`` where a linear model on the
-        features takes mirror images for something else, as it does with digits; with `unfreeze_depth` 0 it is None.
+        features takes mirror images for something else, as it does with digits; for the exact probe, in `partial_fit`
+        and for rows of numbers it is None. Where the size of a thing, or its edges, tell the classes apart, set None.
         Views follow from the image alone, not from `random_state`.
     n_views : int, "auto" or None, default="auto"
         So many augmented views of each image take turns over the epochs; the frozen part is computed once for each
         that fits into memory or, unless `augment` is a callable of your own, into the store. ``"auto"`` is 8, or as
-        many as fit into memory; where not even two do, as with None, there is a new view in every epoch, and the frozen
-        part is computed anew for it.
+        many as fit into 2 GiB with the plain images, and two at least. None makes a new view in every epoch, as does
+        ``"auto"`` in `partial_fit`: the frozen part is computed anew for each.
     mixup : float, default=0.0
         Parameter of the Beta distribution by which pairs of training images are blended, as they are at the cut [7]_;
         0 is off. Of many, 0.2 is common.

@@ -179,9 +179,11 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         with seeded(seed, placement.device):
             network = self.module_ if keep else self._new_network(placement)
             frozen_part = self._frozen_part(network, placement)
-            augment, n_mirrored = augmentation_of(self, frozen_part, images, targets.numpy(), keep)
+            augment, n_mirrored = augmentation_of(self, frozen_part, images, targets.numpy(), weights.numpy(), whole)
+            # One pass each time, over now these and now those images: its number says little about what they have seen.
+            n_views = self.n_views if whole or self.n_views != "auto" else None
             activations = Activations(
-                frozen_part, images, network.preprocessing, augment=augment, n_views=self.n_views, verbose=self.verbose
+                frozen_part, images, network.preprocessing, augment=augment, n_views=n_views, verbose=self.verbose
             )
             data = TrainingData(activations, self._loss_targets(targets), weights, teacher=teacher)
             fitting = Fitting(self, data, targets, placement, seed, whole)

@@ -20,17 +20,17 @@ _FOLDS = 5
 _CLEARLY = 2.5
 
 
-def augmentation_of(estimator, frozen_part, images, targets, keep):
+def augmentation_of(estimator, frozen_part, images, targets, weights, whole):
     """Return the parameter `augment` of an estimator, or what "auto" stands for.
 
     Parameters
     ----------
     estimator : FineTuneEstimator
-        It has seen the images, and knows its `unfreeze_depth_`.
-    frozen_part, images, targets
-        As in `mirror_matters`, all images of the training set.
-    keep : bool
-        Whether the training goes on from an earlier one, whose choice then holds.
+        It has seen the images.
+    frozen_part, images, targets, weights
+        As in `mirror_matters`, of the whole training set.
+    whole : bool
+        A whole training. One pass over a few images is none to judge by, nor to learn them by heart.
 
     Returns
     -------
@@ -41,19 +41,19 @@ def augmentation_of(estimator, frozen_part, images, targets, keep):
     """
     if not is_auto(estimator.augment):
         return estimator.augment, 0
-    if keep:
-        return estimator.augment_, 0
-    if not estimator._augments or estimator.unfreeze_depth_ == 0:
+    is_row = min(images[0].shape[:2]) == 1  # features of something else, with no place to cut out
+    if not (whole and estimator._augments) or estimator._is_probe() or is_row:
         return None, 0
     few = images.subset(slice(_ENOUGH))
-    if not mirror_matters(frozen_part, few, targets[: len(few)], estimator._preprocessing()):
+    part = slice(len(few))
+    if not mirror_matters(frozen_part, few, targets[part], weights[part], estimator._preprocessing()):
         return "light", len(few)
     if estimator.verbose:
         print("sktl: images are not mirrored in training: a linear model takes their mirror images for something else")
     return "unmirrored", len(few)
 
 
-def mirror_matters(frozen_part, images, targets, preprocessing):
+def mirror_matters(frozen_part, images, targets, weights, preprocessing):
     """Look at the images and their mirror images.
 
     Parameters
@@ -64,6 +64,8 @@ def mirror_matters(frozen_part, images, targets, preprocessing):
         Some of the training images in canonical order, which is as good as random.
     targets : ndarray of shape (n_images,) or (n_images, n_labels)
         Encoded labels.
+    weights : ndarray of shape (n_images,)
+        Sample weights.
     preprocessing : Preprocessing
         The network's.
 
@@ -73,11 +75,11 @@ def mirror_matters(frozen_part, images, targets, preprocessing):
     """
     plain = frozen_part.features(images).double().numpy()
     mirror = frozen_part.features(mirrored(images, preprocessing), prepared_already(preprocessing)).double().numpy()
-    lost = labels_lost(plain, mirror, targets)
+    lost = weights * labels_lost(plain, mirror, targets, weights)
     return bool(lost.sum() > _CLEARLY * np.sqrt(np.square(lost).sum()))
 
 
-def labels_lost(plain, mirror, targets):
+def labels_lost(plain, mirror, targets, weights):
     """Count, image by image, the labels that a linear model gets right and on the mirror image does not.
 
     Parameters
@@ -86,6 +88,8 @@ def labels_lost(plain, mirror, targets):
         Features of the images and of their mirror images.
     targets : ndarray of shape (n_images,) or (n_images, n_labels)
         Encoded labels.
+    weights : ndarray of shape (n_images,)
+        Sample weights.
 
     Returns
     -------
@@ -100,7 +104,8 @@ def labels_lost(plain, mirror, targets):
             continue
         # As many features as there are want a strength of their order; the very value matters little.
         model = make_pipeline(StandardScaler(), RidgeClassifier(alpha=plain.shape[1]))
-        model.fit(plain[train], targets[train])
+        of_step = {"standardscaler__sample_weight": weights[train], "ridgeclassifier__sample_weight": weights[train]}
+        model.fit(plain[train], targets[train], **of_step)
         right, right_in_mirror = (
             (model.predict(features[test]) == targets[test]).reshape(len(test), -1).sum(axis=1)
             for features in (plain, mirror)

@@ -13,7 +13,7 @@ from sktl.inference import activation_shape, block_rows, embed, map_images, read
 # Activations of the training set are kept in memory up to this size, and in the store up to this share of it: what is
 # read in every epoch should not drive out what it reads next. What is predicted may never be asked for again.
 _MEMORY, _SHARE_OF_STORE, _SHARE_OF_PREDICTION = 2 << 30, 0.5, 0.1
-_VIEWS, _FEWEST_VIEWS = 8, 2  # more than 8 gained nothing; with one, augmented images are as easily learnt by heart
+_VIEWS, _FEWEST_VIEWS = 8, 2  # more than 8 gained nothing; one view is as easily learnt by heart as a plain image
 _SHARE_OF_DEVICE = 0.5  # of what is free there: the training wants the rest
 _AT_A_TIME = 256 << 20  # bytes of activations that prediction holds
 _BYTES = 4  # of a float32
@@ -99,13 +99,13 @@ class FrozenPart:
 
     def predict(self, images, preprocessing=None, *, verbose=0):
         """Return the outputs (n_images, n_outputs) of the whole network, of any number of images."""
-        return self._through(self._network.above_cut, images, preprocessing, verbose)
+        return self._through(self._network.above_cut, images, preprocessing, _SHARE_OF_PREDICTION, verbose)
 
     def features(self, images, preprocessing=None):
-        """Return the pooled features (n_images, n_features) of any number of images."""
-        return self._through(self._network.features, images, preprocessing, verbose=0)
+        """Return the pooled features (n_images, n_features) of training images."""
+        return self._through(self._network.features, images, preprocessing, _SHARE_OF_STORE, verbose=0)
 
-    def _through(self, above_cut, images, preprocessing, verbose):
+    def _through(self, above_cut, images, preprocessing, share, verbose):
         """Return what a function of the activations at the cut makes of images, a part of them at a time."""
         network, preprocessing = self._network, preprocessing or self._network.preprocessing
         key = (self._backbone.digest, above_cut.__name__, network.n_frozen, self._placement, preprocessing.crop_size)
@@ -120,7 +120,7 @@ class FrozenPart:
                 **self._read,
             )
             return torch.cat(list(outputs))
-        use_store, outputs = self.may_store(len(images), _SHARE_OF_PREDICTION), []
+        use_store, outputs = self.may_store(len(images), share), []
         rows = block_rows(preprocessing.crop_size, self._placement.device, self._read["batch_size"])
         n_together = max(_AT_A_TIME // self.n_bytes, rows)
         for start in range(0, len(images), n_together):
@@ -146,8 +146,8 @@ class Activations:
     augment : str, callable or None, default=None
         How the views of an image come about.
     n_views : int, "auto" or None, default=None
-        Augmented views per image, which then take turns; None makes a new one each time. "auto" keeps as many of 8 as
-        there is memory for, and makes new ones when there is not even room for two.
+        Augmented views per image, which then take turns; None makes a new one each time. "auto" is as many of 8 as
+        there is memory for, and two at least: a store does not count, since it should never change a network.
     verbose : int, default=0
         A progress bar, and a word on what is not kept, when positive.
     memory : int, default=2 GiB
@@ -161,13 +161,7 @@ class Activations:
         self._augment = augment
         n_bytes = len(images) * (frozen_part.n_bytes if callable(augment) else frozen_part.bytes_per_image(images))
         if n_views == "auto":
-            n_views = min(_VIEWS, memory // n_bytes - 1)
-            n_views = n_views if n_views >= _FEWEST_VIEWS else None
-            if verbose and augment is not None and n_views is None:
-                print(
-                    "sktl: every epoch takes new views of the images through the whole network: keeping a few in "
-                    f"memory would take {(1 + _FEWEST_VIEWS) * n_bytes / 2**30:.1f} GiB"
-                )
+            n_views = min(max(memory // n_bytes - 1, _FEWEST_VIEWS), _VIEWS)
         self._n_views = n_views
         n_sets = 1 if augment is None else 1 + (n_views or 0)
         self._store_plain = frozen_part.may_store(len(images))

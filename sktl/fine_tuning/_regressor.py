@@ -14,8 +14,8 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     """Retrain the top of a pretrained network, or all of it, to predict numbers.
 
     The network is cut below its top `unfreeze_depth` stages. What lies below is frozen: weights and batch-norm
-    statistics are bit-identical after `fit`, and what it makes of each training image is computed once, not in every
-    epoch. The stages above and a new head are trained together by a skorch net.
+    statistics are bit-identical after `fit`, and what it makes of each training image, or view of one, is computed
+    once and not in every epoch. The stages above and a new head are trained together by a skorch net.
 
     Parameters
     ----------
@@ -73,8 +73,8 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     n_views : int, "auto" or None, default="auto"
         So many augmented views of each image take turns over the epochs; the frozen part is computed once for each
         that fits into memory or, unless `augment` is a callable of your own, into the store. ``"auto"`` is 8, or as
-        many as fit into memory; where not even two do, as with None, there is a new view in every epoch, and the frozen
-        part is computed anew for it.
+        many as fit into 2 GiB with the plain images, and two at least. None makes a new view in every epoch, as does
+        ``"auto"`` in `partial_fit`: the frozen part is computed anew for each.
     mixup : float, default=0.0
         Parameter of the Beta distribution by which pairs of training images are blended, as they are at the cut [7]_;
         0 is off. Of many, 0.2 is common.

@@ -14,6 +14,8 @@ from sktl.datasets import make_fractals
 from sktl.fine_tuning import _mirroring
 from sktl.fine_tuning._mirroring import labels_lost
 
+ONES = np.ones(60)
+
 
 def sided(n, seed=0):
     """A bright square on a noisy ground, on the left or on the right."""
@@ -93,10 +95,42 @@ def test_what_is_said_is_done(digits):
     assert model.fit(X, y).augment_ == "light"
 
 
-def test_a_training_that_goes_on_keeps_the_choice(digits):
+def test_single_passes_see_plain_images_unless_told_otherwise(digits):
     X, y = digits
-    model = FineTuneClassifier(max_epochs=1, value_range=(0, 16), random_state=0).fit(X, y)
-    assert model.partial_fit(X[:5], y[:5]).augment_ == "unmirrored"  # five images would not have said so
+    model = FineTuneClassifier(value_range=(0, 16), random_state=0)
+    assert model.partial_fit(X[:20], y[:20], classes=range(10)).augment_ is None
+    assert model.set_params(augment="light").partial_fit(X[:20], y[:20]).augment_ == "light"
+    assert model.set_params(augment="auto").partial_fit(X[:20], y[:20]).augment_ is None
+
+
+def test_a_whole_training_that_goes_on_chooses_anew(digits):
+    X, y = digits
+    model = FineTuneClassifier(max_epochs=1, value_range=(0, 16), warm_start=True, random_state=0)
+    assert model.fit(X[:12], y[:12]).augment_ == "light"  # too few to know better
+    assert model.fit(X, y).augment_ == "unmirrored"
+
+
+def test_rows_of_features_have_nothing_to_cut_or_mirror():
+    X, y = np.random.default_rng(0).random((40, 6)), np.arange(40) % 2
+    model = FineTuneClassifier(max_epochs=1, random_state=0).fit(X, y)
+    assert (model.augment_, model.n_mirrored_) == (None, 0)
+
+
+def test_a_head_that_is_trained_sees_views_at_depth_0_too():
+    X, y = make_fractals(20, n_classes=2, random_state=0)
+    model = FineTuneClassifier(unfreeze_depth=0, head=(8,), max_epochs=1, random_state=0)
+    assert model.fit(X, y).augment_ in ("light", "unmirrored")
+
+
+def test_images_of_hardly_any_weight_have_no_say():
+    symmetric, labels = make_fractals(60, n_classes=2, random_state=0)
+    symmetric = np.concatenate([symmetric, symmetric[:, :, ::-1]])
+    with_side, sides = sided(60)
+    with_side = np.pad(with_side, ((0, 0), *[(0, symmetric.shape[1] - 32)] * 2, (0, 0)))
+    X, y = np.concatenate([symmetric, with_side]), np.r_[labels, labels, 2 + sides]
+    model = FineTuneClassifier(max_epochs=1, random_state=0)
+    assert model.fit(X, y).augment_ == "unmirrored"
+    assert model.fit(X, y, sample_weight=np.r_[np.ones(120), np.full(60, 1e-9)]).augment_ == "light"
 
 
 def test_several_labels_of_an_image_are_judged_one_by_one():
@@ -123,14 +157,14 @@ def test_labels_lost_are_those_of_predictions_by_models_that_have_not_seen_the_i
             for train, test in KFold(5).split(plain)
         ]
     )
-    assert_array_equal(labels_lost(plain, nothing, y), right - blind)
-    assert_array_equal(labels_lost(plain, plain, y), 0)
+    assert_array_equal(labels_lost(plain, nothing, y, ONES), right - blind)
+    assert_array_equal(labels_lost(plain, plain, y, ONES), 0)
 
 
 @pytest.mark.parametrize("y", [np.zeros(20, dtype=int), np.arange(20), np.zeros((20, 2), dtype=int), np.arange(3)])
 def test_labels_that_cannot_be_judged_say_nothing(y):
     features = np.random.default_rng(0).normal(size=(len(y), 4))
-    assert abs(labels_lost(features, -features, y)).sum() == 0
+    assert abs(labels_lost(features, -features, y, ONES[: len(y)])).sum() == 0
 
 
 def test_by_chance_mirroring_is_given_up_seldom():
@@ -140,6 +174,6 @@ def test_by_chance_mirroring_is_given_up_seldom():
     for _ in range(200):
         y = rng.integers(0, 4, 60)
         plain, mirror = (rng.normal(size=(60, 10)) + 1.5 * np.eye(10)[y] for _ in range(2))
-        lost = labels_lost(plain, mirror, y)
+        lost = labels_lost(plain, mirror, y, ONES)
         alarms += lost.sum() > 2.5 * np.sqrt(np.square(lost).sum())
     assert alarms <= 6
