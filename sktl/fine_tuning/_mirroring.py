@@ -7,7 +7,6 @@ mirror images. Where it knows clearly fewer of the mirror images, left and right
 import numpy as np
 from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import KFold
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktl.fine_tuning._augmentation import mirrored, prepared_already
@@ -102,12 +101,12 @@ def labels_lost(plain, mirror, targets, weights):
     for train, test in KFold(_FOLDS).split(plain):
         if (targets[train] == targets[train[0]]).all():  # one class only: nothing to be told apart
             continue
+        scaler = StandardScaler().fit(plain[train], sample_weight=weights[train])
         # As many features as there are want a strength of their order; the very value matters little.
-        model = make_pipeline(StandardScaler(), RidgeClassifier(alpha=plain.shape[1]))
-        of_step = {"standardscaler__sample_weight": weights[train], "ridgeclassifier__sample_weight": weights[train]}
-        model.fit(plain[train], targets[train], **of_step)
+        model = RidgeClassifier(alpha=plain.shape[1])
+        model.fit(scaler.transform(plain[train]), targets[train], sample_weight=weights[train])
         right, right_in_mirror = (
-            (model.predict(features[test]) == targets[test]).reshape(len(test), -1).sum(axis=1)
+            (model.predict(scaler.transform(features[test])) == targets[test]).reshape(len(test), -1).sum(axis=1)
             for features in (plain, mirror)
         )
         lost[test] = right - right_in_mirror
