@@ -4,6 +4,7 @@ import os
 import pickle
 import warnings
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 
 from sklearn.utils.parallel import Parallel, delayed
 
@@ -103,7 +104,9 @@ def _about_lost_worker(error, journal):
 
 
 def _close(results):
-    with warnings.catch_warnings():  # after an error joblib warns of the fits that it calls off
+    # After an error joblib warns of the fits that it calls off. Filters are those of the whole process: a thread that
+    # is still fitting may put its own back meanwhile, and make an error of the warning.
+    with warnings.catch_warnings(), suppress(UserWarning):
         warnings.simplefilter("ignore")
         results.close()
 

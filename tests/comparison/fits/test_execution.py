@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import threading
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktl import PretrainedFeatureExtractor
+from sktl.comparison._fits import _execution
 from sktl.comparison._fits._execution import run_all
 from sktl.comparison._runs import make_seeds, make_splits
 from sktl.comparison._warnings import CandidateFailedWarning
@@ -289,6 +291,20 @@ def test_the_first_split_that_fails_is_told_whichever_fails_first(on_error):
     assert len(said) == 1
     assert [(one.split, one.candidate) for one in runs if one.candidate == "bad"] == [(0, "bad")]
     assert len(runs) == 7
+
+
+def test_fits_that_are_called_off_are_no_error_whatever_another_thread_does_to_the_filters():
+    class Results:
+        closed = False
+
+        def close(self):
+            self.closed = True
+            warnings.simplefilter("error")
+            warnings.warn("2 tasks have been cancelled", UserWarning, stacklevel=2)
+
+    results = Results()
+    _execution._close(results)
+    assert results.closed
 
 
 SCRIPT = """
