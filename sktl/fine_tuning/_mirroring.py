@@ -10,7 +10,6 @@ from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
 from sktl.fine_tuning._augmentation import mirrored, prepared_already
-from sktl.fine_tuning._parameters import is_auto
 
 # Images that are looked at: enough to see what would matter in training, and quick whatever the number of all.
 _ENOUGH = 1000
@@ -38,10 +37,11 @@ def augmentation_of(estimator, frozen_part, images, targets, weights, whole):
     n_mirrored : int
         How many images were looked at in the mirror for it.
     """
-    if not is_auto(estimator.augment):
+    if not (isinstance(estimator.augment, str) and estimator.augment == "auto"):
         return estimator.augment, 0
-    is_row = min(images[0].shape[:2]) == 1  # features of something else, with no place to cut out
-    if not (whole and estimator._augments) or estimator._is_probe() or is_row:
+    if not (whole and estimator._augments) or estimator._is_probe():
+        return None, 0
+    if min(images[0].shape[:2]) == 1:  # features of something else, with no place to cut out
         return None, 0
     few = images.subset(slice(_ENOUGH))
     part = slice(len(few))

@@ -126,11 +126,6 @@ def check_together(estimator):
         )
 
 
-def is_auto(augment):
-    """Whether the augmentation is to be chosen."""
-    return isinstance(augment, str) and augment == "auto"
-
-
 def recipe_of(estimator):
     """Return what the parameters of an estimator tell the optimizer."""
     from_scratch = estimator.weights is None
