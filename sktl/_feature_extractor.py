@@ -11,16 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 from sktl._validation import Interval, StrOptions, check_feature_names_in, fit_context
 from sktl.backbones import POOLINGS, load_backbone
 from sktl.images import check_images
-from sktl.inference import (
-    ENGINES,
-    PRECISIONS,
-    StoreInfo,
-    check_engine,
-    embed,
-    embedding_widths,
-    open_store,
-    resolve_placement,
-)
+from sktl.inference import ENGINES, PRECISIONS, StoreInfo, check_engine, embed, embedding_widths, resolve_placement
+from sktl.store import open_store
 
 
 class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):

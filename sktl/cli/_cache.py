@@ -22,7 +22,7 @@ FolderOption = Annotated[
 @cache.command()
 def path(folder: FolderOption = None):
     """Print the folder of the store."""
-    from sktl.inference import store_folder
+    from sktl.store import store_folder
 
     print(folder or store_folder())
 
@@ -61,7 +61,7 @@ def clear(folder: FolderOption = None):
 
 
 def _store(folder):
-    from sktl.inference import open_store
+    from sktl.store import open_store
 
     store = open_store(folder or True)
     if store is None:

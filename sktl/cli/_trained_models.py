@@ -22,7 +22,8 @@ from sktl.fine_tuning._freezing import FineTuneNetwork
 from sktl.fine_tuning._heads import build_head
 from sktl.fine_tuning._prefix import FrozenPart, frozen_record
 from sktl.images import as_images, read_image
-from sktl.inference import StoreInfo, embedding_widths, open_store, resolve_placement
+from sktl.inference import StoreInfo, embedding_widths, resolve_placement
+from sktl.store import open_store
 
 __all__ = ["TrainedModel", "load_model"]
 

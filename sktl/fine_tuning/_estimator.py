@@ -23,7 +23,8 @@ from sktl.fine_tuning._rates import FACTORS, search_rates
 from sktl.fine_tuning._training_set import canonical
 from sktl.fine_tuning._weights import load_weights, save_weights
 from sktl.images import check_images
-from sktl.inference import StoreInfo, embedding_widths, open_store, resolve_placement
+from sktl.inference import StoreInfo, embedding_widths, resolve_placement
+from sktl.store import open_store
 
 
 class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):

@@ -5,13 +5,11 @@ from sktl.inference._device import PRECISIONS, Placement, resolve_placement
 from sktl.inference._embed import embed
 from sktl.inference._engines import ENGINES, check_engine
 from sktl.inference._recall import StoreInfo
-from sktl.inference._store import EmbeddingStore, open_store, store_folder
 from sktl.inference._trial import activation_shape, embedding_widths
 
 __all__ = [
     "ENGINES",
     "PRECISIONS",
-    "EmbeddingStore",
     "Placement",
     "StoreInfo",
     "activation_shape",
@@ -20,9 +18,7 @@ __all__ = [
     "embed",
     "embedding_widths",
     "map_images",
-    "open_store",
     "read_prepared",
     "resolve_placement",
     "run_in_blocks",
-    "store_folder",
 ]

@@ -32,7 +32,8 @@ from sktl.fine_tuning._augmentation import (
 )
 from sktl.fine_tuning._augmentation_display import show_augmentation
 from sktl.images import as_images
-from sktl.inference import EmbeddingStore, embed, read_prepared, resolve_placement
+from sktl.inference import embed, read_prepared, resolve_placement
+from sktl.store import EmbeddingStore
 
 PREPROCESSING = Preprocessing(crop_size=24, resize_size=28)
 OWN = v2.Compose([v2.RandomResizedCrop(20), v2.RandomHorizontalFlip(), v2.ColorJitter(0.3)])

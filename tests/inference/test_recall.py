@@ -14,7 +14,8 @@ from sklearn.pipeline import make_pipeline
 
 from sktl import PretrainedFeatureExtractor
 from sktl.exceptions import ImageReadError
-from sktl.inference import _embed, open_store
+from sktl.inference import _embed
+from sktl.store import open_store
 
 
 def pictures(n_images, first=0):

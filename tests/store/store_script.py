@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from sktl.inference._recipe import Recipe
-from sktl.inference._store import EmbeddingStore
+from sktl.store._store import EmbeddingStore
 
 RECIPE = Recipe(("of the tests",), 192, "a recipe of the tests")
 MAX_BYTES = 10**9

@@ -18,8 +18,8 @@ from threading import Lock, RLock
 
 import numpy as np
 
-from sktl.inference._database import Database
-from sktl.inference._owners import Owners
+from sktl.store._database import Database
+from sktl.store._leases import Owners
 
 __all__ = ["EmbeddingStore", "StoreUsage", "open_store", "store_folder"]
 

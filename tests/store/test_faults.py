@@ -15,8 +15,9 @@ import warnings
 import numpy as np
 import pytest
 
-from sktl.inference import _database, _owners, _recall
-from sktl.inference._store import EmbeddingStore
+from sktl.inference import _recall
+from sktl.store import _database, _leases
+from sktl.store._store import EmbeddingStore
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the faults are made by means of POSIX")
 
@@ -310,7 +311,7 @@ def test_patience_with_a_stopped_process_ends(fresh_store, script, start, monkey
 
 def test_fork_while_the_store_is_open_and_at_work(fresh_store, script):
     store = script.open_at(fresh_store)
-    from sktl.inference import open_store
+    from sktl.store import open_store
 
     store = open_store(fresh_store)
     script.compute(store, script.digests(50))
@@ -321,7 +322,7 @@ def test_fork_while_the_store_is_open_and_at_work(fresh_store, script):
         try:
             found = len(store.read(script.RECIPE, script.digests(60)))
             mine = store.claim(script.RECIPE, script.digests(50, 60), store.begin())
-            n_held = len(_owners._held)
+            n_held = len(_leases._held)
             script.compute(store, script.digests(100, 150))
             store.close()
             os._exit(0 if (found, mine, n_held) == (50, set(), 1) else 1)
@@ -335,7 +336,7 @@ def test_fork_while_the_store_is_open_and_at_work(fresh_store, script):
 
 
 def test_a_child_does_not_keep_the_claims_of_its_parent_alive(fresh_store, script):
-    owners = _owners.Owners(fresh_store)
+    owners = _leases.Owners(fresh_store)
     name = owners.begin()
     (read, write), (is_ready, ready) = os.pipe(), os.pipe()
     child = os.fork()
@@ -345,7 +346,7 @@ def test_a_child_does_not_keep_the_claims_of_its_parent_alive(fresh_store, scrip
         os.read(read, 1)
         os._exit(0)
     os.read(is_ready, 1)
-    os.close(_owners._held.pop(fresh_store / f"{name}.lock"))  # what the system does when a process ends
+    os.close(_leases._held.pop(fresh_store / f"{name}.lock"))  # what the system does when a process ends
     assert not owners.is_alive(name)
     for descriptor in (write, read, is_ready, ready):
         os.close(descriptor)

@@ -4,8 +4,8 @@ import sqlite3
 
 import pytest
 
-from sktl.inference._database import Database
 from sktl.inference._recipe import Recipe
+from sktl.store._database import Database
 
 RECIPE = Recipe(("one",), 2, "one")
 OTHER = Recipe(("other",), 2, "other")

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from sktl.inference import _owners
-from sktl.inference._owners import Owners
+from sktl.store import _leases
+from sktl.store._leases import Owners
 
 
 def test_work_is_alive_until_it_ends(tmp_path):
@@ -60,10 +60,10 @@ def test_nothing_is_held_after_a_failure(tmp_path, monkeypatch):
     def fail(descriptor):
         raise OSError("no locks here")
 
-    monkeypatch.setattr(_owners, "_lock", fail)
+    monkeypatch.setattr(_leases, "_lock", fail)
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     with pytest.raises(OSError, match="no locks here"):
         Owners(tmp_path).begin()
     after = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     assert before == after
-    assert not any(path.parent == tmp_path for path in _owners._held)
+    assert not any(path.parent == tmp_path for path in _leases._held)

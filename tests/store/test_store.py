@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sktl import PretrainedFeatureExtractor
-from sktl.inference import _database, _store, open_store, store_folder
+from sktl.store import _database, _store, open_store, store_folder
 
 
 @pytest.fixture
@@ -200,7 +200,7 @@ def test_a_user_without_a_home_has_no_store_and_is_told(monkeypatch):
     def unknown():
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr("sktl.inference._store.store_folder", unknown)
+    monkeypatch.setattr("sktl.store._store.store_folder", unknown)
     with pytest.warns(UserWarning, match="Set SKTL_CACHE_DIR to a folder"):
         assert open_store(True) is None
 
