@@ -23,8 +23,8 @@ import warnings
 import numpy as np
 from scipy import stats
 
+from sktl._statistics import decide
 from sktl.comparison import corrected_interval, corrected_p_value, correlated_t_probabilities, holm
-from sktl.comparison._statistics import decide
 
 N_FEATURES, SIGNAL, ROPE, FAMILY = 10, 0.35, 0.01, 4
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from sktl._atomic_files import replacing
 from sktl._optional import import_optional
-from sktl._replacing import replacing
 from sktl.cli._folders import load_classes, read_groups, subset
 from sktl.cli._options import (
     BackboneOption,

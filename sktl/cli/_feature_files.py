@@ -3,8 +3,8 @@
 import csv
 import json
 
+from sktl._atomic_files import replacing
 from sktl._optional import import_optional
-from sktl._replacing import replacing
 
 __all__ = ["ENDINGS", "check_packages", "write_features"]
 

@@ -11,7 +11,7 @@ from math import isfinite
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from sktl._replacing import replacing
+from sktl._atomic_files import replacing
 from sktl.cli._options import MAX_IMAGE_SIZE
 from sktl.cli._reporting import printable
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError

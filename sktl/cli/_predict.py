@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sktl._replacing import replacing
+from sktl._atomic_files import replacing
 from sktl.cli._folders import find_images
 from sktl.cli._options import DeviceOption, JobsOption, JsonOption, PrecisionOption, VerboseOption, one_of
 from sktl.cli._places import check_place

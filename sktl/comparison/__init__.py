@@ -1,5 +1,6 @@
 """Was transfer worth it? Candidates with and without pretrained weights, on the same folds, with honest intervals."""
 
+from sktl._statistics import corrected_interval, corrected_p_value, correlated_t_probabilities, holm
 from sktl.comparison._compare import compare_transfer
 from sktl.comparison._displays._comparison_display import ComparisonDisplay
 from sktl.comparison._displays._confusion import confusion_display
@@ -16,7 +17,6 @@ from sktl.comparison._pixels import PixelFeatures
 from sktl.comparison._result import TransferComparison
 from sktl.comparison._rows import ComparisonRow
 from sktl.comparison._runs import Run
-from sktl.comparison._statistics import corrected_interval, corrected_p_value, correlated_t_probabilities, holm
 from sktl.comparison._warnings import CandidateFailedWarning, NearDuplicatesWarning, ResumeWarning
 
 __all__ = [

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
+from sktl._splits import fixed_random_state, make_seeds, make_splits
+from sktl._targets import check_data
 from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
 from sktl.comparison._candidates import CANDIDATE_NAMES, make_candidates, recipes_in, uses_transfer
-from sktl.comparison._data import check_data
 from sktl.comparison._fits._execution import run_all
 from sktl.comparison._fits._fingerprint import versions
 from sktl.comparison._fits._journal import Journal
 from sktl.comparison._leak_guard import warn_of_near_duplicates
 from sktl.comparison._networks import check_recipes
 from sktl.comparison._result import TransferComparison
-from sktl.comparison._runs import fixed_random_state, make_seeds, make_splits
 from sktl.comparison._scoring import check_scoring
 from sktl.fine_tuning import FineTuneClassifier
 from sktl.inference import PRECISIONS

@@ -3,9 +3,8 @@
 import warnings
 from math import isqrt
 
-from sktl.comparison._runs import take
 from sktl.comparison._warnings import NearDuplicatesWarning
-from sktl.images import as_images
+from sktl.images import as_images, take_rows
 
 __all__ = ["warn_of_near_duplicates"]
 
@@ -60,7 +59,7 @@ def _holds_images(X, image_shape):
     if image_shape is not None or as_images(X) is not None:
         return True
     shape = getattr(X, "shape", ())
-    n_features = shape[1] if len(shape) == 2 else len(next(iter(take(X, [0]))))
+    n_features = shape[1] if len(shape) == 2 else len(next(iter(take_rows(X, [0]))))
     return isqrt(n_features) ** 2 == n_features and n_features >= SMALLEST**2
 
 

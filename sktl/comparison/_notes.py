@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from sktl.comparison._displays._comparison_display import GUESSING
-from sktl.comparison._networks import BROUGHT_ALONG
-from sktl.comparison._statistics import (
+from sktl._statistics import (
     correlated_t_probabilities,
     decide,
     differences_of,
@@ -12,6 +10,8 @@ from sktl.comparison._statistics import (
     repeats_to_settle,
     spread_is_zero,
 )
+from sktl.comparison._displays._comparison_display import GUESSING
+from sktl.comparison._networks import BROUGHT_ALONG
 
 __all__ = ["make_notes"]
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from sktl._optional import import_optional
+from sktl._statistics import differences_of
 from sktl._validation import did_you_mean
 from sktl.comparison._displays._comparison_display import ComparisonDisplay
 from sktl.comparison._notes import make_notes
@@ -13,7 +14,6 @@ from sktl.comparison._per_image import out_of_fold
 from sktl.comparison._rendering import as_html, as_text, sentence
 from sktl.comparison._rows import ComparisonRow, make_rows
 from sktl.comparison._runs import Run
-from sktl.comparison._statistics import differences_of
 
 __all__ = ["ComparisonRow", "TransferComparison"]
 

@@ -4,15 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sktl._statistics import corrected_interval, corrected_p_value, correlated_t_probabilities, decide, holm
 from sktl.comparison._displays._comparison_display import GUESSING
 from sktl.comparison._per_image import image_interval
-from sktl.comparison._statistics import (
-    corrected_interval,
-    corrected_p_value,
-    correlated_t_probabilities,
-    decide,
-    holm,
-)
 
 __all__ = ["ComparisonRow", "make_rows"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from sktl._replacing import replacing
+from sktl._atomic_files import replacing
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
 
 # Names listed in an error.

@@ -6,5 +6,14 @@ from sktl.images._folder import load_image_folder
 from sktl.images._reading import read_image
 from sktl.images._recognition import as_images
 from sktl.images._rows import rows_as_images
+from sktl.images._selection import take_rows
 
-__all__ = ["ImageCollection", "as_images", "check_images", "load_image_folder", "read_image", "rows_as_images"]
+__all__ = [
+    "ImageCollection",
+    "as_images",
+    "check_images",
+    "load_image_folder",
+    "read_image",
+    "rows_as_images",
+    "take_rows",
+]

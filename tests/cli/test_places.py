@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sktl._replacing import replacing
+from sktl._atomic_files import replacing
 from sktl.cli._places import check_place, with_ending
 
 

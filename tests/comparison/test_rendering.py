@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from sktl._numbers import digits_for, number, seconds
 from sktl.comparison import Run, TransferComparison
-from sktl.comparison._rendering import digits_for, number, seconds
 
 
 def make(name="frozen"):

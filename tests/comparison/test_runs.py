@@ -11,7 +11,9 @@ from sklearn.model_selection import GridSearchCV, GroupShuffleSplit, ShuffleSpli
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sktl.comparison._runs import fixed_random_state, make_seeds, make_splits, set_seeds, take
+from sktl._splits import fixed_random_state, make_seeds, make_splits
+from sktl.comparison._runs import set_seeds
+from sktl.images import take_rows
 
 X = np.random.default_rng(0).normal(size=(60, 4))
 Y = np.tile(["a", "b", "c"], 20)
@@ -36,17 +38,17 @@ def splits_of(**changes):
     ids=["list", "tuple", "array", "pandas", "polars", "tensor"],
 )
 def test_rows_are_taken_from_every_kind_of_X(X, expected):
-    taken = take(X, np.array([2, 0]))
+    taken = take_rows(X, np.array([2, 0]))
     assert list(taken) == expected
     if not isinstance(X, tuple):
         assert type(taken) is type(X)
 
 
 def test_rows_of_frames_and_pictures_keep_their_kind():
-    frame = take(pd.DataFrame({"path": ["a.png", "b.png"]}), np.array([1]))
+    frame = take_rows(pd.DataFrame({"path": ["a.png", "b.png"]}), np.array([1]))
     assert frame["path"].tolist() == ["b.png"]
     pictures = [Image.new("RGB", (2, 2)), Image.new("RGB", (3, 3))]
-    assert take(pictures, np.array([1])) == [pictures[1]]
+    assert take_rows(pictures, np.array([1])) == [pictures[1]]
 
 
 def test_every_split_has_a_seed_of_its_own():

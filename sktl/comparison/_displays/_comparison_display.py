@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sktl._numbers import digits_for, number
 from sktl._optional import import_optional
 from sktl.comparison._displays._drawing import (
     BAND,
@@ -15,7 +16,6 @@ from sktl.comparison._displays._drawing import (
     pair_of_axes,
     written_apart,
 )
-from sktl.comparison._rendering import digits_for, number
 
 __all__ = ["GUESSING", "ComparisonDisplay"]
 

@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from sktl._numbers import digits_for, number
 from sktl._optional import import_optional
+from sktl._statistics import corrected_interval
 from sktl._validation import did_you_mean
 from sktl.comparison._displays._drawing import (
     BLUE,
@@ -15,8 +17,6 @@ from sktl.comparison._displays._drawing import (
     light_spines,
     written_apart,
 )
-from sktl.comparison._rendering import digits_for, number
-from sktl.comparison._statistics import corrected_interval
 
 __all__ = ["COSTS", "CostDisplay", "on_front"]
 

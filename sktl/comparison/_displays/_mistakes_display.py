@@ -10,8 +10,7 @@ from PIL import Image
 from sktl._optional import import_optional
 from sktl.comparison._displays._drawing import as_written, axes_for, shortened
 from sktl.comparison._displays._predictions import candidate_or_best, check_labels, class_names
-from sktl.comparison._runs import take
-from sktl.images import as_images, rows_as_images
+from sktl.images import as_images, rows_as_images, take_rows
 
 __all__ = ["Mistake", "MistakesDisplay"]
 
@@ -240,7 +239,7 @@ def _images(X, comparison):
 
 
 def _file_of(X, index):
-    (item,) = np.asarray(take(X, [index]), dtype=object).ravel()[:1]
+    (item,) = np.asarray(take_rows(X, [index]), dtype=object).ravel()[:1]
     return os.fspath(item) if isinstance(item, (str, os.PathLike)) else None
 
 

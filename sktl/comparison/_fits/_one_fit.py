@@ -13,8 +13,9 @@ from sklearn.pipeline import Pipeline
 
 from sktl.comparison._fits._costs import image_passes, n_parameters, peak_memory, reset_peak_memory
 from sktl.comparison._networks import describe, is_pretrained, record_of, trained_part
-from sktl.comparison._runs import Run, set_seeds, take
+from sktl.comparison._runs import Run, set_seeds
 from sktl.exceptions import ImageReadError
+from sktl.images import take_rows
 
 __all__ = ["Fit", "fit_and_score"]
 
@@ -74,10 +75,10 @@ def fit_and_score(fit, X, y):
         estimator = set_seeds(_own_copy(fit.estimator), fit.seed)
         reset_peak_memory()
         start = time.perf_counter()
-        estimator.fit(take(X, fit.train), y[fit.train])
+        estimator.fit(take_rows(X, fit.train), y[fit.train])
         fitted = time.perf_counter()
         reading = fit.test
-        test = take(X, fit.test)
+        test = take_rows(X, fit.test)
         _predict_once(estimator)
         scores = {name: float(scorer(estimator, test, y[fit.test])) for name, scorer in fit.scorers.items()}
         scored = time.perf_counter()
@@ -218,7 +219,7 @@ def _counted_in_X(error, X, part):
         return error
     index = int(part[error.index]) if error.index < len(part) else None
     if index is not None and error.path is not None:
-        (item,) = np.asarray(take(X, [index]), dtype=object).ravel()[:1]
+        (item,) = np.asarray(take_rows(X, [index]), dtype=object).ravel()[:1]
         if isinstance(item, (str, PathLike)) and fspath(item) != error.path:
             index = None  # counted in a part of the part, as by a search inside the candidate: the path says enough
     path = None if error.path is None else str(error.path)

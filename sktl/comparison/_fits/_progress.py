@@ -2,7 +2,7 @@
 
 import time
 
-from sktl.comparison._rendering import number, seconds
+from sktl._numbers import number, seconds
 
 __all__ = ["Progress"]
 

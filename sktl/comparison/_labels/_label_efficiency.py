@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from sktl._splits import fixed_random_state, make_seeds, make_splits
+from sktl._targets import check_data
 from sktl.comparison._compare import compare_transfer
-from sktl.comparison._data import check_data
 from sktl.comparison._labels._result import LabelEfficiency
 from sktl.comparison._labels._subsets import check_sizes, subset_splits
-from sktl.comparison._runs import fixed_random_state, make_seeds, make_splits
 
 __all__ = ["label_efficiency"]
 

@@ -5,8 +5,8 @@ from textwrap import wrap
 
 import numpy as np
 
+from sktl._numbers import digits_for, number
 from sktl.comparison._displays._comparison_display import GUESSING
-from sktl.comparison._rendering import digits_for, number
 
 __all__ = ["as_html", "as_text", "labels_in_words", "sentence"]
 

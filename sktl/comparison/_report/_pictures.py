@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 
+from sktl._numbers import digits_for, number
 from sktl.comparison._displays._comparison_display import ComparisonDisplay
 from sktl.comparison._displays._confusion import confusion_display
 from sktl.comparison._displays._cost_display import COSTS, CostDisplay
@@ -11,7 +12,6 @@ from sktl.comparison._displays._drawing import written_apart
 from sktl.comparison._displays._mistakes_display import MistakesDisplay
 from sktl.comparison._displays._predictions import candidate_or_best, class_names
 from sktl.comparison._displays._training_curve_display import TrainingCurveDisplay
-from sktl.comparison._rendering import digits_for, number
 from sktl.comparison._report._figures import drawn, figure_of, thumbnail
 from sktl.comparison._report._page import figure, paragraph, table, tiles
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sktl._replacing import replacing
+from sktl._atomic_files import replacing
+from sktl._numbers import digits_for, number, seconds
 from sktl.comparison._displays._cost_display import MB
 from sktl.comparison._displays._predictions import class_names
-from sktl.comparison._rendering import caption, digits_for, number, seconds, sentence, tables
+from sktl.comparison._rendering import caption, sentence, tables
 from sktl.comparison._rendering import table as table_of
 from sktl.comparison._report._page import code, definitions, details, note_list, page, paragraph, section, table
 from sktl.comparison._report._pictures import comparison_plot, confusion, cost_plots, curves, mistakes

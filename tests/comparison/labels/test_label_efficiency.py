@@ -8,6 +8,7 @@ from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
 
+from sktl._statistics import corrected_interval
 from sktl.comparison._labels._label_efficiency import label_efficiency
 from sktl.comparison._labels._labels_needed import (
     made_to_rise,
@@ -15,7 +16,6 @@ from sktl.comparison._labels._labels_needed import (
 from sktl.comparison._labels._rendering import sentence
 from sktl.comparison._labels._result import LabelEfficiency, LabelsSaved
 from sktl.comparison._labels._subsets import check_sizes, nested_order, subset_splits
-from sktl.comparison._statistics import corrected_interval
 from sktl.comparison._warnings import CandidateFailedWarning
 
 TWO = {"bayes": GaussianNB(), "linear": LogisticRegression(max_iter=1000)}
@@ -138,7 +138,7 @@ def test_scores_are_those_of_fits_by_hand(digits):
     result = run(X, y, sizes=(20, 0.5, 1.0), random_state=3)
     assert result.n_labels.tolist() == [20, 75, 150]
     assert result.sizes == (20, 0.5, 1.0)
-    from sktl.comparison._runs import make_seeds, make_splits
+    from sktl._splits import make_seeds, make_splits
 
     splits = make_splits(X, y, cv=4, n_repeats=1, groups=None, task="classification", random_state=3)
     seeds = make_seeds(3, "fit", 16)[-4:]

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from sktl import compare_transfer
+from sktl._numbers import seconds
 from sktl.comparison import Run
-from sktl.comparison._rendering import seconds
 from sktl.datasets import make_fractals
 
 WRONG = {"fine_tuned": {0: (1, 0.95), 3: (2, 0.8), 7: (0, 0.99)}}

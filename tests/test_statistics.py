@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from sktl.comparison._statistics import (
+from sktl._statistics import (
     corrected_interval,
     corrected_p_value,
     correlated_t_probabilities,

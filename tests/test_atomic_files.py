@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from sktl._replacing import replacing
+from sktl._atomic_files import replacing
 
 
 def test_a_file_is_replaced_when_the_new_one_is_complete(tmp_path):
