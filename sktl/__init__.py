@@ -4,8 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sktl._feature_extractor import PretrainedFeatureExtractor
     from sktl.comparison import compare_transfer
+    from sktl.feature_extraction import PretrainedFeatureExtractor
     from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 
 __version__ = "0.1.0.dev0"
@@ -22,7 +22,7 @@ __all__ = [
 _HOMES = {
     "FineTuneClassifier": "sktl.fine_tuning",
     "FineTuneRegressor": "sktl.fine_tuning",
-    "PretrainedFeatureExtractor": "sktl._feature_extractor",
+    "PretrainedFeatureExtractor": "sktl.feature_extraction",
     "compare_transfer": "sktl.comparison",
 }
 

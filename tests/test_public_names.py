@@ -43,7 +43,7 @@ def test_a_folder_lists_exactly_what_it_imports(name):
     for node in tree.body:
         if isinstance(node, ast.ImportFrom) and node.module.startswith((f"{name}.", "sktl._statistics")):
             bound.update(alias.asname or alias.name for alias in node.names)
-        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name != "__getattr__":
             bound.add(node.name)
     assert set(module.__all__) == bound
     assert len(set(module.__all__)) == len(module.__all__)
@@ -90,3 +90,13 @@ def test_type_checkers_see_the_lazy_names():
         for alias in node.names
     }
     assert imported == set(sktl._HOMES.items())
+
+
+def test_names_that_moved_are_found_where_they_were():
+    from sktl import comparison
+
+    for name, home in comparison._MOVED.items():
+        assert name in import_module(home).__all__
+        assert getattr(comparison, name) is getattr(import_module(home), name)
+    with pytest.raises(AttributeError, match="has no attribute 'compare'"):
+        comparison.compare  # noqa: B018

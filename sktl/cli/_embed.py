@@ -87,8 +87,8 @@ def _layers(layers):
 
 
 def _embed_and_write(output, paths, labels, options):
-    from sktl._feature_extractor import PretrainedFeatureExtractor
     from sktl.exceptions import ImageReadError
+    from sktl.feature_extraction import PretrainedFeatureExtractor
 
     started = time.perf_counter()
     extractor = PretrainedFeatureExtractor(**options).fit(paths)

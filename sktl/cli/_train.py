@@ -173,7 +173,7 @@ def make_estimator(method, parameters, **options):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from sktl._feature_extractor import PretrainedFeatureExtractor
+    from sktl.feature_extraction import PretrainedFeatureExtractor
 
     extractor = PretrainedFeatureExtractor(**parameters, **options, layer="all", pooling="avg+std")
     return make_pipeline(extractor, StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))

@@ -12,12 +12,12 @@ from sklearn import config_context
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from sktl._feature_extractor import PretrainedFeatureExtractor
 from sktl.backbones import POOLINGS, Preprocessing
 from sktl.backbones._backbone import make_backbone
 from sktl.cli._empty_networks import empty_chain
 from sktl.cli._model_files import check_tensors, read_record, read_tensors
 from sktl.exceptions import ImageReadError, WeightsError, WeightsMismatchError
+from sktl.feature_extraction import PretrainedFeatureExtractor
 from sktl.fine_tuning._freezing import FineTuneNetwork
 from sktl.fine_tuning._heads import build_head
 from sktl.fine_tuning._prefix import FrozenPart, frozen_record

@@ -9,9 +9,8 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sktl._feature_extractor import PretrainedFeatureExtractor
 from sktl._validation import did_you_mean
-from sktl.comparison._pixels import PixelFeatures
+from sktl.feature_extraction import PixelFeatures, PretrainedFeatureExtractor
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 
 __all__ = ["CANDIDATE_NAMES", "make_candidates", "recipes_in", "uses_transfer"]

@@ -4,8 +4,8 @@ from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from sktl._feature_extractor import PretrainedFeatureExtractor
 from sktl.comparison._candidates import CANDIDATE_NAMES, make_candidates, uses_transfer
+from sktl.feature_extraction import PretrainedFeatureExtractor
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 
 

@@ -8,11 +8,11 @@ from PIL import Image, ImageEnhance
 from sklearn.datasets import load_digits
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from sktl._feature_extractor import PretrainedFeatureExtractor
 from sktl.comparison._near_duplicates import _neighbours, _numbered, _threshold, near_duplicate_groups, straddling
 from sktl.comparison._picture_likeness import likeness, rough_likeness, thumbnail
 from sktl.datasets import make_fractals
 from sktl.exceptions import ImageReadError
+from sktl.feature_extraction import PretrainedFeatureExtractor
 
 
 @pytest.fixture(scope="module")

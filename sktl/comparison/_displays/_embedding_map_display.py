@@ -8,11 +8,11 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from sktl._feature_extractor import PretrainedFeatureExtractor
 from sktl._optional import import_optional
 from sktl._validation import did_you_mean
 from sktl.comparison._displays._drawing import HALO, INK, MARKERS, PALETTE, axes_for, lifts_of, written_apart
 from sktl.comparison._displays._predictions import class_names
+from sktl.feature_extraction import PretrainedFeatureExtractor
 
 __all__ = ["EmbeddingMapDisplay"]
 

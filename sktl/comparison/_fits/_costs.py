@@ -7,8 +7,8 @@ from pathlib import Path
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 
-from sktl._feature_extractor import PretrainedFeatureExtractor
 from sktl.comparison._networks import fitted_parts
+from sktl.feature_extraction import PretrainedFeatureExtractor
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 
 __all__ = ["image_passes", "n_parameters", "peak_memory", "reset_peak_memory"]

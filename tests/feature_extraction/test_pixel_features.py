@@ -6,8 +6,8 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.utils.estimator_checks import check_estimator
 
-from sktl.comparison import PixelFeatures
-from sktl.comparison._pixels import _KEPT
+from sktl.feature_extraction import PixelFeatures
+from sktl.feature_extraction._pixel_features import _KEPT
 
 RNG = np.random.default_rng(0)
 
@@ -86,7 +86,7 @@ def test_an_image_is_decoded_once(tmp_path, monkeypatch):
 
 
 def test_memory_of_former_images_has_a_limit(monkeypatch):
-    monkeypatch.setattr("sktl.comparison._pixels._MAX_BYTES", 10 * 12 * 4)
+    monkeypatch.setattr("sktl.feature_extraction._pixel_features._MAX_BYTES", 10 * 12 * 4)
     _KEPT.clear()
     PixelFeatures(size=2).fit_transform(RNG.random((30, 4, 4)))
     assert len(_KEPT) == 10

@@ -58,7 +58,7 @@ class PixelFeatures(TransformerMixin, BaseEstimator):
     Examples
     --------
     >>> from sklearn.datasets import load_digits
-    >>> from sktl.comparison import PixelFeatures
+    >>> from sktl.feature_extraction import PixelFeatures
     >>> digits = load_digits()
     >>> PixelFeatures(size=4).fit_transform(digits.images[:20]).shape
     (20, 48)
