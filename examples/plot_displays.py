@@ -14,7 +14,8 @@ import matplotlib.pyplot as plt
 from sklearn.model_selection import GridSearchCV
 
 from sktl import FineTuneClassifier, compare_transfer
-from sktl.comparison import (
+from sktl.datasets import make_fractals
+from sktl.displays import (
     CostDisplay,
     DepthSweepDisplay,
     EmbeddingMapDisplay,
@@ -22,7 +23,6 @@ from sktl.comparison import (
     TrainingCurveDisplay,
     confusion_display,
 )
-from sktl.datasets import make_fractals
 
 X, y = make_fractals(48, n_classes=4, random_state=0)
 names = ["fern", "dragon", "tree", "cloud"]

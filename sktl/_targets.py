@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
-__all__ = ["check_data"]
+__all__ = ["check_data", "class_names"]
 
 
 def check_data(X, y, groups, task):
@@ -51,3 +52,37 @@ def check_data(X, y, groups, task):
     if len(classes) < 2:
         raise ValueError(f"y must hold at least two classes. Got {len(classes)} instead: {classes}.")
     return y, task
+
+
+def class_names(y, target_names=None):
+    """Find out how a person calls the classes.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_images,)
+        All labels.
+    target_names : sequence of str or None, default=None
+        Names of the classes in the order of the sorted labels. Whole numbers from 0, such as the target of
+        `load_image_folder`, are positions in it, so that classes may be missing.
+
+    Returns
+    -------
+    dict of label to str
+        By sorted label, in plain Python.
+
+    Raises
+    ------
+    ValueError
+        If `target_names` fits neither way.
+    """
+    labels = np.unique(np.asarray(y)).tolist()
+    if target_names is None:
+        return {label: str(label) for label in labels}
+    names = [str(name) for name in target_names]
+    if all(type(label) is int and 0 <= label < len(names) for label in labels):
+        return {label: names[label] for label in labels}
+    if len(names) != len(labels):
+        raise ValueError(
+            f"target_names must hold a name for each of the {len(labels)} classes. Got {len(names)} instead."
+        )
+    return dict(zip(labels, names, strict=True))

@@ -18,10 +18,10 @@ PROMISED = {
     "sktl": ["FineTuneClassifier", "FineTuneRegressor", "PretrainedFeatureExtractor", "compare_transfer"],
     "sktl.images": ["load_image_folder"],
     "sktl.backbones": ["Backbone", "list_backbones", "load_backbone"],
-    "sktl.comparison": [
+    "sktl.comparison": ["TransferComparison", "compare_transfer", "label_efficiency", "near_duplicate_groups"],
+    "sktl.displays": [
         *("ComparisonDisplay", "CostDisplay", "DepthSweepDisplay", "EmbeddingMapDisplay", "LabelEfficiencyDisplay"),
-        *("MistakesDisplay", "TrainingCurveDisplay", "TransferComparison"),
-        *("label_efficiency", "near_duplicate_groups"),
+        *("MistakesDisplay", "TrainingCurveDisplay", "confusion_display"),
     ],
     "sktl.datasets": ["make_fractals"],
     "sktl.exceptions": ["ImageReadError", "WeightsError", "WeightsMismatchError", "WeightsNotFoundError"],

@@ -4,14 +4,6 @@ from importlib import import_module
 
 from sktl._statistics import corrected_interval, corrected_p_value, correlated_t_probabilities, holm
 from sktl.comparison._compare import compare_transfer
-from sktl.comparison._displays._comparison_display import ComparisonDisplay
-from sktl.comparison._displays._confusion import confusion_display
-from sktl.comparison._displays._cost_display import CostDisplay
-from sktl.comparison._displays._depth_sweep_display import DepthSweepDisplay
-from sktl.comparison._displays._embedding_map_display import EmbeddingMapDisplay
-from sktl.comparison._displays._label_efficiency_display import LabelEfficiencyDisplay
-from sktl.comparison._displays._mistakes_display import Mistake, MistakesDisplay
-from sktl.comparison._displays._training_curve_display import TrainingCurveDisplay
 from sktl.comparison._labels._label_efficiency import label_efficiency
 from sktl.comparison._labels._result import LabelEfficiency, LabelsSaved
 from sktl.comparison._near_duplicates import Straddling, near_duplicate_groups, straddling
@@ -22,24 +14,15 @@ from sktl.comparison._warnings import CandidateFailedWarning, NearDuplicatesWarn
 
 __all__ = [
     "CandidateFailedWarning",
-    "ComparisonDisplay",
     "ComparisonRow",
-    "CostDisplay",
-    "DepthSweepDisplay",
-    "EmbeddingMapDisplay",
     "LabelEfficiency",
-    "LabelEfficiencyDisplay",
     "LabelsSaved",
-    "Mistake",
-    "MistakesDisplay",
     "NearDuplicatesWarning",
     "ResumeWarning",
     "Run",
     "Straddling",
-    "TrainingCurveDisplay",
     "TransferComparison",
     "compare_transfer",
-    "confusion_display",
     "corrected_interval",
     "corrected_p_value",
     "correlated_t_probabilities",
@@ -51,6 +34,15 @@ __all__ = [
 
 # Names that are documented as names of this room and live in another one by now.
 _MOVED = {
+    "ComparisonDisplay": "sktl.displays",
+    "CostDisplay": "sktl.displays",
+    "DepthSweepDisplay": "sktl.displays",
+    "EmbeddingMapDisplay": "sktl.displays",
+    "LabelEfficiencyDisplay": "sktl.displays",
+    "Mistake": "sktl.displays",
+    "MistakesDisplay": "sktl.displays",
+    "TrainingCurveDisplay": "sktl.displays",
+    "confusion_display": "sktl.displays",
     "PixelFeatures": "sktl.feature_extraction",
 }
 

@@ -9,13 +9,13 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from sktl._candidate_names import CANDIDATE_NAMES
 from sktl._validation import did_you_mean
 from sktl.feature_extraction import PixelFeatures, PretrainedFeatureExtractor
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 
-__all__ = ["CANDIDATE_NAMES", "make_candidates", "recipes_in", "uses_transfer"]
+__all__ = ["make_candidates", "recipes_in", "uses_transfer"]
 
-CANDIDATE_NAMES = ("dummy", "pixels", "frozen", "fine_tuned", "from_scratch")
 TRANSFER_ESTIMATORS = (PretrainedFeatureExtractor, FineTuneClassifier, FineTuneRegressor)
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from sktl._candidate_names import CANDIDATE_NAMES
 from sktl._splits import fixed_random_state, make_seeds, make_splits
 from sktl._targets import check_data
 from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
-from sktl.comparison._candidates import CANDIDATE_NAMES, make_candidates, recipes_in, uses_transfer
+from sktl.comparison._candidates import make_candidates, recipes_in, uses_transfer
 from sktl.comparison._fits._execution import run_all
 from sktl.comparison._fits._fingerprint import versions
 from sktl.comparison._fits._journal import Journal

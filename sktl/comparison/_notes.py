@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sktl._candidate_names import CHANCE_LEVEL, PIXELS
 from sktl._statistics import (
     correlated_t_probabilities,
     decide,
@@ -10,12 +11,10 @@ from sktl._statistics import (
     repeats_to_settle,
     spread_is_zero,
 )
-from sktl.comparison._displays._comparison_display import GUESSING
 from sktl.comparison._networks import BROUGHT_ALONG
 
 __all__ = ["make_notes"]
 
-PIXELS = "pixels"  # the name that the candidate without a network goes by
 FEW_SPLITS = 5  # fewer than these get a note
 
 
@@ -40,10 +39,10 @@ def make_notes(comparison):
             f"The network of {', '.join(map(repr, unknown))} came with its weights, and nothing shows how they "
             "came about: the verdict takes them for pretrained."
         )
-    if _is_no_better(comparison, GUESSING):
+    if _is_no_better(comparison, CHANCE_LEVEL):
         notes.append(
-            f"{comparison.headline.candidate!r} is not clearly better than guessing ({GUESSING!r}), so the comparison "
-            f"with {comparison.baseline!r} means little."
+            f"{comparison.headline.candidate!r} is not clearly better than guessing ({CHANCE_LEVEL!r}), so the "
+            f"comparison with {comparison.baseline!r} means little."
         )
     elif _is_no_better(comparison, PIXELS):
         notes.append(

@@ -3,7 +3,7 @@
 from html import escape
 from textwrap import wrap
 
-from sktl._numbers import digits_for, number, seconds
+from sktl._text import digits_for, number, seconds
 
 __all__ = [
     "as_html",

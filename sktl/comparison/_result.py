@@ -8,12 +8,12 @@ import numpy as np
 from sktl._optional import import_optional
 from sktl._statistics import differences_of
 from sktl._validation import did_you_mean
-from sktl.comparison._displays._comparison_display import ComparisonDisplay
 from sktl.comparison._notes import make_notes
 from sktl.comparison._per_image import out_of_fold
 from sktl.comparison._rendering import as_html, as_text, sentence
 from sktl.comparison._rows import ComparisonRow, make_rows
 from sktl.comparison._runs import Run
+from sktl.displays import ComparisonDisplay
 
 __all__ = ["ComparisonRow", "TransferComparison"]
 
@@ -127,6 +127,12 @@ class TransferComparison:
     def n_trained_parameters(self):
         """Number of network parameters that each candidate trained; None where it does not tell."""
         return {name: self.runs_of(name)[0].n_trained_parameters for name in self.candidates}
+
+    @property
+    def best_candidate(self):
+        """Name of the candidate with the best mean of the main score."""
+        scores = self.scores
+        return max(scores, key=lambda name: np.mean(scores[name]))
 
     @property
     def verdict(self):

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sktl._candidate_names import CHANCE_LEVEL
 from sktl._statistics import corrected_interval, corrected_p_value, correlated_t_probabilities, decide, holm
-from sktl.comparison._displays._comparison_display import GUESSING
 from sktl.comparison._per_image import image_interval
 
 __all__ = ["ComparisonRow", "make_rows"]
@@ -152,6 +152,6 @@ def _measured(comparison, name):
 
 def _verdict(comparison, name, probabilities):
     verdict, transfer = decide(probabilities), comparison.transfer
-    if transfer[name] and not transfer[comparison.baseline] and comparison.baseline != GUESSING:
+    if transfer[name] and not transfer[comparison.baseline] and comparison.baseline != CHANCE_LEVEL:
         return {"better": "transfer helps", "worse": "negative transfer"}.get(verdict, verdict)
     return verdict

@@ -19,10 +19,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import sktl.comparison
+from sktl._candidate_names import CANDIDATE_NAMES
 from sktl.cli._app import app
 from sktl.cli._compare import CANDIDATES
 from sktl.comparison import Run, TransferComparison
-from sktl.comparison._candidates import CANDIDATE_NAMES
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,8 @@ from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from sktl.comparison._candidates import CANDIDATE_NAMES, make_candidates, uses_transfer
+from sktl._candidate_names import CANDIDATE_NAMES
+from sktl.comparison._candidates import make_candidates, uses_transfer
 from sktl.feature_extraction import PretrainedFeatureExtractor
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 

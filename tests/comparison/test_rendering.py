@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sktl._numbers import digits_for, number, seconds
+from sktl._text import digits_for, number, seconds
 from sktl.comparison import Run, TransferComparison
 
 

@@ -9,7 +9,8 @@ from matplotlib import pyplot
 from scipy import stats
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
-from sktl.comparison import ComparisonDisplay, Run, TransferComparison
+from sktl.comparison import Run, TransferComparison
+from sktl.displays import ComparisonDisplay
 
 
 def make(scores, transfer=("frozen", "fine_tuned"), baseline="from_scratch", rope=0.01, n_train=80, n_test=20, **more):

@@ -2,7 +2,7 @@
 
 import time
 
-from sktl._numbers import number, seconds
+from sktl._text import number, seconds
 
 __all__ = ["Progress"]
 

@@ -5,8 +5,8 @@ from textwrap import wrap
 
 import numpy as np
 
-from sktl._numbers import digits_for, number
-from sktl.comparison._displays._comparison_display import GUESSING
+from sktl._candidate_names import CHANCE_LEVEL
+from sktl._text import digits_for, number
 
 __all__ = ["as_html", "as_text", "labels_in_words", "sentence"]
 
@@ -137,12 +137,12 @@ def _notes(result):
 def _is_guessing(result):
     """Whether the interval of the baseline, at the largest size, holds the score of the candidate that guesses."""
     if (
-        GUESSING not in result.scores
-        or result.baseline == GUESSING
+        CHANCE_LEVEL not in result.scores
+        or result.baseline == CHANCE_LEVEL
         or np.isnan(low := result.interval(result.baseline)[-1, 0])
     ):
         return False
-    return bool(low <= result.scores[GUESSING][-1].mean())
+    return bool(low <= result.scores[CHANCE_LEVEL][-1].mean())
 
 
 def as_text(result):

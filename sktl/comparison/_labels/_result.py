@@ -9,7 +9,6 @@ import numpy as np
 from sktl._optional import import_optional
 from sktl._statistics import CONFIDENCE, corrected_interval
 from sktl._validation import did_you_mean
-from sktl.comparison._displays._label_efficiency_display import LabelEfficiencyDisplay
 from sktl.comparison._labels._labels_needed import (
     corrected_draws,
     interval_with_bounds,
@@ -18,6 +17,7 @@ from sktl.comparison._labels._labels_needed import (
     made_to_rise,
 )
 from sktl.comparison._labels._rendering import as_html, as_text
+from sktl.displays import LabelEfficiencyDisplay
 
 __all__ = ["LabelEfficiency", "LabelsSaved"]
 

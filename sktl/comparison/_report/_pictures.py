@@ -4,16 +4,12 @@ import os
 
 import numpy as np
 
-from sktl._numbers import digits_for, number
-from sktl.comparison._displays._comparison_display import ComparisonDisplay
-from sktl.comparison._displays._confusion import confusion_display
-from sktl.comparison._displays._cost_display import COSTS, CostDisplay
-from sktl.comparison._displays._drawing import written_apart
-from sktl.comparison._displays._mistakes_display import MistakesDisplay
-from sktl.comparison._displays._predictions import candidate_or_best, class_names
-from sktl.comparison._displays._training_curve_display import TrainingCurveDisplay
+from sktl._costs import COSTS
+from sktl._targets import class_names
+from sktl._text import digits_for, number, written_apart
 from sktl.comparison._report._figures import drawn, figure_of, thumbnail
 from sktl.comparison._report._page import figure, paragraph, table, tiles
+from sktl.displays import ComparisonDisplay, CostDisplay, MistakesDisplay, TrainingCurveDisplay, confusion_display
 
 __all__ = ["comparison_plot", "confusion", "cost_plots", "curves", "mistakes"]
 
@@ -61,7 +57,7 @@ def comparison_plot(comparison):
 
 def confusion(comparison, target_names):
     """Show the matrix of the best candidate, or a list of pairs where there are too many classes for one."""
-    best = candidate_or_best(comparison)
+    best = comparison.best_candidate
     if not _has_predictions(comparison, best):
         return []
     matrix = confusion_display(comparison, best, target_names=target_names)
@@ -101,7 +97,7 @@ def _matrix(matrix, names, best, pairs):
 
 def mistakes(comparison, X, target_names):
     """Show the pictures that the best candidate was most sure and wrong about."""
-    best = candidate_or_best(comparison)
+    best = comparison.best_candidate
     if not _has_predictions(comparison, best):
         return []
     display = MistakesDisplay.from_comparison(comparison, X, best, n=MOST_MISTAKES, target_names=target_names)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from sktl._atomic_files import replacing
-from sktl._numbers import digits_for, number, seconds
-from sktl.comparison._displays._cost_display import MB
-from sktl.comparison._displays._predictions import class_names
+from sktl._costs import MB
+from sktl._targets import class_names
+from sktl._text import digits_for, number, seconds
 from sktl.comparison._rendering import caption, sentence, tables
 from sktl.comparison._rendering import table as table_of
 from sktl.comparison._report._page import code, definitions, details, note_list, page, paragraph, section, table

@@ -7,7 +7,8 @@ from inspect import signature
 
 from sklearn.metrics import get_scorer_names
 
-from sktl.comparison._candidates import CANDIDATE_NAMES, make_candidates
+from sktl._candidate_names import CANDIDATE_NAMES
+from sktl.comparison._candidates import make_candidates
 from sktl.comparison._compare import compare_transfer
 
 __all__ = ["code_to_run_again"]

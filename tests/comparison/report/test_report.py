@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from sktl import compare_transfer
-from sktl._numbers import seconds
+from sktl._text import seconds
 from sktl.comparison import Run
 from sktl.datasets import make_fractals
 

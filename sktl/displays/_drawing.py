@@ -1,8 +1,5 @@
 """How all displays look: colours, shapes, text as it is written, and the axes that are drawn into."""
 
-from collections import Counter
-from itertools import count
-
 import numpy as np
 
 from sktl._optional import import_optional
@@ -16,13 +13,10 @@ __all__ = [
     "MARKERS",
     "ORANGE",
     "PALETTE",
-    "as_written",
     "axes_for",
     "lifts_of",
     "light_spines",
     "pair_of_axes",
-    "shortened",
-    "written_apart",
 ]
 
 # Okabe and Ito's colours, told apart by people with any kind of colour vision; shapes differ too. Their yellow is left
@@ -31,75 +25,8 @@ BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#999999", "#222222"
 PALETTE = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", INK, "#7F7F7F")
 MARKERS = "osD^vP*Xph<>d8H"
 BAND = "#DDDDDD"
-LONGEST = 32  # letters of a name
 LINE_HEIGHT, LETTER_WIDTH = 13, 6.5  # points that a text takes
 HALO = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
-
-
-def as_written(text, most=LONGEST):
-    """Write a name that came from the user such that it fits, and its dollars are not taken for formulas.
-
-    Parameters
-    ----------
-    text : object
-        A name of a class or a candidate.
-    most : int, default=32
-        Letters it may have: a label that is wider than the figure leaves no room for the axes.
-
-    Returns
-    -------
-    str
-        For a title, a label or a tick.
-    """
-    return shortened(text, most).replace("$", r"\$")
-
-
-def shortened(text, most):
-    """Write a text in one line, with its middle left out where it is long: names differ at both ends.
-
-    Parameters
-    ----------
-    text : object
-        Any.
-    most : int
-        Letters it may have.
-
-    Returns
-    -------
-    str
-        Printable letters only.
-    """
-    letters = " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
-    if len(letters) <= most:
-        return letters
-    end = (most - 1) // 2
-    return f"{letters[: most - 1 - end]}…{letters[len(letters) - end :]}"
-
-
-def written_apart(texts, most=LONGEST):
-    """Write several names as `as_written` does, and number those that come out the same.
-
-    Parameters
-    ----------
-    texts : iterable of object
-        Names of classes or candidates.
-    most : int, default=32
-        Letters that each may have.
-
-    Returns
-    -------
-    list of str
-        One for each, no two alike.
-    """
-    texts = list(texts)
-    names = [shortened(text, most) for text in texts]
-    times, taken = Counter(names), set(names)
-    for place, name in enumerate(names):
-        if times[name] > 1:
-            numbered = (shortened(texts[place], most - len(end)) + end for end in (f" ({i})" for i in count(1)))
-            names[place] = next(one for one in numbered if one not in taken)
-            taken.add(names[place])
-    return [name.replace("$", r"\$") for name in names]
 
 
 def axes_for(ax, caller, figsize):

@@ -10,8 +10,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktl import PretrainedFeatureExtractor
-from sktl.comparison import EmbeddingMapDisplay
 from sktl.datasets import make_fractals
+from sktl.displays import EmbeddingMapDisplay
 
 
 @pytest.fixture

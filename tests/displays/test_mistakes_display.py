@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from sktl.comparison import MistakesDisplay
+from sktl.displays import MistakesDisplay
 from sktl.exceptions import ImageReadError
 
 WRONG = {"fine_tuned": {0: (1, 0.95), 3: (1, 0.8), 7: (0, 0.99), 20: (1, 0.8)}}

@@ -6,8 +6,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from sktl import FineTuneClassifier
-from sktl.comparison import TrainingCurveDisplay
 from sktl.datasets import make_fractals
+from sktl.displays import TrainingCurveDisplay
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,8 @@
 import numpy as np
 
 from sktl._optional import import_optional
-from sktl.comparison._displays._drawing import (
-    HALO,
-    INK,
-    MARKERS,
-    PALETTE,
-    as_written,
-    axes_for,
-    light_spines,
-    written_apart,
-)
+from sktl._text import as_written, written_apart
+from sktl.displays._drawing import HALO, INK, MARKERS, PALETTE, axes_for, light_spines
 
 __all__ = ["LabelEfficiencyDisplay"]
 
@@ -47,7 +39,7 @@ class LabelEfficiencyDisplay:
     Examples
     --------
     >>> import numpy as np
-    >>> from sktl.comparison import LabelEfficiencyDisplay
+    >>> from sktl.displays import LabelEfficiencyDisplay
     >>> scores = {"frozen": np.array([0.7, 0.8]), "from_scratch": np.array([0.5, 0.6])}
     >>> none = {name: np.full((2, 2), np.nan) for name in scores}
     >>> display = LabelEfficiencyDisplay(np.array([20.0, 40.0]), scores, none, scoring="accuracy")

@@ -8,8 +8,10 @@ import numpy as np
 from PIL import Image
 
 from sktl._optional import import_optional
-from sktl.comparison._displays._drawing import as_written, axes_for, shortened
-from sktl.comparison._displays._predictions import candidate_or_best, check_labels, class_names
+from sktl._targets import class_names
+from sktl._text import as_written, shortened
+from sktl.displays._drawing import axes_for
+from sktl.displays._predictions import candidate_or_best, check_labels
 from sktl.images import as_images, rows_as_images, take_rows
 
 __all__ = ["Mistake", "MistakesDisplay"]
@@ -38,7 +40,7 @@ class Mistake:
 
     Examples
     --------
-    >>> from sktl.comparison import Mistake
+    >>> from sktl.displays import Mistake
     >>> Mistake(7, "ant", "bee", 0.98, 1, 1).predicted
     'bee'
     """
@@ -85,7 +87,7 @@ class MistakesDisplay:
     --------
     >>> from sklearn.datasets import load_digits
     >>> from sktl import compare_transfer
-    >>> from sktl.comparison import MistakesDisplay
+    >>> from sktl.displays import MistakesDisplay
     >>> X, y = load_digits(n_class=6, return_X_y=True)
     >>> comparison = compare_transfer(
     ...     X[:60], y[:60], candidates=("dummy", "frozen"), baseline="dummy", cv=2, value_range=(0, 16))

@@ -9,9 +9,10 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
 from sktl._optional import import_optional
+from sktl._targets import class_names
+from sktl._text import written_apart
 from sktl._validation import did_you_mean
-from sktl.comparison._displays._drawing import HALO, INK, MARKERS, PALETTE, axes_for, lifts_of, written_apart
-from sktl.comparison._displays._predictions import class_names
+from sktl.displays._drawing import HALO, INK, MARKERS, PALETTE, axes_for, lifts_of
 from sktl.feature_extraction import PretrainedFeatureExtractor
 
 __all__ = ["EmbeddingMapDisplay"]
@@ -60,7 +61,7 @@ class EmbeddingMapDisplay:
 
     Examples
     --------
-    >>> from sktl.comparison import EmbeddingMapDisplay
+    >>> from sktl.displays import EmbeddingMapDisplay
     >>> from sktl.datasets import make_fractals
     >>> X, y = make_fractals(30, n_classes=3, random_state=0)
     >>> display = EmbeddingMapDisplay.from_images(X, y)

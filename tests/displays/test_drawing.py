@@ -2,7 +2,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from sktl.comparison._displays._drawing import LONGEST, MARKERS, PALETTE, as_written, lifts_of, written_apart
+from sktl._text import LONGEST, as_written, written_apart
+from sktl.displays._drawing import MARKERS, PALETTE, lifts_of
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@
 import numpy as np
 
 from sktl._optional import import_optional
+from sktl._text import as_written
 from sktl._validation import did_you_mean
-from sktl.comparison._displays._drawing import BLUE, HALO, INK, ORANGE, as_written, axes_for, light_spines
-from sktl.comparison._displays._predictions import candidate_or_best
+from sktl.displays._drawing import BLUE, HALO, INK, ORANGE, axes_for, light_spines
+from sktl.displays._predictions import candidate_or_best
 
 __all__ = ["TrainingCurveDisplay"]
 
@@ -41,7 +42,7 @@ class TrainingCurveDisplay:
     Examples
     --------
     >>> from sktl import FineTuneClassifier
-    >>> from sktl.comparison import TrainingCurveDisplay
+    >>> from sktl.displays import TrainingCurveDisplay
     >>> from sktl.datasets import make_fractals
     >>> X, y = make_fractals(30, n_classes=2, random_state=0)
     >>> model = FineTuneClassifier(max_epochs=3, random_state=0).fit(X, y)

@@ -10,7 +10,7 @@ from sklearn.model_selection import GridSearchCV, HalvingGridSearchCV, Randomize
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sktl.comparison import DepthSweepDisplay
+from sktl.displays import DepthSweepDisplay
 
 
 class Deep(ClassifierMixin, BaseEstimator):

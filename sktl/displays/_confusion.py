@@ -2,9 +2,10 @@
 
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
+from sktl._targets import class_names
+from sktl._text import written_apart
 from sktl._validation import Options, validate_params
-from sktl.comparison._displays._drawing import written_apart
-from sktl.comparison._displays._predictions import candidate_or_best, check_labels, class_names
+from sktl.displays._predictions import candidate_or_best, check_labels
 
 __all__ = ["confusion_display"]
 
@@ -53,7 +54,7 @@ def confusion_display(comparison, candidate=None, *, target_names=None, normaliz
     --------
     >>> from sklearn.datasets import load_digits
     >>> from sktl import compare_transfer
-    >>> from sktl.comparison import confusion_display
+    >>> from sktl.displays import confusion_display
     >>> digits = load_digits(n_class=3)
     >>> comparison = compare_transfer(
     ...     digits.images[:60], digits.target[:60], candidates=("dummy", "frozen"), baseline="dummy", cv=2)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
-from sktl.comparison import confusion_display
+from sktl.displays import confusion_display
 
 WRONG = {"fine_tuned": {0: (1, 0.9), 3: (1, 0.8), 5: (0, 0.7)}, "frozen": {0: (2, 0.6)}}
 

@@ -4,7 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from sktl.comparison import ComparisonDisplay, ComparisonRow
+from sktl.comparison import ComparisonRow
+from sktl.displays import ComparisonDisplay
 
 
 @pytest.fixture(autouse=True)

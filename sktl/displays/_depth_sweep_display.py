@@ -8,16 +8,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sktl._optional import import_optional
+from sktl._text import as_written, shortened, written_apart
 from sktl._validation import did_you_mean
-from sktl.comparison._displays._drawing import (
-    MARKERS,
-    PALETTE,
-    as_written,
-    light_spines,
-    pair_of_axes,
-    shortened,
-    written_apart,
-)
+from sktl.displays._drawing import MARKERS, PALETTE, light_spines, pair_of_axes
 
 __all__ = ["DepthSweepDisplay"]
 
@@ -60,7 +53,7 @@ class DepthSweepDisplay:
     --------
     >>> from sklearn.model_selection import GridSearchCV
     >>> from sktl import FineTuneClassifier
-    >>> from sktl.comparison import DepthSweepDisplay
+    >>> from sktl.displays import DepthSweepDisplay
     >>> from sktl.datasets import make_fractals
     >>> X, y = make_fractals(24, n_classes=2, random_state=0)
     >>> model = FineTuneClassifier(max_epochs=1, random_state=0)

@@ -2,24 +2,12 @@
 
 import numpy as np
 
-from sktl._numbers import digits_for, number
+from sktl._candidate_names import CHANCE_LEVEL
 from sktl._optional import import_optional
-from sktl.comparison._displays._drawing import (
-    BAND,
-    BLUE,
-    GREY,
-    HALO,
-    INK,
-    ORANGE,
-    as_written,
-    light_spines,
-    pair_of_axes,
-    written_apart,
-)
+from sktl._text import as_written, digits_for, number, written_apart
+from sktl.displays._drawing import BAND, BLUE, GREY, HALO, INK, ORANGE, light_spines, pair_of_axes
 
-__all__ = ["GUESSING", "ComparisonDisplay"]
-
-GUESSING = "dummy"  # the name that the candidate without any learning goes by
+__all__ = ["ComparisonDisplay"]
 
 
 class ComparisonDisplay:
@@ -52,7 +40,8 @@ class ComparisonDisplay:
     Examples
     --------
     >>> import numpy as np
-    >>> from sktl.comparison import ComparisonDisplay, ComparisonRow
+    >>> from sktl.displays import ComparisonDisplay
+    >>> from sktl.comparison import ComparisonRow
     >>> scores = {"from_scratch": np.array([0.5, 0.6]), "frozen": np.array([0.7, 0.9])}
     >>> rows = [ComparisonRow("from_scratch", 0.55, 0.07, 1.0, 0.1, None),
     ...         ComparisonRow("frozen", 0.80, 0.14, 0.2, 0.1, None, 0.25, -0.1, 0.6, 0.1, 0.1, 0.8, 2, "undecided")]
@@ -113,8 +102,8 @@ class ComparisonDisplay:
         size = (10, 1.8 + 0.6 * len(self.rows))
         self.axes_ = pair_of_axes(ax, "ComparisonDisplay.plot", size, share="y", ratios=(3, 2.6))
         self.figure_ = self.axes_[0].figure
-        rows = [row for row in self.rows if row.candidate != GUESSING]
-        if len(rows) < 2 or self.baseline == GUESSING:
+        rows = [row for row in self.rows if row.candidate != CHANCE_LEVEL]
+        if len(rows) < 2 or self.baseline == CHANCE_LEVEL:
             rows = self.rows
         self._draw_scores(self.axes_[0], rows)
         self._draw_differences(self.axes_[1], rows)
@@ -161,9 +150,10 @@ class ComparisonDisplay:
         values = np.array([self.scores[row.candidate] for row in rows], dtype=float)
         if len(rows) < len(self.rows):
             # as a row of its own it would squeeze the differences that matter into a corner
-            ax.axvline(np.mean(self.scores[GUESSING]), color=INK, linestyle=":", zorder=1)
+            chance = np.mean(self.scores[CHANCE_LEVEL])
+            ax.axvline(chance, color=INK, linestyle=":", zorder=1)
             ax.annotate(
-                f"guessing ({GUESSING})", (np.mean(self.scores[GUESSING]), 0.5), (4, 0), textcoords="offset points",
+                f"guessing ({CHANCE_LEVEL})", (chance, 0.5), (4, 0), textcoords="offset points",
                 xycoords=("data", "axes fraction"), rotation=90, va="center", color=INK, bbox=HALO,
             )  # fmt: skip
         ax.plot(values, heights, color=GREY, linewidth=0.8, alpha=0.6, zorder=1)

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sktl.comparison import CostDisplay
-from sktl.comparison._displays._cost_display import COSTS, on_front
+from sktl._costs import COSTS
+from sktl.displays import CostDisplay
+from sktl.displays._cost_display import on_front
 
 
 def test_nobody_on_the_front_is_beaten_and_everybody_else_is():

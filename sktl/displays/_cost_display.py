@@ -2,34 +2,16 @@
 
 import numpy as np
 
-from sktl._numbers import digits_for, number
+from sktl._candidate_names import CHANCE_LEVEL
+from sktl._costs import COSTS, MB
 from sktl._optional import import_optional
 from sktl._statistics import corrected_interval
+from sktl._text import as_written, digits_for, number, written_apart
 from sktl._validation import did_you_mean
-from sktl.comparison._displays._drawing import (
-    BLUE,
-    GREY,
-    HALO,
-    INK,
-    as_written,
-    axes_for,
-    lifts_of,
-    light_spines,
-    written_apart,
-)
+from sktl.displays._drawing import BLUE, GREY, HALO, INK, axes_for, lifts_of, light_spines
 
-__all__ = ["COSTS", "CostDisplay", "on_front"]
+__all__ = ["CostDisplay", "on_front"]
 
-GUESSING = "dummy"
-COSTS = {
-    "fit_seconds": "seconds to fit, per split",
-    "predict_seconds": "seconds to predict, per split",
-    "n_images_through_network": "images through the network, per split",
-    "n_parameters": "network parameters kept",
-    "n_trained_parameters": "network parameters trained",
-    "peak_memory": "peak memory in MB",
-}
-MB = 10**6
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 ROOM = 0.35  # of a decade beside the outermost points, for their names
 
@@ -98,7 +80,7 @@ class CostDisplay:
 
     Examples
     --------
-    >>> from sktl.comparison import CostDisplay
+    >>> from sktl.displays import CostDisplay
     >>> display = CostDisplay(
     ...     ["frozen", "fine_tuned", "from_scratch"], [0.90, 0.91, 0.80], [(0.86, 0.94), (0.88, 0.94), (0.7, 0.9)],
     ...     [0.2, 6.0, 27.0], cost="fit_seconds", scoring="accuracy")
@@ -150,8 +132,8 @@ class CostDisplay:
                 f"cost must be one of {', '.join(COSTS)}. Got {cost!r} instead.{did_you_mean(cost, COSTS)}"
             )
         rows = {row.candidate: row for row in comparison.rows()}
-        is_line = GUESSING in rows and comparison.baseline != GUESSING
-        guess = rows.pop(GUESSING) if is_line else None
+        is_line = CHANCE_LEVEL in rows and comparison.baseline != CHANCE_LEVEL
+        guess = rows.pop(CHANCE_LEVEL) if is_line else None
         costs = {name: _cost_of(row, cost) for name, row in rows.items()}
         names = [name for name in rows if costs[name] is not None]
         if not names:
@@ -192,7 +174,7 @@ class CostDisplay:
         if self.guessing is not None:
             ax.axhline(self.guessing, color=INK, linestyle=":", linewidth=1, zorder=0)
             ax.annotate(
-                f"guessing ({GUESSING})", (1, self.guessing), (-4, -3), xycoords=("axes fraction", "data"),
+                f"guessing ({CHANCE_LEVEL})", (1, self.guessing), (-4, -3), xycoords=("axes fraction", "data"),
                 textcoords="offset points", ha="right", va="top", color=INK, bbox=HALO,
             )  # fmt: skip
         self._draw_front(ax, places)

@@ -1,0 +1,139 @@
+"""How numbers and names are written in texts, tables and plots."""
+
+from collections import Counter
+from itertools import count
+
+import numpy as np
+
+__all__ = ["as_written", "digits_for", "number", "seconds", "shortened", "written_apart"]
+
+LONGEST = 32  # letters of a name
+
+MOST_DIGITS = 6  # smaller scores are written with a power of ten
+
+
+def digits_for(scores):
+    """Choose the decimals that scores and their differences are written with: three, more where all are small.
+
+    Parameters
+    ----------
+    scores : iterable of float or of array-like
+        All scores that stand beside each other.
+
+    Returns
+    -------
+    int
+        Such that the largest has three meaningful digits.
+    """
+    values = np.abs(np.concatenate([np.ravel(np.asarray(one, dtype=float)) for one in scores]))
+    largest = values[np.isfinite(values)].max(initial=0.0)
+    return 3 if largest == 0 else max(3, 2 - int(np.floor(np.log10(largest))))
+
+
+def number(value, sign=False, digits=3):
+    """Write a score with three decimals or more; a large one, as of an error in pixels, with one.
+
+    Parameters
+    ----------
+    value : float or None
+        The score; None and NaN become a dash.
+    sign : bool, default=False
+        Whether positive numbers carry a plus, as differences should.
+    digits : int, default=3
+        Decimals, from `digits_for`.
+
+    Returns
+    -------
+    str
+        The number.
+    """
+    if value is None or value != value:
+        return "–"
+    value = round(value, digits) + 0.0  # of a negative zero a positive one
+    if digits > MOST_DIGITS:
+        text = f"{value:+.2e}" if value else "+0"
+    else:
+        text = f"{value:+,.{digits}f}" if abs(value) < 100 else f"{value:+,.1f}"
+    return text if sign or value < 0 else text[1:]
+
+
+def seconds(value):
+    """Write a time in seconds with about two meaningful digits.
+
+    Parameters
+    ----------
+    value : float
+        Seconds.
+
+    Returns
+    -------
+    str
+        The number, without unit.
+    """
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def as_written(text, most=LONGEST):
+    """Write a name that came from the user such that it fits, and its dollars are not taken for formulas.
+
+    Parameters
+    ----------
+    text : object
+        A name of a class or a candidate.
+    most : int, default=32
+        Letters it may have: a label that is wider than the figure leaves no room for the axes.
+
+    Returns
+    -------
+    str
+        For a title, a label or a tick.
+    """
+    return shortened(text, most).replace("$", r"\$")
+
+
+def shortened(text, most):
+    """Write a text in one line, with its middle left out where it is long: names differ at both ends.
+
+    Parameters
+    ----------
+    text : object
+        Any.
+    most : int
+        Letters it may have.
+
+    Returns
+    -------
+    str
+        Printable letters only.
+    """
+    letters = " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
+    if len(letters) <= most:
+        return letters
+    end = (most - 1) // 2
+    return f"{letters[: most - 1 - end]}…{letters[len(letters) - end :]}"
+
+
+def written_apart(texts, most=LONGEST):
+    """Write several names as `as_written` does, and number those that come out the same.
+
+    Parameters
+    ----------
+    texts : iterable of object
+        Names of classes or candidates.
+    most : int, default=32
+        Letters that each may have.
+
+    Returns
+    -------
+    list of str
+        One for each, no two alike.
+    """
+    texts = list(texts)
+    names = [shortened(text, most) for text in texts]
+    times, taken = Counter(names), set(names)
+    for place, name in enumerate(names):
+        if times[name] > 1:
+            numbered = (shortened(texts[place], most - len(end)) + end for end in (f" ({i})" for i in count(1)))
+            names[place] = next(one for one in numbered if one not in taken)
+            taken.add(names[place])
+    return [name.replace("$", r"\$") for name in names]

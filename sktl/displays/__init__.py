@@ -1,0 +1,22 @@
+"""Plots: each display holds numbers, and `plot` draws them."""
+
+from sktl.displays._comparison_display import ComparisonDisplay
+from sktl.displays._confusion import confusion_display
+from sktl.displays._cost_display import CostDisplay
+from sktl.displays._depth_sweep_display import DepthSweepDisplay
+from sktl.displays._embedding_map_display import EmbeddingMapDisplay
+from sktl.displays._label_efficiency_display import LabelEfficiencyDisplay
+from sktl.displays._mistakes_display import Mistake, MistakesDisplay
+from sktl.displays._training_curve_display import TrainingCurveDisplay
+
+__all__ = [
+    "ComparisonDisplay",
+    "CostDisplay",
+    "DepthSweepDisplay",
+    "EmbeddingMapDisplay",
+    "LabelEfficiencyDisplay",
+    "Mistake",
+    "MistakesDisplay",
+    "TrainingCurveDisplay",
+    "confusion_display",
+]
