@@ -142,7 +142,7 @@ def print_comparison(comparison):
     comparison : TransferComparison
         What to print.
     """
-    from sktl.comparison._rendering import sentence, small_print, tables
+    from sktl.reports import sentence, small_print, tables
 
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -10,10 +10,10 @@ from sktl._statistics import differences_of
 from sktl._validation import did_you_mean
 from sktl.comparison._notes import make_notes
 from sktl.comparison._per_image import out_of_fold
-from sktl.comparison._rendering import as_html, as_text, sentence
 from sktl.comparison._rows import ComparisonRow, make_rows
 from sktl.comparison._runs import Run
 from sktl.displays import ComparisonDisplay
+from sktl.reports import as_html, as_text, sentence
 
 __all__ = ["ComparisonRow", "TransferComparison"]
 
@@ -348,7 +348,7 @@ class TransferComparison:
         Path
             The file written.
         """
-        from sktl.comparison._report._report import write_report
+        from sktl.reports import write_report
 
         return write_report(self, path, X=X, target_names=target_names)
 

@@ -342,7 +342,7 @@ def test_files_are_written_when_the_reader_of_the_output_has_gone(photos, record
 
 def test_a_narrow_terminal_loses_columns_but_no_numbers(photos, recorded):
     from sktl.cli._reporting import _fitting
-    from sktl.comparison._rendering import table
+    from sktl.reports._text_report import table
 
     run(photos)
     header, lines = table(sktl.comparison.compare_transfer([], range(20), verbose=0))

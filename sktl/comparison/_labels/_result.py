@@ -16,8 +16,8 @@ from sktl.comparison._labels._labels_needed import (
     labels_needed,
     made_to_rise,
 )
-from sktl.comparison._labels._rendering import as_html, as_text
 from sktl.displays import LabelEfficiencyDisplay
+from sktl.reports import label_efficiency_as_html, label_efficiency_as_text
 
 __all__ = ["LabelEfficiency", "LabelsSaved"]
 
@@ -350,10 +350,10 @@ class LabelEfficiency:
         return LabelEfficiencyDisplay.from_label_efficiency(self).plot(ax=ax)
 
     def __repr__(self):
-        return as_text(self)
+        return label_efficiency_as_text(self)
 
     def _repr_html_(self):
-        return as_html(self)
+        return label_efficiency_as_html(self)
 
 
 def _needs(n_labels, own, other):

@@ -13,10 +13,10 @@ from sktl.comparison._labels._label_efficiency import label_efficiency
 from sktl.comparison._labels._labels_needed import (
     made_to_rise,
 )
-from sktl.comparison._labels._rendering import sentence
 from sktl.comparison._labels._result import LabelEfficiency, LabelsSaved
 from sktl.comparison._labels._subsets import check_sizes, nested_order, subset_splits
 from sktl.comparison._warnings import CandidateFailedWarning
+from sktl.reports._label_efficiency_text import sentence
 
 TWO = {"bayes": GaussianNB(), "linear": LogisticRegression(max_iter=1000)}
 

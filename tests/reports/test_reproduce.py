@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktl import PretrainedFeatureExtractor, compare_transfer
-from sktl.comparison._report._reproduce import code_to_run_again
+from sktl.reports._reproduce import code_to_run_again
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import numpy as np
 from sktl._costs import COSTS
 from sktl._targets import class_names
 from sktl._text import digits_for, number, written_apart
-from sktl.comparison._report._figures import drawn, figure_of, thumbnail
-from sktl.comparison._report._page import figure, paragraph, table, tiles
 from sktl.displays import ComparisonDisplay, CostDisplay, MistakesDisplay, TrainingCurveDisplay, confusion_display
+from sktl.reports._figures import drawn, figure_of, thumbnail
+from sktl.reports._page import figure, paragraph, table, tiles
 
 __all__ = ["comparison_plot", "confusion", "cost_plots", "curves", "mistakes"]
 

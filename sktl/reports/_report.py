@@ -10,11 +10,11 @@ from sktl._atomic_files import replacing
 from sktl._costs import MB
 from sktl._targets import class_names
 from sktl._text import digits_for, number, seconds
-from sktl.comparison._rendering import caption, sentence, tables
-from sktl.comparison._rendering import table as table_of
-from sktl.comparison._report._page import code, definitions, details, note_list, page, paragraph, section, table
-from sktl.comparison._report._pictures import comparison_plot, confusion, cost_plots, curves, mistakes
-from sktl.comparison._report._reproduce import code_to_run_again
+from sktl.reports._page import code, definitions, details, note_list, page, paragraph, section, table
+from sktl.reports._pictures import comparison_plot, confusion, cost_plots, curves, mistakes
+from sktl.reports._reproduce import code_to_run_again
+from sktl.reports._text_report import caption, sentence, tables
+from sktl.reports._text_report import table as table_of
 
 __all__ = ["write_report"]
 

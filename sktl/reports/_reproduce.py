@@ -8,8 +8,8 @@ from inspect import signature
 from sklearn.metrics import get_scorer_names
 
 from sktl._candidate_names import CANDIDATE_NAMES
+from sktl.comparison import compare_transfer
 from sktl.comparison._candidates import make_candidates
-from sktl.comparison._compare import compare_transfer
 
 __all__ = ["code_to_run_again"]
 
