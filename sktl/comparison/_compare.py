@@ -1,6 +1,6 @@
 """compare_transfer: candidates with and without transfer on the same folds."""
 
-from collections.abc import Mapping
+from inspect import signature
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from sktl._candidate_names import CANDIDATE_NAMES
 from sktl._splits import fixed_random_state, make_seeds, make_splits
 from sktl._targets import check_data
 from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
+from sktl.comparison._call import recorded_call
 from sktl.comparison._candidates import make_candidates, recipes_in, uses_transfer
 from sktl.comparison._fits._execution import run_all
 from sktl.comparison._fits._fingerprint import versions
@@ -224,6 +225,7 @@ def compare_transfer(
     >>> comparison.scores["frozen"].shape
     (2,)
     """
+    given = dict(locals())
     if weights is None:
         raise ValueError(
             "weights must name pretrained weights. Got None instead. Training without them is what the candidate "
@@ -260,16 +262,8 @@ def compare_transfer(
     )
     settings = {"task": task, "cv": repr(cv), "n_repeats": n_repeats, "random_state": random_state, **own, **shared}
     settings |= {"near_duplicates": warning, "groups": groups is not None}
-    settings["scoring_by_name"] = _is_by_name(scoring)
+    settings["call"] = recorded_call(given | {"random_state": random_state}, signature(compare_transfer).parameters)
     return _collect(runs, splits, y, seeds, baseline, next(iter(scorers)), rope, settings, estimators)
-
-
-def _is_by_name(scoring):
-    """Whether the names of the scores are all that there is to know about them."""
-    if isinstance(scoring, Mapping):
-        return all(name == scorer for name, scorer in scoring.items())
-    several = scoring if isinstance(scoring, (list, tuple)) else [scoring]
-    return all(scorer is None or isinstance(scorer, str) for scorer in several)
 
 
 def _check_baseline(baseline, estimators):

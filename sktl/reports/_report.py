@@ -196,7 +196,7 @@ def _what_was_run(comparison, target_names):
         "versions": ", ".join(f"{name} {version}" for name, version in settings.get("versions", {}).items()),
     }
     shown = {"n_images", "cv", "n_repeats", "random_state", "versions", "estimators", "networks", "near_duplicates"}
-    shown.add("scoring_by_name")
+    shown.add("call")
     facts |= {name: _as_text(value) for name, value in settings.items() if name not in shown and value is not None}
     return section(
         "What was run",

@@ -1,13 +1,16 @@
+from inspect import signature
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import make_scorer, top_k_accuracy_score
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import KFold, RepeatedStratifiedKFold, ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktl import PretrainedFeatureExtractor, compare_transfer
+from sktl.comparison._call import recorded_call
 from sktl.reports._reproduce import code_to_run_again
 
 
@@ -86,21 +89,43 @@ def test_scores_given_by_name_in_a_dict_are_written_down(digits):
     options = {"candidates": ("dummy", "pixels"), "baseline": "dummy", "cv": 2, "value_range": (0, 16)}
     by_name = {"accuracy": "accuracy", "f1_macro": "f1_macro"}
     comparison = compare_transfer(*digits, scoring=by_name, **options)
-    assert "scoring=['accuracy', 'f1_macro']" in code_to_run_again(comparison)[0]
+    assert "scoring={'accuracy': 'accuracy', 'f1_macro': 'f1_macro'}" in code_to_run_again(comparison)[0]
     comparison = compare_transfer(*digits, scoring={"accuracy": "f1_macro"}, **options)
-    assert code_to_run_again(comparison)[1] == ["scoring"]
+    again = scores_of_code(comparison, digits)
+    assert_same(comparison, again)
+    assert again.metrics == ["accuracy"]
 
 
-def test_arrays_among_the_parameters_find_their_import(make_comparison):
-    comparison = make_comparison(estimators={"frozen": repr(RidgeCV(alphas=np.array([0.1, 1.0]))), "x": "Nothing()"})
-    code, needed = code_to_run_again(comparison)
-    assert "from numpy import array" in code
-    assert "RidgeCV(alphas=array([0.1, 1.0]))" in code
-    assert needed == ["my_x"]
+def test_arrays_among_the_parameters_find_their_import():
+    call = recorded_call({"candidates": {"ridge": RidgeCV(alphas=np.array([0.1, 1.0])), "x": object()}}, {})
+    assert call["imports"] == {"array": "numpy", "RidgeCV": "sklearn.linear_model"}
+    assert call["arguments"] == {"candidates": "{'ridge': RidgeCV(alphas=array([0.1, 1.0])), 'x': my_x}"}
+    assert call["needed"] == ["my_x"]
 
 
-def test_seed_and_last_line_are_always_there(make_comparison):
-    code, _ = code_to_run_again(make_comparison(estimators={"a": "DummyClassifier()"}), "comparison.plot()")
+@pytest.mark.parametrize(
+    "cv", [KFold(3), RepeatedStratifiedKFold(n_splits=2, n_repeats=3, random_state=1), ShuffleSplit(4, test_size=0.5)]
+)
+def test_splitters_are_written_with_their_parameters(cv):
+    call = recorded_call({"cv": cv}, {})
+    names = {}
+    exec("\n".join(f"from {module} import {name}" for name, module in call["imports"].items()), names)
+    again = eval(call["arguments"]["cv"], names)
+    assert repr(again) == repr(cv)
+
+
+def test_what_is_as_long_as_the_data_is_asked_for():
+    call = recorded_call(
+        {"groups": np.arange(5), "cv": [([0], [1])], "random_state": np.int64(3)},
+        signature(compare_transfer).parameters,
+    )
+    assert call["needed"] == ["groups", "cv"]
+    assert call["arguments"] == {"groups": "groups", "cv": "cv", "random_state": "3"}
+
+
+def test_seed_and_last_line_are_always_there(digits):
+    comparison = compare_transfer(*digits, candidates=("dummy", "pixels"), baseline="dummy", cv=2, value_range=(0, 16))
+    code, _ = code_to_run_again(comparison, "comparison.plot()")
     assert "    random_state=0,\n" in code
     assert code.endswith("print(comparison)\ncomparison.plot()")
     compile(code, "code", "exec")
