@@ -18,7 +18,9 @@ PROMISED = {
     "sktl": ["FineTuneClassifier", "FineTuneRegressor", "PretrainedFeatureExtractor", "compare_transfer"],
     "sktl.images": ["load_image_folder"],
     "sktl.backbones": ["Backbone", "list_backbones", "load_backbone"],
-    "sktl.comparison": ["TransferComparison", "compare_transfer", "label_efficiency", "near_duplicate_groups"],
+    "sktl.comparison": ["TransferComparison", "compare_transfer"],
+    "sktl.label_efficiency": ["LabelEfficiency", "label_efficiency"],
+    "sktl.near_duplicates": ["find_leaks", "near_duplicate_groups"],
     "sktl.displays": [
         *("ComparisonDisplay", "CostDisplay", "DepthSweepDisplay", "EmbeddingMapDisplay", "LabelEfficiencyDisplay"),
         *("MistakesDisplay", "TrainingCurveDisplay", "confusion_display"),

@@ -147,7 +147,7 @@ def _guard(X, groups, near_duplicates, options):
     """Return what keeps copies of a picture on one side of every split, or what is said of them."""
     if near_duplicates != "group":
         return {"groups": groups, "duplicates": near_duplicates}
-    from sktl.comparison import near_duplicate_groups
+    from sktl.near_duplicates import near_duplicate_groups
 
     verbose = bars_wanted(options["verbose"])
     joined = near_duplicate_groups(X, groups=groups, **{**options, "verbose": verbose})

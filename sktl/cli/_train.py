@@ -169,14 +169,9 @@ def make_estimator(method, parameters, **options):
         from sktl.fine_tuning import FineTuneClassifier
 
         return FineTuneClassifier(**parameters, **options)
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from sktl.feature_extraction.frozen_recipe import frozen_pipeline
 
-    from sktl.feature_extraction import PretrainedFeatureExtractor
-
-    extractor = PretrainedFeatureExtractor(**parameters, **options, layer="all", pooling="avg+std")
-    return make_pipeline(extractor, StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+    return frozen_pipeline("classification", **parameters, **options)
 
 
 def _scores(method, images, labels, parameters, options, cv, verbose):

@@ -6,7 +6,6 @@ from sktl._statistics import corrected_interval, corrected_p_value, correlated_t
 from sktl.comparison._compare import compare_transfer
 from sktl.comparison._labels._label_efficiency import label_efficiency
 from sktl.comparison._labels._result import LabelEfficiency, LabelsSaved
-from sktl.comparison._near_duplicates import Straddling, near_duplicate_groups, straddling
 from sktl.comparison._result import TransferComparison
 from sktl.comparison._rows import ComparisonRow
 from sktl.comparison._runs import Run
@@ -20,7 +19,6 @@ __all__ = [
     "NearDuplicatesWarning",
     "ResumeWarning",
     "Run",
-    "Straddling",
     "TransferComparison",
     "compare_transfer",
     "corrected_interval",
@@ -28,26 +26,21 @@ __all__ = [
     "correlated_t_probabilities",
     "holm",
     "label_efficiency",
-    "near_duplicate_groups",
-    "straddling",
 ]
 
-# Names that are documented as names of this room and live in another one by now.
+# Names that the pages gave as names of this room, and where they live now.
 _MOVED = {
-    "ComparisonDisplay": "sktl.displays",
-    "CostDisplay": "sktl.displays",
-    "DepthSweepDisplay": "sktl.displays",
-    "EmbeddingMapDisplay": "sktl.displays",
-    "LabelEfficiencyDisplay": "sktl.displays",
-    "Mistake": "sktl.displays",
-    "MistakesDisplay": "sktl.displays",
-    "TrainingCurveDisplay": "sktl.displays",
-    "confusion_display": "sktl.displays",
+    **dict.fromkeys(["ComparisonDisplay", "CostDisplay", "DepthSweepDisplay", "EmbeddingMapDisplay"], "sktl.displays"),
+    **dict.fromkeys(["LabelEfficiencyDisplay", "Mistake", "MistakesDisplay"], "sktl.displays"),
+    **dict.fromkeys(["TrainingCurveDisplay", "confusion_display"], "sktl.displays"),
     "PixelFeatures": "sktl.feature_extraction",
+    **dict.fromkeys(["Leaks", "find_leaks", "near_duplicate_groups"], "sktl.near_duplicates"),
 }
+_RENAMED = {"straddling": "find_leaks", "Straddling": "Leaks"}
 
 
 def __getattr__(name):
+    name = _RENAMED.get(name, name)
     if name not in _MOVED:
         raise AttributeError(f"module 'sktl.comparison' has no attribute {name!r}")
     return getattr(import_module(_MOVED[name]), name)

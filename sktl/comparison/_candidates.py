@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 from sklearn.base import is_classifier, is_regressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktl._candidate_names import CANDIDATE_NAMES
 from sktl._validation import did_you_mean
 from sktl.feature_extraction import PixelFeatures, PretrainedFeatureExtractor
+from sktl.feature_extraction.frozen_recipe import frozen_pipeline, linear_model
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 
 __all__ = ["make_candidates", "recipes_in", "uses_transfer"]
@@ -104,16 +103,11 @@ def _recipe(name, task, weights, unfreeze_depth, max_epochs, shared):
     classification = task == "classification"
     if name == "dummy":
         return DummyClassifier() if classification else DummyRegressor()
-    # A fixed penalty overfits small data badly enough to look like negative transfer; this one chooses its own.
-    ridge = RidgeCV(alphas=np.logspace(-1, 4, 11))
-    linear = LogisticRegression(C=0.01, max_iter=1000) if classification else ridge
     if name == "pixels":
         reading = {name: shared.get(name) for name in ("image_shape", "value_range")}
-        return make_pipeline(PixelFeatures(**reading), StandardScaler(), linear)
+        return make_pipeline(PixelFeatures(**reading), StandardScaler(), linear_model(task))
     if name == "frozen":
-        # The stages below the top one are worth more than any choice of head: benchmarks/frozen_candidates.py.
-        extractor = PretrainedFeatureExtractor(weights=weights, layer="all", pooling="avg+std", **shared)
-        return make_pipeline(extractor, StandardScaler(), linear)
+        return frozen_pipeline(task, weights=weights, **shared)
     fine_tune = FineTuneClassifier if classification else FineTuneRegressor
     if name == "fine_tuned":
         return fine_tune(weights=weights, unfreeze_depth=unfreeze_depth, max_epochs=max_epochs, **shared)

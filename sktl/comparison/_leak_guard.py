@@ -36,7 +36,7 @@ def warn_of_near_duplicates(X, splits, *, groups, backbone, image_shape, value_r
     str or None
         The warning; None when there is nothing to warn of, or `X` holds no images.
     """
-    from sktl.comparison._near_duplicates import near_duplicate_groups, straddling
+    from sktl.near_duplicates import find_leaks, near_duplicate_groups
 
     try:
         if not _holds_images(X, image_shape):
@@ -47,7 +47,7 @@ def warn_of_near_duplicates(X, splits, *, groups, backbone, image_shape, value_r
         )
     except (TypeError, ValueError, OSError):  # an image that cannot be read, or none at all: the fits will say so
         return None
-    copies = straddling(found, splits, most=1)
+    copies = find_leaks(found, splits, most=1)
     if not copies:
         return None
     text = _text(copies, len(splits), _advice(groups, image_shape, value_range))

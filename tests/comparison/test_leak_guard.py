@@ -9,8 +9,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from sktl.comparison import NearDuplicatesWarning, compare_transfer, near_duplicate_groups
+from sktl.comparison import NearDuplicatesWarning, compare_transfer
 from sktl.datasets import make_fractals
+from sktl.near_duplicates import near_duplicate_groups
 
 PICTURES, LABELS = make_fractals(40, n_classes=2, random_state=0)
 COPIED = np.concatenate([PICTURES, np.clip(1.08 * PICTURES[:2], 0, 255).astype(np.uint8)])

@@ -12,11 +12,11 @@ from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from sktl._validation import Interval, StrOptions, validate_params
-from sktl.comparison._candidates import make_candidates
-from sktl.comparison._picture_likeness import likeness, rough_likeness, thumbnail
+from sktl.feature_extraction.frozen_recipe import frozen_extractor
 from sktl.images import check_images
+from sktl.near_duplicates._similarity import likeness, rough_likeness, thumbnail
 
-__all__ = ["Straddling", "near_duplicate_groups", "straddling"]
+__all__ = ["Leaks", "near_duplicate_groups", "find_leaks"]
 
 N_NEIGHBOURS = 8  # of every image are looked at; a copy was among them in all but a few of the cases tried
 PROMISING = 0.25  # rough likeness from which a pair is looked at closely
@@ -106,7 +106,7 @@ def near_duplicate_groups(
 
     See Also
     --------
-    straddling : Which images of given splits have copies on the other side.
+    find_leaks : Which images of given splits have copies on the other side.
 
     Notes
     -----
@@ -127,7 +127,7 @@ def near_duplicate_groups(
     Examples
     --------
     >>> import numpy as np
-    >>> from sktl.comparison import near_duplicate_groups
+    >>> from sktl.near_duplicates import near_duplicate_groups
     >>> from sktl.datasets import make_fractals
     >>> images, _ = make_fractals(6, n_classes=2, random_state=0)
     >>> brighter = np.clip(1.1 * images[1:2], 0, 255).astype(np.uint8)
@@ -136,10 +136,7 @@ def near_duplicate_groups(
     """
     shared = {"image_size": image_size, "image_shape": image_shape, "value_range": value_range}
     shared |= {"backbone": backbone, "batch_size": batch_size, "device": device, "precision": precision}
-    frozen = make_candidates(
-        ("dummy", "frozen"), task="classification", weights=weights, unfreeze_depth=1, max_epochs="auto", **shared
-    )["frozen"]
-    extractor = frozen[0].set_params(cache=cache, verbose=verbose)
+    extractor = frozen_extractor(weights=weights, cache=cache, verbose=verbose, **shared)
     embeddings = extractor.fit_transform(X)
     images = check_images(BaseEstimator(), X, reset=True, image_shape=image_shape)
     images = images.with_value_range(extractor.value_range_, learned=value_range is None)
@@ -155,7 +152,7 @@ def near_duplicate_groups(
 
 
 @dataclass(frozen=True, eq=False)
-class Straddling:
+class Leaks:
     """Near copies that lie on both sides of splits.
 
     Parameters
@@ -167,12 +164,12 @@ class Straddling:
 
     See Also
     --------
-    straddling : Finds them.
+    find_leaks : Finds them.
 
     Examples
     --------
-    >>> from sktl.comparison import straddling
-    >>> bool(straddling([0, 1, 2, 3], [([0, 1], [2, 3])]))
+    >>> from sktl.near_duplicates import find_leaks
+    >>> bool(find_leaks([0, 1, 2, 3], [([0, 1], [2, 3])]))
     False
     """
 
@@ -183,7 +180,7 @@ class Straddling:
         return bool(self.counts.any())
 
 
-def straddling(groups, splits, *, most=10):
+def find_leaks(groups, splits, *, most=10):
     """Find the test images that have a near copy among the training images.
 
     Parameters
@@ -197,13 +194,13 @@ def straddling(groups, splits, *, most=10):
 
     Returns
     -------
-    Straddling
+    Leaks
         `counts` by split, the first `pairs`; false where there are none.
 
     Examples
     --------
-    >>> from sktl.comparison import straddling
-    >>> found = straddling([0, 1, 0, 2], [([0, 1], [2, 3]), ([2, 3, 0], [1])])
+    >>> from sktl.near_duplicates import find_leaks
+    >>> found = find_leaks([0, 1, 0, 2], [([0, 1], [2, 3]), ([2, 3, 0], [1])])
     >>> found.counts.tolist(), found.pairs
     ([1, 0], ((0, 0, 2),))
     """
@@ -216,7 +213,7 @@ def straddling(groups, splits, *, most=10):
         shared = [(number, owner[name], i) for i, name in zip(test.tolist(), names, strict=True) if name in owner]
         counts.append(len(shared))
         pairs += shared[: most - len(pairs)]
-    return Straddling(np.array(counts, dtype=int), tuple(pairs))
+    return Leaks(np.array(counts, dtype=int), tuple(pairs))
 
 
 def _as_indices(part):

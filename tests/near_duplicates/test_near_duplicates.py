@@ -8,11 +8,17 @@ from PIL import Image, ImageEnhance
 from sklearn.datasets import load_digits
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from sktl.comparison._near_duplicates import _neighbours, _numbered, _threshold, near_duplicate_groups, straddling
-from sktl.comparison._picture_likeness import likeness, rough_likeness, thumbnail
 from sktl.datasets import make_fractals
 from sktl.exceptions import ImageReadError
 from sktl.feature_extraction import PretrainedFeatureExtractor
+from sktl.near_duplicates._near_duplicates import (
+    _neighbours,
+    _numbered,
+    _threshold,
+    find_leaks,
+    near_duplicate_groups,
+)
+from sktl.near_duplicates._similarity import likeness, rough_likeness, thumbnail
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +157,7 @@ def test_splitters_keep_the_copies_together(pictures):
     several, y = [*images, *map(saved_again, images)], np.concatenate([target, target])
     groups = near_duplicate_groups(several)
     apart = list(StratifiedKFold(3, shuffle=True, random_state=0).split(y, y))
-    found = straddling(groups, apart)
+    found = find_leaks(groups, apart)
     # counted the long way round
     expected = [sum(groups[i] in set(groups[train]) for i in test) for train, test in apart]
     assert found
@@ -163,20 +169,20 @@ def test_splitters_keep_the_copies_together(pictures):
         assert test_index in test
         assert groups[train_index] == groups[test_index]
     together = StratifiedGroupKFold(3, shuffle=True, random_state=0).split(y, y, groups)
-    assert not straddling(groups, together)
+    assert not find_leaks(groups, together)
 
 
 def test_straddling_takes_masks_and_names_as_many_as_asked_for():
     groups = ["a", "b", "a", "a"]
     train = np.array([True, True, False, False])
-    found = straddling(groups, [(train, ~train)], most=1)
+    found = find_leaks(groups, [(train, ~train)], most=1)
     assert found.counts.tolist() == [2]
     assert found.pairs == ((0, 0, 2),)
 
 
 def test_neighbours_are_those_of_the_whole_matrix(monkeypatch):
     vectors = np.random.default_rng(0).standard_normal((50, 5)).astype(np.float32)
-    monkeypatch.setattr("sktl.comparison._near_duplicates.MEMORY", 12 * 50 * 7)  # seven rows at a time
+    monkeypatch.setattr("sktl.near_duplicates._near_duplicates.MEMORY", 12 * 50 * 7)  # seven rows at a time
     standard = (vectors - vectors.mean(axis=0)) / vectors.std(axis=0)
     similar = np.corrcoef(np.c_[standard, -standard])  # the cosine, since the mean of each row is then 0
     np.fill_diagonal(similar, -2)
