@@ -14,7 +14,7 @@ off how many labels the baseline needs for the score that transfer has.
 
 from sklearn.datasets import load_digits
 
-from sktl.comparison import label_efficiency
+from sktl.label_efficiency import label_efficiency
 
 digits = load_digits()
 result = label_efficiency(

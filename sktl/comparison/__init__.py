@@ -4,8 +4,6 @@ from importlib import import_module
 
 from sktl._statistics import corrected_interval, corrected_p_value, correlated_t_probabilities, holm
 from sktl.comparison._compare import compare_transfer
-from sktl.comparison._labels._label_efficiency import label_efficiency
-from sktl.comparison._labels._result import LabelEfficiency, LabelsSaved
 from sktl.comparison._result import TransferComparison
 from sktl.comparison._rows import ComparisonRow
 from sktl.comparison._runs import Run
@@ -14,8 +12,6 @@ from sktl.comparison._warnings import CandidateFailedWarning, NearDuplicatesWarn
 __all__ = [
     "CandidateFailedWarning",
     "ComparisonRow",
-    "LabelEfficiency",
-    "LabelsSaved",
     "NearDuplicatesWarning",
     "ResumeWarning",
     "Run",
@@ -25,7 +21,6 @@ __all__ = [
     "corrected_p_value",
     "correlated_t_probabilities",
     "holm",
-    "label_efficiency",
 ]
 
 # Names that the pages gave as names of this room, and where they live now.
@@ -34,6 +29,7 @@ _MOVED = {
     **dict.fromkeys(["LabelEfficiencyDisplay", "Mistake", "MistakesDisplay"], "sktl.displays"),
     **dict.fromkeys(["TrainingCurveDisplay", "confusion_display"], "sktl.displays"),
     "PixelFeatures": "sktl.feature_extraction",
+    **dict.fromkeys(["LabelEfficiency", "LabelsSaved", "label_efficiency"], "sktl.label_efficiency"),
     **dict.fromkeys(["Leaks", "find_leaks", "near_duplicate_groups"], "sktl.near_duplicates"),
 }
 _RENAMED = {"straddling": "find_leaks", "Straddling": "Leaks"}

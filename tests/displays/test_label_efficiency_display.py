@@ -4,8 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from sktl.comparison._labels._result import LabelEfficiency, LabelsSaved
 from sktl.displays._label_efficiency_display import LabelEfficiencyDisplay
+from sktl.label_efficiency._result import LabelEfficiency, LabelsSaved
 
 N_LABELS = np.array([20, 40, 80])
 

@@ -9,14 +9,14 @@ import numpy as np
 from sktl._optional import import_optional
 from sktl._statistics import CONFIDENCE, corrected_interval
 from sktl._validation import did_you_mean
-from sktl.comparison._labels._labels_needed import (
+from sktl.displays import LabelEfficiencyDisplay
+from sktl.label_efficiency._labels_needed import (
     corrected_draws,
     interval_with_bounds,
     labels_more,
     labels_needed,
     made_to_rise,
 )
-from sktl.displays import LabelEfficiencyDisplay
 from sktl.reports import label_efficiency_as_html, label_efficiency_as_text
 
 __all__ = ["LabelEfficiency", "LabelsSaved"]
@@ -54,7 +54,7 @@ class LabelsSaved:
 
     Examples
     --------
-    >>> from sktl.comparison import LabelsSaved
+    >>> from sktl.label_efficiency import LabelsSaved
     >>> sizes, intervals = {"fewest": 20, "most": 200}, {"low": 60, "high": 140, "more_low": 40, "more_high": 120}
     >>> saved = LabelsSaved("frozen", "scratch", n_labels=20, score=0.8, own_needed=20, needed=90, **intervals, **sizes)
     >>> saved.saved, saved.verdict
@@ -142,7 +142,7 @@ class LabelEfficiency:
     Examples
     --------
     >>> import numpy as np
-    >>> from sktl.comparison import LabelEfficiency
+    >>> from sktl.label_efficiency import LabelEfficiency
     >>> def around(*means):
     ...     return np.array(means)[:, None] + [-0.02, 0.0, 0.02]
     >>> n = np.array([[20], [40], [80]]).repeat(3, axis=1)

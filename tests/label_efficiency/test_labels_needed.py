@@ -6,7 +6,7 @@ from scipy import stats
 from sklearn.isotonic import IsotonicRegression
 
 from sktl._statistics import corrected_interval
-from sktl.comparison._labels._labels_needed import corrected_draws, interval_with_bounds, labels_more, labels_needed
+from sktl.label_efficiency._labels_needed import corrected_draws, interval_with_bounds, labels_more, labels_needed
 
 
 def test_labels_needed_are_read_between_the_sizes_on_a_logarithmic_scale():

@@ -4,9 +4,9 @@ import numpy as np
 
 from sktl._splits import fixed_random_state, make_seeds, make_splits
 from sktl._targets import check_data
-from sktl.comparison._compare import compare_transfer
-from sktl.comparison._labels._result import LabelEfficiency
-from sktl.comparison._labels._subsets import check_sizes, subset_splits
+from sktl.comparison import compare_transfer
+from sktl.label_efficiency._result import LabelEfficiency
+from sktl.label_efficiency._subsets import check_sizes, subset_splits
 
 __all__ = ["label_efficiency"]
 
@@ -139,7 +139,7 @@ def label_efficiency(
     --------
     >>> from sklearn.datasets import load_digits
     >>> from sklearn.linear_model import LogisticRegression
-    >>> from sktl.comparison import label_efficiency
+    >>> from sktl.label_efficiency import label_efficiency
     >>> X, y = load_digits(return_X_y=True)
     >>> result = label_efficiency(
     ...     X[:90], y[:90], sizes=(15, 30, 1.0), cv=3, baseline="pixels", value_range=(0, 16),

@@ -9,13 +9,11 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
 
 from sktl._statistics import corrected_interval
-from sktl.comparison._labels._label_efficiency import label_efficiency
-from sktl.comparison._labels._labels_needed import (
-    made_to_rise,
-)
-from sktl.comparison._labels._result import LabelEfficiency, LabelsSaved
-from sktl.comparison._labels._subsets import check_sizes, nested_order, subset_splits
 from sktl.comparison._warnings import CandidateFailedWarning
+from sktl.label_efficiency._label_efficiency import label_efficiency
+from sktl.label_efficiency._labels_needed import made_to_rise
+from sktl.label_efficiency._result import LabelEfficiency, LabelsSaved
+from sktl.label_efficiency._subsets import check_sizes, nested_order, subset_splits
 from sktl.reports._label_efficiency_text import sentence
 
 TWO = {"bayes": GaussianNB(), "linear": LogisticRegression(max_iter=1000)}

@@ -1,1 +1,0 @@
-"""How many labels transfer saves."""
