@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import models, transforms
 
 from sktl import FineTuneClassifier, PretrainedFeatureExtractor
-from sktl.fine_tuning._schedule import n_epochs
+from sktl.training._schedule import n_epochs
 
 BACKBONES = ("mobilenet_v2", "squeezenet1_1")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

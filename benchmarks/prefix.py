@@ -21,16 +21,16 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from sktl import FineTuneClassifier
 from sktl.backbones import load_backbone
-from sktl.fine_tuning import _prefix
 from sktl.images import read_image
+from sktl.training import _activations
 
 N_IMAGES, EPOCHS, BATCH = 64, 10, 32
 
 
 def in_every_epoch():
     """Let nothing be kept in memory."""
-    defaults = {**_prefix.Activations.__init__.__kwdefaults__, "memory": 0}
-    return patch.object(_prefix.Activations.__init__, "__kwdefaults__", defaults)
+    defaults = {**_activations.Activations.__init__.__kwdefaults__, "memory": 0}
+    return patch.object(_activations.Activations.__init__, "__kwdefaults__", defaults)
 
 
 def plain_loop(backbone, paths, y, depth):

@@ -20,8 +20,12 @@ PUBLIC_MODULES = (
     "sktl.images",
     "sktl.backbones",
     "sktl.datasets",
+    "sktl.feature_extraction",
     "sktl.fine_tuning",
+    "sktl.displays",
+    "sktl.near_duplicates",
     "sktl.comparison",
+    "sktl.label_efficiency",
     "sktl.exceptions",
 )
 # All of numpydoc's checks, without:

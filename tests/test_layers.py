@@ -25,9 +25,6 @@ FOREIGN_LEFT: set = {
     "sktl.cli._folders imports sktl.images._pillow",
     "sktl.cli._model_saving imports sktl.backbones._stage_parts",
     "sktl.cli._trained_models imports sktl.backbones._backbone",
-    "sktl.cli._trained_models imports sktl.fine_tuning._freezing",
-    "sktl.cli._trained_models imports sktl.fine_tuning._heads",
-    "sktl.cli._trained_models imports sktl.fine_tuning._prefix",
 }
 every_file = pytest.mark.parametrize("file", FILES, ids=IDS)
 
@@ -172,7 +169,7 @@ def test_private_names_of_scikit_learn_have_one_door(file):
 @every_file
 def test_skorch_is_imported_in_one_file(file):
     imported = {module.partition(".")[0] for module, _ in imports_of(tree_of(file))}
-    assert ("skorch" in imported) == (file.relative_to(PACKAGE).as_posix() == "fine_tuning/_training.py")
+    assert ("skorch" in imported) == (file.relative_to(PACKAGE).as_posix() == "training/_net.py")
 
 
 @every_file

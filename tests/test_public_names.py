@@ -43,7 +43,7 @@ def test_a_folder_lists_exactly_what_it_imports(name):
     tree = ast.parse(inspect.getsource(module))
     bound = set()
     for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module.startswith((f"{name}.", "sktl._statistics")):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith((f"{name}.", "sktl._statistics", "sktl.training")):
             bound.update(alias.asname or alias.name for alias in node.names)
         elif isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name != "__getattr__":
             bound.add(node.name)

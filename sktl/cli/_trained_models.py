@@ -18,12 +18,10 @@ from sktl.cli._empty_networks import empty_chain
 from sktl.cli._model_files import check_tensors, read_record, read_tensors
 from sktl.exceptions import ImageReadError, WeightsError, WeightsMismatchError
 from sktl.feature_extraction import PretrainedFeatureExtractor
-from sktl.fine_tuning._freezing import FineTuneNetwork
-from sktl.fine_tuning._heads import build_head
-from sktl.fine_tuning._prefix import FrozenPart, frozen_record
 from sktl.images import as_images, read_image
 from sktl.inference import StoreInfo, embedding_widths, resolve_placement
 from sktl.store import open_store
+from sktl.training import FineTuneNetwork, FrozenPart, build_head, frozen_record
 
 __all__ = ["TrainedModel", "load_model"]
 

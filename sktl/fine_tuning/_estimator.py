@@ -11,20 +11,25 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktl._validation import check_sample_weight
 from sktl.backbones import load_backbone, seeded
-from sktl.fine_tuning._augmentation import mirrored, prepared_already
-from sktl.fine_tuning._batches import TrainingData
 from sktl.fine_tuning._fitting import Fitting
-from sktl.fine_tuning._freezing import FineTuneNetwork
-from sktl.fine_tuning._heads import build_head
 from sktl.fine_tuning._mirroring import augmentation_of
 from sktl.fine_tuning._parameters import SHARED_CONSTRAINTS, check_structure, check_together, depth_of, recipe_of
-from sktl.fine_tuning._prefix import Activations, FrozenPart, frozen_record
 from sktl.fine_tuning._rates import FACTORS, search_rates
-from sktl.fine_tuning._training_set import canonical
 from sktl.fine_tuning._weights import load_weights, save_weights
 from sktl.images import check_images
 from sktl.inference import StoreInfo, embedding_widths, resolve_placement
 from sktl.store import open_store
+from sktl.training import (
+    Activations,
+    FineTuneNetwork,
+    FrozenPart,
+    TrainingData,
+    build_head,
+    canonical,
+    frozen_record,
+    mirrored,
+    prepared_already,
+)
 
 
 class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):

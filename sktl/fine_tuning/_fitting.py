@@ -3,12 +3,9 @@
 import numpy as np
 import torch
 
-from sktl.fine_tuning._freezing import trained_tensors
 from sktl.fine_tuning._parameters import recipe_of
-from sktl.fine_tuning._schedule import n_epochs
-from sktl.fine_tuning._training import build_net, train, validation_loss
-from sktl.fine_tuning._training_set import inner_split
 from sktl.inference import block_rows, run_in_blocks
+from sktl.training import build_net, inner_split, n_epochs, train, trained_tensors, validation_loss
 
 
 class Fitting:

@@ -9,7 +9,7 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.model_selection import KFold
 from sklearn.preprocessing import StandardScaler
 
-from sktl.fine_tuning._augmentation import mirrored, prepared_already
+from sktl.training import mirrored, prepared_already
 
 # Images that are looked at: enough to see what would matter in training, and quick whatever the number of all.
 _ENOUGH = 1000

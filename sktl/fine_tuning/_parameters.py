@@ -5,8 +5,7 @@ from numbers import Integral, Real
 from os import PathLike
 
 from sktl._validation import Interval, StrOptions
-from sktl.fine_tuning._augmentation import AUGMENTATIONS, check_augment
-from sktl.fine_tuning._schedule import base_learning_rate
+from sktl.training import AUGMENTATIONS, base_learning_rate, check_augment
 
 SHARED_CONSTRAINTS: dict = {
     "backbone": "no_validation",  # load_backbone judges these two, with a hint what to write instead

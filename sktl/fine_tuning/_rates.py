@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 
 from sktl.backbones import load_backbone
 from sktl.exceptions import TrainingDivergedError
-from sktl.fine_tuning._schedule import base_learning_rate
+from sktl.training import base_learning_rate
 
 FACTORS = (1 / 9, 1 / 3, 1, 3, 9)
 _FOREVER = 10**9

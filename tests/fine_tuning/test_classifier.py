@@ -214,13 +214,14 @@ def test_the_order_of_rows_does_not_matter(three_patterns):
 
 
 def test_kept_and_recomputed_activations_give_the_same_network(patterns, monkeypatch):
-    from sktl.fine_tuning import _estimator, _prefix
+    from sktl.fine_tuning import _estimator
+    from sktl.training import _activations
 
     backbone = frozen_backbone("resnet18")
     model = FineTuneClassifier(backbone, image_size=32, **QUICK)
     kept = clone(model).fit(*patterns)
 
-    class Forgetful(_prefix.Activations):
+    class Forgetful(_activations.Activations):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, memory=0, **kwargs)
 

@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from sktl import FineTuneClassifier, FineTuneRegressor
-from sktl.fine_tuning._training_set import canonical
 from sktl.images import as_images
+from sktl.training._training_set import canonical
 
 STOPPING = {"early_stopping": True, "validation_fraction": 0.25, "random_state": 0}
 CONSTANT = skorch.callbacks.LRScheduler(torch.optim.lr_scheduler.StepLR, step_size=10**6)

@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 from sktl import FineTuneClassifier
 from sktl.exceptions import WeightsMismatchError
 from sktl.fine_tuning import _fitting
-from sktl.fine_tuning._prefix import FrozenPart
+from sktl.training._activations import FrozenPart
 
 
 def test_a_bare_transform_of_torchvision_survives_cloning_and_searching(patterns):

@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from sktl.fine_tuning._heads import build_head
 from sktl.fine_tuning._probe import logistic_probe, ridge_probe
+from sktl.training._heads import build_head
 
 
 def labelled(n_classes, seed=0):

@@ -13,8 +13,9 @@ from sklearn.preprocessing import StandardScaler
 from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor
 from sktl.comparison import compare_transfer
 from sktl.comparison._fits._costs import peak_memory, reset_peak_memory
-from sktl.fine_tuning import _fitting, _prefix, _training
+from sktl.fine_tuning import _fitting
 from sktl.inference import _embed
+from sktl.training import _activations, _net
 
 DIGITS = load_digits()
 X, Y = DIGITS.images[:40], DIGITS.target[:40] % 2
@@ -32,24 +33,24 @@ def counted(monkeypatch):
             count["frozen"] += len(done)
             yield done, vectors
 
-    def infer(net, inputs, original=_training.FineTuneNet.infer, **options):
+    def infer(net, inputs, original=_net.FineTuneNet.infer, **options):
         count["above"] += len(inputs["activations"])
         return original(net, inputs, **options)
 
-    def run_in_blocks(function, batch, *args, original=_prefix.run_in_blocks, **options):
+    def run_in_blocks(function, batch, *args, original=_activations.run_in_blocks, **options):
         outputs = original(function, batch, *args, **options)
         count["above"] += len(batch) if outputs.shape != batch.shape else 0  # with all frozen, features are what came
         return outputs
 
-    def map_images(function, images, *args, original=_prefix.map_images, **options):
+    def map_images(function, images, *args, original=_activations.map_images, **options):
         count["above"] += len(images)
         return original(function, images, *args, **options)
 
     monkeypatch.setattr(_embed._Call, "_compute", compute)
-    monkeypatch.setattr(_training.FineTuneNet, "infer", infer)
-    monkeypatch.setattr(_prefix, "run_in_blocks", run_in_blocks)
+    monkeypatch.setattr(_net.FineTuneNet, "infer", infer)
+    monkeypatch.setattr(_activations, "run_in_blocks", run_in_blocks)
     monkeypatch.setattr(_fitting, "run_in_blocks", run_in_blocks)
-    monkeypatch.setattr(_prefix, "map_images", map_images)
+    monkeypatch.setattr(_activations, "map_images", map_images)
     return count
 
 

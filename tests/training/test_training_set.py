@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from sktl.fine_tuning._training_set import canonical, inner_split
 from sktl.images import as_images
+from sktl.training._training_set import canonical, inner_split
 
 
 def pictures(labels):

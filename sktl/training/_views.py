@@ -16,7 +16,7 @@ import torch
 
 from sktl._validation import did_you_mean
 from sktl.backbones import GLOBAL_RANDOMNESS
-from sktl.fine_tuning._picture_transforms import augmented, transformed
+from sktl.training._picture_transforms import augmented, transformed
 
 AUGMENTATIONS = ("light", "unmirrored", "trivial")
 

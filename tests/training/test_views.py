@@ -20,8 +20,12 @@ from torchvision.transforms import v2
 
 from sktl.backbones import Preprocessing, load_backbone, seeded
 from sktl.exceptions import ImageReadError
-from sktl.fine_tuning import _picture_transforms
-from sktl.fine_tuning._augmentation import (
+from sktl.images import as_images
+from sktl.inference import embed, read_prepared, resolve_placement
+from sktl.store import EmbeddingStore
+from sktl.training import _picture_transforms
+from sktl.training._show_augmentation import show_augmentation
+from sktl.training._views import (
     AUGMENTATIONS,
     AugmentedImages,
     can_be_stored,
@@ -30,10 +34,6 @@ from sktl.fine_tuning._augmentation import (
     mix,
     prepared_already,
 )
-from sktl.fine_tuning._augmentation_display import show_augmentation
-from sktl.images import as_images
-from sktl.inference import embed, read_prepared, resolve_placement
-from sktl.store import EmbeddingStore
 
 PREPROCESSING = Preprocessing(crop_size=24, resize_size=28)
 OWN = v2.Compose([v2.RandomResizedCrop(20), v2.RandomHorizontalFlip(), v2.ColorJitter(0.3)])
@@ -171,7 +171,7 @@ IN_ANOTHER_PROCESS = """
 import numpy as np
 from torchvision.transforms import v2
 from sktl.backbones import Preprocessing
-from sktl.fine_tuning._augmentation import AugmentedImages
+from sktl.training._views import AugmentedImages
 from sktl.images import as_images
 pixels = np.random.default_rng(0).integers(0, 256, (6, 30, 40, 3)).astype(np.uint8)
 own = v2.Compose([v2.RandomResizedCrop(20), v2.RandomHorizontalFlip(), v2.ColorJitter(0.3)])
@@ -626,7 +626,7 @@ def test_a_row_of_weight_zero_is_nobodys_partner():
 @settings(deadline=None)
 @given(st.lists(st.floats(0.01, 100), min_size=1, max_size=20), st.integers(0, 1000))
 def test_partners_are_drawn_as_evenly_as_the_weights_allow(weights, seed):
-    from sktl.fine_tuning._augmentation import _partners
+    from sktl.training._views import _partners
 
     weights = np.array(weights)
     counts = np.bincount(_partners(weights, np.random.default_rng(seed)), minlength=len(weights))

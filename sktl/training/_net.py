@@ -10,9 +10,9 @@ from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRSc
 from skorch.helper import predefined_split
 
 from sktl.exceptions import TrainingDivergedError
-from sktl.fine_tuning._batches import Batches
-from sktl.fine_tuning._freezing import trained_tensors
-from sktl.fine_tuning._schedule import WarmUpCosine, n_batches, parameter_groups
+from sktl.training._batches import Batches
+from sktl.training._network import trained_tensors
+from sktl.training._schedule import WarmUpCosine, n_batches, parameter_groups
 
 # Greatest norm of the gradient of one step.
 _CLIP = 1.0

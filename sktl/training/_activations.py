@@ -7,8 +7,8 @@ from dataclasses import replace
 import torch
 
 from sktl.backbones import tensor_digest
-from sktl.fine_tuning._augmentation import AugmentedImages, can_be_stored, prepared_already
 from sktl.inference import activation_shape, block_rows, embed, map_images, read_prepared, run_in_blocks
+from sktl.training._views import AugmentedImages, can_be_stored, prepared_already
 
 # Activations of the training set are kept in memory up to this size, and in the store up to this share of it: what is
 # read in every epoch should not drive out what it reads next. What is predicted may never be asked for again.

@@ -7,15 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from sktl.fine_tuning._heads import build_head
 from sktl.fine_tuning._parameters import Recipe
-from sktl.fine_tuning._schedule import (
-    WarmUpCosine,
-    base_learning_rate,
-    n_batches,
-    n_epochs,
-    parameter_groups,
-)
+from sktl.training._heads import build_head
+from sktl.training._schedule import WarmUpCosine, base_learning_rate, n_batches, n_epochs, parameter_groups
 
 
 @pytest.mark.parametrize(("n_samples", "steps"), [(50, 300), (320, 300), (1000, 640), (5000, 3000), (50_000, 3000)])

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from sktl.fine_tuning._augmentation import mix
-from sktl.fine_tuning._schedule import n_batches
+from sktl.training._schedule import n_batches
+from sktl.training._views import mix
 
 
 class TrainingData(torch.utils.data.Dataset):

@@ -12,9 +12,9 @@ from sklearn.preprocessing import StandardScaler
 
 from sktl import FineTuneClassifier, PretrainedFeatureExtractor
 from sktl.backbones import Preprocessing
-from sktl.fine_tuning import _prefix
 from sktl.images import as_images
 from sktl.inference import Placement, StoreInfo
+from sktl.training import _activations
 
 NETWORKS = [
     ("tiny_fractal", 16),
@@ -56,11 +56,13 @@ def test_stored_kept_and_recomputed_prefixes_give_the_same_network(backbone, siz
     fresh = FineTuneClassifier(record, **settings).fit(X, y)
     filled = FineTuneClassifier(record, **settings).fit(X, y)
     assert filled.store_info_.n_misses == 0
-    monkeypatch.setattr(_prefix, "_MEMORY", 0)
+    monkeypatch.setattr(_activations, "_MEMORY", 0)
     recomputed = FineTuneClassifier(record, cache=False, **settings)
     with monkeypatch.context() as patched:
         patched.setattr(
-            _prefix.Activations.__init__, "__kwdefaults__", {**_prefix.Activations.__init__.__kwdefaults__, "memory": 0}
+            _activations.Activations.__init__,
+            "__kwdefaults__",
+            {**_activations.Activations.__init__.__kwdefaults__, "memory": 0},
         )
         recomputed.fit(X, y)
         from_store = FineTuneClassifier(record, **settings).fit(X, y)
@@ -187,7 +189,7 @@ def test_there_are_as_many_views_as_fit_into_memory_and_two_at_least(room, n_vie
     X, _ = pictures(6)
     images = as_images(X)
     frozen_part = StubFrozenPart()
-    activations = _prefix.Activations(
+    activations = _activations.Activations(
         frozen_part, images, None, augment="light", n_views="auto", memory=room * 6 * StubFrozenPart.n_bytes
     )
     numbers = [activations._number(number) for number in range(1, 20)]
@@ -199,7 +201,7 @@ def test_there_are_as_many_views_as_fit_into_memory_and_two_at_least(room, n_vie
 )
 def test_activations_are_kept_on_a_device_with_twice_the_room(device, free, home, monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**6))
-    frozen_part = object.__new__(_prefix.FrozenPart)
+    frozen_part = object.__new__(_activations.FrozenPart)
     frozen_part._placement = Placement(torch.device(device), torch.float32)
     assert frozen_part.home(1000) == torch.device(home)
 
@@ -207,7 +209,7 @@ def test_activations_are_kept_on_a_device_with_twice_the_room(device, free, home
 def test_activations_are_read_from_where_they_are_kept(monkeypatch):
     X, _ = pictures(6)
     monkeypatch.setattr(StubFrozenPart, "home", lambda self, n_bytes: torch.device("meta"))
-    activations = _prefix.Activations(StubFrozenPart(), as_images(X), None)
+    activations = _activations.Activations(StubFrozenPart(), as_images(X), None)
     batch = activations.view(np.array([0, 4]), 0)
     assert (batch.device.type, batch.shape) == ("meta", (2, 3))
 
