@@ -5,7 +5,7 @@ from itertools import count
 
 import numpy as np
 
-__all__ = ["as_written", "digits_for", "number", "seconds", "shortened", "written_apart"]
+__all__ = ["as_written", "digits_for", "number", "printable", "seconds", "shortened", "written_apart"]
 
 LONGEST = 32  # letters of a name
 
@@ -137,3 +137,22 @@ def written_apart(texts, most=LONGEST):
             names[place] = next(one for one in numbered if one not in taken)
             taken.add(names[place])
     return [name.replace("$", r"\$") for name in names]
+
+
+def printable(text):
+    """Return a name that came from a file, with control characters and what is no text spelt out.
+
+    Parameters
+    ----------
+    text : str or path
+        A name; a terminal would take some characters in it for commands.
+
+    Returns
+    -------
+    str
+        On one line, and fit for any encoding that has the characters of the name.
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)

@@ -19,12 +19,10 @@ MAX_FUNCTION_LINES = 40
 CIRCLE_LEFT: set = set()
 UPWARD_LEFT: set = set()
 FOREIGN_LEFT: set = {
-    "sktl.cli._empty_networks imports sktl.backbones._embedded",
-    "sktl.cli._empty_networks imports sktl.backbones._stages",
-    "sktl.cli._empty_networks imports sktl.backbones._torchvision",
     "sktl.cli._folders imports sktl.images._pillow",
-    "sktl.cli._model_saving imports sktl.backbones._stage_parts",
-    "sktl.cli._trained_models imports sktl.backbones._backbone",
+    "sktl.models._loading imports sktl.backbones._backbone",
+    "sktl.models._loading imports sktl.backbones._empty",
+    "sktl.models._saving imports sktl.backbones._stage_parts",
 }
 every_file = pytest.mark.parametrize("file", FILES, ids=IDS)
 

@@ -10,6 +10,7 @@ import typer
 
 from sktl._atomic_files import replacing
 from sktl._optional import import_optional
+from sktl._text import printable
 from sktl.cli._folders import load_classes, read_groups, subset
 from sktl.cli._options import (
     BackboneOption,
@@ -24,7 +25,7 @@ from sktl.cli._options import (
     one_of,
 )
 from sktl.cli._places import check_place, with_ending
-from sktl.cli._reporting import bars_wanted, errors_as_messages, print_comparison, printable, say
+from sktl.cli._reporting import bars_wanted, errors_as_messages, print_comparison, say
 
 __all__ = ["compare"]
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sktl._text import printable
 from sktl.cli._feature_files import ENDINGS, check_packages, write_features
 from sktl.cli._folders import find_images
 from sktl.cli._options import (
@@ -21,7 +22,7 @@ from sktl.cli._options import (
     one_of,
 )
 from sktl.cli._places import with_ending
-from sktl.cli._reporting import bars_wanted, errors_as_messages, printable, say, size, unreadable
+from sktl.cli._reporting import bars_wanted, errors_as_messages, say, size, unreadable
 
 __all__ = ["embed"]
 

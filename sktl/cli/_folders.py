@@ -4,7 +4,8 @@ import csv
 import os
 from pathlib import Path
 
-from sktl.cli._reporting import printable, say
+from sktl._text import printable
+from sktl.cli._reporting import say
 
 __all__ = ["find_images", "load_classes", "read_groups", "subset"]
 

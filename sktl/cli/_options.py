@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 __all__ = [
-    "MAX_IMAGE_SIZE",
     "BackboneOption",
     "DepthOption",
     "DeviceOption",
@@ -19,8 +18,6 @@ __all__ = [
     "WeightsOption",
     "one_of",
 ]
-
-MAX_IMAGE_SIZE = 2048  # pixels, of a model file: one that asked for more could fill the memory with a single image
 
 
 def one_of(*words):

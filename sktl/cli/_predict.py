@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from sktl._atomic_files import replacing
+from sktl._text import printable
 from sktl.cli._folders import find_images
 from sktl.cli._options import DeviceOption, JobsOption, JsonOption, PrecisionOption, VerboseOption, one_of
 from sktl.cli._places import check_place
-from sktl.cli._reporting import bars_wanted, errors_as_messages, printable, say, unreadable
+from sktl.cli._reporting import bars_wanted, errors_as_messages, say, unreadable
 
 __all__ = ["predict"]
 
@@ -43,7 +44,7 @@ def predict(
     with errors_as_messages():
         check_place("--csv", csv)
         paths, _ = find_images(images)
-        from sktl.cli._trained_models import load_model
+        from sktl.models import load_model
 
         trained = load_model(model, device=device, precision=precision, n_jobs=n_jobs)
         rows = []

@@ -9,7 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["bars_wanted", "errors_as_messages", "print_comparison", "printable", "say", "size", "unreadable"]
+from sktl._text import printable
+
+__all__ = ["bars_wanted", "errors_as_messages", "print_comparison", "say", "size", "unreadable"]
 
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
@@ -29,25 +31,6 @@ def say(message):
         What to say.
     """
     print(message, file=sys.stderr)
-
-
-def printable(text):
-    """Return a name that came from a file, with control characters and what is no text spelt out.
-
-    Parameters
-    ----------
-    text : str or path
-        A name; a terminal would take some characters in it for commands.
-
-    Returns
-    -------
-    str
-        On one line, and fit for any encoding that has the characters of the name.
-    """
-    text = str(text)
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 
 def unreadable(path, reason):

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import typer
 
+from sktl._text import printable
 from sktl.cli._folders import load_classes
 from sktl.cli._options import (
-    MAX_IMAGE_SIZE,
     BackboneOption,
     DepthOption,
     DeviceOption,
@@ -26,7 +26,7 @@ from sktl.cli._options import (
     one_of,
 )
 from sktl.cli._places import with_ending
-from sktl.cli._reporting import bars_wanted, errors_as_messages, printable, say, size
+from sktl.cli._reporting import bars_wanted, errors_as_messages, say, size
 
 __all__ = ["make_estimator", "train"]
 
@@ -93,6 +93,8 @@ def train(
 
 
 def _check_together(context, method, image_size):
+    from sktl.models import MAX_IMAGE_SIZE
+
     if image_size is not None and image_size > MAX_IMAGE_SIZE:
         raise typer.BadParameter(
             f"must be at most {MAX_IMAGE_SIZE} for a model file. Got {image_size} instead.", param_hint="'--image-size'"
@@ -121,7 +123,7 @@ def _check_folds(target, names, cv):
 def _train_and_save(output, method, images, target, names, parameters, options, cv, verbose):
     import numpy as np
 
-    from sktl.cli._model_saving import save_model
+    from sktl.models import save_model
 
     labels = np.array(names)[target]
     training = {

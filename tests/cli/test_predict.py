@@ -158,7 +158,7 @@ def test_the_table_has_all_that_was_asked_for(run_sktl, models, unseen, tmp_path
 
 def test_results_do_not_depend_on_how_many_images_come_together(run_sktl, models, method, unseen, monkeypatch):
     together = json.loads(run_sktl("predict", models[method], unseen, "--json").stdout)["predictions"]
-    monkeypatch.setattr("sktl.cli._trained_models._TOGETHER", 3)
+    monkeypatch.setattr("sktl.models._loading._TOGETHER", 3)
     apart = json.loads(run_sktl("predict", models[method], unseen, "--json").stdout)["predictions"]
     assert [row["class"] for row in apart] == [row["class"] for row in together]
     np.testing.assert_allclose(

@@ -5,7 +5,8 @@ import warnings
 import pytest
 import typer
 
-from sktl.cli._reporting import errors_as_messages, printable, size
+from sktl._text import printable
+from sktl.cli._reporting import errors_as_messages, size
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from sktl.backbones._stage_parts import ImageNetToInception
-from sktl.cli._model_files import write_model
+from sktl.models._format import write_model
 
 __all__ = ["describe_network", "save_model"]
 

@@ -14,12 +14,12 @@ from sklearn.preprocessing import StandardScaler
 
 from sktl.backbones import POOLINGS, Preprocessing
 from sktl.backbones._backbone import make_backbone
-from sktl.cli._empty_networks import empty_chain
-from sktl.cli._model_files import check_tensors, read_record, read_tensors
+from sktl.backbones._empty import empty_chain
 from sktl.exceptions import ImageReadError, WeightsError, WeightsMismatchError
 from sktl.feature_extraction import PretrainedFeatureExtractor
 from sktl.images import as_images, read_image
 from sktl.inference import StoreInfo, embedding_widths, resolve_placement
+from sktl.models._format import check_tensors, read_record, read_tensors
 from sktl.store import open_store
 from sktl.training import FineTuneNetwork, FrozenPart, build_head, frozen_record
 

@@ -12,12 +12,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from sktl._atomic_files import replacing
-from sktl.cli._options import MAX_IMAGE_SIZE
-from sktl.cli._reporting import printable
+from sktl._text import printable
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
 
-__all__ = ["METHODS", "check_tensors", "read_record", "read_tensors", "write_model"]
+__all__ = ["MAX_IMAGE_SIZE", "METHODS", "check_tensors", "read_record", "read_tensors", "write_model"]
 
+MAX_IMAGE_SIZE = 2048  # pixels, of a model file: one that asked for more could fill the memory with a single image
 METHODS = ("fine_tuned", "frozen")
 _KEY, _FORMAT, _VERSION = "sktl", "sktl model", 1
 _MAX_RECORD = 16 << 20  # characters; a thousand classes take some ten thousand

@@ -3,8 +3,9 @@
 import torch
 from torch.overrides import TorchFunctionMode
 
-from sktl.backbones import list_backbones, seeded
 from sktl.backbones._embedded import TINY_FRACTAL, TinyResNet
+from sktl.backbones._loading import list_backbones
+from sktl.backbones._seeding import seeded
 from sktl.backbones._stages import Chain, chain_of_known_family
 from sktl.backbones._torchvision import build_torchvision
 

@@ -12,13 +12,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sktl.backbones import list_backbones, load_backbone
+from sktl.backbones._empty import empty_chain
 from sktl.backbones._stage_parts import ImageNetToInception
-from sktl.cli import _trained_models
-from sktl.cli._empty_networks import empty_chain
-from sktl.cli._model_files import read_record
-from sktl.cli._model_saving import describe_network
-from sktl.cli._trained_models import load_model
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
+from sktl.models import _loading
+from sktl.models._format import read_record
+from sktl.models._loading import load_model
+from sktl.models._saving import describe_network
 
 
 @pytest.fixture(params=["fine_tuned", "frozen"])
@@ -151,7 +151,7 @@ def test_a_record_that_is_none_is_one_error(parts, write, text):
 
 
 def test_a_record_of_any_length_is_not_read(write, monkeypatch):
-    monkeypatch.setattr("sktl.cli._model_files._MAX_RECORD", 1000)
+    monkeypatch.setattr("sktl.models._format._MAX_RECORD", 1000)
     with pytest.raises(WeightsError, match="its record has 1002 characters"):
         read_record(write({"a": torch.zeros(1)}, json.dumps("x" * 1000)))
 
@@ -211,11 +211,11 @@ def test_a_network_takes_no_memory_before_its_tensors_are_compared(parts, write,
 def test_large_images_come_in_small_batches(parts, write, monkeypatch, crop_size, expected):
     """A file of a few megabytes may ask for the largest images that there are."""
     asked = []
-    monkeypatch.setattr(_trained_models, "FrozenPart", lambda *parts, batch_size, **more: asked.append(batch_size))
+    monkeypatch.setattr(_loading, "FrozenPart", lambda *parts, batch_size, **more: asked.append(batch_size))
     monkeypatch.setattr(
-        _trained_models, "PretrainedFeatureExtractor", lambda *parts, batch_size, **more: asked.append(batch_size)
+        _loading, "PretrainedFeatureExtractor", lambda *parts, batch_size, **more: asked.append(batch_size)
     )
-    monkeypatch.setattr(_trained_models, "_check_width", lambda *of: None)  # computes with one image
+    monkeypatch.setattr(_loading, "_check_width", lambda *of: None)  # computes with one image
     tensors, record = parts
     load_model(write(tensors, changed(record, "preprocessing.crop_size", crop_size)))
     assert asked == [expected]
