@@ -31,7 +31,7 @@ from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sktl.backbones._embedded import IMAGE_SIZE, MEAN, STD, TinyResNet
+from sktl.backbones.sources._bundled import IMAGE_SIZE, MEAN, STD, TinyResNet
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = ROOT / "sktl" / "backbones" / "weights" / "tiny_fractal.safetensors"

@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from sktl.backbones._embedded import IMAGE_SIZE, MEAN, STD, TINY_FRACTAL, TinyResNet
+from sktl.backbones.sources._bundled import IMAGE_SIZE, MEAN, STD, TINY_FRACTAL, TinyResNet
 from sktl.datasets._fractals import make_noise, paint, render, sample_systems, vary_systems
 
 RENDERED_SIZE = 64

@@ -12,14 +12,14 @@ from torch import nn
 
 from sktl._validation import did_you_mean
 from sktl.backbones._backbone import Backbone
-from sktl.backbones._embedded import TINY_FRACTAL
-from sktl.backbones._named import load_named
 from sktl.backbones._preprocessing import Preprocessing
 from sktl.backbones._registry import Registry
 from sktl.backbones._seeding import GLOBAL_RANDOMNESS
-from sktl.backbones._sources import weights_of_module, weights_of_name
-from sktl.backbones._torchvision import model_names
-from sktl.backbones._user_networks import load_made, load_module, with_random_weights
+from sktl.backbones.sources._bundled import TINY_FRACTAL
+from sktl.backbones.sources._named import load_named
+from sktl.backbones.sources._own_network import load_made, load_module, with_random_weights
+from sktl.backbones.sources._torchvision import model_names
+from sktl.backbones.sources._weights_argument import weights_of_module, weights_of_name
 
 __all__ = ["list_backbones", "load_backbone"]
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from torch import nn
 from torchvision import models
 
-from sktl.backbones._embedded import TinyResNet
 from sktl.backbones._stage_parts import (
     ChannelsFirst,
     ChannelsLast,
@@ -15,6 +14,7 @@ from sktl.backbones._stage_parts import (
     ImageNetToInception,
     TokenStem,
 )
+from sktl.backbones.sources._bundled import TinyResNet
 
 __all__ = ["Chain", "as_stage", "auxiliary_heads", "chain_of_known_family", "is_known_family"]
 

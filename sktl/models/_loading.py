@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sktl.backbones import POOLINGS, Preprocessing
 from sktl.backbones._backbone import make_backbone
-from sktl.backbones._empty import empty_chain
+from sktl.backbones.empty_networks import empty_chain
 from sktl.exceptions import ImageReadError, WeightsError, WeightsMismatchError
 from sktl.feature_extraction import PretrainedFeatureExtractor
 from sktl.images import as_images, read_image

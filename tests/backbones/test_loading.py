@@ -128,7 +128,7 @@ def test_random_weights_have_a_head_but_no_categories():
 def test_the_number_of_classes_follows_the_file(name, tmp_path):
     record = load_backbone(name, None)
     if name == "tiny_fractal":
-        from sktl.backbones._embedded import TinyResNet
+        from sktl.backbones.sources._bundled import TinyResNet
 
         network = TinyResNet(7)
     else:

@@ -73,7 +73,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_does_not(run_sktl, p
 def test_the_place_of_a_weight_file_is_not_in_the_model(run_sktl, photos, tmp_path, models):
     from safetensors.torch import save_file
 
-    from sktl.backbones._embedded import TinyResNet
+    from sktl.backbones.sources._bundled import TinyResNet
 
     (tmp_path / "secret").mkdir()
     weights = tmp_path / "secret" / "mine.safetensors"

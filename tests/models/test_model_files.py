@@ -12,8 +12,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sktl.backbones import list_backbones, load_backbone
-from sktl.backbones._empty import empty_chain
 from sktl.backbones._stage_parts import ImageNetToInception
+from sktl.backbones.empty_networks import empty_chain
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
 from sktl.models import _loading
 from sktl.models._format import read_record

@@ -3,11 +3,11 @@
 import torch
 from torch.overrides import TorchFunctionMode
 
-from sktl.backbones._embedded import TINY_FRACTAL, TinyResNet
 from sktl.backbones._loading import list_backbones
 from sktl.backbones._seeding import seeded
 from sktl.backbones._stages import Chain, chain_of_known_family
-from sktl.backbones._torchvision import build_torchvision
+from sktl.backbones.sources._bundled import TINY_FRACTAL, TinyResNet
+from sktl.backbones.sources._torchvision import build_torchvision
 
 __all__ = ["empty_chain"]
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision import models
 
 from sktl.backbones import list_backbones, load_backbone
-from sktl.backbones._torchvision import member_named, model_names, preprocessing_of
+from sktl.backbones.sources._torchvision import member_named, model_names, preprocessing_of
 from sktl.exceptions import WeightsError, WeightsNotFoundError
 
 MEMBER = models.SqueezeNet1_1_Weights.IMAGENET1K_V1

@@ -7,7 +7,12 @@ from torch import nn
 from torchvision.models import VisionTransformer
 
 from sktl.backbones._backbone import make_backbone
-from sktl.backbones._embedded import (
+from sktl.backbones._pooling import pool
+from sktl.backbones._preprocessing import Preprocessing
+from sktl.backbones._seeding import seeded
+from sktl.backbones._stages import Chain, auxiliary_heads, chain_of_known_family
+from sktl.backbones._weight_files import check_finite, load_tensors, read_tensors
+from sktl.backbones.sources._bundled import (
     EMBEDDED_LICENSE,
     EMBEDDED_SOURCE,
     IMAGE_SIZE,
@@ -16,11 +21,7 @@ from sktl.backbones._embedded import (
     TINY_FRACTAL,
     TinyResNet,
 )
-from sktl.backbones._pooling import pool
-from sktl.backbones._preprocessing import Preprocessing
-from sktl.backbones._seeding import seeded
-from sktl.backbones._stages import Chain, auxiliary_heads, chain_of_known_family
-from sktl.backbones._torchvision import (
+from sktl.backbones.sources._torchvision import (
     build_torchvision,
     download_tensors,
     license_of,
@@ -29,7 +30,6 @@ from sktl.backbones._torchvision import (
     reference_member,
     source_of,
 )
-from sktl.backbones._weight_files import check_finite, load_tensors, read_tensors
 
 __all__ = ["TINY_PREPROCESSING", "load_named"]
 

@@ -61,7 +61,7 @@ class TinyResNet(nn.Module):
     Examples
     --------
     >>> import torch
-    >>> from sktl.backbones._embedded import TinyResNet
+    >>> from sktl.backbones.sources._bundled import TinyResNet
     >>> TinyResNet().eval()(torch.zeros(2, 3, 48, 48)).shape
     torch.Size([2, 256])
     """

@@ -4,10 +4,10 @@ from torch import nn
 from torchvision import models
 
 from sktl.backbones import pool
-from sktl.backbones._embedded import TinyResNet
-from sktl.backbones._named import _head_is_loaded, _sizes_in, _widths, _without_classifier
 from sktl.backbones._stages import chain_of_known_family
 from sktl.backbones._weight_files import LoadReport
+from sktl.backbones.sources._bundled import TinyResNet
+from sktl.backbones.sources._named import _head_is_loaded, _sizes_in, _widths, _without_classifier
 
 
 def small_vit(image_size, num_classes=5):

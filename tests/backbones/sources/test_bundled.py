@@ -15,13 +15,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sktl.backbones import _embedded
-from sktl.backbones._embedded import IMAGE_SIZE, MEAN, STD, TINY_FRACTAL, TinyResNet
+from sktl.backbones.sources import _bundled
+from sktl.backbones.sources._bundled import IMAGE_SIZE, MEAN, STD, TINY_FRACTAL, TinyResNet
 from sktl.datasets import make_fractals
 
-WEIGHTS = Path(_embedded.__file__).parent / "weights" / f"{TINY_FRACTAL}.safetensors"
+WEIGHTS = Path(_bundled.__file__).parents[1] / "weights" / f"{TINY_FRACTAL}.safetensors"
 CARD = WEIGHTS.with_name("README.md")
-COMMAND = Path(__file__).parents[2] / "pretraining" / "tiny_fractal.py"
+COMMAND = Path(__file__).parents[3] / "pretraining" / "tiny_fractal.py"
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from sktl._validation import did_you_mean
-from sktl.backbones._embedded import TINY_FRACTAL
-from sktl.backbones._torchvision import member_named
 from sktl.backbones._weight_files import WEIGHT_SUFFIXES, existing_file
+from sktl.backbones.sources._bundled import TINY_FRACTAL
+from sktl.backbones.sources._torchvision import member_named
 
 __all__ = ["EMBEDDED_FILE", "WeightSource", "weights_of_module", "weights_of_name"]
 
-EMBEDDED_FILE = Path(__file__).parent / "weights" / "tiny_fractal.safetensors"
+EMBEDDED_FILE = Path(__file__).parents[1] / "weights" / "tiny_fractal.safetensors"
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from torch import nn
 from torchvision.models import Inception3, MaxVit, VisionTransformer
 
 from sktl.backbones._backbone import make_backbone, tensor_digest
-from sktl.backbones._embedded import TinyResNet
-from sktl.backbones._named import TINY_PREPROCESSING
-from sktl.backbones._own_modules import chain_of_own_module, copy_for_inference, forget_weights, named_stages
+from sktl.backbones._chain_of_module import chain_of_own_module, copy_for_inference, forget_weights, named_stages
 from sktl.backbones._preprocessing import Preprocessing
 from sktl.backbones._seeding import seeded
 from sktl.backbones._stages import auxiliary_heads
 from sktl.backbones._weight_files import check_finite, load_tensors, read_tensors
+from sktl.backbones.sources._bundled import TinyResNet
+from sktl.backbones.sources._named import TINY_PREPROCESSING
 
 __all__ = ["load_made", "load_module", "with_random_weights"]
 
