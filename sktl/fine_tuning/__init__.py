@@ -1,8 +1,7 @@
 """Retrain the top of a pretrained network, or all of it, as a scikit-learn classifier or regressor."""
 
 from sktl.fine_tuning._classifier import FineTuneClassifier
-from sktl.fine_tuning._rates import LearningRates
 from sktl.fine_tuning._regressor import FineTuneRegressor
 from sktl.training import show_augmentation
 
-__all__ = ["FineTuneClassifier", "FineTuneRegressor", "LearningRates", "show_augmentation"]
+__all__ = ["FineTuneClassifier", "FineTuneRegressor", "show_augmentation"]

@@ -14,7 +14,6 @@ from sktl.backbones import load_backbone, seeded
 from sktl.fine_tuning._fitting import Fitting
 from sktl.fine_tuning._mirroring import augmentation_of
 from sktl.fine_tuning._parameters import SHARED_CONSTRAINTS, check_structure, check_together, depth_of, recipe_of
-from sktl.fine_tuning._rates import FACTORS, search_rates
 from sktl.fine_tuning._weights import load_weights, save_weights
 from sktl.images import check_images
 from sktl.inference import StoreInfo, embedding_widths, resolve_placement
@@ -274,32 +273,6 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
     def _distillation(self):
         """Return temperature and share of a teacher."""
         return {}
-
-    def find_learning_rate(self, X, y, sample_weight=None, *, factors=FACTORS):
-        """Compare learning rates, each by a whole training, on images set aside; the estimator stays as it is.
-
-        Parameters
-        ----------
-        X : sequence of images, or array-like of shape (n_samples, n_features)
-            As in `fit`.
-        y : array-like
-            As in `fit`.
-        sample_weight : array-like of shape (n_samples,) or None, default=None
-            As in `fit`.
-        factors : sequence of float, default=(1/9, 1/3, 1, 3, 9)
-            What to multiply `learning_rate` by.
-
-        Returns
-        -------
-        LearningRates
-            With ``rates``, ``losses`` and ``best``: ``set_params(learning_rate=found.best)``.
-
-        Raises
-        ------
-        ValueError
-            If the rate makes no difference, since a linear head alone is solved for exactly.
-        """
-        return search_rates(self, X, y, sample_weight, factors)
 
     # parameters: some transforms of torchvision have a get_params of another kind
 
