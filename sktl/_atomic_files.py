@@ -13,18 +13,7 @@ _LONGEST_ENDING = 16  # characters: names of files are bounded, and endings that
 
 @contextmanager
 def replacing(path):
-    """Give the name of a file to write, which takes the place of another one once it is complete.
-
-    Parameters
-    ----------
-    path : Path
-        The file that is replaced; left as it was when the block fails or is interrupted.
-
-    Yields
-    ------
-    Path
-        In the same folder, with the same ending.
-    """
+    """Give the name of a file to write, which takes the place of another one once it is complete."""
     path = Path(os.path.realpath(path))  # a link stays a link
     ending = path.suffix if len(path.suffix) <= _LONGEST_ENDING else ""
     unfinished = path.with_name(f".{secrets.token_hex(8)}{ending}")

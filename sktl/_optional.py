@@ -4,28 +4,7 @@ from importlib import import_module
 
 
 def import_optional(name, *, extra, caller):
-    """Import an optional package, or say which extra brings it.
-
-    Parameters
-    ----------
-    name : str
-        Module to import, for instance ``"matplotlib.pyplot"``.
-    extra : str
-        Extra of sktl that installs it, for instance ``"plot"``.
-    caller : str
-        What the user called, for the message.
-
-    Returns
-    -------
-    module
-        The imported module.
-
-    Raises
-    ------
-    ImportError
-        If the package itself is missing. A package that is there but fails to import raises its own error,
-        which would be hidden otherwise.
-    """
+    """Import an optional package, or say which extra brings it."""
     try:
         return import_module(name)
     except ModuleNotFoundError as error:

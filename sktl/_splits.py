@@ -12,20 +12,6 @@ def make_seeds(random_state, purpose, n_seeds):
 
     A constant seed would make the folds agree about the luck of one initialisation, and tests on such folds find
     differences between a recipe and itself.
-
-    Parameters
-    ----------
-    random_state : int
-        The number to derive them from.
-    purpose : {"shuffle", "fit"}
-        What the seeds are for; seeds for different purposes have nothing to do with each other.
-    n_seeds : int
-        How many.
-
-    Returns
-    -------
-    list of int
-        Numbers from 0 to 2**31 - 1.
     """
     sequence = np.random.SeedSequence(random_state, spawn_key=(("shuffle", "fit").index(purpose),))
     return [int(word >> 1) for word in sequence.generate_state(n_seeds)]
@@ -39,14 +25,7 @@ def fixed_random_state(random_state):
 
 
 def make_splits(X, y, *, cv, n_repeats, groups, task, random_state):
-    """Make the (train, test) indices of all splits, once, as a list that every candidate shares.
-
-    Raises
-    ------
-    ValueError
-        If a split trains on images that it tests on, or on others of their group, is empty, or there are none; and if
-        `n_repeats` is combined with a splitter, which has its own repeats.
-    """
+    """Make the (train, test) indices of all splits, once, as a list that every candidate shares."""
     if isinstance(cv, (int, np.integer)) and not isinstance(cv, bool):
         seeds = make_seeds(random_state, "shuffle", n_repeats)
         splitters = [_splitter(int(cv), groups, task, seed) for seed in seeds]

@@ -26,18 +26,7 @@ ROUNDING = 1e-12  # relative: scores may be of any unit
 
 
 def differences_of(scores, others):
-    """Subtract scores split by split; what is equal but for rounding comes out as equal.
-
-    Parameters
-    ----------
-    scores, others : ndarray of shape (n_splits,)
-        Scores of two candidates on the same splits.
-
-    Returns
-    -------
-    ndarray of shape (n_splits,)
-        Differences.
-    """
+    """Subtract scores split by split; what is equal but for rounding comes out as equal."""
     differences = scores - others
     rounding = ROUNDING * max(np.abs(scores).max(), np.abs(others).max())
     differences = np.where(np.abs(differences) <= rounding, 0.0, differences)
@@ -45,18 +34,7 @@ def differences_of(scores, others):
 
 
 def spread_is_zero(differences):
-    """Whether all differences are the same number, up to rounding.
-
-    Parameters
-    ----------
-    differences : array-like of shape (n_splits,)
-        Scores, or differences from `differences_of`, which leaves no rounding of scores in them.
-
-    Returns
-    -------
-    bool
-        True when nothing can be learned about the spread. A single difference has no spread to speak of: False.
-    """
+    """Whether all differences are the same number, up to rounding."""
     differences = np.asarray(differences, dtype=float)
     if len(differences) < 2:
         return False
@@ -256,16 +234,6 @@ def decide(probabilities):
 
     "Worse" and "better" need 97.5 %, so that the 95 % interval then lies beyond the region of practical equivalence,
     and without any difference at most one comparison in twenty ends in either; "practically equal" needs 95 %.
-
-    Parameters
-    ----------
-    probabilities : tuple of three float
-        Probabilities of worse, equal and better.
-
-    Returns
-    -------
-    {"worse", "practically equal", "better", "undecided"}
-        The verdict; "undecided" too when the probabilities are NaN.
     """
     levels = {"worse": ONE_SIDED, "practically equal": CONFIDENCE, "better": ONE_SIDED}
     for (word, level), probability in zip(levels.items(), probabilities, strict=True):
@@ -279,19 +247,6 @@ def images_to_settle(differences, n_train, n_test, rope, *, most=100):
 
     A rough figure: it takes the mean difference for the true one and lets the standard error shrink with the square
     root of the number of images.
-
-    Parameters
-    ----------
-    differences, n_train, n_test, rope
-        As for :func:`correlated_t_probabilities`.
-    most : float, default=100
-        Factor above which the answer is infinity.
-
-    Returns
-    -------
-    float
-        Factor on the number of images; 1.0 when it is settled already, NaN with fewer than two splits and where all
-        differences are equal, infinity when even `most` times as many would not do.
     """
     mean, error = _location_and_scale(differences, n_train, n_test)
     if np.isnan(error):
@@ -309,19 +264,6 @@ def repeats_to_settle(differences, n_train, n_test, rope, *, most=1000):
 
     Repeats average out the luck of the split, which is the 1 / n_splits of the corrected variance; what the splits
     share, n_test / n_train, stays. As for images, the mean difference is taken for the true one.
-
-    Parameters
-    ----------
-    differences, n_train, n_test, rope
-        As for :func:`correlated_t_probabilities`.
-    most : int, default=1000
-        Factor above which the answer is infinity.
-
-    Returns
-    -------
-    float
-        Factor on the number of repeats; 1.0 when it is settled already, NaN with fewer than two splits and where all
-        differences are equal, infinity when no number of repeats would do.
     """
     mean, error = _location_and_scale(differences, n_train, n_test)
     if np.isnan(error):

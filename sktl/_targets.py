@@ -10,29 +10,7 @@ __all__ = ["check_data", "class_names"]
 
 
 def check_data(X, y, groups, task):
-    """Find the task, and check that images, targets and groups fit together.
-
-    Parameters
-    ----------
-    X, y, groups
-        As passed to compare_transfer.
-    task : {"auto", "classification", "regression"}
-        As passed by the user.
-
-    Returns
-    -------
-    y : ndarray of shape (n_images,)
-        Labels as they are, or floats for regression.
-    task : {"classification", "regression"}
-        What `y` is for.
-
-    Raises
-    ------
-    TypeError
-        If `X` is a path or bytes.
-    ValueError
-        If `y` is neither labels nor numbers or holds a single class, or lengths differ.
-    """
+    """Find the task, and check that images, targets and groups fit together."""
     if isinstance(X, (str, bytes, Path)):
         raise TypeError(
             f"X must be a sequence of images. Got {type(X).__name__} instead. A folder is read by "
@@ -55,26 +33,7 @@ def check_data(X, y, groups, task):
 
 
 def class_names(y, target_names=None):
-    """Find out how a person calls the classes.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_images,)
-        All labels.
-    target_names : sequence of str or None, default=None
-        Names of the classes in the order of the sorted labels. Whole numbers from 0, such as the target of
-        `load_image_folder`, are positions in it, so that classes may be missing.
-
-    Returns
-    -------
-    dict of label to str
-        By sorted label, in plain Python.
-
-    Raises
-    ------
-    ValueError
-        If `target_names` fits neither way.
-    """
+    """Find out how a person calls the classes."""
     labels = np.unique(np.asarray(y)).tolist()
     if target_names is None:
         return {label: str(label) for label in labels}

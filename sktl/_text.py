@@ -13,40 +13,14 @@ MOST_DIGITS = 6  # smaller scores are written with a power of ten
 
 
 def digits_for(scores):
-    """Choose the decimals that scores and their differences are written with: three, more where all are small.
-
-    Parameters
-    ----------
-    scores : iterable of float or of array-like
-        All scores that stand beside each other.
-
-    Returns
-    -------
-    int
-        Such that the largest has three meaningful digits.
-    """
+    """Choose the decimals that scores and their differences are written with: three, more where all are small."""
     values = np.abs(np.concatenate([np.ravel(np.asarray(one, dtype=float)) for one in scores]))
     largest = values[np.isfinite(values)].max(initial=0.0)
     return 3 if largest == 0 else max(3, 2 - int(np.floor(np.log10(largest))))
 
 
 def number(value, sign=False, digits=3):
-    """Write a score with three decimals or more; a large one, as of an error in pixels, with one.
-
-    Parameters
-    ----------
-    value : float or None
-        The score; None and NaN become a dash.
-    sign : bool, default=False
-        Whether positive numbers carry a plus, as differences should.
-    digits : int, default=3
-        Decimals, from `digits_for`.
-
-    Returns
-    -------
-    str
-        The number.
-    """
+    """Write a score with three decimals or more; a large one, as of an error in pixels, with one."""
     if value is None or value != value:
         return "–"
     value = round(value, digits) + 0.0  # of a negative zero a positive one
@@ -58,54 +32,17 @@ def number(value, sign=False, digits=3):
 
 
 def seconds(value):
-    """Write a time in seconds with about two meaningful digits.
-
-    Parameters
-    ----------
-    value : float
-        Seconds.
-
-    Returns
-    -------
-    str
-        The number, without unit.
-    """
+    """Write a time in seconds with about two meaningful digits."""
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
 def as_written(text, most=LONGEST):
-    """Write a name that came from the user such that it fits, and its dollars are not taken for formulas.
-
-    Parameters
-    ----------
-    text : object
-        A name of a class or a candidate.
-    most : int, default=32
-        Letters it may have: a label that is wider than the figure leaves no room for the axes.
-
-    Returns
-    -------
-    str
-        For a title, a label or a tick.
-    """
+    """Write a name that came from the user such that it fits, and its dollars are not taken for formulas."""
     return shortened(text, most).replace("$", r"\$")
 
 
 def shortened(text, most):
-    """Write a text in one line, with its middle left out where it is long: names differ at both ends.
-
-    Parameters
-    ----------
-    text : object
-        Any.
-    most : int
-        Letters it may have.
-
-    Returns
-    -------
-    str
-        Printable letters only.
-    """
+    """Write a text in one line, with its middle left out where it is long: names differ at both ends."""
     letters = " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
     if len(letters) <= most:
         return letters
@@ -114,20 +51,7 @@ def shortened(text, most):
 
 
 def written_apart(texts, most=LONGEST):
-    """Write several names as `as_written` does, and number those that come out the same.
-
-    Parameters
-    ----------
-    texts : iterable of object
-        Names of classes or candidates.
-    most : int, default=32
-        Letters that each may have.
-
-    Returns
-    -------
-    list of str
-        One for each, no two alike.
-    """
+    """Write several names as `as_written` does, and number those that come out the same."""
     texts = list(texts)
     names = [shortened(text, most) for text in texts]
     times, taken = Counter(names), set(names)
@@ -140,18 +64,7 @@ def written_apart(texts, most=LONGEST):
 
 
 def printable(text):
-    """Return a name that came from a file, with control characters and what is no text spelt out.
-
-    Parameters
-    ----------
-    text : str or path
-        A name; a terminal would take some characters in it for commands.
-
-    Returns
-    -------
-    str
-        On one line, and fit for any encoding that has the characters of the name.
-    """
+    """Return a name that came from a file, with control characters and what is no text spelt out."""
     text = str(text)
     if text.isprintable():
         return text

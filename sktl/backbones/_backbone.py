@@ -189,26 +189,7 @@ def _load_again(reload, digest):
 
 
 def make_backbone(name, chain, **facts):
-    """Make the record of a chain: freeze it, check it, and take the digest.
-
-    Parameters
-    ----------
-    name : str
-        Of the architecture.
-    chain : Chain
-        Its stages and head; their modules are put into eval mode, in place.
-    **facts : dict
-        The other attributes of `Backbone`.
-
-    Returns
-    -------
-    Backbone
-
-    Raises
-    ------
-    WeightsError
-        If a weight is not a finite number: every feature would be NaN.
-    """
+    """Make the record of a chain: freeze it, check it, and take the digest."""
     for module in (chain.stages, chain.head):
         if module is not None:
             module.eval().requires_grad_(False)

@@ -32,18 +32,6 @@ def forget_weights(module, name):
 
     Every parameter is filled with NaN first: one in which NaN is left afterwards has kept, or was made from, what it
     held before. Constants that are written, such as the ones of batch norm, count as drawn. Buffers are not looked at.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        A network of the user's own.
-    name : str
-        For messages.
-
-    Raises
-    ------
-    ValueError
-        If a parameter belongs to a class that does not know how to draw it, or that forgets it when it draws.
     """
     stuck = [
         path or name
@@ -78,31 +66,7 @@ def _drawing(part):
 
 
 def chain_of_own_module(module, name, image_size, stages=None):
-    """Cut a network of the user's own into stages and check that they reproduce it.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        In eval mode.
-    name : str
-        For messages.
-    image_size : int
-        Side in pixels of the picture for the check.
-    stages : list of (str, list of torch.nn.Module) or None, default=None
-        The user's own stages; None takes the recipe of the family, or else the top-level children.
-
-    Returns
-    -------
-    chain : Chain
-        With the head that belongs to it.
-    n_features : int
-        Length of the penultimate feature vector.
-
-    Raises
-    ------
-    ValueError
-        If the network does not run on such a picture, or no chain reproduces it.
-    """
+    """Cut a network of the user's own into stages and check that they reproduce it."""
     probe = torch.rand((2, 3, image_size, image_size), generator=torch.Generator().manual_seed(0)) * 2 - 1
     with torch.no_grad():
         _check_runs(module, name, probe)
@@ -120,26 +84,7 @@ def chain_of_own_module(module, name, image_size, stages=None):
 
 
 def named_stages(module, stages):
-    """Find the parts of the network that the user passed as ``stages=``.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The network.
-    stages : sequence
-        Each a dotted name inside the network, or a pair of a stage's name and a dotted name, a module, or a list of
-        these. Modules are parts of the network, or have no parameters.
-
-    Returns
-    -------
-    list of (str, list of str or torch.nn.Module)
-        Parts of the network by their dotted names, so that they are found in a copy, too.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown or used twice, or a module with parameters is no part of the network.
-    """
+    """Find the parts of the network that the user passed as ``stages=``."""
     paths = {id(part): path for path, part in module.named_modules()}
     resolved = []
     for entry in stages:

@@ -7,16 +7,7 @@ __all__ = ["Registry"]
 
 
 class Registry:
-    """A bounded dictionary that makes what is missing, one at a time.
-
-    Parameters
-    ----------
-    capacity : int
-        Number of values kept; the least recently used one goes first.
-    making : context manager
-        Lock held while a value is made. Where making takes a lock of its own, it must be this one, or two threads that
-        come from either side wait for each other for ever.
-    """
+    """A bounded dictionary that makes what is missing, one at a time."""
 
     def __init__(self, capacity, making):
         self.capacity = capacity
@@ -25,20 +16,7 @@ class Registry:
         self._lock = RLock()
 
     def get(self, key, make):
-        """Return the value of a key, made on first use.
-
-        Parameters
-        ----------
-        key : hashable
-            Everything that the value depends on.
-        make : callable
-            Called without arguments; other threads that miss a value wait meanwhile, so that nothing is made twice.
-
-        Returns
-        -------
-        object
-            Never None.
-        """
+        """Return the value of a key, made on first use."""
         value = self._find(key)
         if value is not None:
             return value

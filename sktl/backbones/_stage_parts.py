@@ -43,13 +43,7 @@ class MeanToken(nn.Module):
 
 
 class FixedImageSize(nn.Module):
-    """Let pictures of one size pass, and say so for any other.
-
-    Parameters
-    ----------
-    image_size : int
-        Side in pixels that the network was built for.
-    """
+    """Let pictures of one size pass, and say so for any other."""
 
     def __init__(self, image_size):
         super().__init__()
@@ -81,13 +75,7 @@ class ImageNetToInception(nn.Module):
 
 
 class TokenStem(nn.Module):
-    """Patch embedding, class token and position embedding of a vision transformer, all of them its own.
-
-    Parameters
-    ----------
-    network : torchvision.models.VisionTransformer
-        Whose parts are used.
-    """
+    """Patch embedding, class token and position embedding of a vision transformer, all of them its own."""
 
     def __init__(self, network):
         super().__init__()

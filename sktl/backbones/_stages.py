@@ -61,23 +61,7 @@ def auxiliary_heads(network):
 
 
 def chain_of_known_family(network):
-    """Cut a network of torchvision, or the embedded one, into stages.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        A classification network; it is not changed.
-
-    Returns
-    -------
-    Chain
-        ``pool(stages(x), "auto", own_pooling)`` are the features that the network hands to its head.
-
-    Raises
-    ------
-    TypeError
-        If there is no recipe for its class.
-    """
+    """Cut a network of torchvision, or the embedded one, into stages."""
     for kind, (family, recipe) in _RECIPES.items():
         if isinstance(network, kind):
             stages, head, *own_pooling = recipe(network)

@@ -69,25 +69,7 @@ class LoadReport:
 
 
 def existing_file(path):
-    """Return a path made absolute, or say that there is no such file.
-
-    Parameters
-    ----------
-    path : str or Path
-        A file of weights; ``~`` is expanded.
-
-    Returns
-    -------
-    Path
-        The absolute path.
-
-    Raises
-    ------
-    WeightsNotFoundError
-        If there is nothing at the path; names a similar file beside it.
-    WeightsError
-        If the path is a folder.
-    """
+    """Return a path made absolute, or say that there is no such file."""
     file = Path(path).expanduser().resolve()
     if file.is_dir():
         raise WeightsError(f"weights must be a file. Got the folder {str(file)!r} instead: name a file in it.")
@@ -105,23 +87,6 @@ def read_tensors(path, own_names=()):
     Files ending in ``.safetensors`` are read as such, all others with ``torch.load(weights_only=True)``, which
     refuses whatever would run code. A checkpoint is unwrapped (``"state_dict"``, ``"model"``), and prefixes such as
     ``"module."`` are taken off where the network has no such names itself.
-
-    Parameters
-    ----------
-    path : Path
-        An existing file.
-    own_names : iterable of str, default=()
-        Names of the network's own tensors.
-
-    Returns
-    -------
-    dict of str to torch.Tensor
-        On the CPU, in the file's own precision.
-
-    Raises
-    ------
-    WeightsError
-        If the file is empty, damaged, of another kind, or holds anything but plain tensors with all of their numbers.
     """
     try:
         if path.suffix == ".safetensors":
@@ -151,26 +116,7 @@ def _why_unreadable(path, error):
 
 
 def tensors_in(content, path, own_names=()):
-    """Return the named tensors of what a file of weights held, unwrapped.
-
-    Parameters
-    ----------
-    content : object
-        What was read.
-    path : Path
-        Where from, for messages.
-    own_names : iterable of str, default=()
-        Names of the network's own tensors: a prefix that one of them has belongs to the names.
-
-    Returns
-    -------
-    dict of str to torch.Tensor
-
-    Raises
-    ------
-    WeightsError
-        If there is no dictionary of tensors in it, or a tensor is sparse, quantized or without its numbers.
-    """
+    """Return the named tensors of what a file of weights held, unwrapped."""
     for _ in range(_MAX_WRAPPERS):
         wrappers = _WRAPPERS if isinstance(content, dict) else ()
         content = next((content[key] for key in wrappers if isinstance(content.get(key), dict)), content)
@@ -220,31 +166,7 @@ def _check_is_plain(tensor, key, path):
 
 
 def load_tensors(network, tensors, *, name, origin, match="exact", ignored=()):
-    """Copy tensors into a network, converting half precision to float32.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        Changed in place.
-    tensors : dict of str to torch.Tensor
-        What a file held.
-    name, origin : str
-        Of the network and of the file, for messages.
-    match : {"exact", "partial"}, default="exact"
-        Whether everything must fit, or as much as does is taken, with a warning.
-    ignored : sequence of str, default=()
-        Children of the network that the file may have and the network lacks, such as auxiliary heads.
-
-    Returns
-    -------
-    LoadReport
-        What fitted.
-
-    Raises
-    ------
-    WeightsMismatchError
-        If the names, shapes or kinds of numbers differ, or with ``match="partial"`` if nothing fits at all.
-    """
+    """Copy tensors into a network, converting half precision to float32."""
     tensors = {key: value for key, value in tensors.items() if key.split(".", 1)[0] not in ignored}
     own = network.state_dict()
     misfits = {key: _misfit(tensors[key], own[key]) for key in own if key in tensors}
@@ -281,22 +203,7 @@ def _misfit(tensor, own):
 
 
 def check_finite(module, name, ignored=()):
-    """Refuse NaN and infinity in the parameters of a module.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        A network, or its head.
-    name : str
-        Of the network, for the message.
-    ignored : sequence of str, default=()
-        Children that do not count.
-
-    Raises
-    ------
-    WeightsError
-        If a parameter is not finite.
-    """
+    """Refuse NaN and infinity in the parameters of a module."""
     broken = [
         key
         for key, parameter in module.named_parameters()

@@ -13,23 +13,7 @@ __all__ = ["empty_chain"]
 
 
 def empty_chain(described):
-    """Build the stages of a network, with shapes and names and, for most, no numbers.
-
-    Parameters
-    ----------
-    described : dict
-        What the record of a model says of its network; it may be made up.
-
-    Returns
-    -------
-    Chain
-        Without a head; its large tensors are on torch's meta device.
-
-    Raises
-    ------
-    ValueError
-        If there is no such network.
-    """
+    """Build the stages of a network, with shapes and names and, for most, no numbers."""
     name, image_size = described["name"], described["image_size"]
     if name not in list_backbones():
         raise ValueError(f"backbone must be a name from list_backbones(). Got {name!r} instead.")

@@ -9,14 +9,7 @@ __all__ = ["main"]
 
 
 def main():
-    """Run the command ``sktl`` with the arguments of the process.
-
-    Raises
-    ------
-    SystemExit
-        Always: 0 when all went well, 1 for errors in the data or the weights, 2 for wrong arguments, 130 when
-        interrupted.
-    """
+    """Run the command ``sktl`` with the arguments of the process."""
     try:
         import_optional("typer", extra="cli", caller="The command sktl")
         import_optional("rich", extra="cli", caller="The command sktl")

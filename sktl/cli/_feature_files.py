@@ -12,41 +12,14 @@ ENDINGS = (".parquet", ".npz", ".csv")
 
 
 def check_packages(path):
-    """Refuse a format whose packages are not installed.
-
-    Parameters
-    ----------
-    path : Path
-        The file to be written.
-
-    Raises
-    ------
-    ImportError
-        If one is missing.
-    """
+    """Refuse a format whose packages are not installed."""
     if path.suffix.lower() == ".parquet":
         for package in ("pandas", "pyarrow"):
             import_optional(package, extra="frame", caller="Writing .parquet")
 
 
 def write_features(path, images, labels, features, names, about):
-    """Write a table with one row per image, in one step.
-
-    Parameters
-    ----------
-    path : Path
-        The file, whose ending chooses the format.
-    images : list of str
-        Paths of the images.
-    labels : list of (str or None) or None
-        Their classes; None when there are none.
-    features : ndarray of shape (n_images, n_features), float32
-        The embeddings.
-    names : sequence of str
-        Names of the features.
-    about : dict
-        How they came about, in plain Python; goes into files that have a place for it.
-    """
+    """Write a table with one row per image, in one step."""
     write = {".parquet": _write_parquet, ".npz": _write_npz, ".csv": _write_csv}[path.suffix.lower()]
     with replacing(path) as unfinished:
         write(unfinished, images, labels, features, [str(name) for name in names], about)

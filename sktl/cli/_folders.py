@@ -11,33 +11,7 @@ __all__ = ["find_images", "load_classes", "read_groups", "subset"]
 
 
 def load_classes(folder, max_images, seed, *, verb):
-    """List the images of a folder that holds one folder per class.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder.
-    max_images : int or None
-        Take at most so many, in the same shares of classes.
-    seed : int
-        Which ones then.
-    verb : str
-        What is done with them, for the line that says how many they are.
-
-    Returns
-    -------
-    images : ndarray of str objects, shape (n_images,)
-        Paths.
-    target : ndarray of int, shape (n_images,)
-        Positions of their classes.
-    names : list of str
-        The classes.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than two classes, or as for `load_image_folder`.
-    """
+    """List the images of a folder that holds one folder per class."""
     from sktl.images import load_image_folder
 
     bunch = load_image_folder(folder)
@@ -54,22 +28,7 @@ def load_classes(folder, max_images, seed, *, verb):
 
 
 def subset(y, n_images, seed):
-    """Choose images at random, with the same shares of classes.
-
-    Parameters
-    ----------
-    y : ndarray of shape (n_labels,)
-        The classes of all images.
-    n_images : int or None
-        How many; all of them when there are no more, or for None.
-    seed : int
-        Which ones.
-
-    Returns
-    -------
-    ndarray of int
-        Positions, ascending.
-    """
+    """Choose images at random, with the same shares of classes."""
     import numpy as np
 
     if n_images is None or n_images >= len(y):
@@ -101,25 +60,6 @@ def find_images(paths):
     """List files as they are named, and the images in folders, sorted, at any depth.
 
     Hidden files, links to folders, and files without an image's ending are left out of folders; the latter are counted.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        Files and folders.
-
-    Returns
-    -------
-    images : list of str
-        Paths.
-    labels : list of (str or None)
-        For an image below a folder in a folder that was named: the name of the former. None for others.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is nothing at a path.
-    ValueError
-        If there is no image in a folder.
     """
     images, labels = [], []
     for path in paths:
@@ -154,29 +94,7 @@ def _images_below(folder):
 
 
 def read_groups(file, folder, images):
-    """Read which images belong together.
-
-    Parameters
-    ----------
-    file : Path
-        CSV with the columns path, relative to the folder or absolute, and group.
-    folder : Path
-        The folder of images.
-    images : sequence of str
-        Their paths.
-
-    Returns
-    -------
-    ndarray of str, shape (n_images,)
-        The group of each image.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is no CSV file, a column is missing, a line lacks its path, or an image has no group.
-    """
+    """Read which images belong together."""
     import numpy as np
 
     if not file.is_file():

@@ -21,18 +21,7 @@ __all__ = [
 
 
 def one_of(*words):
-    """Return a callback that lets one of some words pass, or several of them in a list.
-
-    Parameters
-    ----------
-    *words : str
-        What may be given.
-
-    Returns
-    -------
-    callable
-        Takes the value of an option and returns it, or raises `typer.BadParameter`.
-    """
+    """Return a callback that lets one of some words pass, or several of them in a list."""
 
     def parse(value):
         for word in value if isinstance(value, list) else [value]:

@@ -8,24 +8,7 @@ __all__ = ["check_place", "with_ending"]
 
 
 def check_place(option, path):
-    """Refuse a place that nothing can be written to.
-
-    Parameters
-    ----------
-    option : str
-        Where the path was given, for the message.
-    path : Path or None
-        The file to be written; None when there is none.
-
-    Raises
-    ------
-    ValueError
-        If it is a folder, a device or a pipe, where our own output goes, or its folder does not exist.
-    PermissionError
-        If its folder may not be written to.
-    OSError
-        If there can be no file of this name.
-    """
+    """Refuse a place that nothing can be written to."""
     if path is None:
         return
     if path.is_dir():
@@ -56,27 +39,7 @@ def _is_own_output(path):
 
 
 def with_ending(option, path, endings):
-    """Return a path with one of some endings: the first of them where it has none.
-
-    Parameters
-    ----------
-    option : str
-        Where the path was given, for the message.
-    path : Path
-        The file to be written.
-    endings : sequence of str
-        Such as ``".csv"``.
-
-    Returns
-    -------
-    Path
-        A place that can be written to.
-
-    Raises
-    ------
-    ValueError
-        If it has another ending, or cannot be written.
-    """
+    """Return a path with one of some endings: the first of them where it has none."""
     check_place(option, path)
     if not path.suffix:
         path = path.with_name(f"{path.name}{endings[0]}")

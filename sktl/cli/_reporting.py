@@ -23,63 +23,22 @@ DISPENSABLE = (
 
 
 def say(message):
-    """Print a line for people, on stderr.
-
-    Parameters
-    ----------
-    message : str
-        What to say.
-    """
+    """Print a line for people, on stderr."""
     print(message, file=sys.stderr)
 
 
 def unreadable(path, reason):
-    """Say of an image that it cannot be read.
-
-    Parameters
-    ----------
-    path : str
-        Its file.
-    reason : str
-        Why.
-
-    Returns
-    -------
-    str
-        On one line.
-    """
+    """Say of an image that it cannot be read."""
     return f"{str(path)!r} cannot be read: {printable(reason)}"
 
 
 def bars_wanted(verbose):
-    """Whether to draw progress bars, and colours: on a terminal, and not into a file.
-
-    Parameters
-    ----------
-    verbose : bool
-        What the user asked for.
-
-    Returns
-    -------
-    int
-        1 or 0, for the parameter `verbose` of estimators.
-    """
+    """Whether to draw progress bars, and colours: on a terminal, and not into a file."""
     return int(verbose and sys.stderr.isatty())
 
 
 def size(n_bytes):
-    """Return a number of bytes for people.
-
-    Parameters
-    ----------
-    n_bytes : int
-        How many.
-
-    Returns
-    -------
-    str
-        Such as "13.4 MB".
-    """
+    """Return a number of bytes for people."""
     power = 0
     while n_bytes >= 999.5 and power < len(_UNITS) - 1:
         n_bytes, power = n_bytes / 1000, power + 1
@@ -88,13 +47,7 @@ def size(n_bytes):
 
 @contextmanager
 def errors_as_messages(*, interrupted=""):
-    """Turn errors in data or weights into a message and exit code 1, and Ctrl-C into exit code 130.
-
-    Parameters
-    ----------
-    interrupted : str, default=""
-        What to say after Ctrl-C, besides that it was heard.
-    """
+    """Turn errors in data or weights into a message and exit code 1, and Ctrl-C into exit code 130."""
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _say_warning
@@ -118,13 +71,7 @@ def _say_warning(message, category, filename, lineno, file=None, line=None):
 
 
 def print_comparison(comparison):
-    """Print the verdict, the table and what it means, on stdout.
-
-    Parameters
-    ----------
-    comparison : TransferComparison
-        What to print.
-    """
+    """Print the verdict, the table and what it means, on stdout."""
     from sktl.reports import sentence, small_print, tables
 
     console = Console(highlight=False)

@@ -151,22 +151,7 @@ def _train_and_save(output, method, images, target, names, parameters, options, 
 
 
 def make_estimator(method, parameters, **options):
-    """Make the estimator that a method stands for: the recipe that `sktl compare` judges under the same name.
-
-    Parameters
-    ----------
-    method : {"fine_tuned", "frozen"}
-        As given on the command line.
-    parameters : dict
-        What the model depends on.
-    **options
-        What it does not depend on: where to compute, and how much to say.
-
-    Returns
-    -------
-    estimator
-        Not fitted.
-    """
+    """Make the estimator that a method stands for: the recipe that `sktl compare` judges under the same name."""
     if method == "fine_tuned":
         from sktl.fine_tuning import FineTuneClassifier
 

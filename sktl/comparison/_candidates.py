@@ -19,31 +19,7 @@ TRANSFER_ESTIMATORS = (PretrainedFeatureExtractor, FineTuneClassifier, FineTuneR
 
 
 def make_candidates(candidates, *, task, weights, unfreeze_depth, max_epochs, **shared):
-    """Turn names, or a dictionary of names and estimators, into unfitted estimators.
-
-    Parameters
-    ----------
-    candidates : sequence of str or dict of str to (estimator or str)
-        As passed by the user.
-    task : {"classification", "regression"}
-        Which of the two kinds of estimators the names stand for.
-    weights, unfreeze_depth, max_epochs
-        As for the fine-tuning estimators.
-    **shared
-        Parameters that every network estimator receives alike: backbone, image_size, batch_size and so on.
-
-    Returns
-    -------
-    dict of str to estimator
-        In the order in which they were named.
-
-    Raises
-    ------
-    TypeError
-        If `candidates` or one of its values is of another kind.
-    ValueError
-        If a name is not known, appears twice, or fewer than two are named: there would be nothing to compare.
-    """
+    """Turn names, or a dictionary of names and estimators, into unfitted estimators."""
     named = _as_mapping(candidates)
     if len(named) < 2:
         raise ValueError(f"candidates must name at least two to compare. Got {list(named)} instead.")
@@ -60,18 +36,7 @@ def make_candidates(candidates, *, task, weights, unfreeze_depth, max_epochs, **
 
 
 def recipes_in(candidates):
-    """Names of the recipes among the candidates.
-
-    Parameters
-    ----------
-    candidates : sequence of str or dict of str to (estimator or str)
-        As passed by the user.
-
-    Returns
-    -------
-    set of str
-        Whatever is given by name.
-    """
+    """Names of the recipes among the candidates."""
     return {value for value in _as_mapping(candidates).values() if isinstance(value, str)}
 
 
@@ -139,16 +104,6 @@ def uses_transfer(estimator):
 
     What it started from in truth is in the record of the network once it is fitted; this is for candidates whose
     fitted parts do not show one.
-
-    Parameters
-    ----------
-    estimator : estimator
-        A candidate, possibly nested.
-
-    Returns
-    -------
-    bool
-        True for the extractor and the fine-tuning estimators unless their weights are None.
     """
     parts = [estimator, *estimator.get_params(deep=True).values()]
     return any(isinstance(part, TRANSFER_ESTIMATORS) and part.weights is not None for part in parts)

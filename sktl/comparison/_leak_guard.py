@@ -17,24 +17,6 @@ def warn_of_near_duplicates(X, splits, *, groups, backbone, image_shape, value_r
 
     Vectors are not stored where the candidates use the same network: the first fit of "frozen" would find them and seem
     to cost nothing.
-
-    Parameters
-    ----------
-    X : sequence
-        All images.
-    splits : list of (train, test)
-        Indices.
-    groups : array-like or None
-        Groups that are kept together anyway.
-    backbone : str or network
-        What the candidates use.
-    image_shape, value_range, batch_size
-        As for compare_transfer.
-
-    Returns
-    -------
-    str or None
-        The warning; None when there is nothing to warn of, or `X` holds no images.
     """
     from sktl.near_duplicates import find_leaks, near_duplicate_groups
 

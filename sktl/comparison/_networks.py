@@ -11,23 +11,7 @@ BROUGHT_ALONG = "its own"  # how a record calls the weights that came with a mod
 
 
 def check_recipes(recipes, *, backbone, weights, unfreeze_depth, image_size, device, precision):
-    """Load the network of the recipes once, so that what cannot work is not reported as the failure of a fit.
-
-    Parameters
-    ----------
-    recipes : set of str
-        Names of the recipes in use.
-    backbone, weights, unfreeze_depth, image_size, device, precision
-        As for compare_transfer.
-
-    Raises
-    ------
-    TypeError
-        If `backbone` is of a kind that is no network.
-    ValueError
-        If network, weights or device are not to be had, the weights are random ones, or the network does not take the
-        depth, the size or the precision.
-    """
+    """Load the network of the recipes once, so that what cannot work is not reported as the failure of a fit."""
     if not recipes & {"frozen", "fine_tuned", "from_scratch"}:
         return
     if precision == "float16" and recipes & {"fine_tuned", "from_scratch"}:
@@ -57,16 +41,6 @@ def record_of(estimator):
     """Find the record of the network that a fitted estimator, or the first of its fitted parts, carries.
 
     Records of pretrained networks come before those with random weights.
-
-    Parameters
-    ----------
-    estimator : estimator
-        A fitted candidate, possibly nested: a pipeline, a union, a search.
-
-    Returns
-    -------
-    Backbone or None
-        None where no part has a network.
     """
     records = [part.backbone_ for part in fitted_parts(estimator)]
     return next(
@@ -75,34 +49,12 @@ def record_of(estimator):
 
 
 def trained_part(estimator):
-    """Find the first fitted part of a candidate that was trained by epochs.
-
-    Parameters
-    ----------
-    estimator : estimator
-        A fitted candidate, possibly nested.
-
-    Returns
-    -------
-    FineTuneClassifier, FineTuneRegressor or None
-        None where nothing was.
-    """
+    """Find the first fitted part of a candidate that was trained by epochs."""
     return next((part for part in fitted_parts(estimator) if hasattr(part, "n_trained_parameters_")), None)
 
 
 def fitted_parts(estimator):
-    """Find the fitted parts of an estimator that carry the record of a network.
-
-    Parameters
-    ----------
-    estimator : estimator
-        A fitted candidate, possibly nested.
-
-    Yields
-    ------
-    estimator
-        Extractors and fine-tuned estimators, each once.
-    """
+    """Find the fitted parts of an estimator that carry the record of a network."""
     yield from _parts(estimator, set())
 
 
@@ -126,18 +78,7 @@ def _parts(part, seen):
 
 
 def describe(record):
-    """Tell a network in plain Python, for the settings of a comparison.
-
-    Parameters
-    ----------
-    record : Backbone or None
-        The network.
-
-    Returns
-    -------
-    dict or None
-        Name, weights, source, licence and digest.
-    """
+    """Tell a network in plain Python, for the settings of a comparison."""
     if record is None:
         return None
     return {field: getattr(record, field, None) for field in ("name", "weights", "source", "license", "digest")}
@@ -149,16 +90,6 @@ def is_pretrained(record):
     Weights of torchvision, of a file, and those that ship with sktl are. A function that makes a network is called
     twice with different random numbers: where all its weight matrices differ, it draws them. Weights that come with a
     module, or that a function gives each time, are taken for pretrained: nothing shows how they came about.
-
-    Parameters
-    ----------
-    record : Backbone
-        The network.
-
-    Returns
-    -------
-    bool
-        False for random weights.
     """
     if record.weights is None:
         return False

@@ -19,18 +19,7 @@ FEW_SPLITS = 5  # fewer than these get a note
 
 
 def make_notes(comparison):
-    """Say what a reader of the numbers should know.
-
-    Parameters
-    ----------
-    comparison : TransferComparison
-        What the numbers are of.
-
-    Returns
-    -------
-    list of str
-        One sentence or two each.
-    """
+    """Say what a reader of the numbers should know."""
     notes = [*_failures(comparison), *_splits(comparison)]
     if warning := comparison.settings.get("near_duplicates"):
         notes.append(warning)

@@ -9,25 +9,7 @@ CONFIDENCE = 0.95
 
 
 def out_of_fold(comparison, candidate):
-    """Gather what a candidate predicted for the test images of all splits.
-
-    Parameters
-    ----------
-    comparison : TransferComparison
-        The record.
-    candidate : str
-        Its name.
-
-    Returns
-    -------
-    dict of str to ndarray of shape (n_predictions,)
-        Keys index, split, y_true, y_pred, confidence.
-
-    Raises
-    ------
-    ValueError
-        If the predictions were not kept.
-    """
+    """Gather what a candidate predicted for the test images of all splits."""
     runs = comparison.runs_of(candidate)
     if any(run.predicted is None for run in runs):
         raise ValueError(
@@ -53,20 +35,7 @@ def _as_labels(predicted, y):
 
 
 def correct_per_image(comparison, candidate):
-    """How often each image was predicted correctly while it was in a test fold.
-
-    Parameters
-    ----------
-    comparison : TransferComparison
-        The record of a classification.
-    candidate : str
-        Its name.
-
-    Returns
-    -------
-    ndarray of shape (n_images,)
-        Share of the repeats, from 0 to 1; NaN for images that were in no test fold.
-    """
+    """How often each image was predicted correctly while it was in a test fold."""
     found = out_of_fold(comparison, candidate)
     right = (found["y_true"] == found["y_pred"]).astype(float)
     times = np.bincount(found["index"], minlength=len(comparison.y))
@@ -75,23 +44,7 @@ def correct_per_image(comparison, candidate):
 
 
 def image_interval(comparison, candidate, confidence=CONFIDENCE):
-    """Difference to the baseline in the share of images predicted correctly, with its interval over the images.
-
-    Parameters
-    ----------
-    comparison : TransferComparison
-        The record.
-    candidate : str
-        Its name.
-    confidence : float, default=0.95
-        Confidence of the interval.
-
-    Returns
-    -------
-    tuple of three (float or None)
-        Difference, lower and upper end: those of the ordinary paired t-test, image against image. None for regression,
-        and where the predictions were not kept; NaN ends where all images differ alike.
-    """
+    """Difference to the baseline in the share of images predicted correctly, with its interval over the images."""
     runs = [*comparison.runs_of(candidate), *comparison.runs_of(comparison.baseline)]
     if comparison.settings.get("task") == "regression" or any(run.predicted is None for run in runs):
         return None, None, None

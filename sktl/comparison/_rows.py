@@ -89,18 +89,7 @@ class ComparisonRow:
 
 
 def make_rows(comparison):
-    """Sum up every candidate.
-
-    Parameters
-    ----------
-    comparison : TransferComparison
-        What to sum up.
-
-    Returns
-    -------
-    list of ComparisonRow
-        In the order of the candidates.
-    """
+    """Sum up every candidate."""
     rows = [_row(comparison, name) for name in comparison.candidates]
     adjusted = iter(holm([row.p_value for row in rows if row.p_value is not None]))
     return [row if row.p_value is None else replace(row, p_value_holm=next(adjusted)) for row in rows]

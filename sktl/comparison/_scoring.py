@@ -11,25 +11,7 @@ __all__ = ["check_scoring"]
 
 
 def check_scoring(scoring, task):
-    """Turn the parameter `scoring` into scorers with names.
-
-    Parameters
-    ----------
-    scoring : str, callable, sequence of str, dict or None
-        As passed by the user.
-    task : {"classification", "regression"}
-        Decides about None.
-
-    Returns
-    -------
-    dict of str to callable
-        Called with estimator, X, y; the main one first.
-
-    Raises
-    ------
-    ValueError
-        If a name is not known or appears twice, there is none, or something is no scorer.
-    """
+    """Turn the parameter `scoring` into scorers with names."""
     if scoring is None:
         scoring = "accuracy" if task == "classification" else "r2"
     if isinstance(scoring, Mapping):

@@ -84,21 +84,7 @@ def make_fractals(n_samples=100, *, n_classes=2, image_size=48, difficulty=0.5, 
 
 
 def sample_systems(n_systems, rng):
-    """Draw iterated function systems whose pictures are neither dust nor a blot.
-
-    Parameters
-    ----------
-    n_systems : int
-        How many.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    systems : ndarray of shape (n_systems, 4, 6), dtype float32
-        Rows a, b, c, d, e, f of the maps (x, y) → (a·x + b·y + e, c·x + d·y + f). A system of fewer than four maps
-        ends in rows of zeros.
-    """
+    """Draw iterated function systems whose pictures are neither dust nor a blot."""
     systems = np.empty((0, N_MAPS, 6), np.float32)
     while len(systems) < n_systems:
         n_maps = rng.integers(2, N_MAPS + 1, size=64)
@@ -145,22 +131,7 @@ def vary_systems(systems, rng):
 
 
 def render(systems, size, rng):
-    """Draw the attractors by the chaos game: all systems, and many walkers in each, move at once.
-
-    Parameters
-    ----------
-    systems : ndarray of shape (n, 4, 6)
-        As `sample_systems` returns them.
-    size : int
-        Height and width in pixels.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    density : ndarray of shape (n, size, size), dtype uint8
-        Logarithm of the number of visits, scaled so that 255 is the most visited pixel and 0 was never visited.
-    """
+    """Draw the attractors by the chaos game: all systems, and many walkers in each, move at once."""
     density = np.empty((len(systems), size, size), np.uint8)
     n_steps = -(-3 * size * size // N_WALKERS)
     for start in range(0, len(systems), 128):
@@ -210,20 +181,7 @@ def _count(x, y, size):
 
 
 def make_noise(n, size, rng):
-    """Draw colour noise of spectrum 1/f^β for backgrounds: half of it stretched, a third of it in steps with edges.
-
-    Parameters
-    ----------
-    n, size : int
-        Number of pictures, and their height and width in pixels.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    noise : ndarray of shape (n, size, size, 3), dtype float32
-        Each channel of mean 0 and standard deviation 1, periodic at the edges; β is from 0.5 to 2, one a picture.
-    """
+    """Draw colour noise of spectrum 1/f^β for backgrounds: half of it stretched, a third of it in steps with edges."""
     along_y, along_x = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None]
     exponent, stretch, angle = rng.uniform((0.5, 1, 0), (2, 2.5, np.pi), (n, 3)).T
     stretch[rng.random(n) < 0.5] = 1
@@ -247,24 +205,7 @@ def _standardise(channels):
 
 
 def paint(density, hard, noise, rng):
-    """Turn grey fractals into pictures: move, colour, lay over a background, blur.
-
-    Parameters
-    ----------
-    density : ndarray of shape (n, size, size), dtype uint8
-        As `render` returns them.
-    hard : ndarray of shape (n,), dtype bool
-        Which pictures get colours, noise, blur and other contrasts; the others become light grey on dark.
-    noise : ndarray of shape (m, image_size, image_size, 3)
-        Backgrounds to draw from, as `make_noise` returns them; their size is that of the result.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    images : ndarray of shape (n, image_size, image_size, 3), dtype uint8
-        The pictures.
-    """
+    """Turn grey fractals into pictures: move, colour, lay over a background, blur."""
     n, size = len(density), noise.shape[1]
     contrast = np.where(hard, rng.uniform(0.6, 1.3, n), 1)[:, None, None]
     brightness = np.where(hard, rng.uniform(-0.15, 0.15, n), 0)[:, None, None]

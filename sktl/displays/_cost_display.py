@@ -17,18 +17,7 @@ ROOM = 0.35  # of a decade beside the outermost points, for their names
 
 
 def on_front(scores, costs):
-    """Find who is not beaten: nobody else scores as well or better for the same or less.
-
-    Parameters
-    ----------
-    scores, costs : sequence of float, of equal length
-        Greater scores and smaller costs are better.
-
-    Returns
-    -------
-    list of bool
-        True for those on the Pareto front. Of two with equal score and cost, both are or neither is.
-    """
+    """Find who is not beaten: nobody else scores as well or better for the same or less."""
     pairs = list(zip(scores, costs, strict=True))
     return [not any(s >= score and c <= cost and (s, c) != (score, cost) for s, c in pairs) for score, cost in pairs]
 

@@ -30,59 +30,13 @@ HALO = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}
 
 
 def axes_for(ax, caller, figsize):
-    """Take the Axes that the user passed, or make a figure with one.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes or None
-        As passed to `plot`.
-    caller : str
-        For the message where matplotlib is missing.
-    figsize : tuple of two float
-        Width and height of a new figure, in inches.
-
-    Returns
-    -------
-    matplotlib Axes
-        Where to draw.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-    """
+    """Take the Axes that the user passed, or make a figure with one."""
     pyplot = import_optional("matplotlib.pyplot", extra="plot", caller=caller)
     return pyplot.subplots(figsize=figsize, layout="constrained")[1] if ax is None else ax
 
 
 def pair_of_axes(ax, caller, figsize, *, share, ratios):
-    """Take the pair of Axes that the user passed, divide the single one, or make a figure with a pair side by side.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes, pair of Axes or None
-        As passed to `plot`.
-    caller : str
-        For the message where matplotlib is missing.
-    figsize : tuple of two float
-        Width and height of a new figure, in inches.
-    share : {"x", "y"}
-        Which scale the two have in common, where they are made here.
-    ratios : tuple of two float
-        Widths of the two, relative to each other.
-
-    Returns
-    -------
-    ndarray of 2 matplotlib Axes
-        Left and right.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-    ValueError
-        If `ax` is neither one Axes nor a pair.
-    """
+    """Take the pair of Axes that the user passed, divide the single one, or make a figure with a pair side by side."""
     pyplot = import_optional("matplotlib.pyplot", extra="plot", caller=caller)
     if ax is None:
         options = {"figsize": figsize, "width_ratios": ratios, "layout": "constrained"}
@@ -106,22 +60,7 @@ def light_spines(*axes):
 
 
 def lifts_of(ax, places, texts):
-    """Find out how far texts must go up so that none lies on another one.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-        Its scales must be final.
-    places : sequence of (float, float), one per text
-        Where the texts belong, in units of the data.
-    texts : sequence of str
-        What they say.
-
-    Returns
-    -------
-    ndarray of shape (n_texts,)
-        In points, to be added to the offset of each.
-    """
+    """Find out how far texts must go up so that none lies on another one."""
     points = ax.transData.transform(np.asarray(places, dtype=float)) * 72 / ax.figure.dpi
     widths = [LETTER_WIDTH * len(text) for text in texts]
     lifts = np.zeros(len(texts))

@@ -208,18 +208,7 @@ class MistakesDisplay:
 
 
 def lines_of(mistake):
-    """Say what is to be said of a mistake, under its picture.
-
-    Parameters
-    ----------
-    mistake : Mistake
-        One of them.
-
-    Returns
-    -------
-    list of str
-        Three lines: what it was taken for, what it is, and where to find it.
-    """
+    """Say what is to be said of a mistake, under its picture."""
     sure = "" if mistake.confidence is None else f" ({100 * mistake.confidence:.0f} %)"
     often = "" if mistake.times_tested == 1 else f", {mistake.times_wrong}/{mistake.times_tested} times"
     predicted, true = (shortened(name, LONGEST) for name in (mistake.predicted, mistake.true))

@@ -9,25 +9,7 @@ __all__ = [
 
 
 def candidate_or_best(comparison, candidate=None):
-    """Take the candidate that the user named, or the one with the best mean score.
-
-    Parameters
-    ----------
-    comparison : TransferComparison
-        Who took part.
-    candidate : str or None, default=None
-        As passed by the user.
-
-    Returns
-    -------
-    str
-        Its name.
-
-    Raises
-    ------
-    ValueError
-        If no candidate goes by that name.
-    """
+    """Take the candidate that the user named, or the one with the best mean score."""
     if candidate is None:
         return comparison.best_candidate
     if candidate not in comparison.candidates:
@@ -39,19 +21,6 @@ def candidate_or_best(comparison, candidate=None):
 
 
 def check_labels(comparison, caller):
-    """Refuse a comparison whose task has no classes.
-
-    Parameters
-    ----------
-    comparison : TransferComparison
-        What was compared.
-    caller : str
-        For the message.
-
-    Raises
-    ------
-    ValueError
-        If the task is regression.
-    """
+    """Refuse a comparison whose task has no classes."""
     if comparison.settings.get("task") == "regression":
         raise ValueError(f"The task must be classification for {caller}. Got regression instead: there are no classes.")

@@ -151,19 +151,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
     # fit
 
     def _fit(self, X, y, sample_weight, *, keep, whole, classes=None):
-        """Train; the one way through which `fit` and `partial_fit` go.
-
-        Parameters
-        ----------
-        X, y, sample_weight
-            As in `fit`.
-        keep : bool
-            Go on from the network as it stands.
-        whole : bool
-            A whole training, with schedule and early stopping, rather than one more pass.
-        classes : array-like or None, default=None
-            All labels that will ever come, when `y` may not have them all.
-        """
+        """Train; the one way through which `fit` and `partial_fit` go."""
         if not keep:
             # What fails from here on must not leave the network of an earlier fit under new labels.
             self.__dict__.pop("net_", None)

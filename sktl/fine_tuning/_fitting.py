@@ -9,23 +9,7 @@ from sktl.training import build_net, inner_split, n_epochs, train, trained_tenso
 
 
 class Fitting:
-    """One training of one estimator.
-
-    Parameters
-    ----------
-    estimator : FineTuneEstimator
-        Its parameters are read; with early stopping, `best_epoch_` is set.
-    data : TrainingData
-        The whole training set.
-    targets : torch.Tensor of shape (n_images, ...)
-        What the probe takes.
-    placement : Placement
-        Device and precision.
-    seed : int
-        Of the order and of the inner split.
-    whole : bool
-        A whole training, with schedule and early stopping, rather than one more pass.
-    """
+    """One training of one estimator."""
 
     def __init__(self, estimator, data, targets, placement, seed, whole):
         self._estimator = estimator
@@ -37,18 +21,7 @@ class Fitting:
         estimator.__dict__.pop("best_epoch_", None)
 
     def start(self, network):
-        """Train a new network.
-
-        Parameters
-        ----------
-        network : FineTuneNetwork
-            Its head has not seen any data yet.
-
-        Returns
-        -------
-        FineTuneNet
-            The trained net.
-        """
+        """Train a new network."""
         data, validation = self._split()
         n_images = len(data)
         refits = validation is not None and self._estimator.refit
@@ -62,18 +35,7 @@ class Fitting:
         return net
 
     def go_on(self, net):
-        """Train a network on, from where it stands.
-
-        Parameters
-        ----------
-        net : FineTuneNet
-            Trained in place.
-
-        Returns
-        -------
-        FineTuneNet
-            The same net.
-        """
+        """Train a network on, from where it stands."""
         if self._whole and self._estimator._is_probe():
             solution = self._solve(net.module_, self._data)
             if solution is not None:

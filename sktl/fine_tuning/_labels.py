@@ -13,24 +13,7 @@ from sktl.fine_tuning._probe import logistic_probe, multilabel_probe
 
 
 class Labels:
-    """Which labels there are, and what becomes of them.
-
-    Parameters
-    ----------
-    y : array-like of shape (n_images,), or matrix of shape (n_images, n_labels)
-        One label per image of any kind, or an indicator matrix, sparse or not.
-    classes : array-like of shape (n_classes,) or None, default=None
-        All labels that will ever come; None takes those in `y`.
-    estimator : FineTuneClassifier
-        Named in error messages.
-
-    Attributes
-    ----------
-    multilabel : bool
-        Whether an image may have several.
-    classes : ndarray of shape (n_classes,)
-        The labels; numbers of columns for an indicator matrix.
-    """
+    """Which labels there are, and what becomes of them."""
 
     def __init__(self, y, classes, estimator):
         if y is None:
@@ -42,13 +25,7 @@ class Labels:
             self.classes = np.unique(check_y(y, estimator=estimator) if classes is None else classes)
 
     def encode(self, y, classes, estimator):
-        """Return positions among the labels, or the indicator matrix as int8.
-
-        Raises
-        ------
-        ValueError
-            If `y` is of another kind, or holds labels that are not known.
-        """
+        """Return positions among the labels, or the indicator matrix as int8."""
         if y is None or _has_columns(y) != self.multilabel:
             raise ValueError("y must have as many columns as before. Got another number instead. Fit anew.")
         if self.multilabel:
@@ -87,13 +64,7 @@ class Labels:
         return weights @ targets if self.multilabel else np.bincount(targets, weights, minlength=len(self.classes))
 
     def weigh(self, targets, weights, class_weight):
-        """Return weights of images times those of their classes.
-
-        Raises
-        ------
-        ValueError
-            If a weight is negative or none is positive.
-        """
+        """Return weights of images times those of their classes."""
         if class_weight is None:
             return weights
         if class_weight == "balanced":
@@ -134,31 +105,7 @@ def _shape(y):
 
 
 def softened(teacher, X, classes, temperature):
-    """Return what a teacher says of images, its certainty turned down.
-
-    Parameters
-    ----------
-    teacher : classifier
-        Fitted, with `predict_proba`.
-    X : sequence of images
-        As the teacher takes them.
-    classes : ndarray of shape (n_classes,)
-        The labels, in the student's order.
-    temperature : float
-        What the teacher's logits are divided by.
-
-    Returns
-    -------
-    torch.Tensor of shape (n_images, n_classes)
-        Probabilities.
-
-    Raises
-    ------
-    NotFittedError
-        If the teacher has not been fitted, or was cloned.
-    ValueError
-        If it knows other classes.
-    """
+    """Return what a teacher says of images, its certainty turned down."""
     check_is_fitted(
         teacher,
         msg="teacher must be fitted. Got a %(name)s that is not, instead. clone() forgets what was fitted: give "

@@ -19,24 +19,7 @@ _CLEARLY = 2.5
 
 
 def augmentation_of(estimator, frozen_part, images, targets, weights, whole):
-    """Return the parameter `augment` of an estimator, or what "auto" stands for.
-
-    Parameters
-    ----------
-    estimator : FineTuneEstimator
-        It has seen the images.
-    frozen_part, images, targets, weights
-        As in `mirror_matters`, of the whole training set.
-    whole : bool
-        A whole training. One pass over a few images is none to judge by, nor to learn them by heart.
-
-    Returns
-    -------
-    augment : str, callable or None
-        The choice.
-    n_mirrored : int
-        How many images were looked at in the mirror for it.
-    """
+    """Return the parameter `augment` of an estimator, or what "auto" stands for."""
     if not (isinstance(estimator.augment, str) and estimator.augment == "auto"):
         return estimator.augment, 0
     if not (whole and estimator._augments) or estimator._is_probe():
@@ -53,25 +36,7 @@ def augmentation_of(estimator, frozen_part, images, targets, weights, whole):
 
 
 def mirror_matters(frozen_part, images, targets, weights, preprocessing):
-    """Look at the images and their mirror images.
-
-    Parameters
-    ----------
-    frozen_part : FrozenPart
-        Computes features.
-    images : ImageCollection
-        Some of the training images in canonical order, which is as good as random.
-    targets : ndarray of shape (n_images,) or (n_images, n_labels)
-        Encoded labels.
-    weights : ndarray of shape (n_images,)
-        Sample weights.
-    preprocessing : Preprocessing
-        The network's.
-
-    Returns
-    -------
-    bool
-    """
+    """Look at the images and their mirror images."""
     plain = frozen_part.features(images).double().numpy()
     mirror = frozen_part.features(mirrored(images, preprocessing), prepared_already(preprocessing)).double().numpy()
     lost = weights * labels_lost(plain, mirror, targets, weights)
@@ -79,22 +44,7 @@ def mirror_matters(frozen_part, images, targets, weights, preprocessing):
 
 
 def labels_lost(plain, mirror, targets, weights):
-    """Count, image by image, the labels that a linear model gets right and on the mirror image does not.
-
-    Parameters
-    ----------
-    plain, mirror : ndarray of shape (n_images, n_features)
-        Features of the images and of their mirror images.
-    targets : ndarray of shape (n_images,) or (n_images, n_labels)
-        Encoded labels.
-    weights : ndarray of shape (n_images,)
-        Sample weights.
-
-    Returns
-    -------
-    ndarray of int of shape (n_images,)
-        Negative where the mirror image does better. Each image is judged by a model that was fitted without it.
-    """
+    """Count, image by image, the labels that a linear model gets right and on the mirror image does not."""
     lost = np.zeros(len(targets), dtype=int)
     if len(targets) < _FOLDS:
         return lost

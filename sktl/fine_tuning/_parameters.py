@@ -90,18 +90,7 @@ class Recipe:
 
 
 def check_together(estimator):
-    """Raise if parameters that are right one by one do not make sense together.
-
-    Parameters
-    ----------
-    estimator : FineTuneEstimator
-        Whose parameters are judged.
-
-    Raises
-    ------
-    ValueError
-        With the parameter to change.
-    """
+    """Raise if parameters that are right one by one do not make sense together."""
     check_augment(estimator.augment, ("auto", *AUGMENTATIONS))
     if isinstance(estimator.n_views, Integral) and estimator.augment is None:
         raise ValueError(
@@ -144,26 +133,7 @@ def recipe_of(estimator):
 
 
 def depth_of(unfreeze_depth, backbone, *, from_scratch):
-    """Return how many stages are trained; from scratch there is nothing worth freezing.
-
-    Parameters
-    ----------
-    unfreeze_depth : int or "all"
-        See `FineTuneClassifier`.
-    backbone : Backbone
-        Whose stages are counted.
-    from_scratch : bool
-        Whether its weights are random.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    ValueError
-        If there are not so many stages.
-    """
+    """Return how many stages are trained; from scratch there is nothing worth freezing."""
     n_stages = len(backbone.stages)
     depth = n_stages if unfreeze_depth == "all" or from_scratch else unfreeze_depth
     if depth > n_stages:
@@ -175,18 +145,7 @@ def depth_of(unfreeze_depth, backbone, *, from_scratch):
 
 
 def check_structure(estimator):
-    """Raise if the network that is trained on is not the one that the parameters describe.
-
-    Parameters
-    ----------
-    estimator : FineTuneEstimator
-        Fitted.
-
-    Raises
-    ------
-    ValueError
-        With the parameter that changed.
-    """
+    """Raise if the network that is trained on is not the one that the parameters describe."""
     network = estimator.module_
     wrong = [
         *(["unfreeze_depth"] if estimator._depth() != estimator.unfreeze_depth_ else []),

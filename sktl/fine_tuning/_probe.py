@@ -19,24 +19,7 @@ LOGIT_SCALE = 0.3
 
 
 def logistic_probe(features, labels, weights, n_classes):
-    """Fit a logistic regression.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n_images, n_features)
-        Standardised features.
-    labels : ndarray of int of shape (n_images,)
-        Encoded labels.
-    weights : ndarray of shape (n_images,)
-        Sample weights.
-    n_classes : int
-        Number of classes.
-
-    Returns
-    -------
-    tuple of ndarray or None
-        Coefficients (n_classes, n_features) and intercepts (n_classes,) of the logits; None when a class has no image.
-    """
+    """Fit a logistic regression."""
     if len(np.unique(labels)) < n_classes:
         return None
     model = LogisticRegression(C=_C, max_iter=1000)
@@ -51,23 +34,7 @@ def logistic_probe(features, labels, weights, n_classes):
 
 
 def multilabel_probe(features, targets, weights):
-    """Fit a logistic regression for each label.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n_images, n_features)
-        Standardised features.
-    targets : ndarray of shape (n_images, n_labels)
-        Zeros and ones.
-    weights : ndarray of shape (n_images,)
-        Sample weights.
-
-    Returns
-    -------
-    tuple of ndarray
-        Coefficients (n_labels, n_features) and intercepts (n_labels,). A label that all images have, or none, gets the
-        log-odds of one image more that is the other way.
-    """
+    """Fit a logistic regression for each label."""
     n_images, n_labels = targets.shape
     coefficients, intercepts = np.zeros((n_labels, features.shape[1])), np.zeros(n_labels)
     for k, column in enumerate(targets.T):
@@ -80,21 +47,6 @@ def multilabel_probe(features, targets, weights):
 
 
 def ridge_probe(features, targets, weights):
-    """Fit a ridge regression, its strength chosen by leave-one-out.
-
-    Parameters
-    ----------
-    features : ndarray of shape (n_images, n_features)
-        Standardised features.
-    targets : ndarray of shape (n_images, n_targets)
-        Standardised targets.
-    weights : ndarray of shape (n_images,)
-        Sample weights.
-
-    Returns
-    -------
-    tuple of ndarray
-        Coefficients (n_targets, n_features) and intercepts (n_targets,).
-    """
+    """Fit a ridge regression, its strength chosen by leave-one-out."""
     model = RidgeCV(alphas=_ALPHAS).fit(features, targets, sample_weight=weights)
     return np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)

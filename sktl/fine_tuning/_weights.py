@@ -14,19 +14,7 @@ _LISTED = 5
 
 
 def save_weights(network, path, *, backbone, encoding):
-    """Write all parameters and buffers of a network.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        The network.
-    path : str or Path
-        File to write; replaced in one step.
-    backbone : Backbone
-        What the network started from, recorded in the file's metadata.
-    encoding : dict
-        What turns outputs into predictions, recorded as JSON.
-    """
+    """Write all parameters and buffers of a network."""
     path = Path(path)
     # Cloned, since safetensors refuses tensors that share memory, such as tied layers of a head.
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
@@ -41,31 +29,7 @@ def save_weights(network, path, *, backbone, encoding):
 
 
 def load_weights(network, path, *, check):
-    """Replace all parameters and buffers of a network, or none.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        The network.
-    path : str or Path
-        File written by `save_weights`.
-    check : callable
-        Takes the encoding in the file and raises if it does not fit.
-
-    Returns
-    -------
-    dict
-        The encoding.
-
-    Raises
-    ------
-    WeightsNotFoundError
-        If there is no such file.
-    WeightsError
-        If the file is damaged.
-    WeightsMismatchError
-        If names or shapes differ, or the file was not written by `save_weights`.
-    """
+    """Replace all parameters and buffers of a network, or none."""
     path = Path(path)
     if not path.is_file():
         raise WeightsNotFoundError(f"path must name a file written by save_weights. Got {str(path)!r} instead.")

@@ -36,21 +36,7 @@ def to_numpy(array):
 
 
 def channels_last(shape, *, first_wins=False):
-    """Whether a three-dimensional picture has its channels at the end (True) or at the front (False).
-
-    Parameters
-    ----------
-    shape : tuple of int, three of them
-        Shape of one picture.
-    first_wins : bool, default=False
-        Which layout a shape means that fits both, such as ``(3, 4, 4)``. Arrays mean channels last, torch tensors
-        channels first.
-
-    Raises
-    ------
-    ValueError
-        If neither the last nor the first length is 1, 3 or 4.
-    """
+    """Whether a three-dimensional picture has its channels at the end (True) or at the front (False)."""
     last, first = shape[-1] in CHANNELS, shape[0] in CHANNELS
     if not (last or first):
         raise ValueError(
@@ -61,13 +47,7 @@ def channels_last(shape, *, first_wins=False):
 
 
 def canonical(item):
-    """Return the array as (H, W, C), C in 1, 3, 4, with its values and dtype untouched.
-
-    Raises
-    ------
-    ImageReadError
-        If the number of dimensions, of channels or of pixels, or the dtype is not that of a picture.
-    """
+    """Return the array as (H, W, C), C in 1, 3, 4, with its values and dtype untouched."""
     array = to_numpy(item)
     if array.dtype.kind not in "buif":
         raise ImageReadError(
@@ -95,13 +75,7 @@ def has_own_range(dtype):
 
 
 def value_limits(pixels):
-    """Smallest and largest value of an array, as floats.
-
-    Raises
-    ------
-    ImageReadError
-        If a value is NaN or infinite.
-    """
+    """Smallest and largest value of an array, as floats."""
     low, high = float(pixels.min()), float(pixels.max())
     if not np.isfinite([low, high]).all():
         raise ImageReadError("pixels must be finite. Got NaN or infinity instead; replace or drop the image.")
@@ -109,26 +83,7 @@ def value_limits(pixels):
 
 
 def array_to_picture(pixels, value_range=None):
-    """Turn canonical pixels into a fresh picture (H, W, 3).
-
-    Parameters
-    ----------
-    pixels : ndarray of shape (H, W, C), C in 1, 3, 4
-        Grey, colour, or colour with opacity.
-    value_range : tuple of two floats or None
-        The values of black and white; outside of them the scale goes on linearly. None: by dtype, that is uint8 as it
-        is, bool to 0 and 255, uint16 divided by 257; and all other dtypes are taken as they are.
-
-    Returns
-    -------
-    ndarray of shape (H, W, 3)
-        uint8, or float32 where a range was given or the dtype has none of its own. Contiguous and writable.
-
-    Raises
-    ------
-    ImageReadError
-        If a value is NaN, infinite, or too large for float32.
-    """
+    """Turn canonical pixels into a fresh picture (H, W, 3)."""
     if value_range is None and has_own_range(pixels.dtype):
         pixels = _eight_bit(pixels)
     else:

@@ -17,22 +17,6 @@ class OpenedImage:
 
     A file may be replaced at any moment. Whoever asks this object for the digest and for the picture gets both from
     the same bytes.
-
-    Parameters
-    ----------
-    item : str, path-like, bytes, PIL image, array or torch tensor
-        The image.
-    position : int
-        Its position in `X`, for error messages.
-    value_range : tuple of two floats or None
-        Values of black and white in arrays.
-    learned : bool
-        Whether that range has been learned, and so leaves arrays of bytes alone.
-
-    Raises
-    ------
-    ImageReadError
-        If the item cannot be read.
     """
 
     __slots__ = ("_content", "_item", "_pixels", "_position", "_range")

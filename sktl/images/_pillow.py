@@ -96,18 +96,7 @@ def _pillow_errors_named():
 
 
 def check_signature(start):
-    """Refuse a file by its first bytes, before the rest is read.
-
-    Parameters
-    ----------
-    start : bytes
-        The first `SIGNATURE_LENGTH` bytes; fewer if there are no more.
-
-    Raises
-    ------
-    ImageReadError
-        If no format is recognised. Zero bytes are left to `decode`.
-    """
+    """Refuse a file by its first bytes, before the rest is read."""
     Image.init()
     with _pillow_errors_named():
         if start and not any(_accepts(Image.OPEN[name][1], start) for name in FORMATS if name in Image.OPEN):
@@ -122,14 +111,7 @@ def _accepts(accept, start):
 
 
 def check_file_size(n_bytes):
-    """Refuse a file that is larger than any picture in it may be.
-
-    Raises
-    ------
-    ImageReadError
-        If it has more than 8 bytes (four channels of 16 bits, not compressed) for each of the
-        ``PIL.Image.MAX_IMAGE_PIXELS`` pixels that a picture may have, and 64 MiB for metadata.
-    """
+    """Refuse a file that is larger than any picture in it may be."""
     limit = None if Image.MAX_IMAGE_PIXELS is None else 8 * Image.MAX_IMAGE_PIXELS + 2**26
     if limit is not None and n_bytes > limit:
         raise ImageReadError(
@@ -140,13 +122,7 @@ def check_file_size(n_bytes):
 
 
 def decode(data):
-    """Decode the bytes of an image file to uint8 (H, W, 3); the first frame of an animation, the first page of a TIFF.
-
-    Raises
-    ------
-    ImageReadError
-        If the bytes are empty, no image, damaged, cut off, or larger than ``PIL.Image.MAX_IMAGE_PIXELS``.
-    """
+    """Decode the bytes of an image file to uint8 (H, W, 3): of an animation the first frame, of a TIFF the first page."""
     if len(data) == 0:
         raise ImageReadError("the image must have content. Got 0 bytes instead.")
     Image.init()

@@ -97,13 +97,7 @@ def decoded(item):
 
 
 def content(item):
-    """Return the bytes of an image file, given as path or as bytes; the file is closed again.
-
-    Raises
-    ------
-    ImageReadError
-        If the item is neither, or the file cannot be read, or its first bytes are no image's, or it is too large.
-    """
+    """Return the bytes of an image file, given as path or as bytes; the file is closed again."""
     if is_encoded(item):
         return bytes(item)
     if not is_path(item):

@@ -26,24 +26,7 @@ def stopping(pool):
 
 
 def ahead(function, items, pool, n_ahead):
-    """Apply a function to items in the threads of a pool.
-
-    Parameters
-    ----------
-    function : callable
-        Takes one item.
-    items : iterable
-        Drawn from in this thread, at most `n_ahead` + 1 items before their results are taken.
-    pool : ThreadPoolExecutor
-        Where the function runs.
-    n_ahead : int
-        Bound on the results that wait.
-
-    Yields
-    ------
-    object
-        The results, in the order of the items. What the function raises is raised here.
-    """
+    """Apply a function to items in the threads of a pool."""
     pending: deque = deque()
     for item in items:
         pending.append(pool.submit(function, item))

@@ -62,20 +62,7 @@ def run_in_blocks(function, batch, placement, rows, *, key=None):
 
 
 def map_blocks(function, blocks, placement, rows, *, key=None):
-    """Apply a network to blocks, several at a time.
-
-    Parameters
-    ----------
-    function, placement, rows, key
-        See `run_in_blocks`.
-    blocks : iterable of torch.Tensor of shape (n_rows, ...)
-        Each of `rows` rows or fewer.
-
-    Yields
-    ------
-    torch.Tensor of shape (n_rows, ...)
-        The outputs of each block, in order, as float32 on the CPU.
-    """
+    """Apply a network to blocks, several at a time."""
     run = partial(_run_while_it_fits, function, placement=placement, rows=rows, key=key)
     with _computing_threads(placement.device) as (pool, n_threads):
         yield from ahead(run, blocks, pool, n_threads)

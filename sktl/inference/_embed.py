@@ -99,25 +99,7 @@ def embed(
 
 
 class _Call:
-    """What happens to the images of one call: opened, prepared and computed in three sorts of threads.
-
-    Parameters
-    ----------
-    images, preprocessing, on_error
-        See `embed`.
-    embeddings : ndarray of shape (n_images, n_features)
-        Filled in.
-    make_function : callable
-        Gives the function from a block of images to vectors; called when there is something to compute.
-    run : callable
-        From such a function and an iterator of blocks to an iterator of outputs.
-    rows : int
-        Images per block.
-    threads : (ThreadPoolExecutor, int)
-        Those that read, and how many they are.
-    progress : callable
-        Told how many images are done.
-    """
+    """What happens to the images of one call: opened, prepared and computed in three sorts of threads."""
 
     def __init__(self, images, embeddings, preprocessing, on_error, make_function, run, rows, threads, progress):
         self._images = images

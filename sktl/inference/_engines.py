@@ -40,44 +40,7 @@ def check_engine(engine, placement):
 
 
 def frozen_function(backbone, cuts, pooling, preprocessing, placement, rows, *, engine="torch"):
-    """Return the function from prepared images to pooled outputs of a frozen network.
-
-    Parameters
-    ----------
-    backbone : Backbone
-        The network.
-    cuts : tuple of int
-        How many stages run before an output is pooled, see `Backbone.n_stages_below`; one forward pass for all of them.
-    pooling : str
-        See `sktl.backbones.pool`.
-    preprocessing : Preprocessing
-        Whose normalisation comes first.
-    placement : Placement
-        Device and precision.
-    rows : int
-        Images per block.
-    engine : {"torch", "onnxruntime"}, default="torch"
-        ``"torch"`` runs a copy of the stages in channels-last layout, with batch norms folded into the convolutions
-        before them where all is computed in float32. On a check image, each stage so changed stays within 1e-5 of the
-        largest value that the plain stage gives.
-        ``"onnxruntime"`` exports the network, in memory, for the shape of the block; float32 only, within 1e-4. The
-        export takes place in this call and patches torch while it lasts, so other threads should not compute then.
-
-    Returns
-    -------
-    callable
-        Takes images (n_images, 3, image_size, image_size) on the device of `placement`, uint8 or float32 in [0, 1];
-        returns a tensor (n_images, n_features) of float32 or, under autocast, of its type. Several threads may call it
-        at once. The caller provides inference mode, autocast, and blocks of one shape: then on the CPU at one thread,
-        the bits of a row depend on its image alone.
-
-    Raises
-    ------
-    ValueError
-        If `engine` cannot run this network in this precision on this device; see also `check_engine`.
-    ImportError
-        If ONNX Runtime, or what exports to it, is not installed.
-    """
+    """Return the function from prepared images to pooled outputs of a frozen network."""
     if engine == "onnxruntime":
         shape = (rows, 3, preprocessing.crop_size, preprocessing.crop_size)
         run = onnx_function(backbone, cuts, pooling, shape, placement)

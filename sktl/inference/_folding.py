@@ -25,23 +25,7 @@ _LARGE_WEIGHTS, _PACKED_FOR_ROWS = 2**22, 4
 
 
 def pooled_outputs(stages, images, cuts, pooling, own_pooling):
-    """Return the pooled outputs after some stages of a chain, concatenated in the order of the cuts.
-
-    Parameters
-    ----------
-    stages : sequence of torch.nn.Module
-        At least as many as the highest cut.
-    images : torch.Tensor of shape (n_images, 3, image_size, image_size)
-        Normalised.
-    cuts : tuple of int
-        Numbers of stages.
-    pooling, own_pooling : str
-        See `sktl.backbones.pool`.
-
-    Returns
-    -------
-    torch.Tensor of shape (n_images, n_features)
-    """
+    """Return the pooled outputs after some stages of a chain, concatenated in the order of the cuts."""
     output, pooled = images, {}
     for cut, stage in enumerate(stages[: max(cuts)], start=1):
         output = stage(output)
@@ -57,17 +41,6 @@ class FastChain:
 
     A copy takes its place only when it gives the output of the stage itself on check images, to `TOLERANCE` of its
     largest value; otherwise the next slower one is tried, and at last the stage stays as it is.
-
-    Parameters
-    ----------
-    stages : torch.nn.Sequential
-        The chain, in eval mode on the CPU. It is not changed, and the copies share what need not differ.
-    image_size : int
-        Side in pixels of the check images.
-    fold : bool
-        Whether batch norms may be folded.
-    pack : bool, default=False
-        Whether the weights of large linear layers may be packed, with `fold` only; such copies stay on the CPU.
     """
 
     def __init__(self, stages, image_size, fold, pack=False):
@@ -82,17 +55,7 @@ class FastChain:
     @torch.inference_mode(False)
     @torch.no_grad()
     def below(self, n_stages):
-        """Return the fast copies of the lowest stages; for one thread at a time.
-
-        Parameters
-        ----------
-        n_stages : int
-            Number of stages, counted from the stem.
-
-        Returns
-        -------
-        list of torch.nn.Module
-        """
+        """Return the fast copies of the lowest stages; for one thread at a time."""
         for stage in self._stages[len(self._fast) : n_stages]:
             self._fast.append(self._faster(stage))
         return self._fast[:n_stages]

@@ -22,27 +22,7 @@ _making = Lock()
 
 
 def onnx_function(backbone, cuts, pooling, shape, placement):
-    """Return the function from normalised images to pooled outputs, run by ONNX Runtime.
-
-    Parameters
-    ----------
-    backbone, cuts, pooling, placement
-        See `sktl.inference._engines.frozen_function`.
-    shape : tuple of int
-        Of a block. The network is exported for it at once: exporting while other threads compute would disturb them.
-
-    Returns
-    -------
-    callable
-        Takes and returns tensors on the device of `placement`; smaller blocks are exported for when they come.
-
-    Raises
-    ------
-    ValueError
-        If the precision is not float32, ONNX Runtime has nothing for this device, or the network cannot be exported.
-    ImportError
-        If ONNX Runtime, or what exports to it, is not installed.
-    """
+    """Return the function from normalised images to pooled outputs, run by ONNX Runtime."""
     provider = check_onnx(placement)
     _session(backbone, cuts, pooling, shape, provider)
 
@@ -55,13 +35,7 @@ def onnx_function(backbone, cuts, pooling, shape, placement):
 
 
 def check_onnx(placement):
-    """Raise what `onnx_function` would raise; return the provider, see `_provider`.
-
-    Parameters
-    ----------
-    placement : Placement
-        Device and precision.
-    """
+    """Raise what `onnx_function` would raise; return the provider, see `_provider`."""
     if placement.dtype is not torch.float32:
         precision = str(placement.dtype).removeprefix("torch.")
         raise ValueError(f"engine='onnxruntime' needs precision='float32'. Got {precision!r} instead.")

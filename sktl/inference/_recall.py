@@ -66,23 +66,6 @@ class Recall:
     """One call's dealings with the store: fills in what is there, hands out what is missing, keeps what was computed.
 
     To be used as a context manager: whatever happens, other processes need not wait for what this call has given up.
-
-    Parameters
-    ----------
-    store : EmbeddingStore
-        Where vectors are kept.
-    recipe : Recipe
-        How they come about.
-    images : ImageCollection
-        The images of the call.
-    embeddings : ndarray of shape (n_images, n_features)
-        Rows are filled in as they are found, and read for copies.
-    info : StoreInfo
-        Counted up.
-    batch_size : int
-        Images that are looked up together and written together.
-    progress : callable
-        Told how many images were filled in.
     """
 
     def __init__(self, store, recipe, images, embeddings, info, *, batch_size, progress):
@@ -115,20 +98,7 @@ class Recall:
             self._store.end(self._work)
 
     def missing(self, pool, n_threads):
-        """Fill in the vectors that are stored, and yield the tasks that are left to this call.
-
-        Parameters
-        ----------
-        pool : ThreadPoolExecutor
-            Opens and identifies the images.
-        n_threads : int
-            Number of its threads.
-
-        Yields
-        ------
-        Task
-            To be computed and then given to `keep` or `give_up`.
-        """
+        """Fill in the vectors that are stored, and yield the tasks that are left to this call."""
         opened = ahead(self._open, groups(range(len(self._images)), _OPENED_TOGETHER), pool, max(n_threads, _AHEAD))
         for tasks in groups(chain.from_iterable(opened), self._batch_size):
             new, broken = {}, []
@@ -162,15 +132,7 @@ class Recall:
         return []
 
     def keep(self, tasks, vectors):
-        """Take in what was computed.
-
-        Parameters
-        ----------
-        tasks : list of Task
-            What was computed.
-        vectors : ndarray of shape (n_tasks, n_features)
-            The results.
-        """
+        """Take in what was computed."""
         self._info.n_misses += len(tasks)
         self._unwritten.update(zip((task.digest for task in tasks), vectors, strict=True))
         now = time.perf_counter()

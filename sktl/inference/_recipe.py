@@ -52,21 +52,6 @@ def recipe_of(backbone, cuts, pooling, preprocessing, placement, engine, rows, w
 
     Weights, preprocessing, layers, pooling, precision and engine are in it, and everything else that may change a last
     bit: the shape of a block, the processor's or accelerator's kind, and the versions of what decodes and computes.
-
-    Parameters
-    ----------
-    backbone, preprocessing, placement, pooling, engine
-        See `embed`.
-    cuts : tuple of int
-        Numbers of stages.
-    rows : int
-        Rows of a block.
-    width : int
-        Length of a vector.
-
-    Returns
-    -------
-    Recipe
     """
     pooling = backbone.own_pooling if pooling == "auto" else pooling
     own_code = behaviour(backbone, cuts, pooling, preprocessing) if has_own_code(backbone) else ()

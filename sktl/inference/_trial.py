@@ -74,18 +74,6 @@ def behaviour(backbone, cuts, pooling, preprocessing):
     """Identify what a network computes, beyond its weights, by its outputs for the trial image.
 
     The code of a network of one's own may change while its weights stay the same.
-
-    Parameters
-    ----------
-    backbone, pooling, preprocessing
-        See `embed`.
-    cuts : tuple of int
-        Numbers of stages.
-
-    Returns
-    -------
-    tuple of str
-        A digest per cut.
     """
     return tuple(_trial(backbone, cut, pooling, preprocessing)[1] for cut in cuts)
 
@@ -100,19 +88,6 @@ def keeps_rows_apart(backbone, cuts, pooling, preprocessing, rows):
 
     Not so, for instance, where batch norm keeps no statistics, or where the last values of a tensor are rounded by
     other code than the rest. Such networks are given one image at a time.
-
-    Parameters
-    ----------
-    backbone, pooling, preprocessing
-        See `embed`.
-    cuts : tuple of int
-        Numbers of stages.
-    rows : int
-        Rows of a block.
-
-    Returns
-    -------
-    bool
     """
     if rows == 1 or not has_own_code(backbone):
         return True

@@ -10,21 +10,6 @@ def labels_needed(n_labels, curves, targets):
 
     The curve is made to rise with the number of labels (isotonic least squares) and drawn straight between its points
     over the logarithm of that number.
-
-    Parameters
-    ----------
-    n_labels : ndarray of shape (n_sizes,)
-        Ascending.
-    curves : ndarray of shape (..., n_sizes)
-        Mean score at each.
-    targets : ndarray of shape (..., n_targets)
-        The scores to reach.
-
-    Returns
-    -------
-    ndarray of shape (..., n_targets)
-        Numbers of labels; infinity where the curve never gets there, 0 where it begins above: the numbers of labels
-        that were tried say no more than that.
     """
     rising = made_to_rise(curves)
     rounding = 1e-12 * np.abs(rising).max()  # sums of equal scores are not always equal
@@ -41,20 +26,7 @@ def labels_needed(n_labels, curves, targets):
 
 
 def labels_more(needed, own_needed):
-    """Subtract the labels that the candidate itself needs for a score from those that the baseline needs.
-
-    Parameters
-    ----------
-    needed : ndarray
-        Of the baseline, from `labels_needed`.
-    own_needed : ndarray of the same shape
-        Of the candidate; a number, since its own curve has the score somewhere.
-
-    Returns
-    -------
-    ndarray of the same shape
-        Labels; infinity where the baseline never has the score, minus infinity where it begins above.
-    """
+    """Subtract the labels that the candidate itself needs for a score from those that the baseline needs."""
     more = np.where(np.isclose(needed, own_needed, rtol=1e-9, atol=0), 0.0, needed - own_needed)
     return np.where(needed == 0, -np.inf, more)
 
@@ -63,16 +35,6 @@ def made_to_rise(curves):
     """Make curves rise with the number of labels: isotonic least squares by its closed form.
 
     At each place the largest, over all beginnings at or before it, of the smallest mean up to an end at or after it.
-
-    Parameters
-    ----------
-    curves : array-like of shape (..., n_sizes)
-        Mean score at each.
-
-    Returns
-    -------
-    ndarray of shape (..., n_sizes)
-        The same curves where they rise, means where they dip.
     """
     curves = np.asarray(curves, dtype=float)
     n_sizes = curves.shape[-1]
@@ -91,22 +53,6 @@ def corrected_draws(scores, n_train, n_test, *, n_draws, random_state):
 
     Student's distribution around the observed means, with the covariance over the splits between all sizes and
     candidates, widened as in :func:`~sktl.comparison.corrected_interval`: splits share training images.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n_splits, n_values)
-        Scores of all candidates at all sizes, split by split.
-    n_train, n_test : int or array-like
-        Training and test images of the splits.
-    n_draws : int
-        How many.
-    random_state : int
-        Seed.
-
-    Returns
-    -------
-    ndarray of shape (n_draws, n_values)
-        Means. Of a single value they have the corrected interval as their quantiles.
     """
     generator = np.random.default_rng(random_state)
     n_splits = len(scores)
@@ -118,20 +64,7 @@ def corrected_draws(scores, n_train, n_test, *, n_draws, random_state):
 
 
 def interval_with_bounds(values, confidence):
-    """Interval of drawn numbers of labels, some of which may be 0 or infinity.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_draws,)
-        From `labels_needed`.
-    confidence : float
-        Between 0 and 1.
-
-    Returns
-    -------
-    low, high : float
-        Values that occur: none is made up between the largest number and infinity.
-    """
+    """Interval of drawn numbers of labels, some of which may be 0 or infinity."""
     tail = (1 - confidence) / 2
     low = np.quantile(values, tail, method="inverted_cdf")
     return float(low), float(np.quantile(values, 1 - tail, method="higher"))

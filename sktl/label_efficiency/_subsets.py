@@ -8,25 +8,7 @@ __all__ = ["check_sizes", "nested_order", "subset_splits"]
 
 
 def check_sizes(sizes):
-    """Check the sizes as the user wrote them.
-
-    Parameters
-    ----------
-    sizes : sequence of int or float
-        Numbers of labels, or fractions of the training images of a split.
-
-    Returns
-    -------
-    tuple of int or float
-        The same, in plain Python.
-
-    Raises
-    ------
-    TypeError
-        If it is no sequence.
-    ValueError
-        If it is empty, or holds anything but ints of at least 2 and floats above 0 and up to 1.
-    """
+    """Check the sizes as the user wrote them."""
     if isinstance(sizes, (str, bytes)) or not hasattr(sizes, "__iter__"):
         raise TypeError(f"sizes must be a sequence of numbers of labels or of fractions. Got {sizes!r} instead.")
     for size in (sizes := list(sizes)):
@@ -43,34 +25,7 @@ def check_sizes(sizes):
 
 
 def subset_splits(splits, y, sizes, *, stratify, seeds):
-    """Make the splits of every size: fewer training images, the same test images.
-
-    Parameters
-    ----------
-    splits : list of (train, test)
-        The splits with all training images.
-    y : ndarray of shape (n_images,)
-        Labels.
-    sizes : tuple of int or float
-        From `check_sizes`.
-    stratify : bool
-        Whether `y` are classes.
-    seeds : list of int
-        One for each split.
-
-    Returns
-    -------
-    sizes : tuple of int or float
-        In ascending order of the number of labels that they stand for.
-    nested : list of list of (train, test)
-        For each split those of all sizes, in that order.
-
-    Raises
-    ------
-    ValueError
-        If a size is larger than the training images of a split, a fraction leaves fewer than two, or two sizes stand
-        for the same number of labels.
-    """
+    """Make the splits of every size: fewer training images, the same test images."""
     counts = np.array([[_count(size, len(train)) for size in sizes] for train, _ in splits])
     order = np.argsort(counts[0], kind="stable")
     counts, sizes = counts[:, order], tuple(sizes[i] for i in order)
@@ -107,20 +62,7 @@ def _check_counts(counts, sizes, n_train):
 
 
 def nested_order(classes, seed):
-    """Order images such that every beginning of the order is a stratified subset.
-
-    Parameters
-    ----------
-    classes : ndarray of shape (n_images,)
-        Classes of the images.
-    seed : int
-        Decides which images of a class come first.
-
-    Returns
-    -------
-    ndarray of shape (n_images,), int
-        Positions. First one image of every class, large classes first, then each class by its share.
-    """
+    """Order images such that every beginning of the order is a stratified subset."""
     generator = np.random.default_rng(seed)
     _, codes, counts = np.unique(classes, return_inverse=True, return_counts=True)
     shuffled = generator.permutation(len(codes))

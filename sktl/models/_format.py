@@ -25,22 +25,7 @@ _LISTED, _LONGEST = 3, 200
 
 
 def write_model(path, record, tensors):
-    """Write a model; a former file is replaced in one step.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    record : dict
-        What `read_record` gives back, in plain Python, without format and version.
-    tensors : dict of str to torch.Tensor
-        All numbers of the model.
-
-    Returns
-    -------
-    int
-        Bytes of the file.
-    """
+    """Write a model; a former file is replaced in one step."""
     record = {"format": _FORMAT, "version": _VERSION, **record}
     check_record(record)
     # Cloned, since safetensors refuses tensors that share memory.
@@ -51,25 +36,7 @@ def write_model(path, record, tensors):
 
 
 def read_record(path):
-    """Read what a model is, and check it.
-
-    Parameters
-    ----------
-    path : Path
-        A file written by `write_model`.
-
-    Returns
-    -------
-    dict
-        Every field of the right kind; the numbers of the model are not read.
-
-    Raises
-    ------
-    WeightsNotFoundError
-        If there is no such file.
-    WeightsError
-        If it is damaged, of another kind or version, or a field is missing or senseless.
-    """
+    """Read what a model is, and check it."""
     if not path.is_file():
         fuller = path.with_name(f"{path.name}.safetensors")
         hint = f" Did you mean {str(fuller)!r}?" if fuller.is_file() else ""
@@ -101,18 +68,7 @@ def read_record(path):
 
 
 def check_record(record):
-    """Check every field that predictions depend on.
-
-    Parameters
-    ----------
-    record : object
-        What was read from JSON.
-
-    Raises
-    ------
-    ValueError
-        With the field, what it must be, and what it is.
-    """
+    """Check every field that predictions depend on."""
     _check(record, "its record", isinstance(record, dict), "a dictionary")
     if record.get("format") != _FORMAT:
         raise ValueError(f"its format must be {_FORMAT!r}, and is {_shown(record.get('format'))}")
@@ -199,20 +155,7 @@ _OF_METHOD = {
 
 
 def check_tensors(path, expected):
-    """Compare the tensors of a file with those that its record leads to expect, without reading their numbers.
-
-    Parameters
-    ----------
-    path : Path
-        A file that `read_record` has read.
-    expected : dict of str to torch.Tensor
-        Of the right shapes and types; they may be on torch's meta device.
-
-    Raises
-    ------
-    WeightsMismatchError
-        If a name is missing or unknown, or a shape or type differs.
-    """
+    """Compare the tensors of a file with those that its record leads to expect, without reading their numbers."""
     with safe_open(path, framework="pt") as file:
         found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
         described = {name: (list(part.get_shape()), part.get_dtype()) for name, part in found.items()}
@@ -240,17 +183,6 @@ def _form(described):
 
 
 def read_tensors(path):
-    """Read all numbers of a model.
-
-    Parameters
-    ----------
-    path : Path
-        A file that `check_tensors` has found in order.
-
-    Returns
-    -------
-    dict of str to torch.Tensor
-        On the CPU.
-    """
+    """Read all numbers of a model."""
     with safe_open(path, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

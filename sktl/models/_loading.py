@@ -49,27 +49,7 @@ class TrainedModel:
     predict_batch: Callable
 
     def predict(self, paths):
-        """Predict the probabilities of the classes of image files, some at a time.
-
-        Parameters
-        ----------
-        paths : list of str
-            The images.
-
-        Yields
-        ------
-        paths : list of str
-            The next ones.
-        probabilities : ndarray of shape (n_paths, n_classes)
-            Rows of NaN where an image cannot be read.
-        errors : dict of int to ImageReadError
-            Why not, by position among these paths.
-
-        Raises
-        ------
-        WeightsError
-            If the numbers of the model are so large that probabilities are none.
-        """
+        """Predict the probabilities of the classes of image files, some at a time."""
         for start in range(0, len(paths), _TOGETHER):
             some = paths[start : start + _TOGETHER]
             with np.errstate(all="ignore"):  # of what comes from it, the probabilities are looked at
@@ -89,29 +69,7 @@ def _check_probabilities(paths, probabilities, errors):
 
 
 def load_model(path, *, device="auto", precision="auto", n_jobs=None):
-    """Read a model from a file that may come from anybody.
-
-    Parameters
-    ----------
-    path : Path
-        Written by `sktl train`.
-    device, precision, n_jobs
-        As for the estimators.
-
-    Returns
-    -------
-    TrainedModel
-        Ready to predict, from the file alone.
-
-    Raises
-    ------
-    WeightsNotFoundError
-        If there is no such file.
-    WeightsError
-        If it is damaged, of another kind, or describes what cannot be.
-    WeightsMismatchError
-        If its tensors are not those that its record describes.
-    """
+    """Read a model from a file that may come from anybody."""
     record = read_record(path)
     placing = {"device": device, "precision": precision}
     resolve_placement(**placing)  # what is wrong with these is not the file's fault

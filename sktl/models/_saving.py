@@ -15,25 +15,7 @@ _ARRAYS = {"scaler": ("mean", "scale"), "linear": ("coef", "intercept")}
 
 
 def save_model(path, method, estimator, *, parameters, training):
-    """Write a fitted estimator to a model file that needs nothing else.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    method : {"fine_tuned", "frozen"}
-        A fitted FineTuneClassifier with a linear head; or a fitted pipeline of a PretrainedFeatureExtractor, a
-        StandardScaler and a LogisticRegression.
-    estimator : estimator
-        Fitted on image files; its backbone was given by name.
-    parameters, training : dict
-        How it came about, for whoever reads the record.
-
-    Returns
-    -------
-    int
-        Bytes of the file.
-    """
+    """Write a fitted estimator to a model file that needs nothing else."""
     own, tensors = (_fine_tuned_parts if method == "fine_tuned" else _frozen_parts)(estimator)
     network = estimator if method == "fine_tuned" else estimator[0]
     record = {
@@ -63,18 +45,7 @@ def _frozen_parts(pipeline):
 
 
 def describe_network(backbone):
-    """Tell a network in plain Python, as far as it takes to build it again and to say where it comes from.
-
-    Parameters
-    ----------
-    backbone : Backbone
-        Known by name.
-
-    Returns
-    -------
-    dict
-        Goes into the record of a model.
-    """
+    """Tell a network in plain Python, as far as it takes to build it again and to say where it comes from."""
     weights = backbone.weights
     return {
         "name": backbone.name,

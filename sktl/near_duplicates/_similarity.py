@@ -18,18 +18,7 @@ WHOLE = np.array([1, 0, 1, 0], dtype=np.float32)  # the frame that shows a pictu
 
 
 def thumbnail(picture):
-    """Shrink a picture to a small square one in grey.
-
-    Parameters
-    ----------
-    picture : ndarray of shape (H, W, 3)
-        uint8, or float with values in [0, 1].
-
-    Returns
-    -------
-    ndarray of shape (48, 48), uint8
-        The whole picture, its aspect ratio given up.
-    """
+    """Shrink a picture to a small square one in grey."""
     if picture.dtype != np.uint8:
         picture = np.uint8(np.clip(np.rint(255 * picture), 0, 255))
     grey = Image.fromarray(picture).convert("L")
@@ -37,36 +26,13 @@ def thumbnail(picture):
 
 
 def rough_likeness(one, other):
-    """Correlate the coarse structure of pairs of thumbnails as they lie; a cheap first look.
-
-    Parameters
-    ----------
-    one, other : ndarray of shape (n_pairs, 48, 48), uint8
-        The thumbnails.
-
-    Returns
-    -------
-    ndarray of shape (n_pairs,), float32
-        From -1 to 1; 1 for equal pictures. Where a picture is flat, 1 if the two differ by a grey level at most, and
-        else 0.
-    """
+    """Correlate the coarse structure of pairs of thumbnails as they lie; a cheap first look."""
     one, other = one.astype(np.float32), other.astype(np.float32)
     return _flat_ones_judged(_correlation(_band(one, COARSE), _band(other, COARSE)), one, other)
 
 
 def likeness(one, other):
-    """Correlate the structure of pairs of thumbnails, once one is moved and scaled onto the other.
-
-    Parameters
-    ----------
-    one, other : ndarray of shape (n_pairs, 48, 48), uint8
-        The thumbnails.
-
-    Returns
-    -------
-    ndarray of shape (n_pairs,), float32
-        As for :func:`rough_likeness`.
-    """
+    """Correlate the structure of pairs of thumbnails, once one is moved and scaled onto the other."""
     one, other = one.astype(np.float32), other.astype(np.float32)
     frames = np.tile(WHOLE, (len(one), 1))
     for blur, steps in ((COARSE[::2], 5), (FINE, 3)):  # blurred so much, every other pixel will do

@@ -15,43 +15,14 @@ SMALL = 64  # pixels; below that every one of them is to be seen
 
 
 def figure_of(width, height, **layout):
-    """Make a figure and its axes without pyplot, which would need a window system to be chosen.
-
-    Parameters
-    ----------
-    width, height : float
-        Inches. At 4.6 inches, letters of 10 points can be read on a phone.
-    **layout
-        As for ``Figure.subplots``.
-
-    Returns
-    -------
-    figure, axes
-        To draw into.
-
-    Raises
-    ------
-    ImportError
-        If matplotlib is not installed.
-    """
+    """Make a figure and its axes without pyplot, which would need a window system to be chosen."""
     figure_module = import_optional("matplotlib.figure", extra="plot", caller="report")
     figure = figure_module.Figure(figsize=(width, height), layout="constrained", facecolor="white")
     return figure, figure.subplots(**layout)
 
 
 def drawn(figure):
-    """Turn a figure into a PNG.
-
-    Parameters
-    ----------
-    figure : matplotlib Figure
-        Drawn.
-
-    Returns
-    -------
-    str
-        A data URI.
-    """
+    """Turn a figure into a PNG."""
     file = BytesIO()
     with warnings.catch_warnings():
         # a script that the font does not have: the names are in the text of the page as well
@@ -62,20 +33,7 @@ def drawn(figure):
 
 
 def thumbnail(picture):
-    """Turn a small picture into a JPEG, or into a PNG when it has few pixels.
-
-    Parameters
-    ----------
-    picture : ndarray of shape (height, width, 3), uint8
-        At most 160 pixels high and wide.
-
-    Returns
-    -------
-    uri : str
-        A data URI.
-    is_small : bool
-        Whether its pixels are to be seen one by one.
-    """
+    """Turn a small picture into a JPEG, or into a PNG when it has few pixels."""
     image = Image.fromarray(picture)
     if max(image.size) <= SMALL:
         return _uri(image, "png", optimize=True), True

@@ -12,20 +12,7 @@ __all__ = ["as_html", "as_text", "labels_in_words", "sentence"]
 
 
 def labels_in_words(value, saved):
-    """Write a number of labels, or the bound that it stands for.
-
-    Parameters
-    ----------
-    value : float
-        Number of labels; infinity and 0 stand for the ends of what was tried.
-    saved : LabelsSaved
-        Knows those ends.
-
-    Returns
-    -------
-    str
-        For instance "63", "more than 400" or "fewer than 25".
-    """
+    """Write a number of labels, or the bound that it stands for."""
     if np.isnan(value):
         return "–"
     if np.isinf(value):
@@ -34,20 +21,7 @@ def labels_in_words(value, saved):
 
 
 def sentence(saved, digits=3):
-    """Say in one sentence what transfer saves at one size.
-
-    Parameters
-    ----------
-    saved : LabelsSaved
-        What to speak about.
-    digits : int, default=3
-        Decimals of the score.
-
-    Returns
-    -------
-    str
-        The sentence.
-    """
+    """Say in one sentence what transfer saves at one size."""
     needs = labels_in_words(saved.needed, saved)
     already = f" (it has that from {saved.own_needed:,.0f} on)" if saved.is_on_plateau else ""
     text = (
@@ -146,18 +120,7 @@ def _is_guessing(result):
 
 
 def as_text(result):
-    """Write a label-efficiency curve as plain text.
-
-    Parameters
-    ----------
-    result : LabelEfficiency
-        What to show.
-
-    Returns
-    -------
-    str
-        Several lines.
-    """
+    """Write a label-efficiency curve as plain text."""
     header, lines = _table(result)
     widths = [max(len(line[column]) for line in [header, *lines]) for column in range(len(header))]
     rows = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in [header, *lines]]
@@ -169,18 +132,7 @@ def as_text(result):
 
 
 def as_html(result):
-    """Write a label-efficiency curve as HTML, with every name escaped.
-
-    Parameters
-    ----------
-    result : LabelEfficiency
-        What to show.
-
-    Returns
-    -------
-    str
-        One ``div``.
-    """
+    """Write a label-efficiency curve as HTML, with every name escaped."""
     header, lines = _table(result)
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines)

@@ -83,20 +83,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def page(title, body):
-    """Put the page around its content.
-
-    Parameters
-    ----------
-    title : str
-        For the tab of the browser.
-    body : sequence of str
-        HTML.
-
-    Returns
-    -------
-    str
-        A whole document.
-    """
+    """Put the page around its content."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
@@ -128,24 +115,7 @@ def note_list(heading, notes):
 
 
 def table(caption, header, lines, words=(), long=()):
-    """Make a table that scrolls inside its own box; the first column names the rows.
-
-    Parameters
-    ----------
-    caption : str
-        Read out by screen readers.
-    header : sequence of str
-        Names of the columns.
-    lines : sequence of sequence of str
-        Cells.
-    words, long : container of int
-        Columns that hold words, and long texts that may be broken, rather than numbers.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
+    """Make a table that scrolls inside its own box; the first column names the rows."""
     kinds = ["long" if column in long else "words" if column in words else "number" for column in range(len(header))]
     head = "".join(
         f'<th scope="col" class="{kind}">{escape(cell)}</th>' for kind, cell in zip(kinds, header, strict=True)
@@ -172,18 +142,7 @@ def figure(uri, alt, caption):
 
 
 def tiles(pictures):
-    """Show small pictures beside each other.
-
-    Parameters
-    ----------
-    pictures : sequence of (str, bool, str, list of str)
-        Data URI, whether its pixels are to be seen one by one, description, and lines below it.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
+    """Show small pictures beside each other."""
     items = []
     for uri, pixels, alt, lines in pictures:
         kind = ' class="pixels"' if pixels else ""

@@ -44,33 +44,6 @@ def write_report(comparison, path, *, X=None, target_names=None):
     The page loads nothing and runs no script. It holds the verdict, the table, plots, what each candidate cost, which
     classes are taken for which, what was run and the Python to run it again. It grows with candidates and splits, and
     not with the number of images: at most 12 thumbnails of 160 pixels are in it.
-
-    Parameters
-    ----------
-    comparison : TransferComparison
-        What to report.
-    path : str or Path
-        File to write. It is replaced in one step: whoever reads it meanwhile sees the old page or the new one.
-    X : sequence of images or None, default=None
-        The images that were compared on, for thumbnails of the mistakes; without them there are none.
-    target_names : sequence of str or None, default=None
-        Names of the classes, in the order of the sorted labels.
-
-    Returns
-    -------
-    Path
-        The file written.
-
-    Raises
-    ------
-    IsADirectoryError
-        If `path` is a folder.
-    FileNotFoundError
-        If the folder to write to does not exist.
-    ImportError
-        If matplotlib is not installed.
-    ValueError
-        If `X` or `target_names` has another length than what was compared on.
     """
     path = _checked(path)
     body = [

@@ -19,18 +19,7 @@ WIDEST = 130  # characters of a line of text
 
 
 def sentence(comparison):
-    """Say the verdict in one sentence.
-
-    Parameters
-    ----------
-    comparison : TransferComparison
-        What to speak about.
-
-    Returns
-    -------
-    str
-        The sentence.
-    """
+    """Say the verdict in one sentence."""
     row, baseline = comparison.headline, comparison.baseline
     if comparison.n_splits > 1 and row.low != row.low:
         return _sentence_without_spread(row, comparison)
@@ -61,20 +50,7 @@ def _sentence_without_spread(row, comparison):
 
 
 def table(comparison):
-    """Make the table of strings.
-
-    Parameters
-    ----------
-    comparison : TransferComparison
-        What to tabulate.
-
-    Returns
-    -------
-    header : list of str
-        Names of the columns.
-    lines : list of list of str
-        One list of cells per candidate.
-    """
+    """Make the table of strings."""
     header = ["candidate", comparison.scoring, "SD", "fit s", "predict s", "trained", "difference", "95 % interval"]
     header += ["worse / equal / better", "verdict"]
     digits = _digits(comparison)
@@ -107,18 +83,7 @@ def _count(value):
 
 
 def tables(comparison):
-    """Make all tables that a comparison shows: the main one, costs and images, other scores.
-
-    Parameters
-    ----------
-    comparison : TransferComparison
-        What to tabulate.
-
-    Returns
-    -------
-    list of (header, lines)
-        As `table` returns them; only those with something to show.
-    """
+    """Make all tables that a comparison shows: the main one, costs and images, other scores."""
     return [table(comparison), *_costs(comparison), *_other_scores(comparison)]
 
 
@@ -162,18 +127,7 @@ def _other_scores(comparison):
 
 
 def caption(comparison):
-    """Say what the columns mean, and how far the result reaches.
-
-    Parameters
-    ----------
-    comparison : TransferComparison
-        What the table shows.
-
-    Returns
-    -------
-    list of str
-        Sentences.
-    """
+    """Say what the columns mean, and how far the result reaches."""
     n, rope = comparison.n_splits, comparison.rope
     return [
         f"{comparison.scoring}: mean over {n} test folds (greater is better). SD: standard deviation over the folds, "
@@ -187,20 +141,7 @@ def caption(comparison):
 
 
 def small_print(comparison, shown):
-    """Say what the columns of all tables mean, and how far the result reaches.
-
-    Parameters
-    ----------
-    comparison : TransferComparison
-        What the tables show.
-    shown : list of (header, lines)
-        The tables, with the columns that there is room for.
-
-    Returns
-    -------
-    list of str
-        Sentences.
-    """
+    """Say what the columns of all tables mean, and how far the result reaches."""
     titles = [title for header, _ in shown[1:] for title in header]
     lines = caption(comparison)
     if "p Holm" in titles:
@@ -225,18 +166,7 @@ def small_print(comparison, shown):
 
 
 def as_text(comparison):
-    """Write a comparison as plain text.
-
-    Parameters
-    ----------
-    comparison : TransferComparison
-        What to show.
-
-    Returns
-    -------
-    str
-        Several lines.
-    """
+    """Write a comparison as plain text."""
     shown = tables(comparison)
     blocks = [_aligned(*one, last_left=number == 0) for number, one in enumerate(shown)]
     notes = [f"Note: {note}" for note in comparison.notes()]
@@ -261,18 +191,7 @@ def _aligned(header, lines, last_left):
 
 
 def as_html(comparison):
-    """Write a comparison as HTML, with every name escaped.
-
-    Parameters
-    ----------
-    comparison : TransferComparison
-        What to show.
-
-    Returns
-    -------
-    str
-        One ``div``.
-    """
+    """Write a comparison as HTML, with every name escaped."""
     shown = tables(comparison)
     grids = "".join(_grid(*one) for one in shown)
     notes = "".join(f"<li>{escape(note)}</li>" for note in comparison.notes())

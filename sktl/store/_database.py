@@ -40,21 +40,7 @@ _HOW = {"new": "mode=rwc", "existing": "mode=rw", "frozen": "immutable=1"}
 
 
 class Database:
-    """One file of vectors.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    how : {"new", "existing", "frozen"}, default="new"
-        Whether the file is made when it is missing. ``"frozen"`` reads it as it lies there, without its log and without
-        the locks and files that writing takes.
-
-    Raises
-    ------
-    sqlite3.Error
-        From every method, when the file cannot be used or is damaged.
-    """
+    """One file of vectors."""
 
     def __init__(self, path, how="new"):
         self._path = path
@@ -81,22 +67,7 @@ class Database:
         return self._identify() == self._files
 
     def read(self, recipe, digests):
-        """Return the stored vectors among those asked for; changes nothing.
-
-        Parameters
-        ----------
-        recipe : Recipe
-            How the vectors came about.
-        digests : sequence of bytes
-            Of the images.
-
-        Returns
-        -------
-        found : dict of bytes to bytes
-            Vectors by digest, each as it was written.
-        outdated, damaged : list of int
-            Rows for `tidy`.
-        """
+        """Return the stored vectors among those asked for; changes nothing."""
         found, outdated, damaged = {}, [], []
         recipe_id, now = self._id(recipe), time.time()
         for keys in _groups(digests if recipe_id is not None else ()):
@@ -124,22 +95,7 @@ class Database:
             self._connection.executemany("DELETE FROM vectors WHERE id = ?", [(row,) for row in damaged])
 
     def claim(self, recipe, digests, owner, is_alive):
-        """Take on the computation of images, except those stored by now and those that another one has taken on.
-
-        Parameters
-        ----------
-        recipe, digests
-            See `read`.
-        owner : str
-            Who asks.
-        is_alive : callable
-            Tells of another owner whether it still works.
-
-        Returns
-        -------
-        set of bytes
-            Digests of images that the caller has to compute, and then to `write` or to `release`.
-        """
+        """Take on the computation of images, except those stored by now and those that another one has taken on."""
         recipe_id, mine = self._id(recipe, new=True), set()
         with self._transaction():
             for keys in _groups(digests):
@@ -158,19 +114,7 @@ class Database:
         return mine
 
     def write(self, recipe, vectors, owner, seconds):
-        """Store vectors, and give back the claims to them.
-
-        Parameters
-        ----------
-        recipe : Recipe
-            How they came about.
-        vectors : dict of bytes to bytes
-            By digest.
-        owner : str
-            Who holds the claims.
-        seconds : float
-            How long it took to compute them.
-        """
+        """Store vectors, and give back the claims to them."""
         recipe_id, now = self._id(recipe, new=True), int(time.time())
         rows = [
             (recipe_id, digest, now, _checksum(recipe, digest, vector), vector) for digest, vector in vectors.items()

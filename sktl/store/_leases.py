@@ -18,30 +18,14 @@ _held: dict = {}  # path of a lock file → descriptor, of all that this process
 
 
 class Owners:
-    """All who compute for one store, in this process and in others.
-
-    Parameters
-    ----------
-    folder : Path
-        Where they keep their locks.
-    """
+    """All who compute for one store, in this process and in others."""
 
     def __init__(self, folder):
         self._folder = folder
         self._swept = False
 
     def begin(self):
-        """Return a name for one piece of work, which counts as alive until `end`.
-
-        Returns
-        -------
-        str
-
-        Raises
-        ------
-        OSError
-            If a file cannot be made or locked.
-        """
+        """Return a name for one piece of work, which counts as alive until `end`."""
         self._folder.mkdir(parents=True, exist_ok=True)
         if not self._swept:
             self._sweep()

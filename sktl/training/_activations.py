@@ -25,23 +25,6 @@ class FrozenPart:
     It is the one that embeds images for a PretrainedFeatureExtractor: the same fast copies of the stages, the same
     blocks, the same store. With every stage frozen an activation is the pooled embedding itself; with none frozen it is
     the prepared image.
-
-    Parameters
-    ----------
-    network : FineTuneNetwork
-        Whose lowest stages are frozen.
-    backbone : Backbone
-        A record whose lowest stages are the same.
-    placement : Placement
-        Device and precision.
-    store : EmbeddingStore or None
-        Where activations are looked up and kept.
-    info : StoreInfo
-        Counted up.
-    batch_size : int
-        Images that are looked up and written together; rows of a block on an accelerator.
-    n_jobs : int or None
-        Reading threads.
     """
 
     def __init__(self, network, backbone, placement, *, store, info, batch_size, n_jobs):
@@ -134,24 +117,6 @@ class Activations:
     """Activations of the training images at the cut, for any selection of them.
 
     Kept, stored or computed again, they are the same bits.
-
-    Parameters
-    ----------
-    frozen_part : FrozenPart
-        What computes them.
-    images : ImageCollection
-        The training images.
-    preprocessing : Preprocessing
-        The network's.
-    augment : str, callable or None, default=None
-        How the views of an image come about.
-    n_views : int, "auto" or None, default=None
-        Augmented views per image, which then take turns; None makes a new one each time. "auto" is as many of 8 as
-        there is memory for, and two at least: a store does not count, since it should never change a network.
-    verbose : int, default=0
-        A progress bar, and a word on what is not kept, when positive.
-    memory : int, default=2 GiB
-        Bytes that may be kept.
     """
 
     def __init__(self, frozen_part, images, preprocessing, *, augment=None, n_views=None, verbose=0, memory=_MEMORY):
@@ -219,20 +184,7 @@ class Activations:
 
 
 def frozen_record(network, backbone):
-    """Return a record of the frozen part of a fitted network, when that is not the one that `backbone` holds.
-
-    Parameters
-    ----------
-    network : FineTuneNetwork
-        A network that was unpickled, or whose weights were replaced.
-    backbone : Backbone
-        What it started from, with or without weights.
-
-    Returns
-    -------
-    Backbone
-        With stages of its own and a digest of their weights.
-    """
+    """Return a record of the frozen part of a fitted network, when that is not the one that `backbone` holds."""
     stages = deepcopy(network.frozen_stages).cpu()
     digest = tensor_digest(backbone.name, stages=stages)
     return replace(backbone, stages=stages, head=None, digest=digest, reload=None)

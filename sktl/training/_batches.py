@@ -8,21 +8,7 @@ from sktl.training._views import mix
 
 
 class TrainingData(torch.utils.data.Dataset):
-    """Activations, targets and weights of some of the training images.
-
-    Parameters
-    ----------
-    activations : Activations
-        Of all training images.
-    targets : torch.Tensor of shape (n_images, ...)
-        Of all training images.
-    weights : torch.Tensor of shape (n_images,)
-        Of all training images.
-    positions : ndarray of int or None, default=None
-        Which of them belong here; None for all.
-    teacher : torch.Tensor of shape (n_images, n_outputs) or None, default=None
-        Softened probabilities by a teacher.
-    """
+    """Activations, targets and weights of some of the training images."""
 
     def __init__(self, activations, targets, weights, positions=None, teacher=None):
         self.activations = activations
@@ -51,19 +37,6 @@ class Batches:
     """Whole batches of nearly equal size, shuffled anew in each pass when a generator is given.
 
     A DataLoader would collate image by image, and draws from torch's global generator even without shuffling.
-
-    Parameters
-    ----------
-    dataset : TrainingData
-        What to iterate over.
-    batch_size : int
-        Greatest size of a batch.
-    generator : numpy.random.Generator or None, default=None
-        Source of the order and of what is mixed; None keeps the order and the plain images.
-    first_view : int, default=1
-        View of the images in the first pass; each pass has the next one.
-    mixup, cutmix : float, default=0.0
-        See `mix`; targets are floats then.
     """
 
     def __init__(self, dataset, batch_size, generator=None, first_view=1, mixup=0.0, cutmix=0.0):

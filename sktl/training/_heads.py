@@ -12,19 +12,7 @@ _LEAST_SCALE = 1e-3
 
 
 class Head(nn.Module):
-    """Standardised features, dropout, and the layers that turn them into outputs.
-
-    Parameters
-    ----------
-    layers : torch.nn.Module
-        Takes (n_images, n_features), returns (n_images, n_outputs).
-    n_features : int
-        Length of an embedding.
-    dropout : float
-        Share of the features dropped in training.
-    linear : bool
-        Whether the layers are one linear layer of our own, which may start from a probe.
-    """
+    """Standardised features, dropout, and the layers that turn them into outputs."""
 
     def __init__(self, layers, n_features, dropout, *, linear):
         super().__init__()
@@ -44,12 +32,6 @@ class Head(nn.Module):
 
         The features of one network differ a hundredfold in scale; standardised, one learning rate fits them all, as
         with a StandardScaler before a logistic regression.
-
-        Parameters
-        ----------
-        features : torch.Tensor of shape (n_images, n_features)
-            Pooled features of the distinct training images. They count alike: with the weights of a rare event, the
-            spread would be that of a handful of images.
         """
         features = features.double()
         scale, mean = torch.std_mean(features, dim=0, correction=0)
@@ -66,68 +48,21 @@ class Head(nn.Module):
         return not self.linear and widths == list(head)
 
     def solve(self, probe, features, targets, weights):
-        """Fit a linear model on the standardised features, when the head is one linear layer.
-
-        Parameters
-        ----------
-        probe : callable
-            Takes features, targets and weights as arrays; returns coefficients and intercepts, or None.
-        features : torch.Tensor of shape (n_images, n_features)
-            Pooled features of the training images.
-        targets : torch.Tensor of shape (n_images, ...)
-            What the probe takes.
-        weights : torch.Tensor of shape (n_images,)
-            Sample weights.
-
-        Returns
-        -------
-        tuple of ndarray or None
-            Coefficients (n_outputs, n_features) and intercepts (n_outputs,).
-        """
+        """Fit a linear model on the standardised features, when the head is one linear layer."""
         if not self.linear:
             return None
         standardised = ((features.to(self.mean) - self.mean) / self.scale).cpu().double().numpy()
         return probe(standardised, targets.numpy(), weights.double().numpy())
 
     def take(self, solution, scale):
-        """Set the linear layer to a solution, times a number.
-
-        Parameters
-        ----------
-        solution : tuple of ndarray
-            What `solve` returned.
-        scale : float
-            Less than one for logits that should leave the stages below something to learn.
-        """
+        """Set the linear layer to a solution, times a number."""
         self.from_probe = True
         for parameter, values in zip((self.layers[0].weight, self.layers[0].bias), solution, strict=True):
             parameter.data.copy_(torch.as_tensor(scale * values))
 
 
 def build_head(head, n_features, n_outputs, dropout):
-    """Build the head that the parameter `head` describes.
-
-    Parameters
-    ----------
-    head : "linear", sequence of int, torch.nn.Module or callable
-        See `FineTuneClassifier`.
-    n_features : int
-        Length of an embedding.
-    n_outputs : int
-        Number of classes or targets.
-    dropout : float
-        Dropout on the features, and between hidden layers.
-
-    Returns
-    -------
-    Head
-        The head, its last linear layer at zero: the first gradients then depend on the data and not on the draw.
-
-    Raises
-    ------
-    ValueError
-        If a width is not a positive number, or a module of the user's gives another number of outputs.
-    """
+    """Build the head that the parameter `head` describes."""
     if callable(head):
         layers = head if isinstance(head, nn.Module) else head(n_features, n_outputs)
         built = Head(layers, n_features, dropout, linear=False)

@@ -19,21 +19,7 @@ _CLIP = 1.0
 
 
 class FineTuneNet(NeuralNet):
-    """A skorch net that is fed activations at the cut, weighs its losses, and learns at a rate for each stage.
-
-    Parameters
-    ----------
-    module : callable
-        Returns the FineTuneNetwork.
-    criterion : type
-        Loss with ``reduction="none"``.
-    recipe : Recipe
-        What the optimizer is told.
-    placement : Placement
-        Device and precision.
-    **kwargs
-        See `skorch.NeuralNet`.
-    """
+    """A skorch net that is fed activations at the cut, weighs its losses, and learns at a rate for each stage."""
 
     compiled_ = None  # the part above the cut, while a training has it compiled
 
@@ -86,11 +72,6 @@ class Schedule(Callback):
     """Set the learning rate of each group at each step: its own rate times a factor.
 
     skorch's own LRScheduler counts the epochs of former trainings as steps already made.
-
-    Parameters
-    ----------
-    factor : callable
-        From the number of a step, counted from 0, to a factor.
     """
 
     def __init__(self, factor):
@@ -109,13 +90,7 @@ class Schedule(Callback):
 
 
 class AverageWeights(Callback):
-    """Keep a moving average of everything that is trained, and leave it in the network at the end.
-
-    Parameters
-    ----------
-    decay : float
-        Share of the average that stays in a step; less in the first steps, when there is little to average.
-    """
+    """Keep a moving average of everything that is trained, and leave it in the network at the end."""
 
     def __init__(self, decay):
         self.decay = decay
@@ -144,13 +119,7 @@ class AverageWeights(Callback):
 
 
 class TowardsStart(Callback):
-    """Draw the trained stages towards the weights that they had at the start: weight decay with another goal.
-
-    Parameters
-    ----------
-    strength : float
-        Share of the way per step, for a learning rate of one.
-    """
+    """Draw the trained stages towards the weights that they had at the start: weight decay with another goal."""
 
     def __init__(self, strength):
         self.strength = strength
@@ -174,13 +143,7 @@ class TowardsStart(Callback):
 
 
 class GradualUnfreezing(Callback):
-    """Let stages take part in the training one after the other, from the top downwards.
-
-    Parameters
-    ----------
-    epochs : tuple of int
-        From which epoch on, counted from 0, each stage is trained; the last entry is for all stages that are left.
-    """
+    """Let stages take part in the training one after the other, from the top downwards."""
 
     def __init__(self, epochs):
         self.epochs = epochs
@@ -203,30 +166,7 @@ def soft_cross_entropy(logits, probabilities):
 
 
 def build_net(network, criterion, recipe, placement, *, batch_size, verbose, **criterion_options):
-    """Wrap a network into a skorch net that is ready to train.
-
-    Parameters
-    ----------
-    network : FineTuneNetwork
-        Trained in place.
-    criterion : type
-        Loss class that takes ``reduction``.
-    recipe : Recipe
-        What the optimizer is told.
-    placement : Placement
-        Device and precision.
-    batch_size : int
-        Images per step.
-    verbose : int
-        A line per epoch when positive.
-    **criterion_options : dict
-        What the loss takes besides.
-
-    Returns
-    -------
-    FineTuneNet
-        The initialised net.
-    """
+    """Wrap a network into a skorch net that is ready to train."""
     quiet = {} if verbose else {"callbacks__print_log": None}
     net = FineTuneNet(
         lambda: network,
@@ -251,20 +191,7 @@ def build_net(network, criterion, recipe, placement, *, batch_size, verbose, **c
 
 
 def validation_loss(net, data):
-    """Return the loss of a net as it stands.
-
-    Parameters
-    ----------
-    net : FineTuneNet
-        The net.
-    data : TrainingData
-        Images that it has not been trained on.
-
-    Returns
-    -------
-    float
-        As skorch computes it after an epoch.
-    """
+    """Return the loss of a net as it stands."""
     losses, sizes = [], []
     for inputs, targets in Batches(data, net.batch_size):
         losses.append(net.validation_step((inputs, targets))["loss"].item())
@@ -273,36 +200,7 @@ def validation_loss(net, data):
 
 
 def train(net, data, validation, *, epochs, seed, schedule, stop_after=None, patience=None, callbacks=None):
-    """Train for a number of epochs, from where the net stands.
-
-    Parameters
-    ----------
-    net : FineTuneNet
-        Trained in place.
-    data : TrainingData
-        What to learn from.
-    validation : TrainingData or None
-        What early stopping watches.
-    epochs : int
-        Passes over the data, at most.
-    seed : int
-        Order of the images.
-    stop_after : int or None, default=None
-        Epochs after which to stop, in the middle of the schedule.
-    schedule : bool
-        Warm-up and cosine with a new optimizer; otherwise constant rates with the optimizer as it is.
-    patience : int or None, default=None
-        Epochs without improvement before early stopping, which restores the best weights.
-    callbacks : list or None, default=None
-        The user's own skorch callbacks; an LRScheduler among them takes the place of the schedule.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        If the user interrupts; skorch's own `fit` would return a half-trained net instead.
-    TrainingDivergedError
-        If the loss is no longer a finite number.
-    """
+    """Train for a number of epochs, from where the net stands."""
     recipe = net.recipe
     if schedule and recipe.unfreeze_schedule is not None and recipe.unfreeze_schedule[-1] >= epochs:
         raise ValueError(

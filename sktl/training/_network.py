@@ -13,23 +13,6 @@ class FineTuneNetwork(nn.Module):
 
     Frozen stages stay in eval mode whatever mode the network is in, so that batch norm normalises with the statistics
     it was pretrained with and does not update them.
-
-    Parameters
-    ----------
-    stages : torch.nn.Sequential
-        The chain; it is trained in place.
-    head : torch.nn.Module
-        Takes the pooled output of the chain.
-    n_frozen : int
-        How many stages, from the stem, are frozen.
-    preprocessing : Preprocessing
-        Normalises the prepared images.
-    own_pooling : str
-        The network's own pooling.
-    update_statistics : bool
-        Whether batch norm above the cut normalises by batches and updates its statistics, as a network from scratch
-        needs. A pretrained one keeps its statistics and learns the rest: with small batches theirs are noise, and the
-        head has been fitted to features that were made with the pretrained ones.
     """
 
     def __init__(self, stages, head, n_frozen, preprocessing, own_pooling, *, update_statistics):
@@ -98,18 +81,7 @@ class FineTuneNetwork(nn.Module):
         return tensor_digest("frozen", stages=self.frozen_stages)
 
     def check_frozen(self, digest):
-        """Raise if the part below the cut is not what it was.
-
-        Parameters
-        ----------
-        digest : str
-            What `frozen_digest` returned before training.
-
-        Raises
-        ------
-        FrozenPartChangedError
-            If a parameter or buffer moved.
-        """
+        """Raise if the part below the cut is not what it was."""
         if self.frozen_digest() != digest:
             raise FrozenPartChangedError(
                 "the frozen part must be bit-identical after training. It changed instead: a callback or a custom "
@@ -123,18 +95,7 @@ def _channels_last(maps):
 
 
 def trained_tensors(network):
-    """Return the parameters above the cut, and their statistics where those are updated, by name and without gradients.
-
-    Parameters
-    ----------
-    network : FineTuneNetwork
-        The network.
-
-    Returns
-    -------
-    dict of str to torch.Tensor
-        The tensors themselves, of a float type.
-    """
+    """Return what is trained above the cut, updated statistics included, by name and without gradients."""
     tensors = {}
     for part in ("trained_stages", "head"):
         for name, tensor in getattr(network, part).state_dict().items():

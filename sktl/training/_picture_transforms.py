@@ -23,55 +23,14 @@ _CONTRACT = (
 
 
 def augmented(picture, preprocessing, augment, seeds):
-    """Apply an augmentation by name.
-
-    Parameters
-    ----------
-    picture : ndarray of shape (H, W, 3), uint8 or float32
-        The original picture. It is only read.
-    preprocessing : Preprocessing
-        Size and interpolation.
-    augment : {"light", "unmirrored", "trivial"}
-        What to do.
-    seeds : numpy.random.SeedSequence
-        What all draws follow from.
-
-    Returns
-    -------
-    ndarray of shape (crop_size, crop_size, 3)
-        Of the same dtype.
-    """
+    """Apply an augmentation by name."""
     rng = np.random.default_rng(seeds)
     cropped = _cropped_and_flipped(picture, preprocessing, rng, may_flip=augment != "unmirrored")
     return _trivially_augmented(cropped, rng) if augment == "trivial" else _jittered(cropped, rng)
 
 
 def transformed(picture, transform, seeds, *, lent, name):
-    """Apply a transform of the user's own.
-
-    Parameters
-    ----------
-    picture : ndarray of shape (H, W, 3), uint8 or float32
-        The original picture. It is only read.
-    transform : callable
-        From a uint8 tensor (3, H, W) to a tensor (3, h, w).
-    seeds : numpy.random.SeedSequence
-        What its draws from the global generators of torch, numpy and Python follow from.
-    lent : bool
-        Whether the thread that holds `GLOBAL_RANDOMNESS` waits for this one; otherwise this one waits for it.
-    name : callable
-        Names the image for a message.
-
-    Returns
-    -------
-    ndarray of shape (h, w, 3), uint8 or float32
-        Of floats when the picture or the result of the transform is.
-
-    Raises
-    ------
-    ValueError
-        If the transform raises, or returns something else.
-    """
+    """Apply a transform of the user's own."""
     planes = torch.from_numpy(np.array(as_bytes(picture).transpose(2, 0, 1), order="C"))
     seed = int(seeds.generate_state(1, np.uint64)[0] >> np.uint64(1))
     try:

@@ -37,19 +37,6 @@ def parameter_groups(network, recipe):
     """Return the parameter groups of the optimizer: one or two per stage and for the head, frozen stages included.
 
     All groups exist from the start, so that schedules which read them once stay right whatever is frozen later.
-
-    Parameters
-    ----------
-    network : FineTuneNetwork
-        Network to train.
-    recipe : Recipe
-        Rates and decays; the head that starts from a probe learns at a tenth of the rate, all parts of a network from
-        scratch at one rate.
-
-    Returns
-    -------
-    list of dict
-        What torch.optim.AdamW takes.
     """
     n_stages = len(network.stages)
     rate, decay = recipe.learning_rate, 1.0 if recipe.from_scratch else recipe.layer_decay
@@ -74,13 +61,7 @@ def _groups_of(part, rate, weight_decay):
 
 
 class WarmUpCosine:
-    """Factor on all learning rates: a linear rise over the first tenth of the steps, then a cosine to zero.
-
-    Parameters
-    ----------
-    n_steps : int
-        Optimizer steps of the whole training.
-    """
+    """Factor on all learning rates: a linear rise over the first tenth of the steps, then a cosine to zero."""
 
     def __init__(self, n_steps):
         self.n_steps = n_steps

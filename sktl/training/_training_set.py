@@ -9,24 +9,7 @@ from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 
 
 def canonical(images, targets, weights):
-    """Merge copies and sort.
-
-    Parameters
-    ----------
-    images : ImageCollection
-        The images.
-    targets : ndarray of shape (n_images,) or (n_images, n_targets)
-        Encoded labels, or numbers.
-    weights : ndarray of shape (n_images,)
-        Sample weights, not negative.
-
-    Returns
-    -------
-    indices : ndarray of int
-        One image of each group of copies, in canonical order.
-    merged : ndarray of float64
-        The summed weight of each group.
-    """
+    """Merge copies and sort."""
     total: dict = {}
     first: dict = {}
     for i in np.flatnonzero(weights):
@@ -39,29 +22,7 @@ def canonical(images, targets, weights):
 
 
 def inner_split(targets, stratify, validation_fraction, seed):
-    """Set aside part of the training images for early stopping.
-
-    Parameters
-    ----------
-    targets : ndarray of shape (n_images, ...)
-        Targets in canonical order.
-    stratify : bool
-        Keep the shares of the classes, where each class has an image for both sides.
-    validation_fraction : float
-        Share set aside.
-    seed : int
-        Seed of the split.
-
-    Returns
-    -------
-    train, validation : ndarray of int
-        Positions.
-
-    Raises
-    ------
-    ValueError
-        If there are too few images to set any aside.
-    """
+    """Set aside part of the training images for early stopping."""
     n_images = len(targets)
     n_validation = max(1, round(validation_fraction * n_images))
     if n_images - n_validation < 2:

@@ -66,17 +66,6 @@ def mirrored(images, preprocessing):
 class AugmentedImages:
     """Views of images, prepared for a network: what `embed` needs of an ImageCollection.
 
-    Parameters
-    ----------
-    images : ImageCollection
-        The images.
-    preprocessing : Preprocessing
-        What the pictures are prepared with; whoever prepares them again uses `prepared_already`.
-    augment : {"light", "unmirrored", "trivial"}, callable or None
-        How views come about, see `show_augmentation`; None leaves every view plain.
-    view : int or ndarray of int of shape (n_images,)
-        Number of the view, for all images or for each. 0 is the plain image.
-
     Notes
     -----
     A callable draws from the global generators of torch, numpy and Python, which are seeded for each image and then put
@@ -199,31 +188,6 @@ def _holds(lock):
 
 def mix(inputs, targets, weights, mixup, cutmix, generator):
     """Mix each row of a batch with another one, by mixup or by CutMix.
-
-    Parameters
-    ----------
-    inputs : torch.Tensor of shape (n, ...)
-        Images, or activations at the cut as in manifold mixup. Bytes are turned into floats in [0, 1].
-    targets : torch.Tensor of shape (n, n_outputs)
-        Shares of the classes, or numbers.
-    weights : torch.Tensor of shape (n,)
-        Weights of the samples, not negative.
-    mixup, cutmix : float
-        Parameters of the Beta distribution of the share; 0 is off. With both on, each batch takes one or the other
-        with equal chance.
-    generator : numpy.random.Generator
-        What is drawn from.
-
-    Returns
-    -------
-    inputs, targets, weights : torch.Tensor
-        Mixed; `weights` as passed. A row is chosen as partner in proportion to its weight: then the expected loss is
-        that of a batch in which a row of weight two stands twice, and the sum of the weights does not move.
-
-    Raises
-    ------
-    ValueError
-        If `cutmix` is on and the inputs have no height and width to cut from.
 
     References
     ----------

@@ -41,29 +41,10 @@ class TinyResNet(nn.Module):
     global average pooling and one linear layer. Pictures of 48 × 48 pixels leave the last stage as 3 × 3 maps; any
     other size is possible, too.
 
-    Parameters
-    ----------
-    n_classes : int, default=256
-        Number of classes of the network's own classifier `fc`.
-
-    Attributes
-    ----------
-    stem, stage1, stage2, stage3, stage4 : nn.Module
-        The chain, each link giving maps of shape (n_images, n_channels, height, width).
-    fc : nn.Linear
-        The network's own classifier, on the average of the last maps.
-
     References
     ----------
     .. [1] K. He, X. Zhang, S. Ren, J. Sun (2016). Deep residual learning for image recognition. CVPR.
        :doi:`10.1109/CVPR.2016.90`
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sktl.backbones.sources._bundled import TinyResNet
-    >>> TinyResNet().eval()(torch.zeros(2, 3, 48, 48)).shape
-    torch.Size([2, 256])
     """
 
     def __init__(self, n_classes=N_CLASSES):

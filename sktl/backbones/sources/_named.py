@@ -38,27 +38,7 @@ _N_IMAGENET_CLASSES = 1000
 
 
 def load_named(name, weights, *, match, preprocessing, seed, reload):
-    """Load a network known by name.
-
-    Parameters
-    ----------
-    name : str
-        One of `list_backbones`.
-    weights : WeightSource
-        Where its weights come from.
-    match : {"exact", "partial"}
-        See `load_backbone`.
-    preprocessing : Preprocessing or None
-        None takes what belongs to the weights.
-    seed : int
-        Of whatever stays random.
-    reload : callable
-        Loads the same again.
-
-    Returns
-    -------
-    Backbone
-    """
+    """Load a network known by name."""
     tensors, member = _tensors(name, weights)
     with seeded(seed):
         network = _build_fitting(name, tensors, member)

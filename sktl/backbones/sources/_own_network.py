@@ -23,24 +23,7 @@ _USUAL_SIZE, _USUAL_RESIZE = 224, 256
 
 
 def load_made(make, weights, *, match, preprocessing, seed, reload, stages=None):
-    """Load a network from a function that makes it.
-
-    Parameters
-    ----------
-    make : callable
-        Called without arguments, returns a torch.nn.Module; its random numbers are seeded.
-    weights, match, preprocessing, seed, reload, stages
-        See `load_module`.
-
-    Returns
-    -------
-    Backbone
-
-    Raises
-    ------
-    ValueError
-        If it returns something else, or with random weights wanted, if it gives the same ones whatever the seed.
-    """
+    """Load a network from a function that makes it."""
     module = _make(make, seed)
     if weights.kind == "random":
         twin = _make(make, seed + 1)
@@ -73,34 +56,7 @@ def _make(make, seed):
 
 
 def load_module(module, weights, *, match, preprocessing, seed, stages=None, reload=None):
-    """Load a network from a module, which is copied and left as it is.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        A network that takes normalised pictures.
-    weights : WeightSource
-        Where its weights come from.
-    match : {"exact", "partial"}
-        See `load_backbone`.
-    preprocessing : Preprocessing or None
-        None takes 224 pixels and ImageNet's mean and standard deviation.
-    seed : int
-        Of random weights.
-    stages : sequence or None, default=None
-        The user's own chain, see `named_stages`.
-    reload : callable or None, default=None
-        Loads the same again; None when there is no other way than to keep the module.
-
-    Returns
-    -------
-    Backbone
-
-    Raises
-    ------
-    WeightsError
-        If a parameter is NaN or infinite.
-    """
+    """Load a network from a module, which is copied and left as it is."""
     name = type(module).__name__
     parts = None if stages is None else named_stages(module, stages)
     network = copy_for_inference(module)

@@ -40,24 +40,7 @@ def model_names():
 
 
 def build_torchvision(name, *, n_classes=None, image_size=None, transform_input=False):
-    """Build one of torchvision's networks with random weights from torch's global generator.
-
-    Parameters
-    ----------
-    name : str
-        One of `model_names`.
-    n_classes : int or None, default=None
-        Number of classes of its own head; None takes ImageNet's 1000.
-    image_size : int or None, default=None
-        Side in pixels for vision transformers; others have no use for it.
-    transform_input : bool, default=False
-        Whether googlenet and inception change the normalisation of their input, as their ImageNet weights need.
-
-    Returns
-    -------
-    torch.nn.Module
-        Without auxiliary heads.
-    """
+    """Build one of torchvision's networks with random weights from torch's global generator."""
     options = {} if n_classes is None else {"num_classes": n_classes}
     if image_size is not None and name.startswith("vit_"):
         options["image_size"] = image_size
@@ -73,24 +56,7 @@ def reference_member(name):
 
 
 def member_named(name, weights):
-    """Return the member of torchvision's enum of weights that is meant.
-
-    Parameters
-    ----------
-    name : str
-        One of `model_names`.
-    weights : str or torchvision.models.WeightsEnum
-        ``"default"``, ``"IMAGENET1K_V1"``, ``"ResNet50_Weights.IMAGENET1K_V1"``, or the member itself.
-
-    Returns
-    -------
-    torchvision.models.WeightsEnum
-
-    Raises
-    ------
-    ValueError
-        If the network has no such weights.
-    """
+    """Return the member of torchvision's enum of weights that is meant."""
     enum = models.get_model_weights(name)
     if isinstance(weights, enum):
         return weights
@@ -150,24 +116,6 @@ def download_tensors(name, member):
 
     The file goes to torch's own folder (``TORCH_HOME``), where torchvision finds it, too; torch announces a download
     with a line and a bar on standard error, and compares the hash of what arrived.
-
-    Parameters
-    ----------
-    name : str
-        One of `model_names`.
-    member : torchvision.models.WeightsEnum
-        The weights.
-
-    Returns
-    -------
-    dict of str to torch.Tensor
-
-    Raises
-    ------
-    WeightsNotFoundError
-        If the file is not there and cannot be downloaded.
-    WeightsError
-        If the file is damaged.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / _file_name(member)
     if path.exists():

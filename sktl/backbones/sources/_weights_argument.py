@@ -45,26 +45,7 @@ _RANDOM = WeightSource("random", None, ("random",))
 
 
 def weights_of_name(name, weights):
-    """Find what `weights` means for a network known by name.
-
-    Parameters
-    ----------
-    name : str
-        One of `list_backbones`.
-    weights : str, Path, torchvision.models.WeightsEnum or None
-        As passed to `load_backbone`.
-
-    Returns
-    -------
-    WeightSource
-
-    Raises
-    ------
-    ValueError
-        If there are no such weights.
-    WeightsNotFoundError
-        If it is a path, and nothing is there.
-    """
+    """Find what `weights` means for a network known by name."""
     if weights is None:
         return _RANDOM
     if name == TINY_FRACTAL:
@@ -79,24 +60,7 @@ def weights_of_name(name, weights):
 
 
 def weights_of_module(weights):
-    """Find what `weights` means for a network of the user's own.
-
-    Parameters
-    ----------
-    weights : str, Path or None
-        As passed to `load_backbone`.
-
-    Returns
-    -------
-    WeightSource
-
-    Raises
-    ------
-    ValueError
-        If it is neither ``"default"``, a path nor None.
-    WeightsNotFoundError
-        If it is a path, and nothing is there.
-    """
+    """Find what `weights` means for a network of the user's own."""
     if weights is None:
         return _RANDOM
     if isinstance(weights, str) and weights == "default":

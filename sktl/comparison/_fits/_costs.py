@@ -24,13 +24,7 @@ def reset_peak_memory():
 
 
 def peak_memory():
-    """Highest resident memory of this process since `reset_peak_memory`, in bytes.
-
-    Returns
-    -------
-    int or None
-        None where the system does not tell.
-    """
+    """Highest resident memory of this process since `reset_peak_memory`, in bytes."""
     if not RESET.exists():  # then the figure would be the highest since the process began
         return None
     try:
@@ -41,18 +35,7 @@ def peak_memory():
 
 
 def n_parameters(estimator):
-    """Count the parameters of the networks that a fitted candidate needs for its predictions.
-
-    Parameters
-    ----------
-    estimator : estimator
-        A fitted candidate, possibly nested.
-
-    Returns
-    -------
-    int or None
-        None where no part has a network.
-    """
+    """Count the parameters of the networks that a fitted candidate needs for its predictions."""
     networks = {id(network): network for part in _own_parts(estimator) for network in _stages_in_use(part)}
     if not networks:
         return None
@@ -80,19 +63,6 @@ def image_passes(estimator, n_test):
       ``augment="auto"`` asks whether mirroring matters, those it looks at and their mirror images.
 
     Copies of one training image count once, as the estimators merge them.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Fitted, and asked for its predictions once.
-    n_test : int
-        Images that were predicted.
-
-    Returns
-    -------
-    int or None
-        None without a network, and where it cannot be known: inside a search, whose inner fits leave no trace, and
-        after a refit, which leaves none of its first training.
     """
     parts = _own_parts(estimator)
     plain = {id(part) for part in _plain_parts(estimator)}

@@ -38,18 +38,6 @@ def described(value):
     """Describe a candidate or a scorer so that another one has another description.
 
     No address in memory, no order of a set and no place of source code is part of it.
-
-    Parameters
-    ----------
-    value : object
-        An estimator with all that is in it, a network, an array, a function, or anything else.
-
-    Returns
-    -------
-    str
-        Weights and arrays by their digest, functions and classes of the user by their code, objects by what pickle
-        would keep of them, everything else as Python writes it. Of an estimator the parameters, and what was fitted
-        only where a clone has it too.
     """
     try:
         return _Describer().describe(value, cloned=True)

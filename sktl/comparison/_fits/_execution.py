@@ -18,43 +18,7 @@ __all__ = ["run_all"]
 def run_all(
     estimators, X, y, *, splits, seeds, scorers, baseline, n_jobs=None, verbose=0, on_error="raise", journal=None
 ):
-    """Fit and score every candidate on every split.
-
-    Parameters
-    ----------
-    estimators : dict of str to estimator
-        The candidates.
-    X, y
-        All images, and their labels.
-    splits : list of (train, test)
-        Indices.
-    seeds : list of int
-        One for every split.
-    scorers : dict of str to callable
-        The first is the main one.
-    baseline : str
-        Without this candidate there is no comparison.
-    n_jobs : int or None, default=None
-        Fits at once.
-    verbose : int, default=0
-        One line per fit when positive.
-    on_error : {"raise", "warn"}, default="raise"
-        Whether a failing candidate ends the comparison, or is left out of it with a warning.
-    journal : Journal or None, default=None
-        Keeps finished fits, and knows those of an earlier run.
-
-    Returns
-    -------
-    list of Run
-        Split by split, the candidates of one split next to each other. Of a candidate that failed, nothing follows the
-        failure.
-
-    Raises
-    ------
-    RuntimeError
-        If a candidate fails and `on_error` says so, the baseline fails, or fewer than two candidates are left; names
-        candidate and split, and carries the original error as its cause.
-    """
+    """Fit and score every candidate on every split."""
     fits = {
         (number, name): Fit(name, number, estimator, *splits[number], seeds[number], scorers)
         for number in range(len(splits))
@@ -115,19 +79,6 @@ class Arrivals:
     """Results as they come, in any order, and judged in the order of the splits: the outcome does not depend on it.
 
     A failure counts once everything before it is there. Fits are started in order, so what is before it is on its way.
-
-    Parameters
-    ----------
-    fits : dict of (int, str) to Fit
-        All fits by split and candidate, in order.
-    runs : dict of (int, str) to Run
-        Those that are there; new ones are put in.
-    failures : Failures
-        Told of every failure that counts.
-    progress : Progress
-        Told of every result.
-    journal : Journal or None
-        Keeps what is finished.
     """
 
     def __init__(self, fits, runs, failures, progress, journal):
@@ -160,19 +111,7 @@ class Arrivals:
 
 
 class Failures:
-    """Candidates that failed, and whether the comparison can go on without them.
-
-    Parameters
-    ----------
-    candidates : collection of str
-        All candidates.
-    baseline : str
-        The one that cannot be left out.
-    on_error : {"raise", "warn"}
-        What to do about the others.
-    n_splits : int
-        For messages.
-    """
+    """Candidates that failed, and whether the comparison can go on without them."""
 
     def __init__(self, candidates, baseline, on_error, n_splits):
         self._n_candidates = len(candidates)

@@ -19,13 +19,7 @@ PACKAGES = ("sktl", "scikit-learn", "torch", "torchvision", "numpy", "scipy", "p
 
 
 def versions():
-    """Find the versions of Python and of the packages that a score depends on.
-
-    Returns
-    -------
-    dict of str to str
-        By name.
-    """
+    """Find the versions of Python and of the packages that a score depends on."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -36,18 +30,7 @@ def versions():
 
 
 def digest_of_images(X):
-    """Identify all images of X by their content: files by their bytes.
-
-    Parameters
-    ----------
-    X : sequence
-        Whatever the candidates take.
-
-    Returns
-    -------
-    str
-        A digest.
-    """
+    """Identify all images of X by their content: files by their bytes."""
     try:
         images = as_images(X)
     except (TypeError, ValueError):

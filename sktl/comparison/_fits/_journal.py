@@ -24,24 +24,7 @@ FIELDS = {field.name for field in fields(Run)}
 
 
 class Journal:
-    """The file of finished fits.
-
-    Parameters
-    ----------
-    path : str or Path
-        File of lines of JSON; made when it is not there.
-    X, y
-        All images, and their labels.
-    scorers : dict of str to callable
-        What is scored.
-
-    Raises
-    ------
-    ValueError
-        If there is a file with other content.
-    OSError
-        If the file cannot be read or written.
-    """
+    """The file of finished fits."""
 
     def __init__(self, path, X, y, scorers):
         self._path = Path(path)

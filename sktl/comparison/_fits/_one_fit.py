@@ -55,20 +55,6 @@ def fit_and_score(fit, X, y):
     """Do one fit.
 
     An error is returned, so that the caller learns of it in the same way from another process.
-
-    Parameters
-    ----------
-    fit : Fit
-        What to do.
-    X, y
-        All images, and their labels.
-
-    Returns
-    -------
-    run : Run
-        The record.
-    error : Exception or None
-        Why it failed.
     """
     reading = fit.train  # the part of X that an image with an error is counted in
     try:

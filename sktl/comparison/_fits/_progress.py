@@ -8,21 +8,7 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """What a user who waits wants to know.
-
-    Parameters
-    ----------
-    todo : list of Fit
-        Fits that are left to do.
-    n_kept : int
-        Fits that need not be done, as a file has them.
-    n_splits : int
-        Number of splits.
-    scoring : str
-        Name of the score to show.
-    verbose : int
-        Nothing is shown unless positive.
-    """
+    """What a user who waits wants to know."""
 
     def __init__(self, todo, n_kept, n_splits, scoring, verbose):
         self._left = [fit.candidate for fit in todo]
