@@ -130,7 +130,7 @@ def close_figures():
 @pytest.fixture(scope="session")
 def make_comparison():
     """A maker of comparisons: 30 images of three classes, each tested once in three splits."""
-    from sktl.comparison import Run, TransferComparison
+    from sktl.comparison import FitRecord, TransferComparison
 
     def make(names=tuple(SCORES), *, y=None, task="classification", wrong=None, **settings):
         rng = np.random.default_rng(0)
@@ -148,7 +148,7 @@ def make_comparison():
                         labels[place], sure[place] = wrong[name][index]
                 trained = name in ("fine_tuned", "from_scratch")
                 runs.append(
-                    Run(
+                    FitRecord(
                         name,
                         split,
                         {"accuracy": SCORES.get(name, [0.5, 0.52, 0.51])[split]},

@@ -101,5 +101,7 @@ def test_names_that_moved_are_found_where_they_were():
     for name, home in comparison._MOVED.items():
         assert name in import_module(home).__all__
         assert getattr(comparison, name) is getattr(import_module(home), name)
+    for name, new in comparison._RENAMED.items():
+        assert getattr(comparison, name) is getattr(comparison, new)
     with pytest.raises(AttributeError, match="has no attribute 'compare'"):
         comparison.compare  # noqa: B018

@@ -4,9 +4,8 @@ from importlib import import_module
 
 from sktl._statistics import corrected_interval, corrected_p_value, correlated_t_probabilities, holm
 from sktl.comparison._compare import compare_transfer
+from sktl.comparison._records import ComparisonRow, FitRecord
 from sktl.comparison._result import TransferComparison
-from sktl.comparison._rows import ComparisonRow
-from sktl.comparison._runs import Run
 from sktl.comparison._warnings import CandidateFailedWarning, NearDuplicatesWarning, ResumeWarning
 
 __all__ = [
@@ -14,7 +13,7 @@ __all__ = [
     "ComparisonRow",
     "NearDuplicatesWarning",
     "ResumeWarning",
-    "Run",
+    "FitRecord",
     "TransferComparison",
     "compare_transfer",
     "corrected_interval",
@@ -23,16 +22,17 @@ __all__ = [
     "holm",
 ]
 
-# Names that the pages gave as names of this room, and where they live now.
+# Names that the pages gave as names of this room: where they live now, and what they are called.
 _MOVED = {
     **dict.fromkeys(["ComparisonDisplay", "CostDisplay", "DepthSweepDisplay", "EmbeddingMapDisplay"], "sktl.displays"),
     **dict.fromkeys(["LabelEfficiencyDisplay", "Mistake", "MistakesDisplay"], "sktl.displays"),
     **dict.fromkeys(["TrainingCurveDisplay", "confusion_display"], "sktl.displays"),
+    "FitRecord": "sktl.comparison",
     "PixelFeatures": "sktl.feature_extraction",
     **dict.fromkeys(["LabelEfficiency", "LabelsSaved", "label_efficiency"], "sktl.label_efficiency"),
     **dict.fromkeys(["Leaks", "find_leaks", "near_duplicate_groups"], "sktl.near_duplicates"),
 }
-_RENAMED = {"straddling": "find_leaks", "Straddling": "Leaks"}
+_RENAMED = {"Run": "FitRecord", "straddling": "find_leaks", "Straddling": "Leaks"}
 
 
 def __getattr__(name):

@@ -12,9 +12,9 @@ from sktl._targets import check_data
 from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
 from sktl.comparison._call import recorded_call
 from sktl.comparison._candidates import make_candidates, recipes_in, uses_transfer
-from sktl.comparison._fits._execution import run_all
-from sktl.comparison._fits._fingerprint import versions
-from sktl.comparison._fits._journal import Journal
+from sktl.comparison._checkpoint_file import Journal
+from sktl.comparison._execution import run_all
+from sktl.comparison._fingerprint import versions
 from sktl.comparison._leak_guard import warn_of_near_duplicates
 from sktl.comparison._networks import check_recipes
 from sktl.comparison._result import TransferComparison

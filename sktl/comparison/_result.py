@@ -10,8 +10,8 @@ from sktl._statistics import differences_of
 from sktl._validation import did_you_mean
 from sktl.comparison._notes import make_notes
 from sktl.comparison._per_image import out_of_fold
-from sktl.comparison._rows import ComparisonRow, make_rows
-from sktl.comparison._runs import Run
+from sktl.comparison._records import ComparisonRow, FitRecord
+from sktl.comparison._rows import make_rows
 from sktl.displays import ComparisonDisplay
 from sktl.reports import as_html, as_text, sentence
 
@@ -26,7 +26,7 @@ class TransferComparison:
 
     Parameters
     ----------
-    runs : tuple of Run
+    runs : tuple of FitRecord
         One record for every fit: scores, costs and predictions; failed ones too.
     splits : tuple of (train, test)
         Indices of the training and of the test images of every split, in `X`.
@@ -52,9 +52,9 @@ class TransferComparison:
     Examples
     --------
     >>> import numpy as np
-    >>> from sktl.comparison import Run, TransferComparison
+    >>> from sktl.comparison import FitRecord, TransferComparison
     >>> scores = {"from_scratch": [0.61, 0.58, 0.63, 0.60, 0.62], "frozen": [0.81, 0.80, 0.79, 0.82, 0.80]}
-    >>> runs = tuple(Run(name, split, {"accuracy": score}, fit_seconds=1.0, predict_seconds=0.1)
+    >>> runs = tuple(FitRecord(name, split, {"accuracy": score}, fit_seconds=1.0, predict_seconds=0.1)
     ...              for name in scores for split, score in enumerate(scores[name]))
     >>> folds = np.arange(100).reshape(5, 20)
     >>> splits = tuple((np.setdiff1d(folds, fold), fold) for fold in folds)
@@ -65,7 +65,7 @@ class TransferComparison:
     'transfer helps'
     """
 
-    runs: tuple[Run, ...]
+    runs: tuple[FitRecord, ...]
     splits: tuple[tuple[np.ndarray, np.ndarray], ...]
     y: np.ndarray
     seeds: tuple[int, ...]
@@ -156,7 +156,7 @@ class TransferComparison:
 
         Returns
         -------
-        list of Run
+        list of FitRecord
             In the order of the splits.
 
         Raises

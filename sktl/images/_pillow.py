@@ -122,7 +122,7 @@ def check_file_size(n_bytes):
 
 
 def decode(data):
-    """Decode the bytes of an image file to uint8 (H, W, 3): of an animation the first frame, of a TIFF the first page."""
+    """Decode the bytes of an image file to uint8 (H, W, 3): the first frame of an animation, or page of a TIFF."""
     if len(data) == 0:
         raise ImageReadError("the image must have content. Got 0 bytes instead.")
     Image.init()

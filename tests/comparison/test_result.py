@@ -9,7 +9,7 @@ from matplotlib import pyplot
 from scipy import stats
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
-from sktl.comparison import Run, TransferComparison
+from sktl.comparison import FitRecord, TransferComparison
 from sktl.displays import ComparisonDisplay
 
 
@@ -17,7 +17,7 @@ def make(scores, transfer=("frozen", "fine_tuned"), baseline="from_scratch", rop
     """A comparison with these scores, on splits of these sizes."""
     n_splits = len(next(iter(scores.values())))
     runs = tuple(
-        Run(name, split, {"accuracy": float(score)}, 12.5, 0.25, 722_000 if name == "from_scratch" else None)
+        FitRecord(name, split, {"accuracy": float(score)}, 12.5, 0.25, 722_000 if name == "from_scratch" else None)
         for name, values in scores.items()
         for split, score in enumerate(values)
     )
@@ -200,7 +200,7 @@ def with_predictions(predicted, task="classification"):
     """Three images tested in each of two repeats of two splits, and what two candidates predicted for them."""
     splits = tuple((np.array([5, 6]), np.array(test)) for test in ([0, 1], [2], [2, 1], [0]))
     runs = tuple(
-        Run(name, split, {"accuracy": 0.5 + split / 10}, 1.0, 1.0, predicted=part)
+        FitRecord(name, split, {"accuracy": 0.5 + split / 10}, 1.0, 1.0, predicted=part)
         for name, parts in predicted.items()
         for split, part in enumerate(parts)
     )
@@ -234,8 +234,8 @@ def test_predictions_that_were_not_kept_are_an_error_where_they_are_asked_for():
 
 
 def test_a_candidate_that_failed_is_listed_and_left_out_everywhere_else():
-    failed = Run("broken", 1, {}, error="ValueError: no")
-    comparison = make({"from_scratch": SCRATCH, "frozen": UP}, runs=(Run("broken", 0, {"accuracy": 1.0}), failed))
+    failed = FitRecord("broken", 1, {}, error="ValueError: no")
+    comparison = make({"from_scratch": SCRATCH, "frozen": UP}, runs=(FitRecord("broken", 0, {"accuracy": 1.0}), failed))
     assert comparison.candidates == ["from_scratch", "frozen"]
     assert comparison.failures == [failed]
     assert comparison.notes() == ["Candidate 'broken' failed on split 2 of 5 and is left out: ValueError: no"]

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktl._splits import fixed_random_state, make_seeds, make_splits
-from sktl.comparison._runs import set_seeds
+from sktl.comparison._fitting import set_seeds
 from sktl.images import take_rows
 
 X = np.random.default_rng(0).normal(size=(60, 4))

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from sktl.comparison._fits._fingerprint import digest_of_images, versions
+from sktl.comparison._fingerprint import digest_of_images, versions
 
 
 def test_images_are_identified_by_their_content_wherever_they_lie(tmp_path):

@@ -18,8 +18,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sktl import PretrainedFeatureExtractor
 from sktl._splits import make_seeds, make_splits
-from sktl.comparison._fits import _execution
-from sktl.comparison._fits._execution import run_all
+from sktl.comparison import _execution
+from sktl.comparison._execution import run_all
 from sktl.comparison._warnings import CandidateFailedWarning
 from sktl.exceptions import ImageReadError
 from sktl.images import as_images, load_image_folder

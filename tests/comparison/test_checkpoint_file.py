@@ -33,12 +33,12 @@ def n_fits(monkeypatch):
     counted = []
 
     def fit_and_score(fit, X, y):
-        from sktl.comparison._fits._one_fit import fit_and_score as original
+        from sktl.comparison._fitting import fit_and_score as original
 
         counted.append((fit.candidate, fit.split))
         return original(fit, X, y)
 
-    monkeypatch.setattr("sktl.comparison._fits._execution.fit_and_score", fit_and_score)
+    monkeypatch.setattr("sktl.comparison._execution.fit_and_score", fit_and_score)
     return counted
 
 
@@ -104,7 +104,7 @@ def test_another_comparison_in_the_same_file_is_not_mistaken_for_this_one(change
 
 def test_other_versions_of_packages_do_everything_again(tmp_path, n_fits, monkeypatch):
     compare(tmp_path / "fits.jsonl")
-    monkeypatch.setattr("sktl.comparison._fits._journal.versions", lambda: {"numpy": "99"})
+    monkeypatch.setattr("sktl.comparison._checkpoint_file.versions", lambda: {"numpy": "99"})
     n_fits.clear()
     compare(tmp_path / "fits.jsonl")
     assert len(n_fits) == 6
@@ -190,7 +190,7 @@ def test_a_full_disk_ends_the_keeping_and_not_the_comparison(tmp_path, monkeypat
     def full(self, line):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("sktl.comparison._fits._journal.Journal._append", full)
+    monkeypatch.setattr("sktl.comparison._checkpoint_file.Journal._append", full)
     with pytest.warns(ResumeWarning, match="No space left on device.*no longer kept") as caught:
         comparison = compare(tmp_path / "fits.jsonl")
     assert len(caught) == 1
@@ -246,12 +246,12 @@ def test_an_interrupt_loses_nothing_that_was_finished(tmp_path, n_fits, monkeypa
     def interrupted(fit, X, y):
         if fit.split == 2:
             raise KeyboardInterrupt
-        from sktl.comparison._fits._one_fit import fit_and_score
+        from sktl.comparison._fitting import fit_and_score
 
         return fit_and_score(fit, X, y)
 
     with monkeypatch.context() as patched:
-        patched.setattr("sktl.comparison._fits._execution.fit_and_score", interrupted)
+        patched.setattr("sktl.comparison._execution.fit_and_score", interrupted)
         with pytest.raises(KeyboardInterrupt):
             compare(tmp_path / "fits.jsonl")
     compare(tmp_path / "fits.jsonl")

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from sklearn.utils.parallel import Parallel, delayed
 
-from sktl.comparison._fits._one_fit import Fit, fit_and_score
-from sktl.comparison._fits._progress import Progress
+from sktl.comparison._fitting import FitTask, fit_and_score
+from sktl.comparison._progress import Progress
 from sktl.comparison._warnings import CandidateFailedWarning
 
 __all__ = ["run_all"]
@@ -20,7 +20,7 @@ def run_all(
 ):
     """Fit and score every candidate on every split."""
     fits = {
-        (number, name): Fit(name, number, estimator, *splits[number], seeds[number], scorers)
+        (number, name): FitTask(name, number, estimator, *splits[number], seeds[number], scorers)
         for number in range(len(splits))
         for name, estimator in estimators.items()
     }

@@ -14,8 +14,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from sktl import FineTuneClassifier
-from sktl.comparison._fits._one_fit import Fit, fit_and_score
-from sktl.comparison._runs import Run
+from sktl.comparison._fitting import FitTask, fit_and_score
+from sktl.comparison._records import FitRecord
 
 X, Y = load_digits().data[:60], load_digits().target[:60] % 3
 TRAIN, TEST = np.arange(40), np.arange(40, 60)
@@ -23,7 +23,7 @@ TRAIN, TEST = np.arange(40), np.arange(40, 60)
 
 def fit(estimator, y=Y, scoring=("accuracy",), X=X):
     scorers = {name: get_scorer(name) for name in scoring}
-    run, error = fit_and_score(Fit("it", 0, estimator, TRAIN, TEST, 3, scorers), X, y)
+    run, error = fit_and_score(FitTask("it", 0, estimator, TRAIN, TEST, 3, scorers), X, y)
     if error is not None:
         raise error
     return run
@@ -97,7 +97,7 @@ def test_predictions_are_kept_in_plain_python_with_their_probabilities(labels):
     assert run.predicted == model.predict(X[TEST]).tolist()
     assert accuracy_score(labels[TEST], run.predicted) == run.scores["accuracy"]
     np.testing.assert_array_equal(run.confidence, model.predict_proba(X[TEST]).max(axis=1))
-    assert Run(**json.loads(json.dumps(asdict(run)))) == run
+    assert FitRecord(**json.loads(json.dumps(asdict(run)))) == run
 
 
 @pytest.mark.parametrize("scoring", [("accuracy", "neg_log_loss"), ("neg_log_loss", "accuracy")])
@@ -159,7 +159,7 @@ def test_predictions_of_another_kind_are_not_kept():
     def zero(estimator, X, y):
         return 0.0
 
-    run, _ = fit_and_score(Fit("it", 0, Several(), TRAIN, TEST, 3, {"zero": zero}), X, Y)
+    run, _ = fit_and_score(FitTask("it", 0, Several(), TRAIN, TEST, 3, {"zero": zero}), X, Y)
     assert (run.predicted, run.confidence, run.scores) == (None, None, {"zero": 0.0})
 
 
@@ -171,7 +171,7 @@ def test_numbers_are_kept_as_they_are():
 
 
 def test_an_error_is_told_in_words_and_returned():
-    run, error = fit_and_score(Fit("it", 4, SVC(C=-1), TRAIN, TEST, 3, {"accuracy": get_scorer("accuracy")}), X, Y)
+    run, error = fit_and_score(FitTask("it", 4, SVC(C=-1), TRAIN, TEST, 3, {"accuracy": get_scorer("accuracy")}), X, Y)
     assert isinstance(error, ValueError)
     assert run.error.startswith("InvalidParameterError: The 'C' parameter")
     assert (run.candidate, run.split, run.scores) == ("it", 4, {})

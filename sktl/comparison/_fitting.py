@@ -11,19 +11,19 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
-from sktl.comparison._fits._costs import image_passes, n_parameters, peak_memory, reset_peak_memory
+from sktl.comparison._measuring import image_passes, n_parameters, peak_memory, reset_peak_memory
 from sktl.comparison._networks import describe, is_pretrained, record_of, trained_part
-from sktl.comparison._runs import Run, set_seeds
+from sktl.comparison._records import FitRecord
 from sktl.exceptions import ImageReadError
 from sktl.images import take_rows
 
-__all__ = ["Fit", "fit_and_score"]
+__all__ = ["FitTask", "fit_and_score", "set_seeds"]
 
 METHODS = ("predict", "predict_proba", "decision_function", "predict_log_proba")
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitTask:
     """One fit to be done.
 
     Parameters
@@ -71,7 +71,7 @@ def fit_and_score(fit, X, y):
         memory = peak_memory()
         _check(scores)
         predicted, confidence = _predictions(estimator, test)
-        return Run(
+        return FitRecord(
             fit.candidate,
             fit.split,
             scores,
@@ -97,7 +97,7 @@ def _own_copy(estimator):
 
 
 def _failed(fit, error):
-    return Run(fit.candidate, fit.split, {}, error=f"{type(error).__name__}: {error}")
+    return FitRecord(fit.candidate, fit.split, {}, error=f"{type(error).__name__}: {error}")
 
 
 def _check(scores):
@@ -210,3 +210,10 @@ def _counted_in_X(error, X, part):
             index = None  # counted in a part of the part, as by a search inside the candidate: the path says enough
     path = None if error.path is None else str(error.path)
     return ImageReadError(error.reason, index, path).with_traceback(error.__traceback__)
+
+
+def set_seeds(estimator, seed):
+    """Give the seed to every parameter called random_state, in nested estimators too."""
+    names = [name for name in estimator.get_params(deep=True) if name.rpartition("__")[2] == "random_state"]
+    estimator.set_params(**dict.fromkeys(names, seed))  # not every estimator returns itself here
+    return estimator

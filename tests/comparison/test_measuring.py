@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor
 from sktl.comparison import compare_transfer
-from sktl.comparison._fits._costs import peak_memory, reset_peak_memory
+from sktl.comparison._measuring import peak_memory, reset_peak_memory
 from sktl.fine_tuning import _fitting
 from sktl.inference import _embed
 from sktl.training import _activations, _net
@@ -144,7 +144,7 @@ def test_peak_memory_is_that_of_the_time_between():
 
 
 def test_without_a_figure_of_the_system_there_is_none(monkeypatch, tmp_path):
-    monkeypatch.setattr("sktl.comparison._fits._costs.RESET", tmp_path / "none" / "clear_refs")
+    monkeypatch.setattr("sktl.comparison._measuring.RESET", tmp_path / "none" / "clear_refs")
     reset_peak_memory()
     assert peak_memory() is None
     assert compare(frozen()).rows()[0].peak_memory is None

@@ -12,15 +12,15 @@ from hashlib import sha256
 from numbers import Real
 from pathlib import Path
 
-from sktl.comparison._fits._description import described
-from sktl.comparison._fits._fingerprint import digest_of_images, versions
-from sktl.comparison._runs import Run
+from sktl.comparison._description import described
+from sktl.comparison._fingerprint import digest_of_images, versions
+from sktl.comparison._records import FitRecord
 from sktl.comparison._warnings import ResumeWarning
 
 __all__ = ["Journal"]
 
 START = b'{"sktl": "fit", "version": 1, "key": "'
-FIELDS = {field.name for field in fields(Run)}
+FIELDS = {field.name for field in fields(FitRecord)}
 
 
 class Journal:
@@ -105,7 +105,7 @@ def _checked_run(content):
     """Make the record, or raise TypeError where it does not hold what it should."""
     if not isinstance(content, dict) or content.keys() != FIELDS:
         raise TypeError("not the fields of a fit")
-    run = Run(**content)
+    run = FitRecord(**content)
     lists = [part for part in (run.predicted, run.confidence, run.history) if part is not None]
     counts = run.n_trained_parameters, run.n_parameters, run.n_images_through_network, run.peak_memory
     good = (

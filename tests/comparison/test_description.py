@@ -26,7 +26,7 @@ from torchvision.transforms import v2
 
 from sktl import FineTuneClassifier, PretrainedFeatureExtractor
 from sktl.backbones import load_backbone
-from sktl.comparison._fits._description import described
+from sktl.comparison._description import described
 
 
 class Holder:
@@ -156,7 +156,7 @@ def test_equal_things_are_described_alike_and_others_differently(name):
 def test_weights_under_the_same_name_are_told_apart_by_their_digest(monkeypatch):
     before = described(PretrainedFeatureExtractor())
     other = load_backbone(weights=None)
-    monkeypatch.setattr("sktl.comparison._fits._description.load_backbone", lambda *_: other)
+    monkeypatch.setattr("sktl.comparison._description.load_backbone", lambda *_: other)
     assert described(PretrainedFeatureExtractor()) != before
 
 
@@ -250,7 +250,7 @@ def test_the_place_of_the_source_does_not_matter():
 
 
 SCRIPT = """
-from sktl.comparison._fits._description import described
+from sktl.comparison._description import described
 def score(estimator, X, y):
     return 1.0 if y[0] in {"ants", "bees", "cows"} else max(map(lambda v: v in {"d", "e"}, y))
 class Own:
@@ -277,6 +277,6 @@ def test_the_seed_of_hashes_does_not_matter():
 def test_the_device_is_the_one_that_auto_stands_for(monkeypatch):
     before = described(tuned(device="auto"))
     monkeypatch.setattr(
-        "sktl.comparison._fits._description.resolve_placement", lambda: SimpleNamespace(device=torch.device("meta"))
+        "sktl.comparison._description.resolve_placement", lambda: SimpleNamespace(device=torch.device("meta"))
     )
     assert described(tuned(device="auto")) != before

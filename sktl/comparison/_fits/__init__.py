@@ -1,1 +1,0 @@
-"""All fits of a comparison: run, timed, kept in a file, and taken from there."""
