@@ -1,4 +1,4 @@
-"""What runs a frozen network on one block of prepared images."""
+"""Inference engines, torch or ONNX Runtime: the function that runs a frozen network on one block of images."""
 
 import copy
 from threading import Lock

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sktl.inference._recipe import Recipe
+from sktl.inference._cache_key import CacheKey
 from sktl.store._store import EmbeddingStore
 
-RECIPE = Recipe(("of the tests",), 192, "a recipe of the tests")
+RECIPE = CacheKey(("of the tests",), 192, "a recipe of the tests")
 MAX_BYTES = 10**9
 
 

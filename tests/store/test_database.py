@@ -4,11 +4,11 @@ import sqlite3
 
 import pytest
 
-from sktl.inference._recipe import Recipe
+from sktl.inference._cache_key import CacheKey
 from sktl.store._database import Database
 
-RECIPE = Recipe(("one",), 2, "one")
-OTHER = Recipe(("other",), 2, "other")
+RECIPE = CacheKey(("one",), 2, "one")
+OTHER = CacheKey(("other",), 2, "other")
 VECTORS = {b"a": b"12345678", b"b": b"abcdefgh"}
 
 

@@ -15,7 +15,7 @@ import warnings
 import numpy as np
 import pytest
 
-from sktl.inference import _recall
+from sktl.inference import _cache_look_up
 from sktl.store import _database, _leases
 from sktl.store._store import EmbeddingStore
 
@@ -300,7 +300,7 @@ def test_claims_end_with_the_process_that_was_killed(fresh_store, script, start)
 
 
 def test_patience_with_a_stopped_process_ends(fresh_store, script, start, monkeypatch, capsys):
-    monkeypatch.setattr(_recall, "_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(_cache_look_up, "_PATIENCE_SECONDS", 0.3)
     process = start("stall", fresh_store, 0, 50)
     assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
     process.send_signal(signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""What changes a vector changes the recipe, so that nothing old is found."""
+"""What changes a vector changes the cache key, so that nothing old is found."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def misses(X=None, **parameters):
     ],
     ids=str,
 )
-def test_another_recipe_is_computed_anew(change):
+def test_another_network_or_layer_or_form_is_computed_anew(change):
     assert misses() == 6
     assert misses(**change) == 6
     assert misses() == misses(**change) == 0
