@@ -82,7 +82,7 @@ class CacheLookUp:
         self._elsewhere: dict = {}  # digest → position: computed by another call at the moment
         self._unwritten: dict = {}  # digest → vector
         self._failed: set = set()  # positions of images that could not be decoded
-        self._work = None  # name under which images are claimed, once there are any to claim
+        self._lease = None  # under which images are claimed, once there are any to claim
         self._seconds = 0.0
         self._last = time.perf_counter()
 
@@ -93,9 +93,9 @@ class CacheLookUp:
     def __exit__(self, *error):
         try:
             self.flush()
-            self._store.release(self._key, self._mine, self._work)
+            self._store.release(self._key, self._mine, self._lease)
         finally:
-            self._store.end(self._work)
+            self._store.end(self._lease)
 
     def misses(self, pool, n_threads):
         """Fill in the vectors that are stored, and yield the tasks that are left to this call."""
@@ -148,12 +148,12 @@ class CacheLookUp:
         self._failed.add(task.position)
         if task.digest in self._mine:
             self._mine.discard(task.digest)
-            self._store.release(self._key, [task.digest], self._work)
+            self._store.release(self._key, [task.digest], self._lease)
 
     def flush(self):
         """Write what was computed."""
         if self._unwritten:
-            self._store.write(self._key, self._unwritten, self._work, self._seconds)
+            self._store.write(self._key, self._unwritten, self._lease, self._seconds)
             self._mine -= self._unwritten.keys()
             self._unwritten, self._seconds = {}, 0.0
 
@@ -185,8 +185,8 @@ class CacheLookUp:
         self._count_hits(len(found))
         rest = [digest for digest in tasks if digest not in found]
         if rest:
-            self._work = self._work or self._store.begin()
-            mine = self._store.claim(self._key, rest, self._work)
+            self._lease = self._lease or self._store.begin()
+            mine = self._store.claim(self._key, rest, self._lease)
             self._mine |= mine
             self._elsewhere.update((digest, tasks[digest].position) for digest in rest if digest not in mine)
         self._last = time.perf_counter()

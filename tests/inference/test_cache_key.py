@@ -9,6 +9,8 @@ from torchvision.models.resnet import BasicBlock
 
 from sktl import PretrainedFeatureExtractor
 from sktl.inference import _blocks, _embed
+from sktl.inference._cache_key import CacheKey
+from sktl.store import Key
 
 
 class Scale(nn.Module):
@@ -31,6 +33,12 @@ def misses(X=None, **parameters):
     plain = PretrainedFeatureExtractor(**{**parameters, "cache": False}).fit(X).transform(X)
     np.testing.assert_array_equal(found, plain)
     return extractor.store_info_.n_misses
+
+
+def test_the_store_can_use_it():
+    key = CacheKey(("network",), 5, "a network")
+    assert isinstance(key, Key)
+    assert key.n_bytes == 5 * 4
 
 
 @pytest.mark.parametrize(
