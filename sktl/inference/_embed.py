@@ -36,8 +36,8 @@ def embed(
 
     Parameters
     ----------
-    images : ImageCollection
-        The images.
+    images : Images
+        The images: an `ImageCollection`, or whatever follows the protocol.
     backbone : Backbone
         The network.
     preprocessing : Preprocessing
@@ -198,7 +198,7 @@ class _Call:
 def _error_of(images, position):
     """Return the error of an image that cannot be read, with its own position and path."""
     try:
-        images[position]
+        images.open(position).picture()
     except ImageReadError as error:
         return error
     return ImageReadError("the file has changed while it was read.", position)
