@@ -39,7 +39,7 @@ class StoreUsage:
         Its folder.
     n_vectors, n_bytes, max_bytes : int
         Vectors, the bytes that they take on disk, and how many they may take.
-    recipes : list of tuple
+    by_key : list of tuple
         Per key its description, vectors stored, bytes of these, images computed so far, seconds spent on these.
     """
 
@@ -47,7 +47,7 @@ class StoreUsage:
     n_vectors: int
     n_bytes: int
     max_bytes: int
-    recipes: list
+    by_key: list
 
 
 class EmbeddingStore:
@@ -131,8 +131,8 @@ class EmbeddingStore:
         StoreUsage
             Zeros when there is no store yet.
         """
-        recipes, n_bytes = self._attempt_if_there(lambda database: (database.contents(), database.n_bytes()), ([], 0))
-        return StoreUsage(str(self.folder), sum(row[1] for row in recipes), n_bytes, self.max_bytes, recipes)
+        by_key, n_bytes = self._attempt_if_there(lambda database: (database.contents(), database.n_bytes()), ([], 0))
+        return StoreUsage(str(self.folder), sum(row[1] for row in by_key), n_bytes, self.max_bytes, by_key)
 
     def clear(self):
         """Delete all vectors; processes at work go on."""

@@ -30,7 +30,7 @@ def pictures(n_images, first=0):
 
 
 def n_computed():
-    return sum(row[3] for row in open_store().usage().recipes)
+    return sum(row[3] for row in open_store().usage().by_key)
 
 
 def n_claims():
@@ -68,7 +68,7 @@ def test_without_a_store_nothing_is_kept(monkeypatch, fresh_store):
 
 def test_usage_names_the_network():
     misses(pictures(3))
-    (usage,) = open_store().usage().recipes
+    (usage,) = open_store().usage().by_key
     assert "tiny_fractal" in usage[0]
     assert usage[1] == usage[3] == 3
     assert usage[4] > 0

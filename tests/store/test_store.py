@@ -161,7 +161,7 @@ def test_looking_makes_no_files(tmp_path):
     store = open_store(tmp_path / "none")
     usage = store.usage()
     store.clear()
-    assert (usage.n_vectors, usage.n_bytes, usage.recipes) == (0, 0, [])
+    assert (usage.n_vectors, usage.n_bytes, usage.by_key) == (0, 0, [])
     assert usage.path == str(tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
@@ -174,7 +174,7 @@ def test_usage_tells_keys_apart(script):
     store.clear()
     store.write(other, script.vectors(script.digests(3)), None, 5.0)
     script.compute(store, script.digests(10))
-    first, second = store.usage().recipes
+    first, second = store.usage().by_key
     assert first == ("a key of the tests", 10, 10 * 768, 10, 0.1)
     assert second == ("another key", 3, 3 * 768, 3, 5.0)
 
