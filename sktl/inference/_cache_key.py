@@ -15,22 +15,7 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class CacheKey:
-    """Everything that a vector depends on, apart from the image; what the store takes as a key.
-
-    Parameters
-    ----------
-    parts : tuple
-        Everything that enters, of numbers and strings.
-    width : int
-        Length of a vector.
-    description : str
-        For people.
-
-    Attributes
-    ----------
-    digest : bytes
-        SHA-256 of the other three.
-    """
+    """Everything that a vector depends on besides the image: `parts` of numbers and strings, its width, a text."""
 
     parts: tuple
     width: int

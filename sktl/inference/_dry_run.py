@@ -21,42 +21,12 @@ def cuts_of(backbone, layers):
 
 
 def embedding_widths(backbone, layers, pooling, preprocessing):
-    """Return how many features each of the layers gives.
-
-    Parameters
-    ----------
-    backbone, layers, pooling, preprocessing
-        See `embed`.
-
-    Returns
-    -------
-    tuple of int
-        One width per layer.
-
-    Raises
-    ------
-    ValueError
-        If the images are too small, or of another size than the network takes.
-    """
+    """Return how many features each of some layers gives, or say that a network does not take images of this size."""
     return tuple(_dry_run(backbone, cut, pooling, preprocessing)[0] for cut in cuts_of(backbone, layers))
 
 
 def activation_shape(backbone, cut, pooling, preprocessing):
-    """Return the shape of what a network makes of one image, before it is flattened to a vector.
-
-    Parameters
-    ----------
-    backbone, preprocessing
-        See `embed`.
-    cut : int
-        Number of stages.
-    pooling : str
-        ``"flatten"`` for the output of the stage as it is; see `embed` for the others.
-
-    Returns
-    -------
-    tuple of int
-    """
+    """Return the shape of what some stages make of one image; `pooling` is "flatten" for their output as it is."""
     if pooling != "flatten":
         return embedding_widths(backbone, (backbone.stage_names[cut - 1],), pooling, preprocessing)
     known = _known.setdefault(backbone, {})
