@@ -65,9 +65,9 @@ def find_leaks(groups, splits, *, most=10):
     counts, pairs = [], []
     for number, split in enumerate(splits):
         train, test = map(_as_indices, split)
-        owner = dict(zip(groups[train[::-1]].tolist(), train[::-1].tolist(), strict=True))  # the first of each
+        in_train = dict(zip(groups[train[::-1]].tolist(), train[::-1].tolist(), strict=True))  # the first of each
         names = groups[test].tolist()
-        shared = [(number, owner[name], i) for i, name in zip(test.tolist(), names, strict=True) if name in owner]
+        shared = [(number, in_train[name], i) for i, name in zip(test.tolist(), names, strict=True) if name in in_train]
         counts.append(len(shared))
         pairs += shared[: most - len(pairs)]
     return Leaks(np.array(counts, dtype=int), tuple(pairs))
