@@ -17,7 +17,7 @@ from _measure import header, in_turns, make_arrays, print_table, spread
 
 from sktl import PretrainedFeatureExtractor
 from sktl.images import as_images
-from sktl.store._store import EmbeddingStore
+from sktl.store import EmbeddingStore
 
 N_FEATURES = 2048
 

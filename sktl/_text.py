@@ -3,8 +3,6 @@
 from collections import Counter
 from itertools import count
 
-import numpy as np
-
 __all__ = ["as_written", "digits_for", "number", "printable", "seconds", "shortened", "written_apart"]
 
 LONGEST = 32  # letters of a name
@@ -14,6 +12,8 @@ MOST_DIGITS = 6  # smaller scores are written with a power of ten
 
 def digits_for(scores):
     """Choose the decimals that scores and their differences are written with: three, more where all are small."""
+    import numpy as np  # not above, where `sktl --help` would wait for it
+
     values = np.abs(np.concatenate([np.ravel(np.asarray(one, dtype=float)) for one in scores]))
     largest = values[np.isfinite(values)].max(initial=0.0)
     return 3 if largest == 0 else max(3, 2 - int(np.floor(np.log10(largest))))

@@ -7,15 +7,14 @@ import sys
 
 # scikit-learn skips its array API checks unless this is set before scipy is imported.
 os.environ["SCIPY_ARRAY_API"] = "1"
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Bit-equality is promised at one number of threads; torch and numpy read it when they are imported.
+os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-_SCRIPT = Path(__file__).parent / "store" / "store_script.py"
 
 # A comparison made of known numbers, for what is drawn and written from it.
 CLASSES = 3
@@ -47,14 +46,6 @@ def history(n_epochs, start):
     ]
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_torch_thread():
-    """Bit-equality is promised at one thread count, so the tests fix it."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def shared_data():
     """Folder of real photos and real weights; its tests are skipped where it is absent."""
@@ -74,22 +65,22 @@ def fresh_store(tmp_path_factory, monkeypatch):
     return folder
 
 
-@pytest.fixture(scope="session")
-def script():
-    """The functions that other processes run, to be called in this one."""
-    spec = importlib.util.spec_from_file_location("store_script", _SCRIPT)
+@pytest.fixture(scope="module")
+def script(request):
+    """The functions that other processes run, of the file SCRIPT of the test module, to be called in this one."""
+    spec = importlib.util.spec_from_file_location(request.module.SCRIPT.stem, request.module.SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 @pytest.fixture
-def start():
-    """Start a process that runs one of the functions of the script; warnings are errors there."""
+def start(request):
+    """Start a process that runs one of the functions of SCRIPT; warnings are errors there."""
     processes = []
 
     def start(what, *arguments, **options):
-        command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", str(_SCRIPT), what]
+        command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", str(request.module.SCRIPT), what]
         process = subprocess.Popen(
             [*command, *map(str, arguments)],
             stdin=subprocess.PIPE,

@@ -40,12 +40,12 @@ def info(
         return
     limit = size(usage.max_bytes)
     print(f"{usage.path}: {usage.n_vectors} embeddings, {size(usage.n_bytes)} of at most {limit}")
-    if not usage.recipes:
+    if not usage.by_key:
         return
     grid = Table(box=None, padding=(0, 1), header_style="bold")
     for title in ("embeddings of", "stored", "size", "seconds spent"):
         grid.add_column(title, justify="left" if title == "embeddings of" else "right", overflow="fold")
-    for description, n_vectors, n_bytes, _, seconds in usage.recipes:
+    for description, n_vectors, n_bytes, _, seconds in usage.by_key:
         grid.add_row(description, str(n_vectors), size(n_bytes), f"{seconds:.0f}")
     Console(highlight=False, markup=False).print(grid)
 
@@ -71,5 +71,5 @@ def _store(folder):
 
 def _as_dict(usage):
     keys = ("description", "n_vectors", "n_bytes", "n_computed", "seconds")
-    recipes = [dict(zip(keys, row, strict=True)) for row in usage.recipes]
-    return {**vars(usage), "recipes": recipes}
+    about = {name: value for name, value in vars(usage).items() if name != "by_key"}
+    return {**about, "recipes": [dict(zip(keys, row, strict=True)) for row in usage.by_key]}

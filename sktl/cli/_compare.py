@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from sktl._atomic_files import replacing
+from sktl._candidate_names import CANDIDATE_NAMES
 from sktl._optional import import_optional
 from sktl._text import printable
 from sktl.cli._folders import load_classes, read_groups, subset
@@ -30,7 +31,6 @@ from sktl.cli._reporting import bars_wanted, errors_as_messages, print_compariso
 __all__ = ["compare"]
 
 DEFAULT_PLOT = Path("comparison.png")
-CANDIDATES = ("dummy", "pixels", "frozen", "fine_tuned", "from_scratch")
 
 
 def compare(
@@ -45,12 +45,12 @@ def compare(
     candidates: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"One of {', '.join(CANDIDATES)}; all of them unless told. Repeat it for each one wanted.",
-            callback=one_of(*CANDIDATES),
+            help=f"One of {', '.join(CANDIDATE_NAMES)}; all of them unless told. Repeat it for each one wanted.",
+            callback=one_of(*CANDIDATE_NAMES),
         ),
     ] = None,
     baseline: Annotated[
-        str, typer.Option(help="The candidate that the others are compared with.", callback=one_of(*CANDIDATES))
+        str, typer.Option(help="The candidate that the others are compared with.", callback=one_of(*CANDIDATE_NAMES))
     ] = "from_scratch",
     scoring: Annotated[
         list[str] | None,
@@ -106,7 +106,7 @@ def compare(
             options |= _guard(X, own_groups, near_duplicates, options)
             options |= {"unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs, "baseline": baseline}
             options |= {"cv": cv, "n_repeats": repeats, "n_jobs": n_jobs, "random_state": seed}
-            options |= {"candidates": candidates or CANDIDATES, "scoring": scoring or None, "resume": resume}
+            options |= {"candidates": candidates or CANDIDATE_NAMES, "scoring": scoring or None, "resume": resume}
             comparison = _compare(X, y, options)
         try:
             _print(comparison, as_json)

@@ -77,7 +77,7 @@ def find_images(paths):
 
 
 def _images_below(folder):
-    from sktl.images._pillow import EXTENSIONS
+    from sktl.images.formats import EXTENSIONS
 
     found, n_others = [], 0
     for parent, folders, files in os.walk(folder):

@@ -13,6 +13,7 @@ from sktl._text import as_written, shortened
 from sktl.displays._drawing import axes_for
 from sktl.displays._predictions import candidate_or_best, check_labels
 from sktl.images import as_images, rows_as_images, take_rows
+from sktl.images.value_range import fit_value_range
 
 __all__ = ["Mistake", "MistakesDisplay"]
 
@@ -225,8 +226,7 @@ def _images(X, comparison):
             f"X must be the images that were compared on, {len(comparison.y)} of them. Got {len(images)} instead."
         )
     stated = comparison.settings.get("value_range")
-    learned = stated is None
-    return images.with_value_range(images.learn_value_range() if learned else stated, learned=learned)
+    return images.with_value_range(fit_value_range(images, stated), learned=stated is None)
 
 
 def _file_of(X, index):

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from sktl._validation import Interval, StrOptions, check_feature_names_in, fit_context
 from sktl.backbones import POOLINGS, load_backbone
 from sktl.images import check_images
+from sktl.images.value_range import fit_value_range
 from sktl.inference import ENGINES, PRECISIONS, StoreInfo, check_engine, embed, embedding_widths, resolve_placement
 from sktl.store import open_store
 
@@ -202,9 +203,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
             If `engine` is not installed.
         """
         images = check_images(self, X, reset=True, image_shape=self.image_shape)
-        learnt = images.learn_value_range(on_error=self.on_error) if self.value_range is None else self.value_range
-        images.with_value_range(learnt)
-        self.value_range_ = learnt if learnt is None else tuple(learnt)
+        self.value_range_ = fit_value_range(images, self.value_range, on_error=self.on_error)
         check_engine(self.engine, self._placement())
         open_store(self.cache)
         seed = check_random_state(self.random_state).randint(2**31 - 1) if self.weights is None else 0

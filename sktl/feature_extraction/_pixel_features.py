@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktl._validation import Interval, check_feature_names_in, fit_context
 from sktl.images import check_images
+from sktl.images.value_range import fit_value_range
 
 __all__ = ["PixelFeatures"]
 
@@ -99,9 +100,7 @@ class PixelFeatures(TransformerMixin, BaseEstimator):
             If `X` holds no images, or `image_shape` or `value_range` do not fit them.
         """
         images = check_images(self, X, reset=True, image_shape=self.image_shape)
-        learnt = images.learn_value_range() if self.value_range is None else self.value_range
-        images.with_value_range(learnt)
-        self.value_range_ = learnt if learnt is None else tuple(learnt)
+        self.value_range_ = fit_value_range(images, self.value_range)
         return self
 
     def transform(self, X):

@@ -16,6 +16,7 @@ from sktl.fine_tuning._mirroring import augmentation_of
 from sktl.fine_tuning._parameters import SHARED_CONSTRAINTS, check_structure, check_together, depth_of, recipe_of
 from sktl.fine_tuning._weights import load_weights, save_weights
 from sktl.images import check_images
+from sktl.images.value_range import fit_value_range
 from sktl.inference import StoreInfo, embedding_widths, resolve_placement
 from sktl.store import open_store
 from sktl.training import (
@@ -205,7 +206,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
     def _start(self, images):
         """Learn what depends on the images alone, and draw the seed of this estimator's life."""
         self._range_is_learned = self.value_range is None
-        self.value_range_ = images.learn_value_range() if self._range_is_learned else tuple(self.value_range)
+        self.value_range_ = fit_value_range(images, self.value_range)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self._n_trainings = 0
         self.backbone_ = self._record = load_backbone(self.backbone, self.weights, random_state=self._seed)

@@ -8,6 +8,7 @@ from sktl.exceptions import ImageReadError
 from sktl.images._arrays import canonical, has_own_range, is_array, value_limits
 from sktl.images._opened import OpenedImage
 from sktl.images._reading import named, path_of
+from sktl.images.value_range import checked_range
 
 
 class ImageCollection:
@@ -152,7 +153,7 @@ class ImageCollection:
             If the range is not two finite numbers in ascending order.
         """
         if value_range is not None:
-            value_range = _checked_range(value_range)
+            value_range = checked_range(value_range)
         other = self._copy()
         other._value_range, other._learned = value_range, learned
         return other
@@ -214,16 +215,3 @@ class ImageCollection:
         with named(item, position):
             pixels = canonical(item)
             return () if has_own_range(pixels.dtype) else value_limits(pixels)
-
-
-def _checked_range(value_range):
-    try:
-        low, high = (float(limit) for limit in value_range)
-    except (TypeError, ValueError):
-        low, high = np.nan, np.nan
-    if not (np.isfinite(high - low) and low <= high):
-        raise ValueError(
-            f"value_range must be two finite numbers, the values of black and white, in ascending order. "
-            f"Got {value_range!r} instead."
-        )
-    return low, high

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.utils import Bunch
 
-from sktl.images._pillow import EXTENSIONS
+from sktl.images.formats import EXTENSIONS
 
 
 def load_image_folder(path, *, extensions=None):

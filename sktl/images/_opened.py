@@ -4,10 +4,10 @@ from hashlib import sha256
 
 import numpy as np
 
-from sktl.exceptions import ImageReadError
-from sktl.images._arrays import array_to_picture, canonical, has_own_range, is_array, value_limits
+from sktl.images._arrays import array_to_picture, canonical, is_array
 from sktl.images._pillow import decode, from_pil
 from sktl.images._reading import content, is_pil, named
+from sktl.images.value_range import range_of
 
 _DIGEST_SIZE = 16
 
@@ -28,7 +28,7 @@ class OpenedImage:
         with named(item, position):
             if is_array(item):
                 self._pixels = canonical(item)
-                self._range = self._range_in_force(value_range, learned)
+                self._range = range_of(self._pixels, value_range, learned)
             elif is_pil(item):
                 self._pixels = from_pil(item)
             else:
@@ -52,21 +52,3 @@ class OpenedImage:
         digest = sha256(f"pixels {pixels.shape} {pixels.dtype.name} ".encode())
         digest.update(np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<")))
         return digest.digest()[:_DIGEST_SIZE]
-
-    def _range_in_force(self, value_range, learned):
-        dtype = self._pixels.dtype
-        if has_own_range(dtype) and learned:
-            return None
-        if learned and value_range is None:
-            _check_unit_range(self._pixels)
-        return value_range
-
-
-def _check_unit_range(pixels):
-    """Refuse numbers of unknown range: taken as they are, bytes turned into floats would be 255 times too bright."""
-    low, high = value_limits(pixels)
-    if low < 0 or high > 1:
-        raise ImageReadError(
-            f"numbers of this kind must lie in [0, 1], since fit has seen none from which to learn black and white. "
-            f"Got {low:g} to {high:g} instead. Pass uint8, or set value_range=(0, 255), for instance."
-        )

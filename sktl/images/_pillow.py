@@ -12,19 +12,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from sktl.exceptions import ImageReadError
 from sktl.images._arrays import array_to_picture
-
-# Formats with a signature, read by Pillow without another program. Left out on purpose: EPS runs Ghostscript, TGA and
-# PCD have no signature and take junk for a picture. HEIF and JXL come from plug-ins that the user registers.
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "ICO", "QOI", "HEIF", "JXL")
-
-# The endings of those formats, for the folder reader.
-EXTENSIONS = frozenset(
-    f".{ending}"
-    for ending in (
-        *("png", "apng", "jpg", "jpeg", "jpe", "jfif", "gif", "bmp", "dib", "tif", "tiff", "webp", "avif", "avifs"),
-        *("jp2", "j2k", "jpc", "jpf", "jpx", "ppm", "pgm", "pbm", "pnm", "ico", "qoi", "heic", "heif", "jxl"),
-    )
-)
+from sktl.images.formats import FORMATS
 
 SIGNATURE_LENGTH = 16  # what Pillow shows to its plug-ins
 _SILENCE = ("ignore", None, Warning, re.compile(r"PIL\."), 0)

@@ -43,13 +43,13 @@ def rows_as_images(rows, *, image_shape=None):
     rows = np.asarray(rows)
     n_features = rows.shape[1]
     if image_shape is None:
-        image_shape = _guessed_shape(n_features)
+        image_shape = _default_shape(n_features)
     else:
         image_shape = _checked_shape(image_shape, n_features)
     return ImageCollection(rows.reshape(len(rows), *image_shape))
 
 
-def _guessed_shape(n_features):
+def _default_shape(n_features):
     side = isqrt(n_features)
     if side * side == n_features:
         return side, side

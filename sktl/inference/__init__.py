@@ -1,11 +1,11 @@
 """From images to vectors, fast and safely; no estimator here."""
 
 from sktl.inference._blocks import block_rows, map_images, read_prepared, run_in_blocks
+from sktl.inference._cache_look_up import StoreInfo
 from sktl.inference._device import PRECISIONS, Placement, resolve_placement
+from sktl.inference._dry_run import activation_shape, embedding_widths
 from sktl.inference._embed import embed
 from sktl.inference._engines import ENGINES, check_engine
-from sktl.inference._recall import StoreInfo
-from sktl.inference._trial import activation_shape, embedding_widths
 
 __all__ = [
     "ENGINES",

@@ -1,4 +1,4 @@
-"""Images through a network, in blocks of one fixed shape.
+"""Batched inference in blocks of one fixed shape, so that the vector of an image does not depend on its neighbours.
 
 Numerical libraries choose their kernels by the shape of the batch and share out the work by the number of threads, so
 the last bits of a vector would depend on how many neighbours it had and on the machine's load. Here every call of the
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from sktl.inference._ahead import ahead, groups, reading_threads, stopping
+from sktl.inference._prefetching import batched, prefetched, reading_threads, stopping
 
 # Rows of a block on the CPU for 224 x 224 pixels and for small images. Throughput hardly depends on it there, and an
 # image that comes alone pays for a whole block.
@@ -65,7 +65,7 @@ def map_blocks(function, blocks, placement, rows, *, key=None):
     """Apply a network to blocks, several at a time."""
     run = partial(_run_while_it_fits, function, placement=placement, rows=rows, key=key)
     with _computing_threads(placement.device) as (pool, n_threads):
-        yield from ahead(run, blocks, pool, n_threads)
+        yield from prefetched(run, blocks, pool, n_threads)
 
 
 def map_images(function, images, preprocessing, placement, *, batch_size, n_jobs=None, verbose=0, key=None):
@@ -124,7 +124,7 @@ def read_prepared(images, preprocessing, *, batch_size, n_jobs=None):
         return stack([preprocessing.prepare(images[position]) for position in positions])
 
     with reading_threads(n_jobs) as (pool, n_threads):
-        yield from ahead(prepare, groups(range(len(images)), batch_size), pool, 2 * n_threads)
+        yield from prefetched(prepare, batched(range(len(images)), batch_size), pool, 2 * n_threads)
 
 
 def stack(prepared):

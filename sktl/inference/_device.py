@@ -11,15 +11,7 @@ PRECISIONS = ("auto", *_DTYPES)
 
 @dataclass(frozen=True)
 class Placement:
-    """Where to compute, and in which precision.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where the network runs.
-    dtype : torch.dtype
-        Precision of the matrix products and convolutions.
-    """
+    """Where to compute, and the precision of matrix products and convolutions."""
 
     device: torch.device
     dtype: torch.dtype
@@ -32,25 +24,7 @@ class Placement:
 
 
 def resolve_placement(device="auto", precision="auto"):
-    """Turn `device` and `precision` into concrete torch objects.
-
-    Parameters
-    ----------
-    device : str or torch.device, default="auto"
-        ``"auto"`` takes a CUDA device when there is one, then Apple's MPS, then the CPU.
-    precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
-        ``"auto"`` is bfloat16 on a CUDA device that supports it, float32 elsewhere.
-
-    Returns
-    -------
-    Placement
-        Device and dtype.
-
-    Raises
-    ------
-    ValueError
-        If the device does not exist on this machine.
-    """
+    """Turn `device` and `precision` into torch objects; "auto" takes an accelerator, and a precision that suits it."""
     device = _resolve_device(device)
     if precision == "auto":
         # Tensor cores for bfloat16 came with compute capability 8.0.

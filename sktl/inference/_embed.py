@@ -1,4 +1,4 @@
-"""One function from images to vectors, by way of the embedding store."""
+"""Embeddings of images: looked up in the embedding store, or else computed."""
 
 from collections import deque
 from functools import partial
@@ -8,12 +8,12 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from sktl.exceptions import ImageReadError
-from sktl.inference._ahead import ahead, groups, reading_threads
 from sktl.inference._blocks import block_rows, map_blocks, stack
+from sktl.inference._cache_key import cache_key_of
+from sktl.inference._cache_look_up import CacheLookUp, StoreInfo, Task
+from sktl.inference._dry_run import cuts_of, embedding_widths, is_batch_invariant
 from sktl.inference._engines import check_engine, frozen_function
-from sktl.inference._recall import Recall, StoreInfo, Task
-from sktl.inference._recipe import recipe_of
-from sktl.inference._trial import cuts_of, embedding_widths, keeps_rows_apart
+from sktl.inference._prefetching import batched, prefetched, reading_threads
 
 
 def embed(
@@ -36,8 +36,8 @@ def embed(
 
     Parameters
     ----------
-    images : ImageCollection
-        The images.
+    images : Images
+        The images: an `ImageCollection`, or whatever follows the protocol.
     backbone : Backbone
         The network.
     preprocessing : Preprocessing
@@ -75,7 +75,7 @@ def embed(
     widths = embedding_widths(backbone, layers, pooling, preprocessing)
     embeddings = np.empty((len(images), sum(widths)), dtype=np.float32)
     rows = block_rows(preprocessing.crop_size, placement.device, batch_size)
-    if not keeps_rows_apart(backbone, cuts, pooling, preprocessing, rows):
+    if not is_batch_invariant(backbone, cuts, pooling, preprocessing, rows):
         rows = 1
     make_function = partial(frozen_function, backbone, cuts, pooling, preprocessing, placement, rows, engine=engine)
     run = partial(
@@ -91,9 +91,11 @@ def embed(
             call.compute_all()
             info.n_misses += len(images) - len(call.failures)
         else:
-            recipe = recipe_of(backbone, cuts, pooling, preprocessing, placement, engine, rows, sum(widths))
-            with Recall(store, recipe, images, embeddings, info, batch_size=batch_size, progress=bar.update) as recall:
-                call.compute_missing(recall)
+            key = cache_key_of(backbone, cuts, pooling, preprocessing, placement, engine, rows, sum(widths))
+            with CacheLookUp(
+                store, key, images, embeddings, info, batch_size=batch_size, progress=bar.update
+            ) as look_up:
+                call.compute_missing(look_up)
     call.failures.sort(key=lambda failure: failure[0])
     return embeddings, [error for _, error in call.failures]
 
@@ -118,28 +120,28 @@ class _Call:
         for _ in self._compute((Task(position) for position in range(len(self._images))), self._fail_task):
             pass
 
-    def compute_missing(self, recall):
+    def compute_missing(self, look_up):
         """Send those images through the network whose vectors are nowhere else to be had."""
 
         def fail_task(task, error):
-            recall.give_up(task)
+            look_up.give_up(task)
             self._fail_task(task, error)
 
-        tasks = recall.missing(*self._threads)
+        tasks = look_up.misses(*self._threads)
         while tasks:
             for done, vectors in self._compute(tasks, fail_task):
-                recall.keep(done, vectors)
-            recall.flush()
-            tasks = recall.taken_over()
+                look_up.keep(done, vectors)
+            look_up.flush()
+            tasks = look_up.taken_over()
         failed = {position for position, _ in self.failures}
-        for position, first in recall.copies():
+        for position, first in look_up.copies():
             if first in failed:
                 self._fail(position, _error_of(self._images, position))
 
     def _compute(self, tasks, fail_task):
         """Fill in the vectors of tasks; yield them in lists, with their vectors."""
         pool, n_threads = self._threads
-        prepared = ahead(self._prepare, groups(tasks, self._rows), pool, 2 * n_threads)
+        prepared = prefetched(self._prepare, batched(tasks, self._rows), pool, 2 * n_threads)
         computing: deque = deque()
 
         def blocks():
@@ -196,7 +198,7 @@ class _Call:
 def _error_of(images, position):
     """Return the error of an image that cannot be read, with its own position and path."""
     try:
-        images[position]
+        images.open(position).picture()
     except ImageReadError as error:
         return error
     return ImageReadError("the file has changed while it was read.", position)

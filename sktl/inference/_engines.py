@@ -1,4 +1,4 @@
-"""What runs a frozen network on one block of prepared images."""
+"""Inference engines, torch or ONNX Runtime: the function that runs a frozen network on one block of images."""
 
 import copy
 from threading import Lock
@@ -17,22 +17,7 @@ _making = Lock()
 
 
 def check_engine(engine, placement):
-    """Raise an error if an engine is unknown, not installed, or cannot compute on this device in this precision.
-
-    Parameters
-    ----------
-    engine : str
-        One of `ENGINES`.
-    placement : Placement
-        Device and precision.
-
-    Raises
-    ------
-    ValueError
-        If it is unknown, or not for this device or precision.
-    ImportError
-        If ONNX Runtime, or what exports to it, is not installed.
-    """
+    """Refuse an engine that is unknown, not installed, or cannot compute on this device in this precision."""
     if engine not in ENGINES:
         raise ValueError(f"engine must be one of {ENGINES}. Got {engine!r} instead.")
     if engine == "onnxruntime":

@@ -1,4 +1,4 @@
-"""A frozen chain from images to vectors, and copies of its stages that compute the same faster."""
+"""Folding of batch norms into convolutions, and what else lets copies of frozen stages compute the same faster."""
 
 import copy
 import math

@@ -1,5 +1,6 @@
-"""Near duplicates among the images, and those that leak across the splits."""
+"""Near duplicates among the images, and their leakage across splits."""
 
-from sktl.near_duplicates._near_duplicates import Leaks, find_leaks, near_duplicate_groups
+from sktl.near_duplicates._groups import near_duplicate_groups
+from sktl.near_duplicates._leakage import Leaks, find_leaks
 
 __all__ = ["Leaks", "find_leaks", "near_duplicate_groups"]

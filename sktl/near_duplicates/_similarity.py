@@ -1,4 +1,4 @@
-"""How alike two pictures are as pictures: the correlation of their structure after a small crop is undone (numpy only).
+"""Similarity of two pictures: the correlation of their structure after a small crop is undone (numpy only).
 
 A network calls two different digits, X-rays or aerial views alike. Copies of one picture agree in their structure,
 edges and texture, once the difference of their frames is undone; different pictures do not.
@@ -7,7 +7,7 @@ edges and texture, once the difference of their frames is undone; different pict
 import numpy as np
 from PIL import Image
 
-__all__ = ["likeness", "rough_likeness", "thumbnail"]
+__all__ = ["rough_similarity", "similarity", "thumbnail"]
 
 SIDE = 48  # pixels: enough structure to tell pictures apart, and coarse enough for JPEG and resizing to leave it alone
 REACH = 0.16  # a frame may be this much smaller or larger, and its middle lie this far off, in units of half a side
@@ -25,13 +25,13 @@ def thumbnail(picture):
     return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0))
 
 
-def rough_likeness(one, other):
+def rough_similarity(one, other):
     """Correlate the coarse structure of pairs of thumbnails as they lie; a cheap first look."""
     one, other = one.astype(np.float32), other.astype(np.float32)
     return _flat_ones_judged(_correlation(_band(one, COARSE), _band(other, COARSE)), one, other)
 
 
-def likeness(one, other):
+def similarity(one, other):
     """Correlate the structure of pairs of thumbnails, once one is moved and scaled onto the other."""
     one, other = one.astype(np.float32), other.astype(np.float32)
     frames = np.tile(WHOLE, (len(one), 1))

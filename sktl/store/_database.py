@@ -8,6 +8,7 @@ import os
 import sqlite3
 import time
 from hashlib import sha256
+from typing import Protocol, runtime_checkable
 
 # Rows of 2 to 8 KiB fill pages of this size; commits stay small.
 _PAGE_SIZE = 16384
@@ -16,10 +17,11 @@ _MAX_WAIT = 10.0  # seconds until another process has finished its transaction, 
 _LOG_PAGES, _LOG_SIZE = 256, 4 * 2**20
 # Seconds by which the time of last use may be wrong: what is read more often is not written again each time.
 _USED_RESOLUTION = 60
-_KEYS_PER_QUERY = 500
+_IMAGES_PER_QUERY = 500
 # Space that was evicted is used again, so the file is only made shorter when the limit was lowered.
 _EVICT_DOWN_TO, _SHRINK_ABOVE = 0.95, 1.1
 
+# A cache key is a `recipe` in the tables, and a lease an `owner`: other names would be another format of the file.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS recipes (
     id INTEGER PRIMARY KEY, digest BLOB UNIQUE NOT NULL, description TEXT NOT NULL,
@@ -39,12 +41,29 @@ CREATE TABLE IF NOT EXISTS claims (
 _HOW = {"new": "mode=rwc", "existing": "mode=rw", "frozen": "immutable=1"}
 
 
+@runtime_checkable
+class Key(Protocol):
+    """What the store needs of a cache key, which stands for everything that a vector depends on besides the image."""
+
+    @property
+    def digest(self) -> bytes:
+        """Identifies the key."""
+
+    @property
+    def description(self) -> str:
+        """Names the key for people."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of each vector."""
+
+
 class Database:
     """One file of vectors."""
 
     def __init__(self, path, how="new"):
         self._path = path
-        self._recipe_ids = {}
+        self._key_ids = {}
         name = f"{path.as_uri()}?{_HOW[how]}"
         # Autocommit: transactions are begun where they are needed. Whoever calls takes care that threads take turns.
         self._connection = sqlite3.connect(
@@ -66,20 +85,20 @@ class Database:
         """Whether its files are still those that were opened: they may have been deleted, and made anew by another."""
         return self._identify() == self._files
 
-    def read(self, recipe, digests):
+    def read(self, key, digests):
         """Return the stored vectors among those asked for; changes nothing."""
         found, outdated, damaged = {}, [], []
-        recipe_id, now = self._id(recipe), time.time()
-        for keys in _groups(digests if recipe_id is not None else ()):
+        key_id, now = self._id(key), time.time()
+        for part in _parts(digests if key_id is not None else ()):
             rows = self._connection.execute(
-                f"SELECT id, image, used, checksum, vector FROM vectors WHERE recipe = ? AND image IN ({_marks(keys)})",
-                (recipe_id, *keys),
+                f"SELECT id, image, used, checksum, vector FROM vectors WHERE recipe = ? AND image IN ({_marks(part)})",
+                (key_id, *part),
             )
-            wanted = set(keys)
+            wanted = set(part)
             for row, digest, used, checksum, vector in rows:
                 if digest not in wanted:
                     raise sqlite3.DatabaseError("the index leads to another image")
-                if not _is_sound(recipe, digest, checksum, vector):
+                if not _is_sound(key, digest, checksum, vector):
                     damaged.append(row)
                     continue
                 found[digest] = vector
@@ -94,50 +113,48 @@ class Database:
             self._connection.executemany("UPDATE vectors SET used = ? WHERE id = ?", [(now, row) for row in outdated])
             self._connection.executemany("DELETE FROM vectors WHERE id = ?", [(row,) for row in damaged])
 
-    def claim(self, recipe, digests, owner, is_alive):
+    def claim(self, key, digests, lease, is_alive):
         """Take on the computation of images, except those stored by now and those that another one has taken on."""
-        recipe_id, mine = self._id(recipe, new=True), set()
+        key_id, mine = self._id(key, new=True), set()
         with self._transaction():
-            for keys in _groups(digests):
-                where = f"WHERE recipe = ? AND image IN ({_marks(keys)})"
-                arguments = (recipe_id, *keys)
+            for part in _parts(digests):
+                where = f"WHERE recipe = ? AND image IN ({_marks(part)})"
+                arguments = (key_id, *part)
                 stored = self._connection.execute(f"SELECT image FROM vectors {where}", arguments)
                 done = {digest for (digest,) in stored}
                 claims = self._connection.execute(f"SELECT image, owner FROM claims {where}", arguments).fetchall()
-                dead = {other for other in {other for _, other in claims} if other != owner and not is_alive(other)}
+                dead = {other for other in {other for _, other in claims} if other != lease and not is_alive(other)}
                 self._connection.executemany("DELETE FROM claims WHERE owner = ?", [(other,) for other in dead])
-                done |= {digest for digest, other in claims if other != owner and other not in dead}
-                mine.update(set(keys) - done)
+                done |= {digest for digest, other in claims if other != lease and other not in dead}
+                mine.update(set(part) - done)
             self._connection.executemany(
-                "INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", [(recipe_id, digest, owner) for digest in mine]
+                "INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", [(key_id, digest, lease) for digest in mine]
             )
         return mine
 
-    def write(self, recipe, vectors, owner, seconds):
+    def write(self, key, vectors, lease, seconds):
         """Store vectors, and give back the claims to them."""
-        recipe_id, now = self._id(recipe, new=True), int(time.time())
-        rows = [
-            (recipe_id, digest, now, _checksum(recipe, digest, vector), vector) for digest, vector in vectors.items()
-        ]
+        key_id, now = self._id(key, new=True), int(time.time())
+        rows = [(key_id, digest, now, _checksum(key, digest, vector), vector) for digest, vector in vectors.items()]
         with self._transaction():
             self._connection.executemany(
                 "INSERT OR REPLACE INTO vectors (recipe, image, used, checksum, vector) VALUES (?, ?, ?, ?, ?)", rows
             )
             self._connection.execute(
                 "UPDATE recipes SET n_computed = n_computed + ?, seconds = seconds + ? WHERE id = ?",
-                (len(rows), seconds, recipe_id),
+                (len(rows), seconds, key_id),
             )
-            self._drop_claims(recipe_id, vectors, owner)
+            self._drop_claims(key_id, vectors, lease)
 
-    def release(self, recipe, digests, owner):
+    def release(self, key, digests, lease):
         """Give back claims without a result."""
         with self._transaction():
-            self._drop_claims(self._id(recipe, new=True), digests, owner)
+            self._drop_claims(self._id(key, new=True), digests, lease)
 
-    def seconds_per_image(self, recipe):
+    def seconds_per_image(self, key):
         """Return how long an image took to compute on average."""
         query = "SELECT CAST(seconds AS REAL) / max(CAST(n_computed AS INTEGER), 1) FROM recipes WHERE id = ?"
-        row = self._connection.execute(query, (self._id(recipe),)).fetchone()
+        row = self._connection.execute(query, (self._id(key),)).fetchone()
         return (row and row[0]) or 0.0
 
     def n_bytes(self):
@@ -169,7 +186,7 @@ class Database:
         self._shrink()
 
     def contents(self):
-        """Return one row per recipe: description, vectors stored, bytes of these, images computed, seconds spent."""
+        """Return one row per key: description, vectors stored, bytes of these, images computed, seconds spent."""
         return self._connection.execute(
             "SELECT description, count(vectors.id), coalesce(sum(length(vector)), 0), n_computed, seconds "
             "FROM recipes LEFT JOIN vectors ON recipe = recipes.id GROUP BY recipes.id ORDER BY recipes.id"
@@ -197,31 +214,31 @@ class Database:
         self._connection.execute("BEGIN IMMEDIATE")
         return self._connection  # as a context manager it commits, or rolls back when something was raised
 
-    def _id(self, recipe, *, new=False):
-        """Return the number of a recipe; None when it is unknown and no `new` one is wanted."""
-        if recipe.digest not in self._recipe_ids:
+    def _id(self, key, *, new=False):
+        """Return the number of a key; None when it is unknown and no `new` one is wanted."""
+        if key.digest not in self._key_ids:
             query = "SELECT id FROM recipes WHERE digest = ?"
-            row = self._connection.execute(query, (recipe.digest,)).fetchone()
+            row = self._connection.execute(query, (key.digest,)).fetchone()
             if row is None and new:
                 self._connection.execute(
                     "INSERT OR IGNORE INTO recipes (digest, description) VALUES (?, ?)",
-                    (recipe.digest, recipe.description),
+                    (key.digest, key.description),
                 )
-                row = self._connection.execute(query, (recipe.digest,)).fetchone()
+                row = self._connection.execute(query, (key.digest,)).fetchone()
                 if row is None:
-                    raise sqlite3.DatabaseError("a recipe cannot be found again")
+                    raise sqlite3.DatabaseError("a key cannot be found again")
             if row is None:
                 return None
-            self._recipe_ids[recipe.digest] = row[0]
-        return self._recipe_ids[recipe.digest]
+            self._key_ids[key.digest] = row[0]
+        return self._key_ids[key.digest]
 
     def _identify(self):
         return [_identity(f"{self._path}{suffix}") for suffix in ("", "-wal", "-shm")]
 
-    def _drop_claims(self, recipe_id, digests, owner):
+    def _drop_claims(self, key_id, digests, lease):
         self._connection.executemany(
             "DELETE FROM claims WHERE recipe = ? AND image = ? AND owner = ?",
-            [(recipe_id, digest, owner) for digest in digests],
+            [(key_id, digest, lease) for digest in digests],
         )
 
     def _shrink(self):
@@ -230,13 +247,13 @@ class Database:
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
-def _groups(digests):
+def _parts(digests):
     digests = list(digests)
-    return [digests[start : start + _KEYS_PER_QUERY] for start in range(0, len(digests), _KEYS_PER_QUERY)]
+    return [digests[start : start + _IMAGES_PER_QUERY] for start in range(0, len(digests), _IMAGES_PER_QUERY)]
 
 
-def _marks(keys):
-    return ",".join("?" * len(keys))
+def _marks(part):
+    return ",".join("?" * len(part))
 
 
 def _identity(path):
@@ -247,10 +264,10 @@ def _identity(path):
     return status.st_dev, status.st_ino
 
 
-def _is_sound(recipe, digest, checksum, vector):
+def _is_sound(key, digest, checksum, vector):
     # Damage may change the type of what is stored, too.
-    return isinstance(vector, bytes) and len(vector) == recipe.n_bytes and checksum == _checksum(recipe, digest, vector)
+    return isinstance(vector, bytes) and len(vector) == key.n_bytes and checksum == _checksum(key, digest, vector)
 
 
-def _checksum(recipe, digest, vector):
-    return sha256(recipe.digest + digest + vector).digest()[:8]
+def _checksum(key, digest, vector):
+    return sha256(key.digest + digest + vector).digest()[:8]

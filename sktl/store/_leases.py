@@ -1,4 +1,4 @@
-"""Who computes at the moment: each piece of work holds a locked file, and the system drops the lock however it ends."""
+"""Liveness of workers: each holds a file lock, which the operating system releases when its process ends."""
 
 import os
 import re
@@ -17,15 +17,15 @@ _MAX_AGE = 60
 _held: dict = {}  # path of a lock file → descriptor, of all that this process holds
 
 
-class Owners:
-    """All who compute for one store, in this process and in others."""
+class Leases:
+    """The leases of all who compute for one store, in this process and in others."""
 
     def __init__(self, folder):
         self._folder = folder
         self._swept = False
 
-    def begin(self):
-        """Return a name for one piece of work, which counts as alive until `end`."""
+    def acquire(self):
+        """Return the name of a new lease, which counts as alive until `release`, or until the process ends."""
         self._folder.mkdir(parents=True, exist_ok=True)
         if not self._swept:
             self._sweep()
@@ -41,17 +41,17 @@ class Owners:
         _held[path] = descriptor
         return name
 
-    def end(self, name):
-        """Say that a piece of work is over."""
+    def release(self, name):
+        """Give a lease back."""
         path = self._path(name)
         descriptor = _held.pop(path, None)
         if descriptor is not None:
             os.close(descriptor)
-            with suppress(OSError):  # it says nothing any more, wherever it is
+            with suppress(OSError):  # without its lock the file says nothing
                 path.unlink()
 
     def is_alive(self, name):
-        """Whether a piece of work, of whichever process, still goes on."""
+        """Whether somebody, in whichever process, holds a lease."""
         if not isinstance(name, str) or not re.fullmatch("[0-9a-f]{32}", name):
             return False  # a damaged entry
         path = self._path(name)

@@ -4,35 +4,29 @@ Everything that can go wrong with files ends here. A vector that cannot be had i
 a fault does to a user is one warning and the time it takes to compute again.
 """
 
-import atexit
 import os
-import re
 import sqlite3
 import time
 import warnings
-from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from threading import Lock, RLock
+from threading import RLock
 
 import numpy as np
 
 from sktl.store._database import Database
-from sktl.store._leases import Owners
+from sktl.store._leases import Leases
 
-__all__ = ["EmbeddingStore", "StoreUsage", "open_store", "store_folder"]
+__all__ = ["EmbeddingStore", "StoreUsage"]
 
-_DEFAULT_SIZE = "5GB"
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _VERSION = 1  # of the tables; another one goes into another file
-_MAX_OPEN = 4
 _ATTEMPTS = 3
 # Errors are told apart by what SQLite and the system call them.
 _TRANSIENT = ("locked", "busy", "protocol")
 _NO_SPACE = ("disk is full", "no space", "quota", "too large")
 _NO_WRITING = (*_NO_SPACE, "readonly", "read-only", "disk i/o")
 _NO_ACCESS = ("unable to open", "authorization")
+_inherited: list = []  # connections of the parent process: kept, since SQLite demands that a child leaves them alone
 
 
 @dataclass(frozen=True)
@@ -45,15 +39,15 @@ class StoreUsage:
         Its folder.
     n_vectors, n_bytes, max_bytes : int
         Vectors, the bytes that they take on disk, and how many they may take.
-    recipes : list of tuple
-        Per recipe its description, vectors stored, bytes of these, images computed so far, seconds spent on these.
+    by_key : list of tuple
+        Per key its description, vectors stored, bytes of these, images computed so far, seconds spent on these.
     """
 
     path: str
     n_vectors: int
     n_bytes: int
     max_bytes: int
-    recipes: list
+    by_key: list
 
 
 class EmbeddingStore:
@@ -72,62 +66,62 @@ class EmbeddingStore:
         self.max_bytes = max_bytes
         self._lock = RLock()
         self._database = self._in_use = None
-        self._owners = Owners(folder / "processes")
+        self._leases = Leases(folder / "processes")
         self._at_work = set()
         self._can_read = self._can_write = True
         self._warned = False
 
-    def read(self, recipe, digests):
+    def read(self, key, digests):
         """Return the stored vectors among those asked for, as {digest: read-only ndarray of float32}."""
         nothing = {}, [], []
-        found, outdated, damaged = self._attempt(lambda database: database.read(recipe, digests), nothing)
+        found, outdated, damaged = self._attempt(lambda database: database.read(key, digests), nothing)
         if outdated or damaged:
             self._attempt(lambda database: database.tidy(outdated, damaged), None, writes=True)
         return {digest: np.frombuffer(vector, dtype="<f4") for digest, vector in found.items()}
 
     def begin(self):
-        """Return a name under which to claim images, or None when nothing can be claimed; see `end`."""
+        """Return a lease under which to claim images, or None when nothing can be claimed; see `end`."""
 
         def begin(database):
-            work = self._owners.begin()
-            self._at_work.add(work)
-            return work
+            lease = self._leases.acquire()
+            self._at_work.add(lease)
+            return lease
 
         return self._attempt(begin, None, writes=True)
 
-    def end(self, work):
-        """Say that the work of this name is over: claims that could not be given back count no longer."""
-        if work is not None:
+    def end(self, lease):
+        """Give a lease back: claims under it that could not be given back count no longer."""
+        if lease is not None:
             with self._lock:
-                self._at_work.discard(work)
-                self._owners.end(work)
+                self._at_work.discard(lease)
+                self._leases.release(lease)
 
-    def claim(self, recipe, digests, work):
+    def claim(self, key, digests, lease):
         """Return the set of digests that the caller has to compute; the others are computed elsewhere right now."""
-        if work is None or not digests:
+        if lease is None or not digests:
             return set(digests)
         return self._attempt(
-            lambda database: database.claim(recipe, digests, work, self._owners.is_alive), set(digests), writes=True
+            lambda database: database.claim(key, digests, lease, self._leases.is_alive), set(digests), writes=True
         )
 
-    def write(self, recipe, vectors, work, seconds):
+    def write(self, key, vectors, lease, seconds):
         """Keep vectors, given as {digest: ndarray}, and give back the claims to them."""
         blobs = {digest: vector.astype("<f4", copy=False).tobytes() for digest, vector in vectors.items()}
 
         def write(database):
-            database.write(recipe, blobs, work or "", seconds)
+            database.write(key, blobs, lease or "", seconds)
             database.evict(self.max_bytes)
 
         self._attempt(write, None, writes=True)
 
-    def release(self, recipe, digests, work):
+    def release(self, key, digests, lease):
         """Give back claims without a result."""
-        if work is not None and digests:
-            self._attempt(lambda database: database.release(recipe, digests, work), None, writes=True)
+        if lease is not None and digests:
+            self._attempt(lambda database: database.release(key, digests, lease), None, writes=True)
 
-    def seconds_per_image(self, recipe):
+    def seconds_per_image(self, key):
         """Return how long an image took to compute on average, 0 when that is unknown."""
-        return self._attempt(lambda database: database.seconds_per_image(recipe), 0.0)
+        return self._attempt(lambda database: database.seconds_per_image(key), 0.0)
 
     def usage(self):
         """Return what the store holds.
@@ -137,8 +131,8 @@ class EmbeddingStore:
         StoreUsage
             Zeros when there is no store yet.
         """
-        recipes, n_bytes = self._attempt_if_there(lambda database: (database.contents(), database.n_bytes()), ([], 0))
-        return StoreUsage(str(self.folder), sum(row[1] for row in recipes), n_bytes, self.max_bytes, recipes)
+        by_key, n_bytes = self._attempt_if_there(lambda database: (database.contents(), database.n_bytes()), ([], 0))
+        return StoreUsage(str(self.folder), sum(row[1] for row in by_key), n_bytes, self.max_bytes, by_key)
 
     def clear(self):
         """Delete all vectors; processes at work go on."""
@@ -157,6 +151,13 @@ class EmbeddingStore:
                     self._close_database()
             finally:
                 self._lock.release()
+
+    def forget_after_fork(self):
+        """Start without files and leases in a process that was forked off."""
+        _inherited.append(self._database)
+        self._database = None
+        self._lock = RLock()
+        self._at_work = set()
 
     # faults
 
@@ -273,97 +274,7 @@ class EmbeddingStore:
                 self._database.close()
             self._database = None
 
-    def _forget_after_fork(self):
-        # Connections of the parent process are left alone, not even closed, as SQLite demands.
-        _inherited.append(self._database)
-        self._database = None
-        self._lock = RLock()
-        self._at_work = set()
-
 
 def _means(error, words):
     message = str(error).lower()
     return any(word in message for word in words)
-
-
-_stores: OrderedDict = OrderedDict()  # by folder; never forgotten, so that each warns once
-_opening = Lock()
-_inherited: list = []
-
-
-def open_store(cache=True):
-    """Return the store that a parameter `cache` means.
-
-    Parameters
-    ----------
-    cache : bool, str or path-like, default=True
-        True takes the folder of `store_folder`, a path another one, False none.
-
-    Returns
-    -------
-    EmbeddingStore or None
-        One per folder and process; None when there is to be none.
-
-    Raises
-    ------
-    ValueError
-        If `cache` is an empty path, or the environment variable SKTL_CACHE_SIZE is not a size.
-    """
-    max_bytes = _max_bytes()
-    is_path = isinstance(cache, str | os.PathLike)
-    if is_path and not str(cache):
-        raise ValueError("cache must be True, False or the path of a folder. Got an empty path instead.")
-    if not (is_path or cache) or max_bytes == 0:
-        return None
-    try:
-        folder = Path(os.path.abspath(Path(cache).expanduser() if is_path else store_folder()))
-    except RuntimeError as error:  # a user without a home, as in some containers
-        warnings.warn(
-            f"there is no folder for the embedding store ({error}), so embeddings are not kept. Results are not "
-            "affected; it only takes longer. Set SKTL_CACHE_DIR to a folder, or cache=False to do without.",
-            stacklevel=2,
-        )
-        return None
-    with _opening:
-        store = _stores.setdefault(folder, EmbeddingStore(folder, max_bytes))
-        store.max_bytes = max_bytes
-        _stores.move_to_end(folder)
-        others = [other for other in _stores.values() if other.is_open and other is not store]
-        for other in others[: max(len(others) - _MAX_OPEN + 1, 0)]:
-            other.close()
-    return store
-
-
-def store_folder():
-    """Return the folder of the store: SKTL_CACHE_DIR, else ``sktl`` in the user's folder for caches."""
-    if os.environ.get("SKTL_CACHE_DIR"):
-        return Path(os.environ["SKTL_CACHE_DIR"]).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sktl"
-
-
-def _max_bytes():
-    text = os.environ.get("SKTL_CACHE_SIZE") or _DEFAULT_SIZE
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B?)\s*", text, re.IGNORECASE)
-    if match is None:
-        raise ValueError(
-            f"SKTL_CACHE_SIZE must be a number of bytes such as '500MB' or '20GB', or 0 for no store. "
-            f"Got {text!r} instead."
-        )
-    return int(float(match[1]) * _UNITS[match[2].upper().rstrip("B")])
-
-
-def _close_all():
-    for store in _stores.values():
-        store.close()
-
-
-def _forget_after_fork():
-    global _opening
-    for store in _stores.values():
-        store._forget_after_fork()
-    _opening = Lock()
-
-
-atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)

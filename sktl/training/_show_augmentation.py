@@ -6,6 +6,7 @@ from sklearn.base import BaseEstimator
 from sktl._optional import import_optional
 from sktl.backbones import load_backbone
 from sktl.images import check_images
+from sktl.images.value_range import fit_value_range
 from sktl.training._picture_transforms import as_bytes
 from sktl.training._views import AugmentedImages, check_augment
 
@@ -66,7 +67,7 @@ def show_augmentation(X, augment="light", *, backbone="tiny_fractal", image_size
     if n_views < 1:
         raise ValueError(f"n_views must be at least 1. Got {n_views!r} instead.")
     images = check_images(BaseEstimator(), X, reset=True)
-    images = images.with_value_range(images.learn_value_range(), learned=True).subset(slice(_MAX_SHOWN))
+    images = images.with_value_range(fit_value_range(images), learned=True).subset(slice(_MAX_SHOWN))
     preprocessing = load_backbone(backbone).preprocessing
     preprocessing = preprocessing if image_size is None else preprocessing.resized(image_size)
     columns = [AugmentedImages(images, preprocessing, augment, view) for view in range(n_views + 1)]

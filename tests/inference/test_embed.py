@@ -18,8 +18,11 @@ from sktl import PretrainedFeatureExtractor
 from sktl.backbones import POOLINGS, Preprocessing, _loading, load_backbone
 from sktl.exceptions import ImageReadError
 from sktl.images import as_images
+from sktl.images.protocols import Image as ImageProtocol
+from sktl.images.protocols import Images
 from sktl.inference import _engines as engines
 from sktl.inference import embed, embedding_widths, resolve_placement
+from sktl.store import open_store
 
 CPU = resolve_placement("cpu", "float32")
 # One small member of each family, and about the smallest image that it takes.
@@ -425,3 +428,48 @@ def test_the_first_image_that_cannot_be_read_is_the_one_that_is_named(pictures, 
     X = [*pictures, b"\x89PNG\r\n\x1a\nnothing", "absent.png", *pictures]
     with pytest.raises(ImageReadError, match="image 5"):
         PretrainedFeatureExtractor(cache=store).fit(pictures).transform(X)
+
+
+class Squares:
+    """The least that may be passed as images: nothing but what the protocol names."""
+
+    def __len__(self):
+        return 6
+
+    def open(self, i):
+        if i == 2:
+            raise ImageReadError("there is none", i)
+        return Square(i % 4)
+
+
+class Square:
+    def __init__(self, side):
+        self.side = side
+
+    def digest(self):
+        return bytes([self.side]) * 16
+
+    def picture(self):
+        if self.side == 3:
+            raise ImageReadError("it is damaged")
+        return np.pad(np.full((1, 1, 3), 255, np.uint8), ((self.side, 5), (self.side, 5), (0, 0)))
+
+
+@pytest.mark.parametrize("with_store", [False, True])
+def test_images_are_whatever_follows_the_protocol(with_store):
+    backbone = load_backbone("tiny_fractal")
+    assert isinstance(Squares(), Images)
+    assert isinstance(Square(0), ImageProtocol)
+    store = open_store() if with_store else None
+    found, failures = embed(Squares(), backbone, backbone.preprocessing, CPU, store=store, on_error="nan")
+    assert [str(error) for error in failures] == ["image 2: there is none", "the image: it is damaged"]
+    pictures = as_images([Square(side).picture() for side in (0, 1, 0, 1)])
+    expected, _ = embed(pictures, backbone, backbone.preprocessing, CPU)
+    np.testing.assert_array_equal(found[[0, 1, 4, 5]], expected)
+    assert np.isnan(found[[2, 3]]).all()
+
+
+def test_a_collection_follows_the_protocol(pictures):
+    images = as_images(pictures)
+    assert isinstance(images, Images)
+    assert isinstance(images.open(0), ImageProtocol)

@@ -9,14 +9,24 @@ import traceback
 import warnings
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from sktl.inference._recipe import Recipe
 from sktl.store._store import EmbeddingStore
 
-RECIPE = Recipe(("of the tests",), 192, "a recipe of the tests")
 MAX_BYTES = 10**9
+
+
+class Key(NamedTuple):
+    """All that the store asks of a cache key."""
+
+    digest: bytes
+    description: str
+    n_bytes: int
+
+
+KEY = Key(b"digest of the key", "a key of the tests", 4 * 192)
 
 
 def digest(number):
@@ -41,16 +51,16 @@ def open_at(folder):
 
 
 def compute(store, wanted):
-    """Do what a call of transform does, without images; return how many were found."""
-    found = store.read(RECIPE, wanted)
+    """Do with the store what a call of transform does, without images; return how many were found."""
+    found = store.read(KEY, wanted)
     for one, stored in found.items():
         np.testing.assert_array_equal(stored, vector(one))
     rest = [one for one in wanted if one not in found]
-    work = store.begin()
-    mine = store.claim(RECIPE, rest, work)
-    store.write(RECIPE, vectors(mine), work, 0.1)
-    store.release(RECIPE, rest, work)
-    store.end(work)
+    lease = store.begin()
+    mine = store.claim(KEY, rest, lease)
+    store.write(KEY, vectors(mine), lease, 0.1)
+    store.release(KEY, rest, lease)
+    store.end(lease)
     return len(found)
 
 
@@ -71,7 +81,7 @@ def be_killed(folder, n_rounds, seed):
         began = time.monotonic()
         compute(store, everything[:3100])
         assert time.monotonic() - began < 2
-        assert len(store.read(RECIPE, everything)) >= 3100
+        assert len(store.read(KEY, everything)) >= 3100
         if round_ % 2:
             store.clear()
         store.close()
@@ -90,7 +100,7 @@ def _work(folder, seconds, seed, writes):
         if writes:
             compute(store, digests(start, start + choose.randrange(1, 200)))
         else:
-            for one, stored in store.read(RECIPE, digests(start, start + 200)).items():
+            for one, stored in store.read(KEY, digests(start, start + 200)).items():
                 np.testing.assert_array_equal(stored, vector(one))
     assert store._can_write
     store.close()
@@ -150,33 +160,6 @@ def _side_by_side(calls):
     assert not any(statuses)
 
 
-def pictures(*limits):
-    return [np.full((16, 16, 3), (i % 256, i // 256, 7), dtype=np.uint8) for i in range(*limits)]
-
-
-def embed(folder, first, last, wait=""):
-    """Embed images, at the same moment as another process; print how many were computed."""
-    from sktl import PretrainedFeatureExtractor
-
-    extractor = PretrainedFeatureExtractor(cache=folder).fit(pictures(int(first), int(last)))
-    _ready()
-    if wait:
-        sys.stdin.readline()
-    extractor.transform(pictures(int(first), int(last)))
-    print(extractor.store_info_.n_misses)
-
-
-def stall(folder, first, last):
-    """Claim images, and then do nothing."""
-
-    def write(self, *arguments):
-        _ready()
-        time.sleep(600)
-
-    EmbeddingStore.write = write
-    embed(folder, first, last)
-
-
 def hold(folder):
     """Keep the store open, work at it, and go on when something comes in."""
     store = open_at(folder)
@@ -185,8 +168,14 @@ def hold(folder):
     sys.stdin.readline()
     for _ in range(2):
         compute(store, digests(100))
-    assert len(store.read(RECIPE, digests(100))) == 100
+    assert len(store.read(KEY, digests(100))) == 100
     store.close()
+
+
+def report_imports(folder):
+    """Use the store, and print which packages have been imported by then."""
+    compute(open_at(folder), digests(10))
+    print(*sorted({name.partition(".")[0] for name in sys.modules}))
 
 
 def _ready():

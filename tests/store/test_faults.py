@@ -9,15 +9,16 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sktl.inference import _recall
 from sktl.store import _database, _leases
 from sktl.store._store import EmbeddingStore
+
+SCRIPT = Path(__file__).with_name("store_script.py")
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the faults are made by means of POSIX")
 
@@ -100,13 +101,13 @@ def damage_and_use(filled, folder, script, fault, seed, *, while_open):
     store = script.open_at(folder)
     wanted = script.digests(0, 700)
     if while_open:
-        assert len(store.read(script.RECIPE, wanted)) == 600
+        assert len(store.read(script.KEY, wanted)) == 600
     file = choose.choice([*files_of(folder), *files_of(folder, "-wal")])
     fault(file, choose)
     with at_most_one_warning():
         for _ in range(3):
             n_found = script.compute(store, wanted)
-            store.seconds_per_image(script.RECIPE)
+            store.seconds_per_image(script.KEY)
         assert n_found == 700
         store.usage()  # reads pages that nothing else has read, and may find the damage only now
         store.clear()
@@ -159,7 +160,7 @@ def test_rows_of_other_types_are_computed_again(fresh_store, script):
     connection.execute("UPDATE recipes SET seconds = 'long', n_computed = x'00'")
     connection.execute("INSERT INTO claims SELECT 1, ?, 5", (script.digest(11),))
     connection.execute("INSERT INTO claims SELECT 1, ?, '../../else'", (script.digest(12),))
-    assert store.seconds_per_image(script.RECIPE) == 0
+    assert store.seconds_per_image(script.KEY) == 0
     assert script.compute(store, script.digests(13)) == 6
     assert script.compute(store, script.digests(13)) == 13
     store.close()
@@ -246,7 +247,7 @@ def test_a_full_disk_still_gives_what_it_holds(tmp_path, script, monkeypatch):
             for first in range(0, 10000, 100):
                 script.compute(store, script.digests(first, first + 100))
             assert script.compute(store, script.digests(100)) == 100
-            assert len(store.read(script.RECIPE, script.digests(10000))) > 500
+            assert len(store.read(script.KEY, script.digests(10000))) > 500
         assert "full" in str(caught[0].message)
         store.close()
         with contextlib.suppress(OSError):
@@ -286,27 +287,7 @@ def test_a_lock_that_is_never_given_back(fresh_store, script, monkeypatch):
     other.close()
 
 
-# other processes and threads that stop
-
-
-def test_claims_end_with_the_process_that_was_killed(fresh_store, script, start):
-    process = start("stall", fresh_store, 0, 50)
-    assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    began = time.monotonic()
-    script.embed(str(fresh_store), 0, 50)
-    assert time.monotonic() - began < 3
-
-
-def test_patience_with_a_stopped_process_ends(fresh_store, script, start, monkeypatch, capsys):
-    monkeypatch.setattr(_recall, "_PATIENCE_SECONDS", 0.3)
-    process = start("stall", fresh_store, 0, 50)
-    assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
-    process.send_signal(signal.SIGSTOP)
-    script.embed(str(fresh_store), 0, 80)
-    assert capsys.readouterr().out.split() == ["ready", "80"]
-    process.send_signal(signal.SIGKILL)
+# forks and other processes
 
 
 def test_fork_while_the_store_is_open_and_at_work(fresh_store, script):
@@ -315,13 +296,13 @@ def test_fork_while_the_store_is_open_and_at_work(fresh_store, script):
 
     store = open_store(fresh_store)
     script.compute(store, script.digests(50))
-    work = store.begin()
-    assert store.claim(script.RECIPE, script.digests(50, 60), work) == set(script.digests(50, 60))
+    lease = store.begin()
+    assert store.claim(script.KEY, script.digests(50, 60), lease) == set(script.digests(50, 60))
     child = os.fork()
     if not child:
         try:
-            found = len(store.read(script.RECIPE, script.digests(60)))
-            mine = store.claim(script.RECIPE, script.digests(50, 60), store.begin())
+            found = len(store.read(script.KEY, script.digests(60)))
+            mine = store.claim(script.KEY, script.digests(50, 60), store.begin())
             n_held = len(_leases._held)
             script.compute(store, script.digests(100, 150))
             store.close()
@@ -329,15 +310,15 @@ def test_fork_while_the_store_is_open_and_at_work(fresh_store, script):
         except BaseException:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    store.write(script.RECIPE, script.vectors(script.digests(50, 60)), work, 0.1)
-    store.end(work)
+    store.write(script.KEY, script.vectors(script.digests(50, 60)), lease, 0.1)
+    store.end(lease)
     assert script.compute(store, script.digests(0, 60)) == 60
     assert script.compute(store, script.digests(100, 150)) == 50
 
 
 def test_a_child_does_not_keep_the_claims_of_its_parent_alive(fresh_store, script):
-    owners = _leases.Owners(fresh_store)
-    name = owners.begin()
+    leases = _leases.Leases(fresh_store)
+    name = leases.acquire()
     (read, write), (is_ready, ready) = os.pipe(), os.pipe()
     child = os.fork()
     if not child:
@@ -347,7 +328,7 @@ def test_a_child_does_not_keep_the_claims_of_its_parent_alive(fresh_store, scrip
         os._exit(0)
     os.read(is_ready, 1)
     os.close(_leases._held.pop(fresh_store / f"{name}.lock"))  # what the system does when a process ends
-    assert not owners.is_alive(name)
+    assert not leases.is_alive(name)
     for descriptor in (write, read, is_ready, ready):
         os.close(descriptor)
     os.waitpid(child, 0)
@@ -376,5 +357,5 @@ def test_an_interrupted_transaction_is_mended(fresh_store, script):
     script.compute(store, script.digests(20))
     assert script.compute(store, script.digests(20)) == 20
     assert isinstance(store, EmbeddingStore)
-    assert np.all([np.isfinite(one) for one in store.read(script.RECIPE, script.digests(20)).values()])
+    assert np.all([np.isfinite(one) for one in store.read(script.KEY, script.digests(20)).values()])
     store.close()

@@ -1,13 +1,15 @@
 """The embedding store as its users see it: where it lies, how large it grows, what is counted."""
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sktl import PretrainedFeatureExtractor
-from sktl.store import _database, _store, open_store, store_folder
+from sktl.store import _database, _opening, open_store, store_folder
+
+SCRIPT = Path(__file__).with_name("store_script.py")
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_a_lower_limit_shrinks_the_file_at_the_next_write(fresh_store, script, m
     assert open_store() is store
     script.compute(store, script.digests(5000, 5010))
     assert size_on_disk(fresh_store) < 1.2e6
-    assert len(store.read(script.RECIPE, script.digests(5000, 5010))) == 10
+    assert len(store.read(script.KEY, script.digests(5000, 5010))) == 10
 
 
 @pytest.mark.parametrize("step", [100, -100])
@@ -61,9 +63,9 @@ def test_what_was_used_last_is_kept_longest(script, clock, monkeypatch, step):
         script.compute(store, script.digests(first, first + 100))
         clock.now += step
         script.compute(store, read)
-    assert len(store.read(script.RECIPE, read)) == 100
+    assert len(store.read(script.KEY, read)) == 100
     if step > 0:
-        assert not store.read(script.RECIPE, unread)
+        assert not store.read(script.KEY, unread)
 
 
 def test_a_tiny_limit_keeps_nothing_and_harms_nothing(script, monkeypatch):
@@ -73,13 +75,10 @@ def test_a_tiny_limit_keeps_nothing_and_harms_nothing(script, monkeypatch):
         assert script.compute(store, script.digests(100)) <= 5
 
 
-def test_no_store(monkeypatch, fresh_store, script):
+def test_no_store(monkeypatch, fresh_store):
     assert open_store(False) is None
     monkeypatch.setenv("SKTL_CACHE_SIZE", "0")
     assert open_store() is None
-    extractor = PretrainedFeatureExtractor()
-    extractor.fit_transform(script.pictures(3))
-    assert extractor.store_info_.path is None
     assert not list(fresh_store.iterdir())
 
 
@@ -135,54 +134,56 @@ def test_links_to_one_folder_share_vectors_and_claims(tmp_path, script):
     (tmp_path / "link").symlink_to(tmp_path / "real")
     (tmp_path / "real").mkdir()
     one, other = open_store(tmp_path / "real"), open_store(tmp_path / "link")
-    work = one.begin()
-    one.claim(script.RECIPE, script.digests(10), work)
+    lease = one.begin()
+    one.claim(script.KEY, script.digests(10), lease)
     assert script.compute(other, script.digests(20)) == 0
     assert other.usage().n_vectors == 10
-    one.end(work)
+    one.end(lease)
     assert script.compute(other, script.digests(20)) == 10
     assert script.compute(one, script.digests(20)) == 20
 
 
 def test_few_files_are_open_and_those_at_work_stay_open(tmp_path, script):
     first = open_store(tmp_path / "first")
-    work = first.begin()
-    assert first.claim(script.RECIPE, script.digests(10), work) == set(script.digests(10))
-    for number in range(3 * _store._MAX_OPEN):
+    lease = first.begin()
+    assert first.claim(script.KEY, script.digests(10), lease) == set(script.digests(10))
+    for number in range(3 * _opening._MAX_OPEN):
         script.compute(open_store(tmp_path / str(number)), script.digests(10))
     assert first.is_open
-    assert sum(store.is_open for store in _store._stores.values()) <= _store._MAX_OPEN + 1
+    assert sum(store.is_open for store in _opening._stores.values()) <= _opening._MAX_OPEN + 1
     assert open_store(tmp_path / "first") is first
-    assert first.claim(script.RECIPE, script.digests(10), "another") == set()
-    first.end(work)
-    assert first.claim(script.RECIPE, script.digests(10), first.begin()) == set(script.digests(10))
+    assert first.claim(script.KEY, script.digests(10), "another") == set()
+    first.end(lease)
+    assert first.claim(script.KEY, script.digests(10), first.begin()) == set(script.digests(10))
 
 
 def test_looking_makes_no_files(tmp_path):
     store = open_store(tmp_path / "none")
     usage = store.usage()
     store.clear()
-    assert (usage.n_vectors, usage.n_bytes, usage.recipes) == (0, 0, [])
+    assert (usage.n_vectors, usage.n_bytes, usage.by_key) == (0, 0, [])
     assert usage.path == str(tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
 
-def test_usage_tells_recipes_apart(script):
+def test_usage_tells_keys_apart(script):
     store = open_store()
     script.compute(store, script.digests(10))
-    PretrainedFeatureExtractor().fit_transform(script.pictures(3))
-    mine, network = store.usage().recipes
-    assert mine[:4] == ("a recipe of the tests", 10, 10 * 768, 10)
-    assert "tiny_fractal" in network[0]
-    assert network[1] == network[3] == 3
-    assert network[4] > 0
+    other = script.Key(b"another", "another key", 768)
+    store.write(other, script.vectors(script.digests(3)), None, 2.0)
+    store.clear()
+    store.write(other, script.vectors(script.digests(3)), None, 5.0)
+    script.compute(store, script.digests(10))
+    first, second = store.usage().by_key
+    assert first == ("a key of the tests", 10, 10 * 768, 10, 0.1)
+    assert second == ("another key", 3, 3 * 768, 3, 5.0)
 
 
 def test_vectors_are_kept_bit_by_bit(script):
     store = open_store()
     strange = np.array([np.nan, np.inf, -np.inf, -0.0, 1e-45, 3.4e38] * 32, dtype=np.float32)
-    store.write(script.RECIPE, {script.digest(0): strange}, None, 1.0)
-    (read,) = store.read(script.RECIPE, [script.digest(0)]).values()
+    store.write(script.KEY, {script.digest(0): strange}, None, 1.0)
+    (read,) = store.read(script.KEY, [script.digest(0)]).values()
     assert read.tobytes() == strange.tobytes()
 
 
@@ -200,7 +201,7 @@ def test_a_user_without_a_home_has_no_store_and_is_told(monkeypatch):
     def unknown():
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr("sktl.store._store.store_folder", unknown)
+    monkeypatch.setattr("sktl.store._opening.store_folder", unknown)
     with pytest.warns(UserWarning, match="Set SKTL_CACHE_DIR to a folder"):
         assert open_store(True) is None
 
@@ -208,3 +209,13 @@ def test_a_user_without_a_home_has_no_store_and_is_told(monkeypatch):
 def test_an_empty_path_is_not_the_current_folder():
     with pytest.raises(ValueError, match="cache must be True, False or the path of a folder"):
         open_store("")
+
+
+def test_the_store_and_its_tests_do_without_torch(fresh_store, start, finish):
+    imported = finish(start("report_imports", fresh_store)).split()
+    assert "numpy" in imported
+    assert not {"torch", "torchvision", "sklearn", "skorch", "PIL"} & set(imported)
+    sources = "".join(file.read_text("utf-8") for file in Path(__file__).parent.glob("*.py"))
+    assert set(re.findall(r"^ *(?:from|import) (sktl(?:\.\w+)?|torch|sklearn)\b", sources, re.MULTILINE)) == {
+        "sktl.store"
+    }

@@ -1,4 +1,4 @@
-"""One trial image through a network: how wide its outputs are, and whether it is the network of last time."""
+"""Dry runs of a network on random images: widths, shapes and digests of its outputs, and whether it mixes rows."""
 
 from hashlib import sha256
 from weakref import WeakKeyDictionary
@@ -10,8 +10,8 @@ from sktl.inference._device import Placement
 from sktl.inference._folding import pooled_outputs
 
 _ON_CPU = Placement(torch.device("cpu"), torch.float32)
-_MAX_TRIAL_ROWS = 16
-# What is known from trial images by backbone; a process asks for the same few again and again.
+_MAX_ROWS = 16
+# What is known from dry runs by backbone; a process asks for the same few again and again.
 _known: "WeakKeyDictionary" = WeakKeyDictionary()
 
 
@@ -21,42 +21,12 @@ def cuts_of(backbone, layers):
 
 
 def embedding_widths(backbone, layers, pooling, preprocessing):
-    """Return how many features each of the layers gives.
-
-    Parameters
-    ----------
-    backbone, layers, pooling, preprocessing
-        See `embed`.
-
-    Returns
-    -------
-    tuple of int
-        One width per layer.
-
-    Raises
-    ------
-    ValueError
-        If the images are too small, or of another size than the network takes.
-    """
-    return tuple(_trial(backbone, cut, pooling, preprocessing)[0] for cut in cuts_of(backbone, layers))
+    """Return how many features each of some layers gives, or say that a network does not take images of this size."""
+    return tuple(_dry_run(backbone, cut, pooling, preprocessing)[0] for cut in cuts_of(backbone, layers))
 
 
 def activation_shape(backbone, cut, pooling, preprocessing):
-    """Return the shape of what a network makes of one image, before it is flattened to a vector.
-
-    Parameters
-    ----------
-    backbone, preprocessing
-        See `embed`.
-    cut : int
-        Number of stages.
-    pooling : str
-        ``"flatten"`` for the output of the stage as it is; see `embed` for the others.
-
-    Returns
-    -------
-    tuple of int
-    """
+    """Return the shape of what some stages make of one image; `pooling` is "flatten" for their output as it is."""
     if pooling != "flatten":
         return embedding_widths(backbone, (backbone.stage_names[cut - 1],), pooling, preprocessing)
     known = _known.setdefault(backbone, {})
@@ -70,12 +40,12 @@ def activation_shape(backbone, cut, pooling, preprocessing):
     return known[key]
 
 
-def behaviour(backbone, cuts, pooling, preprocessing):
-    """Identify what a network computes, beyond its weights, by its outputs for the trial image.
+def output_digests(backbone, cuts, pooling, preprocessing):
+    """Identify what a network computes, beyond its weights, by its outputs for a random image.
 
     The code of a network of one's own may change while its weights stay the same.
     """
-    return tuple(_trial(backbone, cut, pooling, preprocessing)[1] for cut in cuts)
+    return tuple(_dry_run(backbone, cut, pooling, preprocessing)[1] for cut in cuts)
 
 
 def has_own_code(backbone):
@@ -83,15 +53,15 @@ def has_own_code(backbone):
     return backbone.reload is None or not isinstance(backbone.reload.keywords.get("backbone"), str)
 
 
-def keeps_rows_apart(backbone, cuts, pooling, preprocessing, rows):
-    """Whether the vector of an image has the same bits wherever it stands in a block; tried on networks of one's own.
+def is_batch_invariant(backbone, cuts, pooling, preprocessing, rows):
+    """Whether the vector of an image has the same bits wherever it stands in a block; run on networks of one's own.
 
     Not so, for instance, where batch norm keeps no statistics, or where the last values of a tensor are rounded by
     other code than the rest. Such networks are given one image at a time.
     """
     if rows == 1 or not has_own_code(backbone):
         return True
-    rows = min(rows, _MAX_TRIAL_ROWS)
+    rows = min(rows, _MAX_ROWS)
     known = _known.setdefault(backbone, {})
     key = (cuts, pooling, preprocessing, rows)
     if key not in known:
@@ -104,7 +74,7 @@ def keeps_rows_apart(backbone, cuts, pooling, preprocessing, rows):
     return known[key]
 
 
-def _trial(backbone, cut, pooling, preprocessing):
+def _dry_run(backbone, cut, pooling, preprocessing):
     """Return width and digest of the output after a number of stages."""
     known = _known.setdefault(backbone, {})
     key = (cut, pooling, preprocessing)

@@ -1,4 +1,4 @@
-"""Near copies: found whatever was done to them, and nothing else is called one."""
+"""Near duplicates: found whatever was done to them, and nothing else is called one."""
 
 import io
 
@@ -11,14 +11,9 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sktl.datasets import make_fractals
 from sktl.exceptions import ImageReadError
 from sktl.feature_extraction import PretrainedFeatureExtractor
-from sktl.near_duplicates._near_duplicates import (
-    _neighbours,
-    _numbered,
-    _threshold,
-    find_leaks,
-    near_duplicate_groups,
-)
-from sktl.near_duplicates._similarity import likeness, rough_likeness, thumbnail
+from sktl.near_duplicates._groups import _neighbours, _numbered, _threshold, near_duplicate_groups
+from sktl.near_duplicates._leakage import find_leaks
+from sktl.near_duplicates._similarity import rough_similarity, similarity, thumbnail
 
 
 @pytest.fixture(scope="module")
@@ -172,17 +167,9 @@ def test_splitters_keep_the_copies_together(pictures):
     assert not find_leaks(groups, together)
 
 
-def test_straddling_takes_masks_and_names_as_many_as_asked_for():
-    groups = ["a", "b", "a", "a"]
-    train = np.array([True, True, False, False])
-    found = find_leaks(groups, [(train, ~train)], most=1)
-    assert found.counts.tolist() == [2]
-    assert found.pairs == ((0, 0, 2),)
-
-
 def test_neighbours_are_those_of_the_whole_matrix(monkeypatch):
     vectors = np.random.default_rng(0).standard_normal((50, 5)).astype(np.float32)
-    monkeypatch.setattr("sktl.near_duplicates._near_duplicates.MEMORY", 12 * 50 * 7)  # seven rows at a time
+    monkeypatch.setattr("sktl.near_duplicates._groups.MEMORY", 12 * 50 * 7)  # seven rows at a time
     standard = (vectors - vectors.mean(axis=0)) / vectors.std(axis=0)
     similar = np.corrcoef(np.c_[standard, -standard])  # the cosine, since the mean of each row is then 0
     np.fill_diagonal(similar, -2)
@@ -206,19 +193,19 @@ def thumbnails(pictures):
     return np.stack([thumbnail(np.asarray(image)) for image in pictures[0]])
 
 
-def test_likeness_undoes_a_crop_in_either_direction(pictures, thumbnails):
+def test_similarity_undoes_a_crop_in_either_direction(pictures, thumbnails):
     small = np.stack([thumbnail(np.asarray(cropped(image))) for image in pictures[0]])
     for one, other in ((thumbnails, small), (small, thumbnails)):
-        assert (likeness(one, other) > 0.95).all()
-        assert (rough_likeness(one, other) < likeness(one, other)).all()
+        assert (similarity(one, other) > 0.95).all()
+        assert (rough_similarity(one, other) < similarity(one, other)).all()
 
 
-def test_likeness_of_different_pictures_is_low(thumbnails):
-    assert likeness(thumbnails[:-1], thumbnails[1:]).max() < 0.8
-    np.testing.assert_allclose(likeness(thumbnails, thumbnails), 1, atol=1e-5)
+def test_similarity_of_different_pictures_is_low(thumbnails):
+    assert similarity(thumbnails[:-1], thumbnails[1:]).max() < 0.8
+    np.testing.assert_allclose(similarity(thumbnails, thumbnails), 1, atol=1e-5)
 
 
-def test_rough_likeness_is_the_correlation_of_the_middles_without_coarse_and_fine():
+def test_rough_similarity_is_the_correlation_of_the_middles_without_coarse_and_fine():
     from scipy.ndimage import convolve1d
 
     def blurred(picture, times):
@@ -230,7 +217,7 @@ def test_rough_likeness_is_the_correlation_of_the_middles_without_coarse_and_fin
     one, other = np.random.default_rng(0).integers(0, 256, (2, 48, 48)).astype(np.uint8)
     bands = [(blurred(part.astype(float), 4) - blurred(part.astype(float), 16))[3:-3, 3:-3] for part in (one, other)]
     expected = np.corrcoef(bands[0].ravel(), bands[1].ravel())[0, 1]
-    np.testing.assert_allclose(rough_likeness(one[None], other[None])[0], expected, atol=1e-4)
+    np.testing.assert_allclose(rough_similarity(one[None], other[None])[0], expected, atol=1e-4)
 
 
 def test_thumbnails_of_bytes_and_of_numbers_agree(pictures):

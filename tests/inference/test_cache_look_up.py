@@ -2,7 +2,11 @@
 
 import io
 import pickle
+import signal
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +18,11 @@ from sklearn.pipeline import make_pipeline
 
 from sktl import PretrainedFeatureExtractor
 from sktl.exceptions import ImageReadError
-from sktl.inference import _embed
+from sktl.inference import _cache_look_up, _embed
 from sktl.store import open_store
+
+SCRIPT = Path(__file__).with_name("embedding_script.py")
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="processes are stopped by means of POSIX")
 
 
 def pictures(n_images, first=0):
@@ -23,7 +30,7 @@ def pictures(n_images, first=0):
 
 
 def n_computed():
-    return sum(row[3] for row in open_store().usage().recipes)
+    return sum(row[3] for row in open_store().usage().by_key)
 
 
 def n_claims():
@@ -49,6 +56,22 @@ def test_vectors_are_the_same_with_and_without_store():
     for batch_size in (32, 1, 5000):
         np.testing.assert_array_equal(PretrainedFeatureExtractor(batch_size=batch_size).fit_transform(images), plain)
     assert n_computed() == 70
+
+
+def test_without_a_store_nothing_is_kept(monkeypatch, fresh_store):
+    monkeypatch.setenv("SKTL_CACHE_SIZE", "0")
+    extractor = PretrainedFeatureExtractor()
+    extractor.fit_transform(pictures(3))
+    assert extractor.store_info_.path is None
+    assert not list(fresh_store.iterdir())
+
+
+def test_usage_names_the_network():
+    misses(pictures(3))
+    (usage,) = open_store().usage().by_key
+    assert "tiny_fractal" in usage[0]
+    assert usage[1] == usage[3] == 3
+    assert usage[4] > 0
 
 
 def test_no_images_at_all_are_refused_with_and_without_store():
@@ -173,6 +196,28 @@ def test_a_grid_search_computes_each_image_once(fresh_store, n_jobs):
 def test_another_process_computes_nothing(fresh_store, script, start, finish):
     script.embed(str(fresh_store), 0, 30)
     assert finish(start("embed", fresh_store, 0, 30)) == "0"
+
+
+@posix_only
+def test_claims_end_with_the_process_that_was_killed(fresh_store, script, start):
+    process = start("stall", fresh_store, 0, 50)
+    assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    began = time.monotonic()
+    script.embed(str(fresh_store), 0, 50)
+    assert time.monotonic() - began < 3
+
+
+@posix_only
+def test_patience_with_a_stopped_process_ends(fresh_store, script, start, monkeypatch, capsys):
+    monkeypatch.setattr(_cache_look_up, "_PATIENCE_SECONDS", 0.3)
+    process = start("stall", fresh_store, 0, 50)
+    assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+    process.send_signal(signal.SIGSTOP)
+    script.embed(str(fresh_store), 0, 80)
+    assert capsys.readouterr().out.split() == ["ready", "80"]
+    process.send_signal(signal.SIGKILL)
 
 
 def test_pickles_are_small_with_the_store_in_use():

@@ -1,6 +1,5 @@
-"""Near copies among the images: proposed by the stored embeddings, confirmed on the pictures, joined into groups."""
+"""Groups of near duplicates: proposed by embeddings, confirmed by the similarity of the pictures, joined."""
 
-from dataclasses import dataclass
 from numbers import Integral, Real
 from os import PathLike
 
@@ -14,16 +13,16 @@ from sklearn.utils import check_consistent_length, column_or_1d
 from sktl._validation import Interval, StrOptions, validate_params
 from sktl.feature_extraction.frozen_recipe import frozen_extractor
 from sktl.images import check_images
-from sktl.near_duplicates._similarity import likeness, rough_likeness, thumbnail
+from sktl.near_duplicates._similarity import rough_similarity, similarity, thumbnail
 
-__all__ = ["Leaks", "near_duplicate_groups", "find_leaks"]
+__all__ = ["near_duplicate_groups"]
 
 N_NEIGHBOURS = 8  # of every image are looked at; a copy was among them in all but a few of the cases tried
-PROMISING = 0.25  # rough likeness from which a pair is looked at closely
-LIKE = 0.93  # likeness that near copies have at least
+PROMISING = 0.25  # rough similarity from which a pair is looked at closely
+SIMILAR = 0.93  # similarity that near duplicates have at least
 APART = 1.6  # how far above the median of neighbours that are no copies, on Fisher's scale
 CHUNK = 64  # pairs compared at once
-MEMORY = 2**26  # bytes of similarities held at once
+MEMORY = 2**26  # bytes of cosines held at once
 
 
 @validate_params(
@@ -51,9 +50,9 @@ def near_duplicate_groups(
     threshold="auto",
     verbose=0,
 ):
-    """Find near copies: give every image a number that it shares with them alone.
+    """Find near duplicates: give every image a number that it shares with its near duplicates alone.
 
-    Near copies on both sides of a split make every score too good. The numbers go straight into
+    Near duplicates on both sides of a split make every score too good. The numbers go straight into
     ``compare_transfer(groups=...)`` and scikit-learn's splitters that keep groups together.
 
     A copy is the same picture saved again: other JPEG quality, other size, a few percent cropped, brighter or darker,
@@ -86,9 +85,9 @@ def near_duplicate_groups(
     cache : bool, str or path, default=True
         Where embeddings are kept, as for the extractor.
     threshold : "auto" or float, default="auto"
-        Likeness from which two pictures count as copies: the correlation of their edges and textures, 1 for equal
+        Similarity from which two pictures count as copies: the correlation of their edges and textures, 1 for equal
         pictures. "auto" is 0.93, and more for images that are all alike: then copies have to stand out from the
-        likeness that different neighbours have.
+        similarity that different neighbours have.
     verbose : int, default=0
         A progress bar of the network, and one line on the outcome, when positive.
 
@@ -151,76 +150,6 @@ def near_duplicate_groups(
     return found
 
 
-@dataclass(frozen=True, eq=False)
-class Leaks:
-    """Near copies that lie on both sides of splits.
-
-    Parameters
-    ----------
-    counts : ndarray of shape (n_splits,)
-        Test images with a copy among the training images, by split.
-    pairs : tuple of (split, train_index, test_index)
-        For each such test image, in the order of the splits, one training image of its group.
-
-    See Also
-    --------
-    find_leaks : Finds them.
-
-    Examples
-    --------
-    >>> from sktl.near_duplicates import find_leaks
-    >>> bool(find_leaks([0, 1, 2, 3], [([0, 1], [2, 3])]))
-    False
-    """
-
-    counts: np.ndarray
-    pairs: tuple
-
-    def __bool__(self):
-        return bool(self.counts.any())
-
-
-def find_leaks(groups, splits, *, most=10):
-    """Find the test images that have a near copy among the training images.
-
-    Parameters
-    ----------
-    groups : array-like of shape (n_images,)
-        From :func:`near_duplicate_groups`.
-    splits : iterable of (train, test)
-        Indices of the images, or masks.
-    most : int, default=10
-        How many pairs are named at most; all are counted.
-
-    Returns
-    -------
-    Leaks
-        `counts` by split, the first `pairs`; false where there are none.
-
-    Examples
-    --------
-    >>> from sktl.near_duplicates import find_leaks
-    >>> found = find_leaks([0, 1, 0, 2], [([0, 1], [2, 3]), ([2, 3, 0], [1])])
-    >>> found.counts.tolist(), found.pairs
-    ([1, 0], ((0, 0, 2),))
-    """
-    groups = column_or_1d(groups)
-    counts, pairs = [], []
-    for number, split in enumerate(splits):
-        train, test = map(_as_indices, split)
-        owner = dict(zip(groups[train[::-1]].tolist(), train[::-1].tolist(), strict=True))  # the first of each
-        names = groups[test].tolist()
-        shared = [(number, owner[name], i) for i, name in zip(test.tolist(), names, strict=True) if name in owner]
-        counts.append(len(shared))
-        pairs += shared[: most - len(pairs)]
-    return Leaks(np.array(counts, dtype=int), tuple(pairs))
-
-
-def _as_indices(part):
-    part = np.asarray(part)
-    return np.flatnonzero(part) if part.dtype == np.bool_ else part.astype(np.intp)
-
-
 def _different_rows(embeddings):
     """Find the first of each different row, and for each row which of those it equals.
 
@@ -238,12 +167,12 @@ def _neighbours(embeddings):
         return np.empty((0, 2), dtype=np.intp)
     vectors = normalize(StandardScaler().fit_transform(embeddings), copy=False)
     pairs = []
-    rows = max(1, MEMORY // (12 * n_images))  # 4 bytes of the similarity, 8 of the sorted index
+    rows = max(1, MEMORY // (12 * n_images))  # 4 bytes of the cosine, 8 of the sorted index
     for start in range(0, n_images, rows):
-        similar = vectors[start : start + rows] @ vectors.T
-        here = np.arange(start, start + len(similar))
-        similar[here - start, here] = -np.inf
-        nearest = np.argpartition(similar, -n_kept, axis=1)[:, -n_kept:]
+        cosines = vectors[start : start + rows] @ vectors.T
+        here = np.arange(start, start + len(cosines))
+        cosines[here - start, here] = -np.inf
+        nearest = np.argpartition(cosines, -n_kept, axis=1)[:, -n_kept:]
         pairs.append(np.stack([here.repeat(n_kept), nearest.ravel()], axis=1))
     return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
 
@@ -264,18 +193,18 @@ def _are_copies(images, pairs, threshold):
 
 
 def _close_look(one, other):
-    found = rough_likeness(one, other)
+    found = rough_similarity(one, other)
     near = found >= PROMISING
     if near.any():
-        found[near] = likeness(one[near], other[near])
+        found[near] = similarity(one[near], other[near])
     return found
 
 
 def _threshold(found):
-    """Likeness from which neighbours are taken for copies; those that may be have no say in what is usual."""
-    others = found[found < LIKE]
+    """Return the similarity from which neighbours are copies; pairs that may be copies do not enter the median."""
+    others = found[found < SIMILAR]
     usual = float(np.median(others)) if len(others) else 0.0
-    return max(LIKE, float(np.tanh(np.arctanh(usual) + APART)))
+    return max(SIMILAR, float(np.tanh(np.arctanh(usual) + APART)))
 
 
 def _pairs_within(groups, X):

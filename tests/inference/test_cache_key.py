@@ -1,4 +1,4 @@
-"""What changes a vector changes the recipe, so that nothing old is found."""
+"""What changes a vector changes the cache key, so that nothing old is found."""
 
 import numpy as np
 import pytest
@@ -9,6 +9,8 @@ from torchvision.models.resnet import BasicBlock
 
 from sktl import PretrainedFeatureExtractor
 from sktl.inference import _blocks, _embed
+from sktl.inference._cache_key import CacheKey
+from sktl.store import Key
 
 
 class Scale(nn.Module):
@@ -33,6 +35,12 @@ def misses(X=None, **parameters):
     return extractor.store_info_.n_misses
 
 
+def test_the_store_can_use_it():
+    key = CacheKey(("network",), 5, "a network")
+    assert isinstance(key, Key)
+    assert key.n_bytes == 5 * 4
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -46,7 +54,7 @@ def misses(X=None, **parameters):
     ],
     ids=str,
 )
-def test_another_recipe_is_computed_anew(change):
+def test_another_network_or_layer_or_form_is_computed_anew(change):
     assert misses() == 6
     assert misses(**change) == 6
     assert misses() == misses(**change) == 0

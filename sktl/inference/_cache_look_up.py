@@ -1,4 +1,4 @@
-"""Which images of one call have to go through the network, and which vectors are there already."""
+"""Cache look-up: which vectors of one call are in the store, and which images have to go through the network."""
 
 import time
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from operator import attrgetter
 import numpy as np
 
 from sktl.exceptions import ImageReadError
-from sktl.inference._ahead import ahead, groups
+from sktl.inference._prefetching import batched, prefetched
 
 # Images looked up together, whatever the batch size: all of them are held in memory, still encoded.
 _MAX_LOOK_UP = 256
 _OPENED_TOGETHER = 8  # by one thread at a time
-_AHEAD = 4  # such groups, at least: the next ones are opened while these are looked up
+_MIN_AHEAD = 4  # such lists, at least: the next ones are opened while these are looked up
 _POLL_SECONDS = 0.02
 _POLL_SHARE = 0.1  # of its time that a waiting call may spend on looking
 # Without any vector from the others for so long, they are taken for stuck; computing twice is harmless.
@@ -62,15 +62,15 @@ class StoreInfo:
     seconds_saved: float = 0.0
 
 
-class Recall:
-    """One call's dealings with the store: fills in what is there, hands out what is missing, keeps what was computed.
+class CacheLookUp:
+    """The cache look-up of one call: fills in the hits, hands out the misses, stores what was computed.
 
     To be used as a context manager: whatever happens, other processes need not wait for what this call has given up.
     """
 
-    def __init__(self, store, recipe, images, embeddings, info, *, batch_size, progress):
+    def __init__(self, store, key, images, embeddings, info, *, batch_size, progress):
         self._store = store
-        self._recipe = recipe
+        self._key = key
         self._images = images
         self._embeddings = embeddings
         self._info = info
@@ -82,7 +82,7 @@ class Recall:
         self._elsewhere: dict = {}  # digest → position: computed by another call at the moment
         self._unwritten: dict = {}  # digest → vector
         self._failed: set = set()  # positions of images that could not be decoded
-        self._work = None  # name under which images are claimed, once there are any to claim
+        self._lease = None  # under which images are claimed, once there are any to claim
         self._seconds = 0.0
         self._last = time.perf_counter()
 
@@ -93,14 +93,16 @@ class Recall:
     def __exit__(self, *error):
         try:
             self.flush()
-            self._store.release(self._recipe, self._mine, self._work)
+            self._store.release(self._key, self._mine, self._lease)
         finally:
-            self._store.end(self._work)
+            self._store.end(self._lease)
 
-    def missing(self, pool, n_threads):
+    def misses(self, pool, n_threads):
         """Fill in the vectors that are stored, and yield the tasks that are left to this call."""
-        opened = ahead(self._open, groups(range(len(self._images)), _OPENED_TOGETHER), pool, max(n_threads, _AHEAD))
-        for tasks in groups(chain.from_iterable(opened), self._batch_size):
+        opened = prefetched(
+            self._open, batched(range(len(self._images)), _OPENED_TOGETHER), pool, max(n_threads, _MIN_AHEAD)
+        )
+        for tasks in batched(chain.from_iterable(opened), self._batch_size):
             new, broken = {}, []
             for task in tasks:
                 if task.digest is None:
@@ -146,12 +148,12 @@ class Recall:
         self._failed.add(task.position)
         if task.digest in self._mine:
             self._mine.discard(task.digest)
-            self._store.release(self._recipe, [task.digest], self._work)
+            self._store.release(self._key, [task.digest], self._lease)
 
     def flush(self):
         """Write what was computed."""
         if self._unwritten:
-            self._store.write(self._recipe, self._unwritten, self._work, self._seconds)
+            self._store.write(self._key, self._unwritten, self._lease, self._seconds)
             self._mine -= self._unwritten.keys()
             self._unwritten, self._seconds = {}, 0.0
 
@@ -177,14 +179,14 @@ class Recall:
         """Fill in what is stored, take on what nobody computes, and yield that."""
         if not tasks:
             return
-        found = self._store.read(self._recipe, tasks)
+        found = self._store.read(self._key, tasks)
         for digest, vector in found.items():
             self._embeddings[tasks[digest].position] = vector
         self._count_hits(len(found))
         rest = [digest for digest in tasks if digest not in found]
         if rest:
-            self._work = self._work or self._store.begin()
-            mine = self._store.claim(self._recipe, rest, self._work)
+            self._lease = self._lease or self._store.begin()
+            mine = self._store.claim(self._key, rest, self._lease)
             self._mine |= mine
             self._elsewhere.update((digest, tasks[digest].position) for digest in rest if digest not in mine)
         self._last = time.perf_counter()
@@ -194,5 +196,5 @@ class Recall:
         if n_hits:
             self._progress(n_hits)
             self._info.n_hits += n_hits
-            self._info.n_bytes += n_hits * self._recipe.n_bytes
-            self._info.seconds_saved += n_hits * self._store.seconds_per_image(self._recipe)
+            self._info.n_bytes += n_hits * self._key.n_bytes
+            self._info.seconds_saved += n_hits * self._store.seconds_per_image(self._key)

@@ -1,4 +1,4 @@
-"""How vectors come about: what the store tells apart besides the images."""
+"""Cache key: everything besides the image that a stored vector depends on."""
 
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -7,30 +7,15 @@ import PIL
 import torch
 import torchvision
 
-from sktl.inference._trial import behaviour, has_own_code
+from sktl.inference._dry_run import has_own_code, output_digests
 
-# To be raised when the same recipe gives other bits from now on.
+# To be raised when the same key gives other bits from now on.
 _VERSION = 1
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """All that a vector depends on, apart from the image.
-
-    Parameters
-    ----------
-    parts : tuple
-        Everything that enters, of numbers and strings.
-    width : int
-        Length of a vector.
-    description : str
-        For people.
-
-    Attributes
-    ----------
-    digest : bytes
-        SHA-256 of the other three.
-    """
+class CacheKey:
+    """Everything that a vector depends on besides the image: `parts` of numbers and strings, its width, a text."""
 
     parts: tuple
     width: int
@@ -47,14 +32,14 @@ class Recipe:
         return 4 * self.width
 
 
-def recipe_of(backbone, cuts, pooling, preprocessing, placement, engine, rows, width):
-    """Return the recipe of one call of `embed`.
+def cache_key_of(backbone, cuts, pooling, preprocessing, placement, engine, rows, width):
+    """Return the cache key of one call of `embed`.
 
     Weights, preprocessing, layers, pooling, precision and engine are in it, and everything else that may change a last
     bit: the shape of a block, the processor's or accelerator's kind, and the versions of what decodes and computes.
     """
     pooling = backbone.own_pooling if pooling == "auto" else pooling
-    own_code = behaviour(backbone, cuts, pooling, preprocessing) if has_own_code(backbone) else ()
+    own_code = output_digests(backbone, cuts, pooling, preprocessing) if has_own_code(backbone) else ()
     parts = (
         *(backbone.name, backbone.family, backbone.digest, own_code),
         *(repr(preprocessing), cuts, pooling, str(placement.dtype), engine, rows),
@@ -64,7 +49,7 @@ def recipe_of(backbone, cuts, pooling, preprocessing, placement, engine, rows, w
     description = f"{backbone.name} ({backbone.weights or 'random weights'}), {layers}, {pooling}, " + (
         f"{preprocessing.crop_size} pixels, {str(placement.dtype).removeprefix('torch.')}, {placement.device.type}"
     )
-    return Recipe(parts, width, description)
+    return CacheKey(parts, width, description)
 
 
 def _kind_of(device):

@@ -1,4 +1,4 @@
-"""Work ahead keeps its order, its bound, and its errors."""
+"""Prefetching keeps its order, its bound, and its errors."""
 
 import threading
 import time
@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from sktl.inference._ahead import ahead, groups, reading_threads
+from sktl.inference._prefetching import batched, prefetched, reading_threads
 
 
 def test_order_is_kept_however_long_items_take():
@@ -15,7 +15,7 @@ def test_order_is_kept_however_long_items_take():
         return i * i
 
     with ThreadPoolExecutor(4) as pool:
-        assert list(ahead(slow, range(40), pool, 6)) == [i * i for i in range(40)]
+        assert list(prefetched(slow, range(40), pool, 6)) == [i * i for i in range(40)]
 
 
 def test_never_far_ahead():
@@ -27,7 +27,7 @@ def test_never_far_ahead():
             yield i
 
     with ThreadPoolExecutor(2) as pool:
-        for n_taken, _ in enumerate(ahead(abs, items(), pool, 3)):
+        for n_taken, _ in enumerate(prefetched(abs, items(), pool, 3)):
             assert len(drawn) <= n_taken + 4
 
 
@@ -38,7 +38,7 @@ def test_errors_are_raised_in_their_turn():
         return i
 
     with ThreadPoolExecutor(2) as pool:
-        results = ahead(fail_at_three, range(10), pool, 4)
+        results = prefetched(fail_at_three, range(10), pool, 4)
         assert [next(results) for _ in range(3)] == [0, 1, 2]
         with pytest.raises(KeyError):
             next(results)
@@ -54,7 +54,7 @@ def test_what_only_waits_is_dropped_after_an_error():
     def run():
         with reading_threads(1) as (pool, n_threads):
             assert n_threads == 1
-            for _ in ahead(work, range(100), pool, 50):
+            for _ in prefetched(work, range(100), pool, 50):
                 raise RuntimeError("stopped by the test")
 
     n_before = threading.active_count()
@@ -65,7 +65,7 @@ def test_what_only_waits_is_dropped_after_an_error():
 
 
 @pytest.mark.parametrize(("n", "sizes"), [(0, []), (4, [4]), (9, [4, 4, 1])])
-def test_groups(n, sizes):
-    parts = list(groups(iter(range(n)), 4))
+def test_batches_have_one_size_but_for_the_last(n, sizes):
+    parts = list(batched(iter(range(n)), 4))
     assert [len(part) for part in parts] == sizes
     assert [item for part in parts for item in part] == list(range(n))

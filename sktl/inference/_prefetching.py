@@ -1,4 +1,4 @@
-"""Work done in threads ahead of whoever takes the results: in order, and never far ahead."""
+"""Ordered, bounded prefetching in a thread pool."""
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -25,8 +25,8 @@ def stopping(pool):
         pool.shutdown(cancel_futures=True)
 
 
-def ahead(function, items, pool, n_ahead):
-    """Apply a function to items in the threads of a pool."""
+def prefetched(function, items, pool, n_ahead):
+    """Apply a function to items in the threads of a pool, at most `n_ahead` items before the one that is taken."""
     pending: deque = deque()
     for item in items:
         pending.append(pool.submit(function, item))
@@ -36,8 +36,8 @@ def ahead(function, items, pool, n_ahead):
         yield pending.popleft().result()
 
 
-def groups(items, size):
+def batched(items, size):
     """Yield the items in lists of one size, of which only the last may be shorter."""
     items = iter(items)
-    while group := list(islice(items, size)):
-        yield group
+    while batch := list(islice(items, size)):
+        yield batch

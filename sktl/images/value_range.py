@@ -1,0 +1,50 @@
+"""The data range: values of black and white in arrays, learned once in `fit` and applied to every image afterwards."""
+
+import numpy as np
+
+from sktl.exceptions import ImageReadError
+from sktl.images._arrays import has_own_range, value_limits
+
+__all__ = ["checked_range", "fit_value_range", "range_of"]
+
+
+def fit_value_range(images, stated=None, *, on_error="raise"):
+    """Return the `value_range_` of an estimator: the range that its user states, else the one that the images show."""
+    if stated is not None:
+        checked_range(stated)
+        return tuple(stated)
+    learned = images.learn_value_range(on_error=on_error)
+    return learned if learned is None else checked_range(learned)
+
+
+def checked_range(value_range):
+    """Return a range as two floats, or refuse it."""
+    try:
+        low, high = (float(limit) for limit in value_range)
+    except (TypeError, ValueError):
+        low, high = np.nan, np.nan
+    if not (np.isfinite(high - low) and low <= high):
+        raise ValueError(
+            f"value_range must be two finite numbers, the values of black and white, in ascending order. "
+            f"Got {value_range!r} instead."
+        )
+    return low, high
+
+
+def range_of(pixels, value_range, learned):
+    """Return the range that applies to the pixels of one array: a learned one spares dtypes that say their own."""
+    if learned and has_own_range(pixels.dtype):
+        return None
+    if learned and value_range is None:
+        _check_unit_range(pixels)
+    return value_range
+
+
+def _check_unit_range(pixels):
+    """Refuse numbers of unknown range: taken as they are, bytes turned into floats would be 255 times too bright."""
+    low, high = value_limits(pixels)
+    if low < 0 or high > 1:
+        raise ImageReadError(
+            f"numbers of this kind must lie in [0, 1], since fit has seen none from which to learn black and white. "
+            f"Got {low:g} to {high:g} instead. Pass uint8, or set value_range=(0, 255), for instance."
+        )

@@ -1,0 +1,97 @@
+"""Which store a parameter `cache` means: its folder, its size, and one object for each in a process."""
+
+import atexit
+import os
+import re
+import warnings
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock
+
+from sktl.store._store import EmbeddingStore
+
+__all__ = ["open_store", "store_folder"]
+
+_DEFAULT_SIZE = "5GB"
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_MAX_OPEN = 4
+_stores: OrderedDict = OrderedDict()  # by folder; never forgotten, so that each warns once
+_lock = Lock()
+
+
+def open_store(cache=True):
+    """Return the store that a parameter `cache` means.
+
+    Parameters
+    ----------
+    cache : bool, str or path-like, default=True
+        True takes the folder of `store_folder`, a path another one, False none.
+
+    Returns
+    -------
+    EmbeddingStore or None
+        One per folder and process; None when there is to be none.
+
+    Raises
+    ------
+    ValueError
+        If `cache` is an empty path, or the environment variable SKTL_CACHE_SIZE is not a size.
+    """
+    max_bytes = _max_bytes()
+    is_path = isinstance(cache, str | os.PathLike)
+    if is_path and not str(cache):
+        raise ValueError("cache must be True, False or the path of a folder. Got an empty path instead.")
+    if not (is_path or cache) or max_bytes == 0:
+        return None
+    try:
+        folder = Path(os.path.abspath(Path(cache).expanduser() if is_path else store_folder()))
+    except RuntimeError as error:  # a user without a home, as in some containers
+        warnings.warn(
+            f"there is no folder for the embedding store ({error}), so embeddings are not kept. Results are not "
+            "affected; it only takes longer. Set SKTL_CACHE_DIR to a folder, or cache=False to do without.",
+            stacklevel=2,
+        )
+        return None
+    with _lock:
+        store = _stores.setdefault(folder, EmbeddingStore(folder, max_bytes))
+        store.max_bytes = max_bytes
+        _stores.move_to_end(folder)
+        others = [other for other in _stores.values() if other.is_open and other is not store]
+        for other in others[: max(len(others) - _MAX_OPEN + 1, 0)]:
+            other.close()
+    return store
+
+
+def store_folder():
+    """Return the folder of the store: SKTL_CACHE_DIR, else ``sktl`` in the user's folder for caches."""
+    if os.environ.get("SKTL_CACHE_DIR"):
+        return Path(os.environ["SKTL_CACHE_DIR"]).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sktl"
+
+
+def _max_bytes():
+    text = os.environ.get("SKTL_CACHE_SIZE") or _DEFAULT_SIZE
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?B?)\s*", text, re.IGNORECASE)
+    if match is None:
+        raise ValueError(
+            f"SKTL_CACHE_SIZE must be a number of bytes such as '500MB' or '20GB', or 0 for no store. "
+            f"Got {text!r} instead."
+        )
+    return int(float(match[1]) * _UNITS[match[2].upper().rstrip("B")])
+
+
+def _close_all():
+    for store in _stores.values():
+        store.close()
+
+
+def _forget_after_fork():
+    global _lock
+    for store in _stores.values():
+        store.forget_after_fork()
+    _lock = Lock()
+
+
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
