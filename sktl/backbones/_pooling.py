@@ -5,11 +5,10 @@ import math
 import torch
 from torch.nn import functional as F
 
+from sktl._pooling_names import POOLINGS
 from sktl._validation import did_you_mean
 
 __all__ = ["POOLINGS", "pool"]
-
-POOLINGS = ("auto", "avg", "max", "avg+max", "avg+std", "gem", "pyramid", "flatten", "token")
 
 # Exponent and floor of the generalised mean: the values of its authors.
 _GEM_POWER, _GEM_FLOOR = 3.0, 1e-6

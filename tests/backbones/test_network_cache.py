@@ -4,11 +4,11 @@ from time import sleep
 
 import pytest
 
-from sktl.backbones._registry import Registry
+from sktl.backbones._network_cache import NetworkCache
 
 
 def test_a_value_is_made_once():
-    registry = Registry(2, RLock())
+    registry = NetworkCache(2, RLock())
     made = []
     assert registry.get("a", lambda: made.append(1) or "value") == "value"
     assert registry.get("a", lambda: made.append(1) or "other") == "value"
@@ -16,7 +16,7 @@ def test_a_value_is_made_once():
 
 
 def test_the_least_recently_used_value_goes_first():
-    registry = Registry(2, RLock())
+    registry = NetworkCache(2, RLock())
     for key in "ab":
         registry.get(key, lambda key=key: key)
     registry.get("a", lambda: "again")
@@ -29,14 +29,14 @@ def test_the_least_recently_used_value_goes_first():
 
 
 def test_an_error_is_not_kept():
-    registry = Registry(2, RLock())
+    registry = NetworkCache(2, RLock())
     with pytest.raises(ZeroDivisionError):
         registry.get("a", lambda: 1 / 0)
     assert registry.get("a", lambda: "value") == "value"
 
 
 def test_threads_that_ask_at_once_share_one_value():
-    registry = Registry(2, RLock())
+    registry = NetworkCache(2, RLock())
     made = []
 
     def make():
@@ -52,7 +52,7 @@ def test_threads_that_ask_at_once_share_one_value():
 
 def test_making_may_hold_the_same_lock_from_either_side():
     lock = RLock()
-    registry = Registry(8, lock)
+    registry = NetworkCache(8, lock)
 
     def inside(key):
         with lock:
