@@ -143,10 +143,11 @@ def _no_source(backbone):
             f"Got {type(backbone).__name__} instead.{hint}"
         )
     message = f"backbone must be a name from list_backbones(). Got {backbone!r} instead."
-    if sep in backbone or backbone.endswith((".pth", ".pt", ".safetensors")):
+    # A path is not like a name without a slash.
+    names = [name for name in list_backbones() if (sep in name) == (sep in backbone)]
+    hint = did_you_mean(backbone.lower().replace("-", "_"), names)
+    if backbone.endswith((".pth", ".pt", ".safetensors")) or (sep in backbone and not hint):
         hint = f" A file does not say its architecture: write load_backbone('resnet18', weights={backbone!r}), say."
-    else:
-        hint = did_you_mean(backbone.lower().replace("-", "_"), list_backbones())
     return ValueError(message + hint)
 
 

@@ -136,7 +136,7 @@ def _convnext(net):
 
 
 def _swin(net):
-    """Channels come last inside; at the doors of the stages they come first, as everywhere else."""
+    """Channels come last inside of the stages, and first where a stage begins or ends, as everywhere else."""
     blocks = list(net.features)
     groups = {"stem": blocks[:1], "stage1": blocks[1:2]}
     for i, start in enumerate(range(2, len(blocks), 2), start=2):

@@ -30,7 +30,7 @@ def no_pretraining(num_classes):
     return models.squeezenet1_1(num_classes=num_classes)
 
 
-def test_the_default_is_the_embedded_network():
+def test_the_default_is_the_bundled_network():
     backbone = load_backbone()
     assert backbone.name == "tiny_fractal"
     assert backbone.preprocessing == Preprocessing(48, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))

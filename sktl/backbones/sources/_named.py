@@ -8,7 +8,6 @@ from torch import nn
 from sktl.backbones._backbone import make_backbone
 from sktl.backbones._chain import Chain
 from sktl.backbones._pooling import pool
-from sktl.backbones._torchvision_stages import auxiliary_heads
 from sktl.backbones._weight_files import load_tensors
 from sktl.backbones.finiteness import check_finite
 from sktl.backbones.seeding import seeded
@@ -27,7 +26,7 @@ def load_named(source, name, weights, *, seed, match, preprocessing, reload):
     report = None
     if tensors is not None:
         origin = weights.description if weights.path is None else str(weights.path)
-        ignored = auxiliary_heads(network)
+        ignored = source.auxiliary_heads(network)
         report = load_tensors(network, tensors, name=name, origin=origin, match=match, ignored=ignored)
     chain = source.chain(network)
     n_features, n_classes = _widths(chain.head)

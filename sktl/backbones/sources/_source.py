@@ -110,6 +110,10 @@ class NamedSource(NetworkSource):
         """Return the Variant of a network that some weights were made for."""
         return Variant()
 
+    def auxiliary_heads(self, network):
+        """Return the names of the side classifiers that files may hold and that are not loaded."""
+        return ()
+
     def image_size_of(self, network, tensors):
         """Return the image size that a file of tensors was made for, None where it fits any."""
         return None

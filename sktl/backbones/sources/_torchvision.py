@@ -16,7 +16,7 @@ from torchvision import models
 
 from sktl._validation import did_you_mean
 from sktl.backbones._preprocessing import Preprocessing
-from sktl.backbones._torchvision_stages import chain_of_known_family
+from sktl.backbones._torchvision_stages import auxiliary_heads, chain_of_known_family
 from sktl.backbones._weight_files import read_tensors, tensors_in
 from sktl.backbones.sources._source import NamedSource, Variant, register
 from sktl.backbones.sources._weights import Weights, looks_like_a_path, weights_of_file
@@ -70,6 +70,10 @@ class TorchvisionSource(NamedSource):
         if name in ("googlenet", "inception_v3"):
             options.update(aux_logits=False, init_weights=True, transform_input=variant.transform_input)
         return models.get_model(name, weights=None, **options)
+
+    def auxiliary_heads(self, network):
+        """Return those of the inception networks."""
+        return auxiliary_heads(network)
 
     def image_size_of(self, network, tensors):
         """Return the image size that the position embedding of a vision transformer was made for, if it is another."""
