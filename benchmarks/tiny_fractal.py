@@ -1,4 +1,4 @@
-"""Measure the embedded network `tiny_fractal` as a frozen feature extractor, beside its twin of random weights.
+"""Measure the bundled network `tiny_fractal` as a frozen feature extractor, beside its twin of random weights.
 
 One command prints a markdown table::
 

@@ -1,4 +1,4 @@
-"""Pretrain the embedded network `tiny_fractal` on fractals drawn by formula.
+"""Pretrain the bundled network `tiny_fractal` on fractals drawn by formula.
 
 One command, to be started again after any interruption: it goes on from the last checkpoint and ends with the same
 weights as if it had never been stopped. One core is enough, no accelerator and no download are needed::

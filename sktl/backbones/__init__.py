@@ -4,10 +4,10 @@ from sktl.backbones._backbone import Backbone, tensor_digest
 from sktl.backbones._loading import list_backbones, load_backbone
 from sktl.backbones._pooling import POOLINGS, pool
 from sktl.backbones._preprocessing import Preprocessing
-from sktl.backbones._seeding import GLOBAL_RANDOMNESS, seeded
+from sktl.backbones.seeding import GLOBAL_RNG_LOCK, seeded
 
 __all__ = [
-    "GLOBAL_RANDOMNESS",
+    "GLOBAL_RNG_LOCK",
     "POOLINGS",
     "Backbone",
     "Preprocessing",
@@ -17,3 +17,9 @@ __all__ = [
     "seeded",
     "tensor_digest",
 ]
+
+
+def __getattr__(name):
+    if name == "GLOBAL_RANDOMNESS":  # the former name of the lock
+        return GLOBAL_RNG_LOCK
+    raise AttributeError(f"module 'sktl.backbones' has no attribute {name!r}")

@@ -13,7 +13,8 @@ from torch import nn
 from sktl._validation import did_you_mean
 from sktl.backbones._preprocessing import Preprocessing
 from sktl.backbones._weight_files import LoadReport
-from sktl.exceptions import WeightsError, WeightsMismatchError
+from sktl.backbones.finiteness import check_finite
+from sktl.exceptions import WeightsMismatchError
 
 __all__ = ["Backbone", "make_backbone", "tensor_digest"]
 
@@ -193,16 +194,7 @@ def make_backbone(name, chain, **facts):
     for module in (chain.stages, chain.head):
         if module is not None:
             module.eval().requires_grad_(False)
-    broken = [
-        key
-        for key, tensor in chain.stages.state_dict().items()
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all()
-    ]
-    if broken:
-        raise WeightsError(
-            f"weights must be finite numbers. Got NaN or infinity in {len(broken)} tensors of {name} ({broken[0]!r}) "
-            "instead: the file may be damaged, or the training that wrote it has diverged. Take another one."
-        )
+    check_finite(chain.stages.state_dict(), name)
     return Backbone(
         name=name,
         stages=chain.stages,

@@ -1,6 +1,5 @@
-"""The one door to networks: from a name, a module or a function that makes one to its record."""
+"""Load a network and its weights from the source that has it: a name, a module, or a function that makes one."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from numbers import Integral
@@ -8,24 +7,21 @@ from os import PathLike, sep
 
 import numpy as np
 from sklearn.utils import check_random_state
-from torch import nn
 
 from sktl._validation import did_you_mean
 from sktl.backbones._backbone import Backbone
+from sktl.backbones._network_cache import NetworkCache
 from sktl.backbones._preprocessing import Preprocessing
-from sktl.backbones._registry import Registry
-from sktl.backbones._seeding import GLOBAL_RANDOMNESS
-from sktl.backbones.sources._bundled import TINY_FRACTAL
-from sktl.backbones.sources._named import load_named
-from sktl.backbones.sources._own_network import load_made, load_module, with_random_weights
-from sktl.backbones.sources._torchvision import model_names
-from sktl.backbones.sources._weights_argument import weights_of_module, weights_of_name
+from sktl.backbones.seeding import GLOBAL_RNG_LOCK
+from sktl.backbones.sources._own_network import with_random_weights
+from sktl.backbones.sources._source import SOURCES, source_of
+from sktl.backbones.sources._weights import RANDOM
 
 __all__ = ["list_backbones", "load_backbone"]
 
 # Enough to compare two networks with their twins from scratch; one may be hundreds of megabytes.
 # Loading draws random weights, so it is done under the lock of that.
-_registry = Registry(capacity=4, making=GLOBAL_RANDOMNESS)
+_loaded = NetworkCache(capacity=4, making=GLOBAL_RNG_LOCK)
 
 
 def list_backbones():
@@ -48,11 +44,11 @@ def list_backbones():
     >>> [name for name in list_backbones() if name.startswith("resnet")]
     ['resnet101', 'resnet152', 'resnet18', 'resnet34', 'resnet50']
     """
-    return sorted([TINY_FRACTAL, *model_names()])
+    return sorted(name for source in SOURCES for name in source.names())
 
 
 def load_backbone(
-    backbone=TINY_FRACTAL, weights="default", *, match="exact", preprocessing=None, random_state=0, stages=None
+    backbone="tiny_fractal", weights="default", *, match="exact", preprocessing=None, random_state=0, stages=None
 ):
     """Load a network and its weights as an ordered list of stages.
 
@@ -123,18 +119,10 @@ def load_backbone(
     options = {"match": match, "preprocessing": preprocessing}
     if isinstance(backbone, Backbone):
         return _from_record(backbone, weights, options, random_state, stages)
-    if isinstance(backbone, str):
-        return _from_name(backbone, weights, options, random_state, stages)
-    if isinstance(backbone, nn.Module):
-        source = weights_of_module(weights)
-        return load_module(backbone, source, seed=_seed(source, match, random_state), stages=stages, **options)
-    if callable(backbone):
-        return _from_function(backbone, weights, options, random_state, stages)
-    hint = " A file of weights goes into weights=." if isinstance(backbone, PathLike) else ""
-    raise TypeError(
-        "backbone must be a name, a torch.nn.Module, a function that makes one, or a Backbone. "
-        f"Got {type(backbone).__name__} instead.{hint}"
-    )
+    source = source_of(backbone)
+    if source is None:
+        raise _no_source(backbone)
+    return _from_source(source, backbone, weights, options, random_state, stages)
 
 
 def _check_options(match, preprocessing):
@@ -146,50 +134,45 @@ def _check_options(match, preprocessing):
         raise TypeError(f"preprocessing must be a Preprocessing or None. Got {type(preprocessing).__name__} instead.")
 
 
-def _from_name(name, weights, options, random_state, stages):
-    if name not in list_backbones():
-        raise ValueError(_unknown_name(name))
-    if stages is not None:
+def _no_source(backbone):
+    """Return the error for what no source takes."""
+    if not isinstance(backbone, str):
+        hint = " A file of weights goes into weights=." if isinstance(backbone, PathLike) else ""
+        return TypeError(
+            "backbone must be a name, a torch.nn.Module, a function that makes one, or a Backbone. "
+            f"Got {type(backbone).__name__} instead.{hint}"
+        )
+    message = f"backbone must be a name from list_backbones(). Got {backbone!r} instead."
+    # A path is not like a name without a slash.
+    names = [name for name in list_backbones() if (sep in name) == (sep in backbone)]
+    hint = did_you_mean(backbone.lower().replace("-", "_"), names)
+    if backbone.endswith((".pth", ".pt", ".safetensors")) or (sep in backbone and not hint):
+        hint = f" A file does not say its architecture: write load_backbone('resnet18', weights={backbone!r}), say."
+    return ValueError(message + hint)
+
+
+def _from_source(source, backbone, weights, options, random_state, stages):
+    if not source.stages_are_fixed:
+        options = {"stages": stages, **options}
+    elif stages is not None:
         raise ValueError(
-            f"stages must be None for a network known by name, whose chain is fixed. Got stages for {name!r} instead: "
-            "pass the module itself."
+            f"stages must be None for a network known by name, whose chain is fixed. Got stages for {backbone!r} "
+            "instead: pass the module itself."
         )
-    source = weights_of_name(name, weights)
-    seed = _seed(source, options["match"], random_state)
-    reload = partial(load_backbone, backbone=name, weights=source.description, random_state=seed, **options)
-    make = partial(load_named, name, source, seed=seed, reload=reload, **options)
-    return _registry.get(("name", name, source.identity, seed, *options.values()), make)
-
-
-def _unknown_name(name):
-    message = f"backbone must be a name from list_backbones(). Got {name!r} instead."
-    if sep in name or name.endswith((".pth", ".pt", ".safetensors")):
-        return (
-            f"{message} A file does not say its architecture: write load_backbone('resnet18', weights={name!r}), say."
-        )
-    return message + did_you_mean(name.lower().replace("-", "_"), list_backbones())
-
-
-def _from_function(function, weights, options, random_state, stages):
-    source = weights_of_module(weights)
-    seed = _seed(source, "partial", random_state)
-    reload = partial(
-        load_backbone, backbone=function, weights=source.description, random_state=seed, stages=stages, **options
-    )
-    make = partial(load_made, function, source, seed=seed, stages=stages, reload=reload, **options)
-    key = ("function", _function_key(function), source.identity, seed, _stages_key(stages), *options.values())
+    found = RANDOM if weights is None else source.find_weights(backbone, weights)
+    # One constant where nothing is random, so that all share a copy.
+    seed = _as_seed(random_state) if found.depends_on_seed or options["match"] == "partial" else 0
+    own_key = source.cache_key(backbone)
+    if own_key is None:
+        return source.load(backbone, found, seed=seed, reload=None, **options)
+    reload = partial(load_backbone, backbone=backbone, weights=found.description, random_state=seed, **options)
+    load = partial(source.load, backbone, found, seed=seed, reload=reload, **options)
+    key = (own_key, found.identity, seed, options["match"], options["preprocessing"], _stages_key(stages))
     try:
         hash(key)
     except TypeError:
-        return make()  # arguments that cannot be compared: nothing to find it again by
-    return _registry.get(key, make)
-
-
-def _function_key(function: Callable):
-    """Let equal partial objects be one: clone copies them."""
-    if isinstance(function, partial):
-        return _function_key(function.func), function.args, tuple(sorted(function.keywords.items()))
-    return function
+        return load()  # arguments that cannot be compared: nothing to find the network again by
+    return _loaded.get(key, load)
 
 
 def _stages_key(stages):
@@ -197,29 +180,24 @@ def _stages_key(stages):
 
 
 def _from_record(backbone, weights, options, random_state, stages):
-    recipe = {} if backbone.reload is None else backbone.reload.keywords
+    arguments = {} if backbone.reload is None else backbone.reload.keywords
     if isinstance(weights, str) and weights == "default":
         preprocessing = options["preprocessing"]
         if preprocessing in (None, backbone.preprocessing):
             return backbone
         reload = backbone.reload and partial(backbone.reload, preprocessing=preprocessing)
         return replace(backbone, preprocessing=preprocessing, reload=reload)
-    if not recipe and weights is None:
+    if not arguments and weights is None:
         twin = with_random_weights(backbone, _as_seed(random_state))
         return replace(twin, preprocessing=options["preprocessing"] or backbone.preprocessing)
-    if not recipe:
+    if not arguments:
         raise ValueError(
             f"weights must be 'default' or None for a Backbone made from a module. Got {weights!r} instead: pass the "
             "module and the file to load_backbone."
         )
-    options = {**options, "preprocessing": options["preprocessing"] or recipe["preprocessing"]}
-    stages = recipe.get("stages") if stages is None else stages
-    return load_backbone(recipe["backbone"], weights, random_state=random_state, stages=stages, **options)
-
-
-def _seed(source, match, random_state):
-    """Return the seed where something is random; elsewhere one constant, so that all share a copy."""
-    return _as_seed(random_state) if source.kind == "random" or match == "partial" else 0
+    options = {**options, "preprocessing": options["preprocessing"] or arguments["preprocessing"]}
+    stages = arguments.get("stages") if stages is None else stages
+    return load_backbone(arguments["backbone"], weights, random_state=random_state, stages=stages, **options)
 
 
 def _as_seed(random_state):

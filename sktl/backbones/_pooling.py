@@ -5,11 +5,10 @@ import math
 import torch
 from torch.nn import functional as F
 
+from sktl._pooling_names import POOLINGS
 from sktl._validation import did_you_mean
 
 __all__ = ["POOLINGS", "pool"]
-
-POOLINGS = ("auto", "avg", "max", "avg+max", "avg+std", "gem", "pyramid", "flatten", "token")
 
 # Exponent and floor of the generalised mean: the values of its authors.
 _GEM_POWER, _GEM_FLOOR = 3.0, 1e-6
@@ -88,7 +87,7 @@ def pool(output, how="auto", own="avg"):
         return output.flatten(1)
     if how == "token":
         return _class_token(output)
-    return _over_places(_maps(output, how), how)
+    return _OVER_PLACES[how](_maps(output, how))
 
 
 def _class_token(output):
@@ -114,20 +113,16 @@ def _maps(output, how):
     return patches.unflatten(2, (side, side))
 
 
-def _over_places(maps, how):
-    if how == "avg":
-        return F.adaptive_avg_pool2d(maps, 1).flatten(1)
-    if how == "max":
-        return maps.amax((2, 3))
-    if how == "avg+max":
-        return torch.cat([_over_places(maps, "avg"), _over_places(maps, "max")], dim=1)
-    if how == "avg+std":
-        return torch.cat([_over_places(maps, "avg"), maps.std((2, 3), correction=0)], dim=1)
-    if how == "gem":
-        powers = maps.clamp(min=_GEM_FLOOR).pow(_GEM_POWER)
-        return _root(F.adaptive_avg_pool2d(powers, 1).flatten(1))
-    quarters = F.adaptive_avg_pool2d(maps, 2).flatten(1)
-    return torch.cat([_over_places(maps, "avg"), quarters], dim=1)
+def _mean(maps):
+    return F.adaptive_avg_pool2d(maps, 1).flatten(1)
+
+
+def _maximum(maps):
+    return maps.amax((2, 3))
+
+
+def _generalised_mean(maps):
+    return _root(_mean(maps.clamp(min=_GEM_FLOOR).pow(_GEM_POWER)))
 
 
 def _root(means):
@@ -138,3 +133,13 @@ def _root(means):
     n_rows = -(-len(means) // _VECTOR) * _VECTOR
     padded = torch.cat([means, means.new_zeros((n_rows - len(means), means.shape[1]))])
     return padded.pow(1 / _GEM_POWER)[: len(means)]
+
+
+_OVER_PLACES = {
+    "avg": _mean,
+    "max": _maximum,
+    "avg+max": lambda maps: torch.cat([_mean(maps), _maximum(maps)], dim=1),
+    "avg+std": lambda maps: torch.cat([_mean(maps), maps.std((2, 3), correction=0)], dim=1),
+    "gem": _generalised_mean,
+    "pyramid": lambda maps: torch.cat([_mean(maps), F.adaptive_avg_pool2d(maps, 2).flatten(1)], dim=1),
+}

@@ -14,7 +14,6 @@ from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundE
 __all__ = [
     "LoadReport",
     "WEIGHT_SUFFIXES",
-    "check_finite",
     "existing_file",
     "load_tensors",
     "read_tensors",
@@ -200,20 +199,6 @@ def _misfit(tensor, own):
     if (tensor.is_floating_point(), tensor.is_complex()) != (own.is_floating_point(), own.is_complex()):
         return f"{tensor.dtype} in the file, {own.dtype} in the network"
     return None
-
-
-def check_finite(module, name, ignored=()):
-    """Refuse NaN and infinity in the parameters of a module."""
-    broken = [
-        key
-        for key, parameter in module.named_parameters()
-        if key.split(".", 1)[0] not in ignored and not torch.isfinite(parameter).all()
-    ]
-    if broken:
-        raise WeightsError(
-            f"weights must be finite numbers. Got NaN or infinity in {len(broken)} tensors of {name} ({broken[0]!r}) "
-            "instead: the file may be damaged, or the training that wrote it has diverged. Take another one."
-        )
 
 
 def _some(names):

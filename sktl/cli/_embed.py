@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from sktl._pooling_names import POOLINGS
 from sktl._text import printable
 from sktl.cli._feature_files import ENDINGS, check_packages, write_features
 from sktl.cli._folders import find_images
@@ -26,8 +27,6 @@ from sktl.cli._reporting import bars_wanted, errors_as_messages, say, size, unre
 
 __all__ = ["embed"]
 
-POOLING_NAMES = ("auto", "avg", "max", "avg+max", "avg+std", "gem", "pyramid", "flatten", "token")
-
 
 def embed(
     images: Annotated[
@@ -46,7 +45,7 @@ def embed(
     ] = None,
     pooling: Annotated[
         str,
-        typer.Option(help="From maps to vectors: " + ", ".join(POOLING_NAMES) + ".", callback=one_of(*POOLING_NAMES)),
+        typer.Option(help="From maps to vectors: " + ", ".join(POOLINGS) + ".", callback=one_of(*POOLINGS)),
     ] = "auto",
     image_size: ImageSizeOption = None,
     device: DeviceOption = "auto",

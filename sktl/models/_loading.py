@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sktl.backbones import POOLINGS, Preprocessing
 from sktl.backbones._backbone import make_backbone
 from sktl.backbones.empty_networks import empty_chain
+from sktl.backbones.finiteness import names_of_nonfinite
 from sktl.exceptions import ImageReadError, WeightsError, WeightsMismatchError
 from sktl.feature_extraction import PretrainedFeatureExtractor
 from sktl.images import as_images, read_image
@@ -144,7 +145,7 @@ def _around_errors(predict_batch, paths, n_classes):
 
 
 def _check_finite(tensors):
-    broken = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    broken = names_of_nonfinite(tensors)
     if broken:
         raise ValueError(f"its numbers must be finite. Got NaN or infinity in {broken[0]!r} instead.")
     if any(name.endswith("scale") and not tensor.all() for name, tensor in tensors.items()):

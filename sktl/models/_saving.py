@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from sktl.backbones._stage_parts import ImageNetToInception
+from sktl.backbones._functional_modules import ImageNetToInception
 from sktl.models._format import write_model
 
 __all__ = ["describe_network", "save_model"]

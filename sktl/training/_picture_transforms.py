@@ -1,8 +1,7 @@
 """What is done to one picture: the named augmentations, and transforms of the user's own."""
 
 import math
-import random
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from threading import RLock
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
-from sktl.backbones import GLOBAL_RANDOMNESS
+from sktl.backbones.seeding import GLOBAL_RNG_LOCK, seeded_without_lock
 
 _SCALE, _RATIO = (0.35, 1.0), (3 / 4, 4 / 3)  # of the random crop: share of the area, width by height
 _JITTER = 0.2
@@ -34,7 +33,8 @@ def transformed(picture, transform, seeds, *, lent, name):
     planes = torch.from_numpy(np.array(as_bytes(picture).transpose(2, 0, 1), order="C"))
     seed = int(seeds.generate_state(1, np.uint64)[0] >> np.uint64(1))
     try:
-        with _seeded_turn(seed, lent):
+        # Other threads wait, but for those that read for the one that lent them the generators.
+        with nullcontext() if lent else GLOBAL_RNG_LOCK, _TURNS, seeded_without_lock(seed, python=True):
             result = transform(planes)
     except Exception as error:
         raise ValueError(f"{_CONTRACT} Got {type(error).__name__} for {name()} instead: {error}") from error
@@ -140,20 +140,3 @@ def _problem(result):
     if low >= -_OVERSHOOT and high <= 1 + _OVERSHOOT:
         return None
     return f"floats from {low:g} to {high:g} (leave out Normalize, which comes afterwards)"
-
-
-@contextmanager
-def _seeded_turn(seed, lent):
-    """Seed the global generators of torch, numpy and Python, and put them back; other threads wait."""
-    with nullcontext() if lent else GLOBAL_RANDOMNESS, _TURNS:
-        # torch.manual_seed would seed every accelerator too, and nothing restores those.
-        states = torch.default_generator.get_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
-        torch.default_generator.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        random.seed(seed)
-        try:
-            yield
-        finally:
-            torch.default_generator.set_state(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002
-            random.setstate(states[2])

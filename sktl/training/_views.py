@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from sktl._validation import did_you_mean
-from sktl.backbones import GLOBAL_RANDOMNESS
+from sktl.backbones.seeding import GLOBAL_RNG_LOCK
 from sktl.training._picture_transforms import augmented, transformed
 
 AUGMENTATIONS = ("light", "unmirrored", "trivial")
@@ -87,7 +87,7 @@ class AugmentedImages:
         except TypeError:
             # Told apart while they live, and in this process only: hence `can_be_stored`.
             self._kind = f"{type(augment).__module__}.{type(augment).__qualname__} {id(augment)}"
-        self._lent = _holds(GLOBAL_RANDOMNESS)
+        self._lent = _holds(GLOBAL_RNG_LOCK)
 
     def __repr__(self):
         return f"AugmentedImages({len(self)} images)"

@@ -7,4 +7,4 @@ from sktl.backbones import _loading
 def forget_networks():
     """Free the networks that a test has loaded, and let each test load its own."""
     yield
-    _loading._registry.clear()
+    _loading._loaded.clear()

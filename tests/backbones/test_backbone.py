@@ -72,7 +72,7 @@ def test_a_pickle_loads_again_after_the_network_is_forgotten(weight_file):
     backbone = load_backbone("squeezenet1_1", weight_file, preprocessing=Preprocessing(64))
     pickled = pickle.dumps(backbone)
     assert len(pickled) < 3000
-    _loading._registry.clear()
+    _loading._loaded.clear()
     again = pickle.loads(pickled)
     assert again is not backbone
     assert again.digest == backbone.digest

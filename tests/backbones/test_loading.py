@@ -30,7 +30,7 @@ def no_pretraining(num_classes):
     return models.squeezenet1_1(num_classes=num_classes)
 
 
-def test_the_default_is_the_embedded_network():
+def test_the_default_is_the_bundled_network():
     backbone = load_backbone()
     assert backbone.name == "tiny_fractal"
     assert backbone.preprocessing == Preprocessing(48, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
@@ -82,7 +82,7 @@ def test_few_networks_are_kept():
     first = load_backbone("shufflenet_v2_x0_5", None)
     for seed in range(1, 6):
         load_backbone("shufflenet_v2_x0_5", None, random_state=seed)
-    assert len(_loading._registry) == 4
+    assert len(_loading._loaded) == 4
     again = load_backbone("shufflenet_v2_x0_5", None)
     assert again is not first
     assert again.digest == first.digest
@@ -97,7 +97,7 @@ def test_threads_share_one_network():
 def test_random_weights_follow_the_seed_and_leave_the_global_state():
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     digests = [load_backbone("squeezenet1_1", None, random_state=seed).digest for seed in (0, 1)]
-    _loading._registry.clear()
+    _loading._loaded.clear()
     assert load_backbone("squeezenet1_1", None, random_state=1).digest == digests[1] != digests[0]
     assert torch.equal(torch.get_rng_state(), torch_state)
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002

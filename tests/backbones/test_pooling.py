@@ -1,8 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from sktl import PretrainedFeatureExtractor
 from sktl.backbones import POOLINGS, pool
+
+GUIDE = Path(__file__).parents[2] / "docs" / "user_guide"
 
 
 @pytest.fixture
@@ -87,3 +92,11 @@ def test_unknown_names_are_answered(maps):
         pool(maps, "agv")
     with pytest.raises(ValueError, match="Got 5 dimensions"):
         pool(maps[None])
+
+
+@pytest.mark.parametrize("how", POOLINGS)
+def test_every_pooling_is_documented(how):
+    assert f'\n        "{how}" ' in pool.__doc__
+    assert f'``"{how}"``' in PretrainedFeatureExtractor.__doc__
+    assert f'`"{how}"`' in (GUIDE / "feature_extraction.md").read_text(encoding="utf-8")
+    assert f"`{how}`" in (GUIDE / "command_line.md").read_text(encoding="utf-8")

@@ -3,7 +3,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from sktl.backbones._seeding import seeded
+from sktl.backbones.seeding import seeded
 
 
 def test_the_same_seed_gives_the_same_numbers():

@@ -88,7 +88,7 @@ def extractor(request):
     backbone = load_backbone(build(request.param, size), preprocessing=Preprocessing(crop_size=size))
     layers = [0, len(backbone.stage_names) - 1]
     yield PretrainedFeatureExtractor(backbone, layer=layers, cache=False).fit(["never read"])
-    _loading._registry.clear()
+    _loading._loaded.clear()
 
 
 # Promise 1
@@ -131,7 +131,7 @@ for name, size in json.loads(sys.argv[1]).items():
         assert torch.get_num_threads() == n_threads
         vectors.append(model.transform(X))
     differences[name] = float(abs(vectors[0] - vectors[1]).max())
-    _loading._registry.clear()
+    _loading._loaded.clear()
 print(json.dumps(differences))
 """
 

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sktl.backbones import list_backbones, load_backbone
-from sktl.backbones._stage_parts import ImageNetToInception
+from sktl.backbones._functional_modules import ImageNetToInception
 from sktl.backbones.empty_networks import empty_chain
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
 from sktl.models import _loading

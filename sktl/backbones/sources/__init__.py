@@ -1,1 +1,7 @@
-"""Where networks come from: one file for each kind of source."""
+"""Where networks come from: one file for each source, and one line here, asked in this order."""
+# ruff: noqa: F401
+
+import sktl.backbones.sources._bundled
+import sktl.backbones.sources._function
+import sktl.backbones.sources._module
+import sktl.backbones.sources._torchvision

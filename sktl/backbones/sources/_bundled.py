@@ -1,8 +1,16 @@
-"""The network that ships in the wheel: small, and pretrained on pictures drawn by formula alone."""
+"""The bundled network: small, part of the package, and pretrained on pictures drawn by formula alone."""
+
+from collections import OrderedDict
+from pathlib import Path
 
 from torch import nn
 
-__all__ = ["EMBEDDED_LICENSE", "EMBEDDED_SOURCE", "IMAGE_SIZE", "MEAN", "STD", "TINY_FRACTAL", "TinyResNet"]
+from sktl.backbones._chain import Chain
+from sktl.backbones._preprocessing import Preprocessing
+from sktl.backbones.sources._source import NamedSource, register
+from sktl.backbones.sources._weights import Weights, default_or_file
+
+__all__ = ["BundledSource", "IMAGE_SIZE", "MEAN", "STD", "TINY_FRACTAL", "TinyResNet"]
 
 TINY_FRACTAL = "tiny_fractal"
 IMAGE_SIZE = 48
@@ -10,8 +18,15 @@ MEAN = (0.5, 0.5, 0.5)
 STD = (0.25, 0.25, 0.25)
 WIDTHS = (24, 48, 96, 192)
 N_CLASSES = 256
-EMBEDDED_LICENSE = "BSD-3-Clause"
-EMBEDDED_SOURCE = "fractals drawn by formula (pretraining/tiny_fractal.py); no photograph was used"
+# Results that were recorded call the bundled weights "embedded".
+_WEIGHTS = Weights(
+    "default",
+    ("bundled",),
+    label="embedded",
+    path=Path(__file__).parents[1] / "weights" / f"{TINY_FRACTAL}.safetensors",
+    trained_on="fractals drawn by formula (pretraining/tiny_fractal.py); no photograph was used",
+    license="BSD-3-Clause",
+)
 
 
 class _BasicBlock(nn.Module):
@@ -68,3 +83,32 @@ class TinyResNet(nn.Module):
     def forward(self, x):
         """Return the logits of the network's own classes, shape (n_images, n_classes)."""
         return self.fc(self.embed(x))
+
+
+@register
+class BundledSource(NamedSource):
+    """The network that is part of the package, and works without any file or connection."""
+
+    offline = True
+
+    def names(self):
+        """Return the one name."""
+        return [TINY_FRACTAL]
+
+    def find_weights(self, name, weights):
+        """Find the bundled weights, or those of a file."""
+        return default_or_file(weights, _WEIGHTS, owner=name, what="what ships with sktl")
+
+    def build(self, name, variant):
+        """Build the network, for images of any size."""
+        return TinyResNet(variant.n_classes or N_CLASSES)
+
+    def preprocessing(self, name, network, weights):
+        """Return the preprocessing of the bundled weights."""
+        return Preprocessing(crop_size=IMAGE_SIZE, mean=MEAN, std=STD)
+
+    def chain(self, network):
+        """Take the children as stages, and the last one as head."""
+        stages = OrderedDict(network.named_children())
+        head = stages.pop("fc")
+        return Chain(nn.Sequential(stages), head, "tiny_resnet")

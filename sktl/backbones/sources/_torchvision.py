@@ -1,11 +1,13 @@
-"""Names, weights and preprocessing of torchvision's classification models."""
+"""Torchvision's classification models: names, weights and preprocessing."""
 
 import hashlib
 import os
 import re
 import sys
 from contextlib import redirect_stdout
+from dataclasses import replace
 from http.client import HTTPException
+from math import isqrt
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -14,48 +16,107 @@ from torchvision import models
 
 from sktl._validation import did_you_mean
 from sktl.backbones._preprocessing import Preprocessing
+from sktl.backbones._torchvision_stages import auxiliary_heads, chain_of_known_family
 from sktl.backbones._weight_files import read_tensors, tensors_in
+from sktl.backbones.sources._source import NamedSource, Variant, register
+from sktl.backbones.sources._weights import Weights, looks_like_a_path, weights_of_file
 from sktl.exceptions import WeightsError, WeightsNotFoundError
 
-__all__ = [
-    "build_torchvision",
-    "download_tensors",
-    "license_of",
-    "member_named",
-    "member_of_file",
-    "model_names",
-    "preprocessing_of",
-    "reference_member",
-    "source_of",
-]
+__all__ = ["TorchvisionSource"]
 
+_N_IMAGENET_CLASSES = 1000
 # Old files of densenet name "norm.1" what is called "norm1" today.
 _OLD_DENSENET_NAME = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.\w+)$")
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.")
 
 
-def model_names():
-    """Return the names of torchvision's classification models, sorted."""
-    return models.list_models(module=models)
+@register
+class TorchvisionSource(NamedSource):
+    """Torchvision's classification models, with the weights of its enums."""
+
+    def names(self):
+        """Return the names of the classification models."""
+        return models.list_models(module=models)
+
+    def find_weights(self, name, weights):
+        """Find a member of torchvision's enum, or a file."""
+        try:
+            member = _member_named(name, weights)
+        except ValueError:
+            if not looks_like_a_path(weights):
+                raise
+            return weights_of_file(weights)
+        return Weights(str(member), ("torchvision", str(member), member.url), **_facts(member))
+
+    def recognise(self, name, weights):
+        """Tell what is known about a local file that is one of torchvision's."""
+        member = None if weights.path is None else _member_of_file(name, weights.path)
+        return weights if member is None else replace(weights, **_facts(member))
+
+    def tensors(self, name, weights):
+        """Return the tensors of a file, which is downloaded when it is not on this machine."""
+        return _download_tensors(name, weights.entry) if weights.path is None else read_tensors(weights.path)
+
+    def variant(self, name, weights):
+        """Return the image size of the weights, and the normalisation that those of inception networks need."""
+        image_size = _member(name, weights).meta["min_size"][0]
+        return Variant(image_size=image_size, transform_input=weights.entry is not None)
+
+    def build(self, name, variant):
+        """Build one of torchvision's networks."""
+        options = {} if variant.n_classes is None else {"num_classes": variant.n_classes}
+        if variant.image_size is not None and name.startswith("vit_"):
+            options["image_size"] = variant.image_size
+        if name in ("googlenet", "inception_v3"):
+            options.update(aux_logits=False, init_weights=True, transform_input=variant.transform_input)
+        return models.get_model(name, weights=None, **options)
+
+    def auxiliary_heads(self, network):
+        """Return those of the inception networks."""
+        return auxiliary_heads(network)
+
+    def image_size_of(self, network, tensors):
+        """Return the image size that the position embedding of a vision transformer was made for, if it is another."""
+        positions = tensors.get("encoder.pos_embedding")
+        if not isinstance(network, models.VisionTransformer) or positions is None or positions.ndim != 3:
+            return None
+        image_size = network.patch_size * isqrt(positions.shape[1] - 1)
+        return None if image_size in (0, network.image_size) else image_size
+
+    def chain(self, network):
+        """Cut a network into the stages of its family."""
+        return chain_of_known_family(network)
+
+    def preprocessing(self, name, network, weights):
+        """Return the preprocessing of the weights, at the image size that the network was built for."""
+        preprocessing = _preprocessing_of(_member(name, weights))
+        return preprocessing.resized(getattr(network, "image_size", preprocessing.crop_size))
+
+    def categories(self, name, weights, n_classes):
+        """Return the classes of ImageNet for networks that have as many."""
+        return tuple(_member(name, weights).meta["categories"]) if n_classes == _N_IMAGENET_CLASSES else None
 
 
-def build_torchvision(name, *, n_classes=None, image_size=None, transform_input=False):
-    """Build one of torchvision's networks with random weights from torch's global generator."""
-    options = {} if n_classes is None else {"num_classes": n_classes}
-    if image_size is not None and name.startswith("vit_"):
-        options["image_size"] = image_size
-    if name in ("googlenet", "inception_v3"):
-        options.update(aux_logits=False, init_weights=True, transform_input=transform_input)
-    return models.get_model(name, weights=None, **options)
+def _facts(member):
+    return {
+        "entry": member,
+        "trained_on": _training_data_of(member),
+        "license": _license_of(member),
+        "has_classifier": member.meta["categories"] is not None,
+    }
 
 
-def reference_member(name):
+def _member(name, weights):
+    return weights.entry or _reference_member(name)
+
+
+def _reference_member(name):
     """Return the weights whose preprocessing and categories a local file shares: IMAGENET1K_V1, or the first."""
     members = models.get_model_weights(name).__members__
     return members.get("IMAGENET1K_V1", next(iter(members.values())))
 
 
-def member_named(name, weights):
+def _member_named(name, weights):
     """Return the member of torchvision's enum of weights that is meant."""
     enum = models.get_model_weights(name)
     if isinstance(weights, enum):
@@ -74,7 +135,7 @@ def member_named(name, weights):
     )
 
 
-def member_of_file(name, path):
+def _member_of_file(name, path):
     """Return the weights of torchvision that a local file is, recognised by its name and the hash in it; or None."""
     if path.name not in {_file_name(member) for member in models.get_model_weights(name)}:
         return None
@@ -87,7 +148,7 @@ def member_of_file(name, path):
     return member if found.hexdigest().startswith(expected.group(1)) else None
 
 
-def preprocessing_of(member):
+def _preprocessing_of(member):
     """Return the preprocessing that weights of torchvision were trained with."""
     preset = member.transforms()
     return Preprocessing(
@@ -99,19 +160,19 @@ def preprocessing_of(member):
     )
 
 
-def source_of(member):
+def _training_data_of(member):
     """Return what weights of torchvision were trained on."""
     if "SWAG" in member.name:
         return "hashtags of 3.6 billion photos (SWAG, arXiv:2201.08371), then ImageNet-1k"
     return "ImageNet-1k"
 
 
-def license_of(member):
+def _license_of(member):
     """Return the licence that torchvision states for weights, which is its own unless said otherwise."""
     return member.meta.get("license", "BSD-3-Clause (torchvision)")
 
 
-def download_tensors(name, member):
+def _download_tensors(name, member):
     """Return the tensors of weights of torchvision, downloading the file when it is not on this machine.
 
     The file goes to torch's own folder (``TORCH_HOME``), where torchvision finds it, too; torch announces a download

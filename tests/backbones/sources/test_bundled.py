@@ -1,4 +1,4 @@
-"""The embedded network: its architecture, the weights that ship, their card, and the command that makes them."""
+"""The bundled network: its architecture, the weights that ship, their card, and the command that makes them."""
 
 import hashlib
 import importlib.util

@@ -4,10 +4,11 @@ from torch import nn
 from torchvision import models
 
 from sktl.backbones import pool
-from sktl.backbones._stages import chain_of_known_family
+from sktl.backbones._torchvision_stages import chain_of_known_family
 from sktl.backbones._weight_files import LoadReport
-from sktl.backbones.sources._bundled import TinyResNet
+from sktl.backbones.sources._bundled import BundledSource, TinyResNet
 from sktl.backbones.sources._named import _head_is_loaded, _sizes_in, _widths, _without_classifier
+from sktl.backbones.sources._torchvision import TorchvisionSource
 
 
 def small_vit(image_size, num_classes=5):
@@ -28,11 +29,12 @@ def small_vit(image_size, num_classes=5):
     ],
 )
 def test_sizes_are_read_off_the_file(network, other, found):
-    assert _sizes_in(network, other.state_dict()) == found
+    source = BundledSource() if isinstance(network, TinyResNet) else TorchvisionSource()
+    assert _sizes_in(source, network, other.state_dict()) == found
 
 
 def test_a_file_of_another_architecture_asks_for_no_size():
-    assert _sizes_in(TinyResNet(4), models.mobilenet_v3_small().state_dict()) == {}
+    assert _sizes_in(BundledSource(), TinyResNet(4), models.mobilenet_v3_small().state_dict()) == {}
 
 
 def test_widths_of_a_head_are_features_and_classes():

@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision import models
 
 from sktl.backbones import list_backbones, load_backbone
-from sktl.backbones.sources._torchvision import member_named, model_names, preprocessing_of
+from sktl.backbones.sources._torchvision import _member_named, _preprocessing_of
 from sktl.exceptions import WeightsError, WeightsNotFoundError
 
 MEMBER = models.SqueezeNet1_1_Weights.IMAGENET1K_V1
@@ -119,11 +119,11 @@ def test_a_local_file_of_torchvision_is_recognised_by_its_hash(checkpoint):
 
 def test_weights_are_found_by_member_name_and_default():
     enum = models.ResNet50_Weights
-    assert member_named("resnet50", "default") is enum.IMAGENET1K_V2
-    assert member_named("resnet50", "DEFAULT") is enum.IMAGENET1K_V2
-    assert member_named("resnet50", "IMAGENET1K_V1") is enum.IMAGENET1K_V1
-    assert member_named("resnet50", "ResNet50_Weights.IMAGENET1K_V1") is enum.IMAGENET1K_V1
-    assert member_named("resnet50", enum.IMAGENET1K_V1) is enum.IMAGENET1K_V1
+    assert _member_named("resnet50", "default") is enum.IMAGENET1K_V2
+    assert _member_named("resnet50", "DEFAULT") is enum.IMAGENET1K_V2
+    assert _member_named("resnet50", "IMAGENET1K_V1") is enum.IMAGENET1K_V1
+    assert _member_named("resnet50", "ResNet50_Weights.IMAGENET1K_V1") is enum.IMAGENET1K_V1
+    assert _member_named("resnet50", enum.IMAGENET1K_V1) is enum.IMAGENET1K_V1
 
 
 @pytest.mark.parametrize(
@@ -139,9 +139,9 @@ def test_unknown_weights_are_answered_with_the_list(wrong):
 def test_preprocessing_is_that_of_the_weights():
     image = np.random.default_rng(0).integers(0, 256, (300, 350, 3), dtype=np.uint8)
     seen = set()
-    for name in model_names():
+    for name in models.list_models(module=models):
         for member in models.get_model_weights(name):
-            preprocessing = preprocessing_of(member)
+            preprocessing = _preprocessing_of(member)
             if preprocessing in seen:
                 continue
             seen.add(preprocessing)

@@ -1,12 +1,12 @@
-"""From a network to its chain of stages: one recipe for each family."""
+"""The stages of torchvision's architectures, family by family."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
 
 from torch import nn
 from torchvision import models
 
-from sktl.backbones._stage_parts import (
+from sktl.backbones._chain import Chain, as_stage
+from sktl.backbones._functional_modules import (
     ChannelsFirst,
     ChannelsLast,
     ClassToken,
@@ -14,40 +14,12 @@ from sktl.backbones._stage_parts import (
     ImageNetToInception,
     TokenStem,
 )
-from sktl.backbones.sources._bundled import TinyResNet
 
-__all__ = ["Chain", "as_stage", "auxiliary_heads", "chain_of_known_family", "is_known_family"]
+__all__ = ["auxiliary_heads", "chain_of_known_family", "is_known_family"]
 
 # Side classifiers that only help training along; a chain has no place for them.
 _AUXILIARY_HEADS = {models.GoogLeNet: ("aux1", "aux2"), models.Inception3: ("AuxLogits",)}
 _N_TRANSFORMER_GROUPS = 4
-
-
-@dataclass(frozen=True, eq=False)
-class Chain:
-    """A network cut into stages; its modules are the network's own.
-
-    Parameters
-    ----------
-    stages : torch.nn.Sequential
-        Named stages from the stem to the top.
-    head : torch.nn.Module or None
-        The network's own classifier.
-    family : str
-        Name of the architecture's family.
-    own_pooling : {"avg", "token"}, default="avg"
-        How the network itself pools the output of the last stage.
-    """
-
-    stages: nn.Sequential
-    head: nn.Module | None
-    family: str
-    own_pooling: str = "avg"
-
-
-def as_stage(*modules):
-    """Join modules into one stage; a single one is a stage already."""
-    return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
 
 
 def is_known_family(network):
@@ -61,7 +33,7 @@ def auxiliary_heads(network):
 
 
 def chain_of_known_family(network):
-    """Cut a network of torchvision, or the embedded one, into stages."""
+    """Cut a network of torchvision into stages."""
     for kind, (family, recipe) in _RECIPES.items():
         if isinstance(network, kind):
             stages, head, *own_pooling = recipe(network)
@@ -103,10 +75,6 @@ def _resnet(net):
     stem = [net.conv1, net.bn1, net.relu, net.maxpool]
     layers = {f"layer{i}": [getattr(net, f"layer{i}")] for i in (1, 2, 3, 4)}
     return {"stem": stem, **layers}, net.fc
-
-
-def _tiny_resnet(net):
-    return {name: [getattr(net, name)] for name in ("stem", "stage1", "stage2", "stage3", "stage4")}, net.fc
 
 
 def _regnet(net):
@@ -168,7 +136,7 @@ def _convnext(net):
 
 
 def _swin(net):
-    """Channels come last inside; at the doors of the stages they come first, as everywhere else."""
+    """Channels come last inside of the stages, and first where a stage begins or ends, as everywhere else."""
     blocks = list(net.features)
     groups = {"stem": blocks[:1], "stage1": blocks[1:2]}
     for i, start in enumerate(range(2, len(blocks), 2), start=2):
@@ -232,7 +200,6 @@ def _with_transformed_input(stages, net):
 
 
 _RECIPES = {
-    TinyResNet: ("tiny_resnet", _tiny_resnet),
     models.AlexNet: ("alexnet", _vgg),
     models.ConvNeXt: ("convnext", _convnext),
     models.DenseNet: ("densenet", _densenet),

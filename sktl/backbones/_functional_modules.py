@@ -1,4 +1,4 @@
-"""Links of a chain that networks write into their forward function instead of making them modules."""
+"""Modules for the operations that networks write into their forward function, so that stages can hold them."""
 
 import torch
 from torch import nn

@@ -1,13 +1,13 @@
-"""One copy of each network per process, however many estimators and clones of them name it."""
+"""The networks loaded last: a process keeps one copy of each, however many estimators and clones name it."""
 
 from collections import OrderedDict
 from threading import RLock
 
-__all__ = ["Registry"]
+__all__ = ["NetworkCache"]
 
 
-class Registry:
-    """A bounded dictionary that makes what is missing, one at a time."""
+class NetworkCache:
+    """A cache of the least recently used kind, which makes a missing value once, whatever the number of threads."""
 
     def __init__(self, capacity, making):
         self.capacity = capacity

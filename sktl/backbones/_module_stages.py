@@ -1,4 +1,4 @@
-"""A network of the user's own: its top-level children become the chain, and one pass proves that nothing is lost."""
+"""The stages of a network of the user's own: its top-level children, compared with the whole by one forward pass."""
 
 import copy
 from collections import OrderedDict
@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from sktl._validation import did_you_mean
+from sktl.backbones._chain import Chain, as_stage
+from sktl.backbones._functional_modules import MeanToken
 from sktl.backbones._pooling import pool
-from sktl.backbones._stage_parts import MeanToken
-from sktl.backbones._stages import Chain, as_stage, chain_of_known_family, is_known_family
+from sktl.backbones._torchvision_stages import chain_of_known_family, is_known_family
 
 __all__ = ["chain_of_own_module", "copy_for_inference", "forget_weights", "named_stages"]
 

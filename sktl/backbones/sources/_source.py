@@ -1,0 +1,143 @@
+"""What a source of networks must give: a class in a file of its own, registered, and a line in ``__init__.py``."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from sktl.backbones._weight_files import read_tensors
+from sktl.backbones.sources._named import load_named
+
+__all__ = ["SOURCES", "NamedSource", "NetworkSource", "Variant", "register", "source_of"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """In what networks of one name may differ; a source passes over what its networks do not have.
+
+    Parameters
+    ----------
+    n_classes, image_size : int or None, default=None
+        None for the usual ones. Only networks that are built for one image size have it.
+    transform_input : bool, default=False
+        Whether the network itself changes the normalisation of its input to the one it was trained with.
+    """
+
+    n_classes: int | None = None
+    image_size: int | None = None
+    transform_input: bool = False
+
+
+SOURCES: list["NetworkSource"] = []
+
+
+def register(source):
+    """Add a source, by its class, to those that are asked for a network."""
+    SOURCES.append(source())
+    return source
+
+
+def source_of(backbone):
+    """Return the source that a network comes from, or None if there is none."""
+    return next((source for source in SOURCES if source.takes(backbone)), None)
+
+
+class NetworkSource(ABC):
+    """A kind of thing that may be passed as `backbone`, and how it becomes a record.
+
+    Attributes
+    ----------
+    stages_are_fixed : bool
+        Whether the source says the stages of its networks, so that the user must not.
+    """
+
+    stages_are_fixed = False
+
+    def names(self):
+        """Return the names of the networks that are known by name, without a network connection."""
+        return []
+
+    @abstractmethod
+    def takes(self, backbone):
+        """Return whether what was passed as `backbone` comes from this source."""
+
+    def cache_key(self, backbone):
+        """Return what identifies a network, so that one copy is shared and a pickle loads it again; None if nothing."""
+        return None
+
+    @abstractmethod
+    def find_weights(self, backbone, weights):
+        """Find the Weights that `weights` means, which is not None, and read nothing yet."""
+
+    @abstractmethod
+    def load(self, backbone, weights, *, seed, match, preprocessing, reload):
+        """Return the Backbone of a network with some Weights; takes `stages` as well unless they are fixed."""
+
+
+class NamedSource(NetworkSource):
+    """A source whose networks are known by name: what a new source inherits from.
+
+    It gives `names`, `find_weights`, `build`, `preprocessing` and `chain`; the rest has a default.
+
+    Attributes
+    ----------
+    offline : bool
+        Whether the default weights are always on this machine.
+    """
+
+    stages_are_fixed = True
+    offline = False
+
+    @abstractmethod
+    def names(self):
+        """Return the names of the networks, without a network connection."""
+
+    @abstractmethod
+    def build(self, name, variant):
+        """Build a network with random weights from torch's global generator.
+
+        It is built without numbers as well, for weights that come from a model file: large tensors are then on torch's
+        meta device.
+        """
+
+    @abstractmethod
+    def preprocessing(self, name, network, weights):
+        """Return the Preprocessing that weights were trained with, the usual one for files and random weights."""
+
+    @abstractmethod
+    def chain(self, network):
+        """Cut a network that was built here into a Chain of stages."""
+
+    def variant(self, name, weights):
+        """Return the Variant of a network that some weights were made for."""
+        return Variant()
+
+    def auxiliary_heads(self, network):
+        """Return the names of the side classifiers that files may hold and that are not loaded."""
+        return ()
+
+    def image_size_of(self, network, tensors):
+        """Return the image size that a file of tensors was made for, None where it fits any."""
+        return None
+
+    def tensors(self, name, weights):
+        """Return named tensors, downloaded if they must be."""
+        return read_tensors(weights.path)
+
+    def recognise(self, name, weights):
+        """Return weights with all that is known about them once they have been read."""
+        return weights
+
+    def categories(self, name, weights, n_classes):
+        """Return the names of the classes of a network with as many classes, None if they are unknown."""
+        return None
+
+    def takes(self, backbone):
+        """Return whether this is a name of a network of this source."""
+        return isinstance(backbone, str) and backbone in self.names()
+
+    def cache_key(self, backbone):
+        """Return the name."""
+        return backbone
+
+    def load(self, backbone, weights, *, seed, match, preprocessing, reload):
+        """Return the Backbone of a network known by name."""
+        return load_named(self, backbone, weights, seed=seed, match=match, preprocessing=preprocessing, reload=reload)

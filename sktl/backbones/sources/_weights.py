@@ -1,0 +1,97 @@
+"""Which weights the argument `weights` means: those of a source, a local file, or random ones."""
+
+import os
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from sktl._validation import did_you_mean
+from sktl.backbones._weight_files import WEIGHT_SUFFIXES, existing_file
+
+__all__ = ["RANDOM", "Weights", "default_or_file", "looks_like_a_path", "weights_of_file"]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights that were asked for, and what is known about them before they are read.
+
+    Parameters
+    ----------
+    description : str or None
+        What to pass as `weights` to get the same ones again; None for random ones.
+    identity : tuple
+        Differs when the weights may differ.
+    label : str or None, default=None
+        What a record calls them; None for `description`.
+    path : Path or None, default=None
+        The file.
+    depends_on_seed : bool, default=False
+        Whether another seed gives other weights.
+    trained_on, license : str
+        What they were trained on, and under which licence they may be used.
+    has_classifier : bool, default=True
+        Whether there are numbers for the fully connected layers.
+    entry : object or None, default=None
+        What the source itself knows them by.
+    """
+
+    description: str | None
+    identity: tuple
+    label: str | None = None
+    path: Path | None = None
+    depends_on_seed: bool = False
+    trained_on: str = "unknown"
+    license: str = "unknown"
+    has_classifier: bool = True
+    entry: Any = field(default=None, compare=False)
+
+    @property
+    def is_random(self):
+        """Whether the network keeps the random weights that it was built with."""
+        return self.description is None
+
+    def provenance(self):
+        """Return what a record says about its weights."""
+        return {"weights": self.label or self.description, "source": self.trained_on, "license": self.license}
+
+
+RANDOM = Weights(
+    None,
+    ("random",),
+    depends_on_seed=True,
+    trained_on="nothing: random weights",
+    license="not applicable: random weights",
+)
+
+
+def default_or_file(weights, default, *, owner, what):
+    """Find what `weights` means where there are default weights, and no others by name."""
+    if isinstance(weights, str) and weights == "default":
+        return default
+    if looks_like_a_path(weights):
+        return weights_of_file(weights)
+    shown = repr(str(weights) if isinstance(weights, Enum) else weights)
+    raise ValueError(
+        f"weights of {owner} must be 'default' ({what}), an existing file, or None for random ones. "
+        f"Got {shown} instead.{did_you_mean(weights, ['default'])}"
+    )
+
+
+def weights_of_file(path):
+    """Return the weights of a local file, which must exist."""
+    file = existing_file(path)
+    facts = file.stat()
+    # Size and time of writing can be put back; the number of the file and the time of its last change cannot.
+    identity = ("file", str(file), facts.st_size, facts.st_mtime_ns, facts.st_ino, facts.st_ctime_ns)
+    return Weights(str(file), identity, path=file)
+
+
+def looks_like_a_path(weights):
+    """Return whether `weights` names a file rather than weights of a source."""
+    if isinstance(weights, os.PathLike):
+        return True
+    if not isinstance(weights, str) or not weights:
+        return False
+    path = Path(weights)
+    return path.suffix in WEIGHT_SUFFIXES or path.name != weights or path.exists()
