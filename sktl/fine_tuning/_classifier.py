@@ -52,23 +52,13 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         Factor on the rate from each stage to the one below [3]_; 1.0 moves all stages alike. Not used from scratch.
     weight_decay : float, default=0.05
         Decoupled weight decay of kernels and matrices [2]_; biases and normalisation are left alone.
-    l2_sp : float, default=0.0
-        Draws the trained stages towards the weights that the training starts from, the pretrained ones in a first
-        `fit`, rather than towards zero; decoupled from the gradient like `weight_decay`, whose place it takes there
-        [4]_. 0.01 to 1 may help with few images much like those of the source.
     batch_norm : {"auto", "frozen", "update"}, default="auto"
         Statistics of batch norm above the cut: ``"frozen"`` keeps the pretrained ones, ``"update"`` normalises by
         batches and learns new ones, which may help with images unlike those of the source; ``"auto"`` updates only
         from scratch. Below the cut they never move.
-    unfreeze_schedule : sequence of int or None, default=None
-        Gradual unfreezing [3]_: the epoch, counted from 0, from which on each unfrozen stage is trained, the top one
-        first; the last number is for all that are left. None trains all of them from the start.
-    ema_decay : float or None, default=None
-        Keep in the end a moving average of the weights over the steps with this decay, for instance 0.99 [5]_. Not
-        with `early_stopping`.
     augment : {"auto", "light", "unmirrored", "trivial"}, callable or None, default="auto"
         Changes to the training images: ``"light"`` crops, mirrors and varies the light, ``"unmirrored"`` does the same
-        without mirroring, ``"trivial"`` is TrivialAugmentWide on top [6]_, a callable is a transform of your own, for
+        without mirroring, ``"trivial"`` is TrivialAugmentWide on top [4]_, a callable is a transform of your own, for
         instance from ``torchvision.transforms.v2`` (in the lists of a grid search within a ``v2.Compose``), and None
         shows the images as they are. ``"auto"`` is ``"light"``, or ``"unmirrored"`` where a linear model on the
         features takes mirror images for something else, as it does with digits; for the exact probe, in `partial_fit`
@@ -80,10 +70,10 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         many as fit into 2 GiB with the plain images, and two at least. None makes a new view in every epoch, as does
         ``"auto"`` in `partial_fit`: the frozen part is computed anew for each.
     mixup : float, default=0.0
-        Parameter of the Beta distribution by which pairs of training images are blended, as they are at the cut [7]_;
+        Parameter of the Beta distribution by which pairs of training images are blended, as they are at the cut [5]_;
         0 is off. Of many, 0.2 is common.
     cutmix : float, default=0.0
-        The same for pasting a box of one image into the other [8]_; 1 is common. With both, batches take one or the
+        The same for pasting a box of one image into the other [6]_; 1 is common. With both, batches take one or the
         other.
     test_time_augmentation : bool, default=False
         Average the outputs over each image and its mirror image in prediction.
@@ -93,7 +83,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         Share of the target that is spread over all classes.
     teacher : fitted classifier or None, default=None
         Learn from its probabilities for the training images as well as from the labels: knowledge distillation, from a
-        large network to a small one, say [9]_. Anything with ``predict_proba`` that takes the same `X`. Under
+        large network to a small one, say [7]_. Anything with ``predict_proba`` that takes the same `X`. Under
         cross-validation and grid search, which clone, wrap it: ``sklearn.frozen.FrozenEstimator(teacher)``; and it
         must not have seen the images held out.
     temperature : float, default=2.0
@@ -113,11 +103,9 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     warm_start : bool, default=False
         Whether `fit` goes on from the network of the last `fit`.
     callbacks : list of skorch callbacks or None, default=None
-        Your own callbacks, as skorch takes them; each training gets copies. A skorch LRScheduler takes the place of
-        warm-up and cosine.
-    compile : bool, default=False
-        Run the trained part through :func:`torch.compile`. It takes half a minute or more before the first step, and
-        pays in long trainings, on an accelerator above all; results differ from those without it in the last bits.
+        Training options from :mod:`sktl.training.callbacks` (L2-SP, an average of the weights, gradual unfreezing,
+        compilation) and callbacks of your own, as skorch takes them; each training gets copies. A skorch LRScheduler
+        takes the place of warm-up and cosine.
     image_size : int or None, default=None
         Side in pixels of what the network sees; None takes what its weights were trained with. Cost grows with the
         square.
@@ -191,17 +179,13 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     .. [1] Kolesnikov et al. (2020), "Big Transfer (BiT): General visual representation learning", arXiv:1912.11370.
     .. [2] Loshchilov & Hutter (2019), "Decoupled weight decay regularization", arXiv:1711.05101.
     .. [3] Howard & Ruder (2018), "Universal language model fine-tuning for text classification", arXiv:1801.06146.
-    .. [4] Li, Grandvalet & Davoine (2018), "Explicit inductive bias for transfer learning with convolutional networks",
-       arXiv:1802.01483.
-    .. [5] Izmailov et al. (2018), "Averaging weights leads to wider optima and better generalization",
-       arXiv:1803.05407.
-    .. [6] Müller & Hutter (2021), "TrivialAugment: tuning-free yet state-of-the-art data augmentation",
+    .. [4] Müller & Hutter (2021), "TrivialAugment: tuning-free yet state-of-the-art data augmentation",
        arXiv:2103.10158.
-    .. [7] Zhang et al. (2018), "mixup: beyond empirical risk minimization", arXiv:1710.09412; Verma et al. (2019),
+    .. [5] Zhang et al. (2018), "mixup: beyond empirical risk minimization", arXiv:1710.09412; Verma et al. (2019),
        "Manifold mixup: better representations by interpolating hidden states", arXiv:1806.05236.
-    .. [8] Yun et al. (2019), "CutMix: regularization strategy to train strong classifiers with localizable features",
+    .. [6] Yun et al. (2019), "CutMix: regularization strategy to train strong classifiers with localizable features",
        arXiv:1905.04899.
-    .. [9] Hinton, Vinyals & Dean (2015), "Distilling the knowledge in a neural network", arXiv:1503.02531.
+    .. [7] Hinton, Vinyals & Dean (2015), "Distilling the knowledge in a neural network", arXiv:1503.02531.
 
     Examples
     --------
@@ -236,10 +220,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         learning_rate="auto",
         layer_decay=0.8,
         weight_decay=0.05,
-        l2_sp=0.0,
         batch_norm="auto",
-        unfreeze_schedule=None,
-        ema_decay=None,
         augment="auto",
         n_views="auto",
         mixup=0.0,
@@ -256,7 +237,6 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         refit=False,
         warm_start=False,
         callbacks=None,
-        compile=False,
         image_size=None,
         image_shape=None,
         value_range=None,
@@ -278,10 +258,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
             learning_rate=learning_rate,
             layer_decay=layer_decay,
             weight_decay=weight_decay,
-            l2_sp=l2_sp,
             batch_norm=batch_norm,
-            unfreeze_schedule=unfreeze_schedule,
-            ema_decay=ema_decay,
             augment=augment,
             n_views=n_views,
             mixup=mixup,
@@ -293,7 +270,6 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
             refit=refit,
             warm_start=warm_start,
             callbacks=callbacks,
-            compile=compile,
             image_size=image_size,
             image_shape=image_shape,
             value_range=value_range,

@@ -13,7 +13,7 @@ from sktl._validation import check_sample_weight
 from sktl.backbones import load_backbone, seeded
 from sktl.fine_tuning._fitting import Fitting
 from sktl.fine_tuning._mirroring import augmentation_of
-from sktl.fine_tuning._parameters import SHARED_CONSTRAINTS, check_structure, check_together, depth_of, recipe_of
+from sktl.fine_tuning._parameters import SHARED_CONSTRAINTS, check_structure, check_together, depth_of, settings_of
 from sktl.fine_tuning._weights import load_weights, save_weights
 from sktl.images import check_images
 from sktl.inference import StoreInfo, embedding_widths, resolve_placement
@@ -29,6 +29,7 @@ from sktl.training import (
     mirrored,
     prepared_already,
 )
+from sktl.training.callbacks import training_options
 
 
 class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
@@ -48,10 +49,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         learning_rate="auto",
         layer_decay=0.8,
         weight_decay=0.05,
-        l2_sp=0.0,
         batch_norm="auto",
-        unfreeze_schedule=None,
-        ema_decay=None,
         augment="auto",
         n_views="auto",
         mixup=0.0,
@@ -63,7 +61,6 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         refit=False,
         warm_start=False,
         callbacks=None,
-        compile=False,
         image_size=None,
         image_shape=None,
         value_range=None,
@@ -84,10 +81,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         self.learning_rate = learning_rate
         self.layer_decay = layer_decay
         self.weight_decay = weight_decay
-        self.l2_sp = l2_sp
         self.batch_norm = batch_norm
-        self.unfreeze_schedule = unfreeze_schedule
-        self.ema_decay = ema_decay
         self.augment = augment
         self.n_views = n_views
         self.mixup = mixup
@@ -99,7 +93,6 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         self.refit = refit
         self.warm_start = warm_start
         self.callbacks = callbacks
-        self.compile = compile
         self.image_size = image_size
         self.image_shape = image_shape
         self.value_range = value_range
@@ -162,7 +155,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         if keep:
             check_structure(self)
             criterion = self._criterion(reduction="none", **self._criterion_options())
-            self.net_.refresh(recipe_of(self), placement, self.batch_size, criterion)
+            self.net_.refresh(settings_of(self), placement, self.batch_size, criterion)
             self.module_.update_statistics = self._updates_statistics()
         else:
             self._start(images)
@@ -256,7 +249,9 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         """Whether nothing is asked for that a linear model on the frozen features would not give."""
         linear = self.unfreeze_depth == 0 and self.weights is not None and isinstance(self.head, str)
         augmented = self.augment not in (None, "auto")
-        return linear and not any((self.dropout, augmented, self.mixup, self.cutmix, self.callbacks))
+        # The options of sktl.training.callbacks say how stages are trained, which a probe has none of.
+        others = len(self.callbacks or ()) > len(training_options(self.callbacks))
+        return linear and not any((self.dropout, augmented, self.mixup, self.cutmix, others))
 
     def _distillation(self):
         """Return temperature and share of a teacher."""

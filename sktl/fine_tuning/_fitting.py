@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from sktl.fine_tuning._parameters import recipe_of
+from sktl.fine_tuning._parameters import settings_of
 from sktl.inference import block_rows, run_in_blocks
 from sktl.training import build_net, inner_split, n_epochs, train, trained_tensors, validation_loss
 
@@ -68,7 +68,7 @@ class Fitting:
         return build_net(
             network,
             estimator._criterion,
-            recipe_of(estimator),
+            settings_of(estimator),
             self._placement,
             batch_size=estimator.batch_size,
             verbose=estimator.verbose,

@@ -50,23 +50,13 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         Factor on the rate from each stage to the one below [3]_; 1.0 moves all stages alike. Not used from scratch.
     weight_decay : float, default=0.05
         Decoupled weight decay of kernels and matrices [2]_; biases and normalisation are left alone.
-    l2_sp : float, default=0.0
-        Draws the trained stages towards the weights that the training starts from, the pretrained ones in a first
-        `fit`, rather than towards zero; decoupled from the gradient like `weight_decay`, whose place it takes there
-        [4]_. 0.01 to 1 may help with few images much like those of the source.
     batch_norm : {"auto", "frozen", "update"}, default="auto"
         Statistics of batch norm above the cut: ``"frozen"`` keeps the pretrained ones, ``"update"`` normalises by
         batches and learns new ones, which may help with images unlike those of the source; ``"auto"`` updates only
         from scratch. Below the cut they never move.
-    unfreeze_schedule : sequence of int or None, default=None
-        Gradual unfreezing [3]_: the epoch, counted from 0, from which on each unfrozen stage is trained, the top one
-        first; the last number is for all that are left. None trains all of them from the start.
-    ema_decay : float or None, default=None
-        Keep in the end a moving average of the weights over the steps with this decay, for instance 0.99 [5]_. Not
-        with `early_stopping`.
     augment : {"auto", "light", "unmirrored", "trivial"}, callable or None, default="auto"
         Changes to the training images: ``"light"`` crops, mirrors and varies the light, ``"unmirrored"`` does the same
-        without mirroring, ``"trivial"`` is TrivialAugmentWide on top [6]_, a callable is a transform of your own, for
+        without mirroring, ``"trivial"`` is TrivialAugmentWide on top [4]_, a callable is a transform of your own, for
         instance from ``torchvision.transforms.v2`` (in the lists of a grid search within a ``v2.Compose``), and None
         shows the images as they are. ``"auto"`` is None here: where a thing is, or how large, may be the
         very target. Views follow from the image alone, not from `random_state`.
@@ -76,10 +66,10 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         many as fit into 2 GiB with the plain images, and two at least. None makes a new view in every epoch, as does
         ``"auto"`` in `partial_fit`: the frozen part is computed anew for each.
     mixup : float, default=0.0
-        Parameter of the Beta distribution by which pairs of training images are blended, as they are at the cut [7]_;
+        Parameter of the Beta distribution by which pairs of training images are blended, as they are at the cut [5]_;
         0 is off. Of many, 0.2 is common.
     cutmix : float, default=0.0
-        The same for pasting a box of one image into the other [8]_; 1 is common. With both, batches take one or the
+        The same for pasting a box of one image into the other [6]_; 1 is common. With both, batches take one or the
         other.
     test_time_augmentation : bool, default=False
         Average the outputs over each image and its mirror image in prediction.
@@ -96,11 +86,9 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     warm_start : bool, default=False
         Whether `fit` goes on from the network of the last `fit`.
     callbacks : list of skorch callbacks or None, default=None
-        Your own callbacks, as skorch takes them; each training gets copies. A skorch LRScheduler takes the place of
-        warm-up and cosine.
-    compile : bool, default=False
-        Run the trained part through :func:`torch.compile`. It takes half a minute or more before the first step, and
-        pays in long trainings, on an accelerator above all; results differ from those without it in the last bits.
+        Training options from :mod:`sktl.training.callbacks` (L2-SP, an average of the weights, gradual unfreezing,
+        compilation) and callbacks of your own, as skorch takes them; each training gets copies. A skorch LRScheduler
+        takes the place of warm-up and cosine.
     image_size : int or None, default=None
         Side in pixels of what the network sees; None takes what its weights were trained with. Cost grows with the
         square.
@@ -172,15 +160,11 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     .. [1] Kolesnikov et al. (2020), "Big Transfer (BiT): General visual representation learning", arXiv:1912.11370.
     .. [2] Loshchilov & Hutter (2019), "Decoupled weight decay regularization", arXiv:1711.05101.
     .. [3] Howard & Ruder (2018), "Universal language model fine-tuning for text classification", arXiv:1801.06146.
-    .. [4] Li, Grandvalet & Davoine (2018), "Explicit inductive bias for transfer learning with convolutional networks",
-       arXiv:1802.01483.
-    .. [5] Izmailov et al. (2018), "Averaging weights leads to wider optima and better generalization",
-       arXiv:1803.05407.
-    .. [6] Müller & Hutter (2021), "TrivialAugment: tuning-free yet state-of-the-art data augmentation",
+    .. [4] Müller & Hutter (2021), "TrivialAugment: tuning-free yet state-of-the-art data augmentation",
        arXiv:2103.10158.
-    .. [7] Zhang et al. (2018), "mixup: beyond empirical risk minimization", arXiv:1710.09412; Verma et al. (2019),
+    .. [5] Zhang et al. (2018), "mixup: beyond empirical risk minimization", arXiv:1710.09412; Verma et al. (2019),
        "Manifold mixup: better representations by interpolating hidden states", arXiv:1806.05236.
-    .. [8] Yun et al. (2019), "CutMix: regularization strategy to train strong classifiers with localizable features",
+    .. [6] Yun et al. (2019), "CutMix: regularization strategy to train strong classifiers with localizable features",
        arXiv:1905.04899.
 
     Examples
