@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
+from sktl.training._mixing import mix
 from sktl.training._schedule import n_batches
-from sktl.training._views import mix
 
 
 class TrainingData(torch.utils.data.Dataset):
