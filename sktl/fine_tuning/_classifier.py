@@ -248,44 +248,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         random_state=None,
         verbose=0,
     ):
-        super().__init__(
-            backbone,
-            weights=weights,
-            unfreeze_depth=unfreeze_depth,
-            head=head,
-            dropout=dropout,
-            max_epochs=max_epochs,
-            learning_rate=learning_rate,
-            layer_decay=layer_decay,
-            weight_decay=weight_decay,
-            batch_norm=batch_norm,
-            augment=augment,
-            n_views=n_views,
-            mixup=mixup,
-            cutmix=cutmix,
-            test_time_augmentation=test_time_augmentation,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            patience=patience,
-            refit=refit,
-            warm_start=warm_start,
-            callbacks=callbacks,
-            image_size=image_size,
-            image_shape=image_shape,
-            value_range=value_range,
-            batch_size=batch_size,
-            device=device,
-            precision=precision,
-            n_jobs=n_jobs,
-            cache=cache,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.class_weight = class_weight
-        self.label_smoothing = label_smoothing
-        self.teacher = teacher
-        self.temperature = temperature
-        self.alpha = alpha
+        self._store(locals())
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):

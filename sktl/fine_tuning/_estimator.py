@@ -37,72 +37,9 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
 
     _parameter_constraints: dict = SHARED_CONSTRAINTS
 
-    def __init__(
-        self,
-        backbone="tiny_fractal",
-        *,
-        weights="default",
-        unfreeze_depth=1,
-        head="linear",
-        dropout=0.0,
-        max_epochs="auto",
-        learning_rate="auto",
-        layer_decay=0.8,
-        weight_decay=0.05,
-        batch_norm="auto",
-        augment="auto",
-        n_views="auto",
-        mixup=0.0,
-        cutmix=0.0,
-        test_time_augmentation=False,
-        early_stopping=False,
-        validation_fraction=0.1,
-        patience=10,
-        refit=False,
-        warm_start=False,
-        callbacks=None,
-        image_size=None,
-        image_shape=None,
-        value_range=None,
-        batch_size=32,
-        device="auto",
-        precision="auto",
-        n_jobs=None,
-        cache=True,
-        random_state=None,
-        verbose=0,
-    ):
-        self.backbone = backbone
-        self.weights = weights
-        self.unfreeze_depth = unfreeze_depth
-        self.head = head
-        self.dropout = dropout
-        self.max_epochs = max_epochs
-        self.learning_rate = learning_rate
-        self.layer_decay = layer_decay
-        self.weight_decay = weight_decay
-        self.batch_norm = batch_norm
-        self.augment = augment
-        self.n_views = n_views
-        self.mixup = mixup
-        self.cutmix = cutmix
-        self.test_time_augmentation = test_time_augmentation
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.refit = refit
-        self.warm_start = warm_start
-        self.callbacks = callbacks
-        self.image_size = image_size
-        self.image_shape = image_shape
-        self.value_range = value_range
-        self.batch_size = batch_size
-        self.device = device
-        self.precision = precision
-        self.n_jobs = n_jobs
-        self.cache = cache
-        self.random_state = random_state
-        self.verbose = verbose
+    def _store(self, parameters):
+        """Keep the `locals()` of a constructor, which are its parameters, each under its own name."""
+        vars(self).update({name: value for name, value in parameters.items() if name != "self"})
 
     @abstractmethod
     def _check_targets(self, y, reset, classes):

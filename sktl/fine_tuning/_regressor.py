@@ -182,6 +182,43 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     _augments = False  # where a thing is, or how large, may be the target
     _probe_scale = 1.0
 
+    def __init__(
+        self,
+        backbone="tiny_fractal",
+        *,
+        weights="default",
+        unfreeze_depth=1,
+        head="linear",
+        dropout=0.0,
+        max_epochs="auto",
+        learning_rate="auto",
+        layer_decay=0.8,
+        weight_decay=0.05,
+        batch_norm="auto",
+        augment="auto",
+        n_views="auto",
+        mixup=0.0,
+        cutmix=0.0,
+        test_time_augmentation=False,
+        early_stopping=False,
+        validation_fraction=0.1,
+        patience=10,
+        refit=False,
+        warm_start=False,
+        callbacks=None,
+        image_size=None,
+        image_shape=None,
+        value_range=None,
+        batch_size=32,
+        device="auto",
+        precision="auto",
+        n_jobs=None,
+        cache=True,
+        random_state=None,
+        verbose=0,
+    ):
+        self._store(locals())
+
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
         """Train the head and the stages above the cut.

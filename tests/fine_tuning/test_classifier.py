@@ -513,7 +513,7 @@ def test_impossible_widths_are_named(patterns, head):
 def test_training_goes_on_with_new_rates_and_batches_but_not_with_another_structure(patterns):
     model = FineTuneClassifier(warm_start=True, **QUICK).fit(*patterns)
     model.set_params(learning_rate=0.5, batch_size=6, max_epochs=1).fit(*patterns)
-    assert model.net_.recipe.learning_rate == 0.5
+    assert model.net_.settings.learning_rate == 0.5
     assert model.history_[-1, "train_batch_count"] == 4
     for change in ({"unfreeze_depth": 2}, {"image_size": 32}):
         with pytest.raises(ValueError, match=f"{next(iter(change))} must stay"):

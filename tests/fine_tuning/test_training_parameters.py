@@ -1,4 +1,4 @@
-"""Each knob of the recipe does what its sentence in the docstring says, and nothing below the cut moves."""
+"""Each parameter of the training does what its sentence in the docstring says, and nothing below the cut moves."""
 
 import numpy as np
 import pytest
