@@ -1,4 +1,4 @@
-"""What the classifier and the regressor share: from checked images and targets to a trained network, and back."""
+"""The base of classifier and regressor: from images and targets to a trained network, and back to predictions."""
 
 from abc import ABCMeta, abstractmethod
 from copy import copy, deepcopy
@@ -47,11 +47,11 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
 
     @abstractmethod
     def _prepare_targets(self, targets, weights, reset, classes):
-        """Return what the probe takes, and the weights times those of the classes; both in canonical order."""
+        """Return targets for the probe, and weights times those of the classes; both in canonical order."""
 
     @abstractmethod
     def _loss_targets(self, targets):
-        """Return what the loss takes."""
+        """Return targets for the loss."""
 
     @abstractmethod
     def _probe(self, features, targets, weights):
@@ -72,10 +72,10 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         """Return the number of outputs of the network."""
 
     def _teach(self, X, rows):
-        """Return what a teacher says of the rows of X in canonical order, or None."""
+        """Return the softened probabilities of a teacher for rows of X in canonical order, or None."""
 
     def _criterion_options(self):
-        """Return what the loss takes besides."""
+        """Return further options of the loss."""
         return {}
 
     # fit
@@ -103,7 +103,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
             network = self.module_ if keep else self._new_network(placement)
             frozen_part = self._frozen_part(network, placement)
             augment, n_mirrored = augmentation_of(self, frozen_part, images, targets.numpy(), weights.numpy(), whole)
-            # One pass each time, over now these and now those images: its number says little about what they have seen.
+            # Each pass may be over other images: the number of passes says little about the views an image has had.
             n_views = self.n_views if whole or self.n_views != "auto" else None
             activations = Activations(
                 frozen_part, images, network.preprocessing, augment=augment, n_views=n_views, verbose=self.verbose
@@ -133,7 +133,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         return weights
 
     def _start(self, images):
-        """Learn what depends on the images alone, and draw the seed of this estimator's life."""
+        """Learn the data range, load the backbone, and draw the seed of all trainings of this estimator."""
         self._range_is_learned = self.value_range is None
         self.value_range_ = images.learn_value_range() if self._range_is_learned else tuple(self.value_range)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -183,7 +183,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         )
 
     def _is_probe(self):
-        """Whether nothing is asked for that a linear model on the frozen features would not give."""
+        """Whether the exact linear probe is all that the parameters ask for."""
         linear = self.unfreeze_depth == 0 and self.weights is not None and isinstance(self.head, str)
         augmented = self.augment not in (None, "auto")
         # The options of sktl.training.callbacks say how stages are trained, which a probe has none of.

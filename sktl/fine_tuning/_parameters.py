@@ -1,4 +1,4 @@
-"""Which values the shared parameters of the estimators may take, each alone and all together."""
+"""Constraints of the parameters that the estimators share, each alone and all together."""
 
 from numbers import Integral, Real
 from os import PathLike
@@ -44,7 +44,7 @@ SHARED_CONSTRAINTS: dict = {
 
 
 def check_together(estimator):
-    """Raise if parameters that are right one by one do not make sense together."""
+    """Raise ValueError if parameters that are right one by one exclude each other."""
     check_augment(estimator.augment, ("auto", *AUGMENTATIONS))
     if isinstance(estimator.n_views, Integral) and estimator.augment is None:
         raise ValueError(
@@ -56,7 +56,7 @@ def check_together(estimator):
 
 
 def settings_of(estimator):
-    """Return what the parameters of an estimator tell the optimizer."""
+    """Return the optimizer settings that the parameters of an estimator stand for."""
     from_scratch = estimator.weights is None
     return OptimizerSettings(
         learning_rate=base_learning_rate(estimator.learning_rate, estimator.backbone_.family, from_scratch),
@@ -70,7 +70,7 @@ def settings_of(estimator):
 
 
 def depth_of(unfreeze_depth, backbone, *, from_scratch):
-    """Return how many stages are trained; from scratch there is nothing worth freezing."""
+    """Return the number of trained stages; from scratch there is nothing worth freezing."""
     n_stages = len(backbone.stages)
     depth = n_stages if unfreeze_depth == "all" or from_scratch else unfreeze_depth
     if depth > n_stages:
@@ -82,7 +82,7 @@ def depth_of(unfreeze_depth, backbone, *, from_scratch):
 
 
 def check_structure(estimator):
-    """Raise if the network that is trained on is not the one that the parameters describe."""
+    """Raise ValueError if a fitted network, to be trained on, is not as the parameters describe."""
     network = estimator.module_
     wrong = [
         *(["unfreeze_depth"] if estimator._depth() != estimator.unfreeze_depth_ else []),

@@ -1,4 +1,4 @@
-"""What the optimizer is fed: batches of activations, targets and weights."""
+"""Training data and its batches: activations, targets and weights."""
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ class TrainingData(torch.utils.data.Dataset):
         return len(self.positions)
 
     def at(self, positions):
-        """Return the same for other positions."""
+        """Return the training data at other positions."""
         return TrainingData(self.activations, self.targets, self.weights, positions, self.teacher)
 
     def batch(self, selected, view=0):

@@ -14,8 +14,8 @@ def mix(inputs, targets, weights, mixup, cutmix, generator):
     """Mix each row of a batch with another one, by mixup or by CutMix."""
     if cutmix and (inputs.ndim != 4 or min(inputs.shape[2:]) < 2):
         raise ValueError(
-            f"cutmix must be 0 where activations at the cut have no height and width of 2 or more each. Got {cutmix!r} "
-            f"and shape {tuple(inputs.shape[1:])} instead. Use mixup, or unfreeze more stages."
+            "cutmix must be 0 where activations at the split point have no height and width of 2 or more each. "
+            f"Got {cutmix!r} and shape {tuple(inputs.shape[1:])} instead. Use mixup, or unfreeze more stages."
         )
     if inputs.dtype == torch.uint8:
         inputs = inputs.float() / 255

@@ -19,9 +19,9 @@ _CLIP = 1.0
 
 
 class FineTuneNet(NeuralNet):
-    """A skorch net that is fed activations at the cut, weighs its losses, and learns at a rate for each stage."""
+    """A skorch net on activations at the split point, with weighted losses and a learning rate for each stage."""
 
-    compiled_ = None  # the part above the cut, while a training has it compiled
+    compiled_ = None  # the part above the split point, while a training has it compiled
 
     def __init__(self, module, criterion, *, settings, placement, **kwargs):
         self.settings = settings
@@ -29,7 +29,7 @@ class FineTuneNet(NeuralNet):
         super().__init__(module, criterion, **kwargs)
 
     def get_params_for_optimizer(self, prefix, named_parameters):
-        """Return the parameter groups in place of patterns of names."""
+        """Return the parameter groups, where skorch takes patterns of names."""
         return (self._groups(),), {"lr": self.settings.learning_rate}
 
     def learning_rates(self):
@@ -40,7 +40,7 @@ class FineTuneNet(NeuralNet):
         return parameter_groups(self.module_, self.settings)
 
     def refresh(self, settings, placement, batch_size, criterion):
-        """Take over what may change from one training to the next, the device among it."""
+        """Update what may change from one training to the next, the device included."""
         self.settings, self.batch_size = settings, batch_size
         self.criterion_ = criterion
         self.module_.to(placement.device)
@@ -50,7 +50,7 @@ class FineTuneNet(NeuralNet):
             self.initialize_optimizer()
 
     def infer(self, x, **fit_params):
-        """Run the part above the cut."""
+        """Run the part above the split point."""
         activations = x["activations"].to(self.device, non_blocking=True)
         with self.placement.autocast():
             if self.module_.n_frozen == 0:
@@ -120,7 +120,7 @@ def build_net(network, criterion, settings, placement, *, batch_size, verbose, *
 
 
 def validation_loss(net, data):
-    """Return the loss of a net as it stands."""
+    """Return the loss of a net with its present weights."""
     losses, sizes = [], []
     for inputs, targets in Batches(data, net.batch_size):
         losses.append(net.validation_step((inputs, targets))["loss"].item())
@@ -129,7 +129,7 @@ def validation_loss(net, data):
 
 
 def train(net, data, validation, *, epochs, seed, schedule, stop_after=None, patience=None, callbacks=None):
-    """Train for a number of epochs, from where the net stands."""
+    """Train a net on for a number of epochs."""
     net.max_epochs = epochs  # how long the training was planned to be, for callbacks
     net.iterator_train = partial(
         Batches,
@@ -178,7 +178,8 @@ def _run(net, data, epochs):
     try:
         net.fit_loop(data, epochs=epochs)
     except KeyboardInterrupt:
-        # skorch's EarlyStopping stops in this way too.
+        # skorch's EarlyStopping ends a training by KeyboardInterrupt, as a user does with Ctrl-C. Only its own count of
+        # epochs tells the two apart: the first is an end like any other, the second must reach the caller.
         if not any(_has_stopped(callback) for _, callback in net.callbacks_):
             raise
     net.notify("on_train_end", X=data, y=None)
@@ -189,8 +190,9 @@ def _has_stopped(callback):
 
 
 def _forget(net, *, optimizer):
-    """Let go of what would be pickled with the net: training data, second copies of the weights, used-up moments."""
+    """Drop what would be pickled with the net: training data, second copies of the weights, used-up moments."""
     net.train_split = None
+    net.module_.trained_stages.requires_grad_(True)  # also when gradual unfreezing was interrupted
     if optimizer:
         net.optimizer_.state.clear()
     for _, callback in net.callbacks_:

@@ -1,4 +1,4 @@
-"""How long to train, and how fast each part of the network learns."""
+"""Number of epochs, learning rates and their schedule, and the parameter groups of the optimizer."""
 
 import math
 from dataclasses import dataclass

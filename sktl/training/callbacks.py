@@ -1,4 +1,4 @@
-"""Options of a training, as skorch callbacks: pulling towards the start, averaging, gradual unfreezing, compilation."""
+"""Training options as skorch callbacks: L2-SP, moving average of weights, gradual unfreezing, compilation."""
 
 from abc import ABCMeta, abstractmethod
 from numbers import Integral, Real
@@ -19,14 +19,14 @@ class TrainingOption(BaseEstimator, Callback, metaclass=ABCMeta):
     _parameter_constraints: dict = {}
 
     def _check(self, early_stopping):
-        """Raise ValueError if this cannot be done."""
+        """Raise ValueError if a parameter is wrong."""
         validate_parameter_constraints(
             self._parameter_constraints, self.get_params(deep=False), caller_name=type(self).__name__
         )
 
     @abstractmethod
     def _clear(self, net):
-        """Undo what was for the time of a training only, also when the training failed."""
+        """Undo everything that was meant for one training, also when the training failed."""
 
 
 def unnamed(callback):
@@ -78,7 +78,7 @@ class L2SP(TrainingOption):
         self.strength = strength
 
     def on_train_begin(self, net, **kwargs):
-        """Keep the weights as they are, and let weight decay go."""
+        """Copy the weights, and switch weight decay off."""
         self.start_, self.weight_decays_ = {}, []
         if net.settings.from_scratch or not self.strength:
             return
@@ -90,7 +90,7 @@ class L2SP(TrainingOption):
                 group["weight_decay"] = 0.0
 
     def on_batch_end(self, net, training=False, **kwargs):
-        """Go a little way back."""
+        """Move the weights a share of the way back."""
         if training and self.start_:
             with torch.no_grad():
                 for group in net.optimizer_.param_groups:
@@ -99,7 +99,7 @@ class L2SP(TrainingOption):
                             parameter.lerp_(self.start_[parameter], min(group["lr"] * self.strength, 1.0))
 
     def _clear(self, net):
-        """Let go of the copies, and give weight decay its place again."""
+        """Drop the copies, and switch weight decay on again."""
         for group, weight_decay in vars(self).pop("weight_decays_", ()):
             group["weight_decay"] = weight_decay
         vars(self).pop("start_", None)
@@ -143,7 +143,7 @@ class ExponentialMovingAverage(TrainingOption):
         self.decay = decay
 
     def _check(self, early_stopping):
-        """Raise ValueError as well when the weights of one epoch are asked for."""
+        """Raise ValueError also with early stopping."""
         super()._check(early_stopping)
         if early_stopping:
             raise ValueError(
@@ -157,7 +157,7 @@ class ExponentialMovingAverage(TrainingOption):
         self.average_ = {name: tensor.clone() for name, tensor in trained_tensors(net.module_).items()}
 
     def on_batch_end(self, net, training=False, **kwargs):
-        """Take the weights of this step in."""
+        """Add the weights of this step to the average."""
         if training:
             self.step_ += 1
             decay = min(self.decay, (1 + self.step_) / (10 + self.step_))
@@ -170,8 +170,9 @@ class ExponentialMovingAverage(TrainingOption):
             tensor.copy_(self.average_[name])
 
     def _clear(self, net):
-        """Let go of the copies."""
-        vars(self).pop("average_", None)
+        """Drop the average."""
+        for name in ("step_", "average_"):
+            vars(self).pop(name, None)
 
 
 class GradualUnfreezing(TrainingOption):
@@ -213,7 +214,7 @@ class GradualUnfreezing(TrainingOption):
         self.epochs = epochs
 
     def _check(self, early_stopping):
-        """Raise ValueError as well when the epochs are not ones, or in no order."""
+        """Raise ValueError also unless the epochs are whole numbers in ascending order."""
         super()._check(early_stopping)
         epochs = list(self.epochs)
         if not (
@@ -226,7 +227,7 @@ class GradualUnfreezing(TrainingOption):
             )
 
     def on_train_begin(self, net, **kwargs):
-        """Start to count."""
+        """Start to count the epochs, or raise ValueError when they outlast the training."""
         if self.epochs[-1] >= net.max_epochs:
             raise ValueError(
                 f"epochs of GradualUnfreezing must end before the training, which has {net.max_epochs} epochs. "
@@ -235,15 +236,15 @@ class GradualUnfreezing(TrainingOption):
         self.epoch_ = 0
 
     def on_epoch_begin(self, net, **kwargs):
-        """Switch the stages on whose time has come."""
+        """Unfreeze the stages whose epoch has come."""
         net.module_.train(False)  # the next step switches to training, and the modes of the stages with it
         for i, stage in enumerate(reversed(net.module_.trained_stages)):
             stage.requires_grad_(self.epoch_ >= self.epochs[min(i, len(self.epochs) - 1)])
         self.epoch_ += 1
 
     def _clear(self, net):
-        """Leave every stage trainable, also when the training was interrupted before all of them were."""
-        net.module_.trained_stages.requires_grad_(True)
+        """Drop the count; the net itself leaves every stage trainable."""
+        vars(self).pop("epoch_", None)
 
 
 class CompileNetwork(TrainingOption):
@@ -265,9 +266,9 @@ class CompileNetwork(TrainingOption):
     """
 
     def on_train_begin(self, net, **kwargs):
-        """Compile; the first step does the work."""
+        """Compile the part above the split point; the first step does the work."""
         net.compiled_ = torch.compile(net.module_.above_cut)
 
     def _clear(self, net):
-        """Go back to the network itself, which can be pickled."""
+        """Return to the network itself, which can be pickled."""
         net.compiled_ = None
