@@ -1,10 +1,10 @@
-"""Train/test splits and seeds, drawn once and shared by everything that is compared."""
+"""Train/test splits, stratified subsets and seeds, drawn once and shared by everything that is compared."""
 
 import numpy as np
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, check_cv
 from sklearn.utils import check_random_state, column_or_1d
 
-__all__ = ["fixed_random_state", "make_seeds", "make_splits"]
+__all__ = ["fixed_random_state", "make_seeds", "make_splits", "nested_order", "stratified_subset"]
 
 
 def make_seeds(random_state, purpose, n_seeds):
@@ -85,3 +85,42 @@ def _as_indices(part, n_images, number):
             f"Every split must hold two masks or two sequences of indices of the {n_images} images. Got something else "
             f"in split {number} instead: {error}."
         ) from error
+
+
+def stratified_subset(y, n_images, seed):
+    """Choose so many images at random, with the same shares of classes; None takes all."""
+    if n_images is None or n_images >= len(y):
+        return np.arange(len(y))
+    rng = np.random.default_rng(seed)
+    classes, counts = np.unique(y, return_counts=True)
+    wanted = _shares(counts, n_images)
+    parts = [
+        rng.permutation(np.flatnonzero(y == label))[:number] for label, number in zip(classes, wanted, strict=True)
+    ]
+    return np.sort(np.concatenate(parts))
+
+
+def _shares(counts, n_images):
+    """Whole numbers of images per class, nearest to its share; at least one of each, if there are so many."""
+    quotas = n_images * counts / counts.sum()
+    least = int(n_images >= len(counts))
+    wanted = np.maximum(np.floor(quotas).astype(int), least)
+    while wanted.sum() < n_images:
+        wanted[np.argmax(quotas - wanted)] += 1
+    while wanted.sum() > n_images:  # small classes were given their one image: the others make room
+        wanted[np.argmax(np.where(wanted > least, wanted - quotas, -np.inf))] -= 1
+    return wanted
+
+
+def nested_order(classes, seed):
+    """Order images such that every beginning of the order is a stratified subset."""
+    generator = np.random.default_rng(seed)
+    _, codes, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    shuffled = generator.permutation(len(codes))
+    rank = np.empty(len(codes), dtype=np.intp)  # of an image among those of its class
+    for code in range(len(counts)):
+        rank[shuffled[codes[shuffled] == code]] = np.arange(counts[code])
+    # The image of rank r is due when the beginning holds r + 1/2 of the share of its class, the first of all at once.
+    due = np.where(rank == 0, 0, (rank + 0.5) / counts[codes])
+    ties = np.where(rank == 0, -counts[codes], generator.random(len(codes)))
+    return np.lexsort((ties, due))

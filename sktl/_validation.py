@@ -3,7 +3,14 @@
 from difflib import get_close_matches
 
 from sklearn.base import _fit_context as fit_context
-from sklearn.utils._param_validation import HasMethods, Interval, Options, StrOptions, validate_params
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    Options,
+    StrOptions,
+    validate_parameter_constraints,
+    validate_params,
+)
 from sklearn.utils.validation import _check_feature_names as check_feature_names
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
@@ -20,6 +27,7 @@ __all__ = [
     "check_y",
     "did_you_mean",
     "fit_context",
+    "validate_parameter_constraints",
     "validate_params",
 ]
 

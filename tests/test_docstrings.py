@@ -10,8 +10,8 @@ from importlib import import_module
 import pytest
 from numpydoc.docscrape import NumpyDocString
 from numpydoc.validate import validate
-from sklearn.base import BaseEstimator
 from sklearn.datasets import load_digits
+from skorch.callbacks import Callback
 
 import sktl
 
@@ -22,6 +22,7 @@ PUBLIC_MODULES = (
     "sktl.datasets",
     "sktl.feature_extraction",
     "sktl.fine_tuning",
+    "sktl.training.callbacks",
     "sktl.displays",
     "sktl.near_duplicates",
     "sktl.comparison",
@@ -36,6 +37,7 @@ LEFT_OUT = {
     "RT02",  # what is returned has a name in scikit-learn, as in "self : Estimator"
     "RT03",  # "Backbone" alone says enough of what load_backbone returns
 }
+HOOKS = {name for name in vars(Callback) if name.startswith("on_")}
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -54,6 +56,8 @@ def own_members(cls):
     for name in dir(cls):
         member = inspect.getattr_static(cls, name)
         function = getattr(member, "fget", getattr(member, "__func__", member))
+        if name in HOOKS and issubclass(cls, Callback):
+            continue  # skorch says what they are
         if not name.startswith("_") and getattr(function, "__module__", "").startswith("sktl."):
             yield name, function
 
@@ -65,7 +69,7 @@ MEMBERS = {
     if inspect.isclass(value)
     for name, function in own_members(value)
 }
-ESTIMATORS = [value for value in PUBLIC.values() if inspect.isclass(value) and issubclass(value, BaseEstimator)]
+ESTIMATORS = [value for value in PUBLIC.values() if inspect.isclass(value) and hasattr(value, "fit")]
 MODULES = [import_module(info.name) for info in pkgutil.walk_packages(sktl.__path__, "sktl.")]
 
 

@@ -13,7 +13,7 @@ import pytest
 import sktl
 
 FOLDERS = sorted(info.name for info in pkgutil.iter_modules(sktl.__path__, "sktl.") if info.ispkg)
-PUBLIC_MODULES = [*FOLDERS, "sktl.exceptions"]
+PUBLIC_MODULES = [*FOLDERS, "sktl.exceptions", "sktl.training.callbacks"]
 OFFERED_AGAIN = ("sktl._statistics", "sktl.training")  # public names that live in a room without any
 PROMISED = {
     "sktl": ["FineTuneClassifier", "FineTuneRegressor", "PretrainedFeatureExtractor", "compare_transfer"],
@@ -27,6 +27,7 @@ PROMISED = {
         *("MistakesDisplay", "TrainingCurveDisplay", "confusion_display"),
     ],
     "sktl.datasets": ["make_fractals"],
+    "sktl.training.callbacks": ["CompileNetwork", "ExponentialMovingAverage", "GradualUnfreezing", "L2SP"],
     "sktl.exceptions": ["ImageReadError", "WeightsError", "WeightsMismatchError", "WeightsNotFoundError"],
 }
 

@@ -12,7 +12,7 @@ from sktl._atomic_files import replacing
 from sktl._candidate_names import CANDIDATE_NAMES
 from sktl._optional import import_optional
 from sktl._text import printable
-from sktl.cli._folders import load_classes, read_groups, subset
+from sktl.cli._folders import load_classes, read_groups
 from sktl.cli._options import (
     BackboneOption,
     DepthOption,
@@ -197,8 +197,10 @@ def _end_with_failures(comparison):
 def _load_digits(n_labels, seed):
     from sklearn.datasets import load_digits
 
+    from sktl._splits import stratified_subset
+
     images, y = load_digits().images, load_digits().target
-    chosen = subset(y, n_labels, seed)
+    chosen = stratified_subset(y, n_labels, seed)
     say(f"Comparing on {len(chosen)} labelled digits of scikit-learn's {len(y)}; the rest is not used.")
     return images[chosen], y[chosen], [str(digit) for digit in range(10)], {"value_range": (0, 16)}
 

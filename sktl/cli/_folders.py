@@ -7,11 +7,12 @@ from pathlib import Path
 from sktl._text import printable
 from sktl.cli._reporting import say
 
-__all__ = ["find_images", "load_classes", "read_groups", "subset"]
+__all__ = ["find_images", "load_classes", "read_groups"]
 
 
 def load_classes(folder, max_images, seed, *, verb):
     """List the images of a folder that holds one folder per class."""
+    from sktl._splits import stratified_subset
     from sktl.images import load_image_folder
 
     bunch = load_image_folder(folder)
@@ -20,40 +21,11 @@ def load_classes(folder, max_images, seed, *, verb):
         raise ValueError(
             f"path must have at least two folders, one per class. Got {str(folder)!r} with {names[0]!r} alone instead."
         )
-    chosen = subset(bunch.target, max_images, seed)
+    chosen = stratified_subset(bunch.target, max_images, seed)
     left_out = bunch.n_ignored_files + bunch.n_ignored_links
     ignored = f" Left out: {left_out} other file(s) or link(s)." if left_out else ""
     say(f"{verb} {len(chosen)} of {len(bunch.target)} images in {len(names)} classes.{ignored}")
     return bunch.images[chosen], bunch.target[chosen], names
-
-
-def subset(y, n_images, seed):
-    """Choose images at random, with the same shares of classes."""
-    import numpy as np
-
-    if n_images is None or n_images >= len(y):
-        return np.arange(len(y))
-    rng = np.random.default_rng(seed)
-    classes, counts = np.unique(y, return_counts=True)
-    wanted = _shares(counts, n_images)
-    parts = [
-        rng.permutation(np.flatnonzero(y == label))[:number] for label, number in zip(classes, wanted, strict=True)
-    ]
-    return np.sort(np.concatenate(parts))
-
-
-def _shares(counts, n_images):
-    """Whole numbers of images per class, nearest to its share; at least one of each, if there are so many."""
-    import numpy as np
-
-    quotas = n_images * counts / counts.sum()
-    least = int(n_images >= len(counts))
-    wanted = np.maximum(np.floor(quotas).astype(int), least)
-    while wanted.sum() < n_images:
-        wanted[np.argmax(quotas - wanted)] += 1
-    while wanted.sum() > n_images:  # small classes were given their one image: the others make room
-        wanted[np.argmax(np.where(wanted > least, wanted - quotas, -np.inf))] -= 1
-    return wanted
 
 
 def find_images(paths):

@@ -1,4 +1,4 @@
-"""Retrain the top of a pretrained network, or all of it, as a scikit-learn classifier or regressor."""
+"""Fine-tune a pretrained image network, its top stages or all of it, as a scikit-learn classifier or regressor."""
 
 from sktl.fine_tuning._classifier import FineTuneClassifier
 from sktl.fine_tuning._regressor import FineTuneRegressor

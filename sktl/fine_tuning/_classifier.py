@@ -14,24 +14,23 @@ from sktl.fine_tuning._probe import LOGIT_SCALE
 
 
 class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
-    """Retrain the top of a pretrained network, or all of it, to predict labels.
+    """Fine-tune a pretrained image network, its top stages or all of it, to predict labels.
 
-    The network is cut below its top `unfreeze_depth` stages. What lies below is frozen: weights and batch-norm
-    statistics are bit-identical after `fit`, and what it makes of each training image, or view of one, is computed
-    once and not in every epoch. The stages above and a new head are trained together by a skorch net.
+    The top `unfreeze_depth` stages and a new head are trained together by a skorch net. The stages below the split
+    point are frozen: weights and batch-norm statistics are bit-identical after `fit`, and the activations of each
+    training image, or view of an image, are computed once and not in every epoch.
 
     Parameters
     ----------
     backbone : str, Backbone, torch.nn.Module or callable, default="tiny_fractal"
-        The network: a name from :func:`~sktl.backbones.list_backbones` (any classification model of torchvision, or
-        ``"tiny_fractal"``, which ships with sktl), a record from :func:`~sktl.backbones.load_backbone`, your own
-        module, or a function that makes it.
+        The network: a name from :func:`~sktl.backbones.list_backbones` (any classification model of torchvision, or the
+        bundled ``"tiny_fractal"``), a record from :func:`~sktl.backbones.load_backbone`, a module or function of yours.
     weights : str, Path, torchvision weights or None, default="default"
         ``"default"`` takes the best that torchvision has (or what ships with sktl), ``"IMAGENET1K_V1"`` names one of
         several, a path ending in ``.pth``, ``.pt`` or ``.safetensors`` reads a local file. None trains the same
-        network from scratch: random weights, and everything is trained whatever `unfreeze_depth` says.
+        network from scratch: random weights, all stages trained at any `unfreeze_depth`.
     unfreeze_depth : int or "all", default=1
-        How many stages are trained, counted from the top. 0 leaves the head alone: a linear one is then solved for
+        Number of trained stages, counted from the top. 0 trains the head alone: a linear head is then solved for
         exactly, a logistic regression (C=0.1) on standardised features. ``"all"`` trains everything. The same
         scale on every backbone; :attr:`Backbone.stage_names <sktl.backbones.Backbone>` lists the stages.
     head : "linear", sequence of int, torch.nn.Module or callable, default="linear"
@@ -40,51 +39,37 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     dropout : float, default=0.0
         Share of the features, and of each hidden layer, dropped in training.
     max_epochs : int or "auto", default="auto"
-        Passes over the training images. ``"auto"`` is 20, but at least 300 and at most 3000 optimizer steps: on few
-        images it is steps that count [1]_.
+        Passes over the training images. ``"auto"`` is 20, but at least 300 and at most 3000 optimizer steps [1]_.
     learning_rate : float or "auto", default="auto"
         AdamW's rate for the top stage, reached after a warm-up over the first tenth of the steps and followed by a
         cosine to zero. A linear head starts from a linear probe and learns at a tenth of the rate, other heads at the
-        whole. ``"auto"`` is 1e-3 for ``"tiny_fractal"``, 3e-4 for convolutional networks,
-        1e-4 for ConvNeXt, 5e-5 for transformers [2]_, and 1e-3 for all parts from scratch. Nothing matters more: when
-        in doubt, search over a third and three times the value.
+        whole. ``"auto"`` is 1e-3 for ``"tiny_fractal"``, 3e-4 for convolutional networks, 1e-4 for ConvNeXt, 5e-5 for
+        transformers [2]_, and 1e-3 from scratch. The most important parameter: search over a third and three times it.
     layer_decay : float, default=0.8
-        Factor on the rate from each stage to the one below [3]_; 1.0 moves all stages alike. Not used from scratch.
+        Factor on the learning rate from each stage to the stage below [3]_. Not used from scratch.
     weight_decay : float, default=0.05
         Decoupled weight decay of kernels and matrices [2]_; biases and normalisation are left alone.
-    l2_sp : float, default=0.0
-        Draws the trained stages towards the weights that the training starts from, the pretrained ones in a first
-        `fit`, rather than towards zero; decoupled from the gradient like `weight_decay`, whose place it takes there
-        [4]_. 0.01 to 1 may help with few images much like those of the source.
     batch_norm : {"auto", "frozen", "update"}, default="auto"
-        Statistics of batch norm above the cut: ``"frozen"`` keeps the pretrained ones, ``"update"`` normalises by
-        batches and learns new ones, which may help with images unlike those of the source; ``"auto"`` updates only
-        from scratch. Below the cut they never move.
-    unfreeze_schedule : sequence of int or None, default=None
-        Gradual unfreezing [3]_: the epoch, counted from 0, from which on each unfrozen stage is trained, the top one
-        first; the last number is for all that are left. None trains all of them from the start.
-    ema_decay : float or None, default=None
-        Keep in the end a moving average of the weights over the steps with this decay, for instance 0.99 [5]_. Not
-        with `early_stopping`.
+        Statistics of batch norm above the split point: ``"frozen"`` keeps the pretrained statistics, ``"update"``
+        normalises by batches and learns new statistics, which may help with images unlike those of the source;
+        ``"auto"`` updates only from scratch. Below the split point statistics never change.
     augment : {"auto", "light", "unmirrored", "trivial"}, callable or None, default="auto"
-        Changes to the training images: ``"light"`` crops, mirrors and varies the light, ``"unmirrored"`` does the same
-        without mirroring, ``"trivial"`` is TrivialAugmentWide on top [6]_, a callable is a transform of your own, for
-        instance from ``torchvision.transforms.v2`` (in the lists of a grid search within a ``v2.Compose``), and None
-        shows the images as they are. ``"auto"`` is ``"light"``, or ``"unmirrored"`` where a linear model on the
-        features takes mirror images for something else, as it does with digits; for the exact probe, in `partial_fit`
-        and for rows of numbers it is None. Where the size of a thing, or its edges, tell the classes apart, set None.
-        Views follow from the image alone, not from `random_state`.
+        ``"light"`` crops, mirrors and varies brightness and contrast, ``"unmirrored"`` does the same without mirroring,
+        ``"trivial"`` is TrivialAugmentWide on top [4]_, a callable is a transform of your own, for instance from
+        ``torchvision.transforms.v2`` (in the lists of a grid search within a ``v2.Compose``), and None leaves images
+        as they are. ``"auto"`` is ``"light"``, or ``"unmirrored"`` where a linear model on the features mistakes mirror
+        images, as it does with digits; for the exact probe, in `partial_fit` and for rows of numbers it is None. Where
+        size or edges tell the classes apart, set None. Views depend on the image alone, not on `random_state`.
     n_views : int, "auto" or None, default="auto"
-        So many augmented views of each image take turns over the epochs; the frozen part is computed once for each
-        that fits into memory or, unless `augment` is a callable of your own, into the store. ``"auto"`` is 8, or as
-        many as fit into 2 GiB with the plain images, and two at least. None makes a new view in every epoch, as does
-        ``"auto"`` in `partial_fit`: the frozen part is computed anew for each.
+        Number of augmented views of each image, which take turns over the epochs; the frozen part is computed once for
+        each view that fits into memory or, unless `augment` is a callable of your own, into the store. ``"auto"`` is 8,
+        or as many as fit into 2 GiB with the plain images, and two at least. None makes a new view in every epoch, as
+        does ``"auto"`` in `partial_fit`: the frozen part is computed anew for each.
     mixup : float, default=0.0
-        Parameter of the Beta distribution by which pairs of training images are blended, as they are at the cut [7]_;
-        0 is off. Of many, 0.2 is common.
+        Parameter of the Beta distribution by which pairs of training images are blended, as activations at the split
+        point [5]_; 0 is off, 0.2 is common.
     cutmix : float, default=0.0
-        The same for pasting a box of one image into the other [8]_; 1 is common. With both, batches take one or the
-        other.
+        The same for pasting a box of one image into another [6]_; 1 is common. With both, batches take either.
     test_time_augmentation : bool, default=False
         Average the outputs over each image and its mirror image in prediction.
     class_weight : dict, "balanced" or None, default=None
@@ -92,18 +77,16 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     label_smoothing : float, default=0.0
         Share of the target that is spread over all classes.
     teacher : fitted classifier or None, default=None
-        Learn from its probabilities for the training images as well as from the labels: knowledge distillation, from a
-        large network to a small one, say [9]_. Anything with ``predict_proba`` that takes the same `X`. Under
-        cross-validation and grid search, which clone, wrap it: ``sklearn.frozen.FrozenEstimator(teacher)``; and it
-        must not have seen the images held out.
+        Knowledge distillation [7]_: learn from the teacher's probabilities for the training images as well as from the
+        labels. Anything with ``predict_proba`` that takes the same `X` and has not seen the images held out. Under
+        cross-validation and grid search, which clone, ``sklearn.frozen.FrozenEstimator(teacher)``.
     temperature : float, default=2.0
         Softens the probabilities of the teacher and of the network where they are compared.
     alpha : float, default=0.5
         Share of the teacher in the loss; the labels have the rest.
     early_stopping : bool, default=False
         Watch the loss on images set aside from the training set, and restore the best weights: those of an epoch, or
-        those of the probe that the training started from, when no epoch was better. Below some 500 images, images are
-        better trained on than set aside.
+        those of the probe that the training started from. Below some 500 images, images are better trained on.
     validation_fraction : float, default=0.1
         Share of the distinct training images set aside, keeping the shares of the classes where they allow it.
     patience : int, default=10
@@ -113,14 +96,11 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     warm_start : bool, default=False
         Whether `fit` goes on from the network of the last `fit`.
     callbacks : list of skorch callbacks or None, default=None
-        Your own callbacks, as skorch takes them; each training gets copies. A skorch LRScheduler takes the place of
-        warm-up and cosine.
-    compile : bool, default=False
-        Run the trained part through :func:`torch.compile`. It takes half a minute or more before the first step, and
-        pays in long trainings, on an accelerator above all; results differ from those without it in the last bits.
+        Training options from :mod:`sktl.training.callbacks` (L2-SP, an average of the weights, gradual unfreezing,
+        compilation) and callbacks of your own, as skorch takes them; each training gets copies. A skorch LRScheduler
+        takes the place of warm-up and cosine.
     image_size : int or None, default=None
-        Side in pixels of what the network sees; None takes what its weights were trained with. Cost grows with the
-        square.
+        Side in pixels of the network's input; None takes the side that its weights were trained with.
     image_shape : tuple of int or None, default=None
         Shape (height, width) or (height, width, channels) of the pictures when `X` holds flattened rows.
     value_range : tuple of (float, float) or None, default=None
@@ -133,14 +113,14 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of the network; ``"auto"`` is bfloat16 on a CUDA device that has it, float32 elsewhere.
     n_jobs : int or None, default=None
-        Threads that read and resize images.
+        Number of threads that read and resize images.
     cache : bool, str or Path, default=True
-        Keep what the frozen part makes of each image in the embedding store, where folds, grids, processes and sessions
-        find it; see `PretrainedFeatureExtractor`. False does without, a path takes another folder.
+        Keep the activations at the split point in the embedding store, where folds, grids, processes and sessions find
+        them; see `PretrainedFeatureExtractor`. False does without, a path takes another folder.
     random_state : int, RandomState instance or None, default=None
         Fixes the head, the order of the images, dropout, the inner split, and the random weights from scratch. The
-        global random states of torch and numpy are left as they are; None draws a seed from numpy's, as elsewhere in
-        scikit-learn. Fits in several threads of one process therefore take turns.
+        global random states of torch and numpy are left as they are, for which fits in several threads of one process
+        take turns; None draws a seed from numpy's, as elsewhere in scikit-learn.
     verbose : int, default=0
         Progress bars and a line per epoch when positive.
 
@@ -157,17 +137,17 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     backbone_ : Backbone
         Record of the pretrained network: preprocessing, digest and licence of the weights.
     unfreeze_depth_ : int
-        How many stages were trained.
+        Number of stages that were trained.
     augment_ : str, callable or None
-        What changed the training images: `augment`, or what ``"auto"`` chose.
+        Augmentation of the training images: `augment`, or the choice of ``"auto"``.
     n_mirrored_ : int
-        How many images were looked at in the mirror for that choice.
+        Number of images that were compared with their mirror images for that choice.
     n_trained_parameters_ : int
         Number of weights that were trained.
     value_range_ : tuple of (float, float) or None
         Values taken as black and white; None when `X` was made of bytes or files.
     best_epoch_ : int
-        With `early_stopping`: the epoch, counted from 1, that did best on the images set aside; 0 for the probe.
+        With `early_stopping`: the epoch, counted from 1, of least loss on the images set aside; 0 for the probe.
     store_info_ : StoreInfo
         What was found in the embedding store and what was computed.
     n_features_in_ : int
@@ -178,7 +158,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     See Also
     --------
     PretrainedFeatureExtractor : Embed images with the network as it is.
-    FineTuneRegressor : The same for numbers.
+    FineTuneRegressor : Fine-tune for numbers instead of labels.
 
     Notes
     -----
@@ -191,17 +171,13 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     .. [1] Kolesnikov et al. (2020), "Big Transfer (BiT): General visual representation learning", arXiv:1912.11370.
     .. [2] Loshchilov & Hutter (2019), "Decoupled weight decay regularization", arXiv:1711.05101.
     .. [3] Howard & Ruder (2018), "Universal language model fine-tuning for text classification", arXiv:1801.06146.
-    .. [4] Li, Grandvalet & Davoine (2018), "Explicit inductive bias for transfer learning with convolutional networks",
-       arXiv:1802.01483.
-    .. [5] Izmailov et al. (2018), "Averaging weights leads to wider optima and better generalization",
-       arXiv:1803.05407.
-    .. [6] Müller & Hutter (2021), "TrivialAugment: tuning-free yet state-of-the-art data augmentation",
+    .. [4] Müller & Hutter (2021), "TrivialAugment: tuning-free yet state-of-the-art data augmentation",
        arXiv:2103.10158.
-    .. [7] Zhang et al. (2018), "mixup: beyond empirical risk minimization", arXiv:1710.09412; Verma et al. (2019),
+    .. [5] Zhang et al. (2018), "mixup: beyond empirical risk minimization", arXiv:1710.09412; Verma et al. (2019),
        "Manifold mixup: better representations by interpolating hidden states", arXiv:1806.05236.
-    .. [8] Yun et al. (2019), "CutMix: regularization strategy to train strong classifiers with localizable features",
+    .. [6] Yun et al. (2019), "CutMix: regularization strategy to train strong classifiers with localizable features",
        arXiv:1905.04899.
-    .. [9] Hinton, Vinyals & Dean (2015), "Distilling the knowledge in a neural network", arXiv:1503.02531.
+    .. [7] Hinton, Vinyals & Dean (2015), "Distilling the knowledge in a neural network", arXiv:1503.02531.
 
     Examples
     --------
@@ -236,10 +212,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         learning_rate="auto",
         layer_decay=0.8,
         weight_decay=0.05,
-        l2_sp=0.0,
         batch_norm="auto",
-        unfreeze_schedule=None,
-        ema_decay=None,
         augment="auto",
         n_views="auto",
         mixup=0.0,
@@ -256,7 +229,6 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         refit=False,
         warm_start=False,
         callbacks=None,
-        compile=False,
         image_size=None,
         image_shape=None,
         value_range=None,
@@ -268,52 +240,11 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         random_state=None,
         verbose=0,
     ):
-        super().__init__(
-            backbone,
-            weights=weights,
-            unfreeze_depth=unfreeze_depth,
-            head=head,
-            dropout=dropout,
-            max_epochs=max_epochs,
-            learning_rate=learning_rate,
-            layer_decay=layer_decay,
-            weight_decay=weight_decay,
-            l2_sp=l2_sp,
-            batch_norm=batch_norm,
-            unfreeze_schedule=unfreeze_schedule,
-            ema_decay=ema_decay,
-            augment=augment,
-            n_views=n_views,
-            mixup=mixup,
-            cutmix=cutmix,
-            test_time_augmentation=test_time_augmentation,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            patience=patience,
-            refit=refit,
-            warm_start=warm_start,
-            callbacks=callbacks,
-            compile=compile,
-            image_size=image_size,
-            image_shape=image_shape,
-            value_range=value_range,
-            batch_size=batch_size,
-            device=device,
-            precision=precision,
-            n_jobs=n_jobs,
-            cache=cache,
-            random_state=random_state,
-            verbose=verbose,
-        )
-        self.class_weight = class_weight
-        self.label_smoothing = label_smoothing
-        self.teacher = teacher
-        self.temperature = temperature
-        self.alpha = alpha
+        self._store(locals())
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
-        """Train the head and the stages above the cut.
+        """Train the head and the stages above the split point.
 
         Parameters
         ----------
@@ -334,9 +265,9 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         ImageReadError
             If an image cannot be read.
         WeightsError
-            If the pretrained weights are not to be had, or do not fit the network.
+            If the pretrained weights are not available, or do not fit the network.
         FrozenPartChangedError
-            If a callback or a module of yours wrote to the frozen part.
+            If a callback or a module of the user wrote to the frozen part.
         TrainingDivergedError
             If the loss is no longer a finite number.
         ValueError
@@ -437,12 +368,6 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         if reset:
             self._labels = Labels(y, classes, self)
         encoded = self._labels.encode(y, classes, self)
-        for name, neutral in (("class_weight", None), ("teacher", None), ("label_smoothing", 0)):
-            if self._labels.multilabel and getattr(self, name) != neutral:
-                raise ValueError(
-                    f"{name} must be {neutral} when an image may have several labels. "
-                    f"Got {getattr(self, name)!r} instead."
-                )
         self.classes_ = self._labels.classes
         return encoded
 

@@ -1,4 +1,4 @@
-"""What the classifier and the regressor share: from checked images and targets to a trained network, and back."""
+"""The base of classifier and regressor: from images and targets to a trained network, and back to predictions."""
 
 from abc import ABCMeta, abstractmethod
 from copy import copy, deepcopy
@@ -13,7 +13,7 @@ from sktl._validation import check_sample_weight
 from sktl.backbones import load_backbone, seeded
 from sktl.fine_tuning._fitting import Fitting
 from sktl.fine_tuning._mirroring import augmentation_of
-from sktl.fine_tuning._parameters import SHARED_CONSTRAINTS, check_structure, check_together, depth_of, recipe_of
+from sktl.fine_tuning._parameters import SHARED_CONSTRAINTS, check_structure, check_together, depth_of, settings_of
 from sktl.fine_tuning._weights import load_weights, save_weights
 from sktl.images import check_images
 from sktl.images.value_range import fit_value_range
@@ -30,6 +30,7 @@ from sktl.training import (
     mirrored,
     prepared_already,
 )
+from sktl.training.callbacks import training_options
 
 
 class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
@@ -37,80 +38,9 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
 
     _parameter_constraints: dict = SHARED_CONSTRAINTS
 
-    def __init__(
-        self,
-        backbone="tiny_fractal",
-        *,
-        weights="default",
-        unfreeze_depth=1,
-        head="linear",
-        dropout=0.0,
-        max_epochs="auto",
-        learning_rate="auto",
-        layer_decay=0.8,
-        weight_decay=0.05,
-        l2_sp=0.0,
-        batch_norm="auto",
-        unfreeze_schedule=None,
-        ema_decay=None,
-        augment="auto",
-        n_views="auto",
-        mixup=0.0,
-        cutmix=0.0,
-        test_time_augmentation=False,
-        early_stopping=False,
-        validation_fraction=0.1,
-        patience=10,
-        refit=False,
-        warm_start=False,
-        callbacks=None,
-        compile=False,
-        image_size=None,
-        image_shape=None,
-        value_range=None,
-        batch_size=32,
-        device="auto",
-        precision="auto",
-        n_jobs=None,
-        cache=True,
-        random_state=None,
-        verbose=0,
-    ):
-        self.backbone = backbone
-        self.weights = weights
-        self.unfreeze_depth = unfreeze_depth
-        self.head = head
-        self.dropout = dropout
-        self.max_epochs = max_epochs
-        self.learning_rate = learning_rate
-        self.layer_decay = layer_decay
-        self.weight_decay = weight_decay
-        self.l2_sp = l2_sp
-        self.batch_norm = batch_norm
-        self.unfreeze_schedule = unfreeze_schedule
-        self.ema_decay = ema_decay
-        self.augment = augment
-        self.n_views = n_views
-        self.mixup = mixup
-        self.cutmix = cutmix
-        self.test_time_augmentation = test_time_augmentation
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.refit = refit
-        self.warm_start = warm_start
-        self.callbacks = callbacks
-        self.compile = compile
-        self.image_size = image_size
-        self.image_shape = image_shape
-        self.value_range = value_range
-        self.batch_size = batch_size
-        self.device = device
-        self.precision = precision
-        self.n_jobs = n_jobs
-        self.cache = cache
-        self.random_state = random_state
-        self.verbose = verbose
+    def _store(self, parameters):
+        """Keep the `locals()` of a constructor, which are its parameters, each under its own name."""
+        vars(self).update({name: value for name, value in parameters.items() if name != "self"})
 
     @abstractmethod
     def _check_targets(self, y, reset, classes):
@@ -118,11 +48,11 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
 
     @abstractmethod
     def _prepare_targets(self, targets, weights, reset, classes):
-        """Return what the probe takes, and the weights times those of the classes; both in canonical order."""
+        """Return targets for the probe, and weights times those of the classes; both in canonical order."""
 
     @abstractmethod
     def _loss_targets(self, targets):
-        """Return what the loss takes."""
+        """Return targets for the loss."""
 
     @abstractmethod
     def _probe(self, features, targets, weights):
@@ -143,10 +73,10 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         """Return the number of outputs of the network."""
 
     def _teach(self, X, rows):
-        """Return what a teacher says of the rows of X in canonical order, or None."""
+        """Return the softened probabilities of a teacher for rows of X in canonical order, or None."""
 
     def _criterion_options(self):
-        """Return what the loss takes besides."""
+        """Return further options of the loss."""
         return {}
 
     # fit
@@ -163,7 +93,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         if keep:
             check_structure(self)
             criterion = self._criterion(reduction="none", **self._criterion_options())
-            self.net_.refresh(recipe_of(self), placement, self.batch_size, criterion)
+            self.net_.refresh(settings_of(self), placement, self.batch_size, criterion)
             self.module_.update_statistics = self._updates_statistics()
         else:
             self._start(images)
@@ -174,7 +104,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
             network = self.module_ if keep else self._new_network(placement)
             frozen_part = self._frozen_part(network, placement)
             augment, n_mirrored = augmentation_of(self, frozen_part, images, targets.numpy(), weights.numpy(), whole)
-            # One pass each time, over now these and now those images: its number says little about what they have seen.
+            # Each pass may be over other images: the number of passes says little about the views an image has had.
             n_views = self.n_views if whole or self.n_views != "auto" else None
             activations = Activations(
                 frozen_part, images, network.preprocessing, augment=augment, n_views=n_views, verbose=self.verbose
@@ -204,7 +134,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         return weights
 
     def _start(self, images):
-        """Learn what depends on the images alone, and draw the seed of this estimator's life."""
+        """Learn the data range, load the backbone, and draw the seed of all trainings of this estimator."""
         self._range_is_learned = self.value_range is None
         self.value_range_ = fit_value_range(images, self.value_range)
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -254,10 +184,12 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         )
 
     def _is_probe(self):
-        """Whether nothing is asked for that a linear model on the frozen features would not give."""
+        """Whether the exact linear probe is all that the parameters ask for."""
         linear = self.unfreeze_depth == 0 and self.weights is not None and isinstance(self.head, str)
         augmented = self.augment not in (None, "auto")
-        return linear and not any((self.dropout, augmented, self.mixup, self.cutmix, self.callbacks))
+        # The options of sktl.training.callbacks say how stages are trained, which a probe has none of.
+        others = len(self.callbacks or ()) > len(training_options(self.callbacks))
+        return linear and not any((self.dropout, augmented, self.mixup, self.cutmix, others))
 
     def _distillation(self):
         """Return temperature and share of a teacher."""

@@ -1,9 +1,9 @@
-"""The order of work inside `fit`, once images and targets are ready: probe, training, and which of the two is kept."""
+"""The order of work inside `fit`, once images and targets are ready: probe, training, and the better of the two."""
 
 import numpy as np
 import torch
 
-from sktl.fine_tuning._parameters import recipe_of
+from sktl.fine_tuning._parameters import settings_of
 from sktl.inference import block_rows, run_in_blocks
 from sktl.training import build_net, inner_split, n_epochs, train, trained_tensors, validation_loss
 
@@ -35,7 +35,7 @@ class Fitting:
         return net
 
     def go_on(self, net):
-        """Train a network on, from where it stands."""
+        """Go on with the training of a network."""
         if self._whole and self._estimator._is_probe():
             solution = self._solve(net.module_, self._data)
             if solution is not None:
@@ -68,7 +68,7 @@ class Fitting:
         return build_net(
             network,
             estimator._criterion,
-            recipe_of(estimator),
+            settings_of(estimator),
             self._placement,
             batch_size=estimator.batch_size,
             verbose=estimator.verbose,
@@ -76,7 +76,10 @@ class Fitting:
         )
 
     def _train_from_probe(self, net, data, validation, n_images, stop_after=None):
-        """Fit a probe; train on from it, unless it is all that was asked for; keep whichever does better."""
+        """Fit a probe; train on from it, unless the probe is all that was asked for; keep whichever does better."""
+        # The order matters: the probe is solved on standardised features; it is judged at its own scale, which depth 0
+        # would give; only then it is scaled down to start the training, and the optimizer is initialised again, since
+        # the rate of a head depends on its start.
         network, solution = net.module_, None
         if self._estimator.weights is not None:  # random features soon look different
             features = self._features(network, data)
@@ -89,7 +92,6 @@ class Fitting:
             fallback = None if validation is None else self._as_it_stands(net, validation)
             if not is_probe:
                 network.head.take(solution, self._estimator._probe_scale)
-                # The rate of a head that starts from a probe is another one.
                 net.initialize_optimizer()
         if is_probe:
             self._note(0)
@@ -125,7 +127,7 @@ class Fitting:
         network.check_frozen(frozen)
 
     def _settle(self, net, fallback, n_before=0):
-        """Note which epoch was best on the images set aside; when none was, go back to before the training."""
+        """Note the best epoch on the images set aside; when none was better, go back to before the training."""
         losses = np.nan_to_num(net.history[n_before:, "valid_loss"], nan=np.inf)
         self._note(n_before + int(np.argmin(losses)) + 1)
         if fallback is not None and fallback[0] <= losses.min():
@@ -134,7 +136,7 @@ class Fitting:
                 tensor.copy_(fallback[1][name])
 
     def _as_it_stands(self, net, validation):
-        """Return the loss on the images set aside, and the weights that give it."""
+        """Return the loss on the images set aside, and the weights with that loss."""
         loss = validation_loss(net, validation)
         return loss, {name: tensor.clone() for name, tensor in trained_tensors(net.module_).items()}
 
@@ -148,7 +150,7 @@ class Fitting:
         return network.head.solve(self._estimator._probe, features, self._targets[positions], data.weights[positions])
 
     def _features(self, network, data):
-        """Return pooled features of plain images as the network stands."""
+        """Return pooled features of plain images with the present weights."""
         estimator = self._estimator
         size, n_parts = network.preprocessing.crop_size, -(-len(data) // estimator.batch_size)
         rows = block_rows(size, self._placement.device, estimator.batch_size)

@@ -13,7 +13,7 @@ from sktl.fine_tuning._probe import logistic_probe, multilabel_probe
 
 
 class Labels:
-    """Which labels there are, and what becomes of them."""
+    """The labels of a classifier: encoded for training, weighted, and decoded from outputs."""
 
     def __init__(self, y, classes, estimator):
         if y is None:
@@ -29,7 +29,7 @@ class Labels:
         if y is None or _has_columns(y) != self.multilabel:
             raise ValueError("y must have as many columns as before. Got another number instead. Fit anew.")
         if self.multilabel:
-            return self._indicator(y)
+            return self._indicator(y, estimator)
         y = check_y(y, estimator=estimator)
         check_classification_targets(y)
         if classes is not None and not np.array_equal(np.unique(classes), self.classes):
@@ -47,7 +47,7 @@ class Labels:
             )
         return np.searchsorted(self.classes, found)[encoded.reshape(-1)]
 
-    def _indicator(self, y):
+    def _indicator(self, y, estimator):
         y = y.toarray() if issparse(y) else np.asarray(y)
         if y.shape[1] != len(self.classes):
             raise ValueError(f"y must have {len(self.classes)} columns, as before. Got {y.shape[1]} instead.")
@@ -57,6 +57,12 @@ class Labels:
                 "y must hold one label per image, or be a matrix of zeros and ones with one column per label. "
                 f"Got a matrix of shape {y.shape} with other values instead. Fit one classifier per column."
             )
+        for name, neutral in (("class_weight", None), ("teacher", None), ("label_smoothing", 0)):
+            if getattr(estimator, name) != neutral:
+                raise ValueError(
+                    f"{name} must be {neutral} when an image may have several labels. "
+                    f"Got {getattr(estimator, name)!r} instead."
+                )
         return y.astype(np.int8)
 
     def totals(self, targets, weights):
@@ -87,11 +93,11 @@ class Labels:
         return logistic_probe(features, targets, weights, len(self.classes))
 
     def decode(self, outputs):
-        """Return the labels that logits stand for."""
+        """Return labels for logits."""
         return (outputs > 0).astype(int) if self.multilabel else self.classes[outputs.argmax(axis=1)]
 
     def probabilities(self, outputs):
-        """Return the probabilities that logits stand for."""
+        """Return probabilities for logits."""
         return expit(outputs) if self.multilabel else softmax(outputs, axis=1)
 
 
@@ -105,7 +111,7 @@ def _shape(y):
 
 
 def softened(teacher, X, classes, temperature):
-    """Return what a teacher says of images, its certainty turned down."""
+    """Return the probabilities of a teacher for images, softened by a temperature."""
     check_is_fitted(
         teacher,
         msg="teacher must be fitted. Got a %(name)s that is not, instead. clone() forgets what was fitted: give "

@@ -1,4 +1,4 @@
-"""Whether the training images may be mirrored: a digit, a road sign or a left hand is another thing in a mirror.
+"""The choice of augment="auto": whether training images may be mirrored, as digits, road signs and hands may not.
 
 A linear model on the features of the network, as it is before training, is shown images that it has not seen and their
 mirror images. Where it knows clearly fewer of the mirror images, left and right carry part of the answer.
@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sktl.training import mirrored, prepared_already
 
-# Images that are looked at: enough to see what would matter in training, and quick whatever the number of all.
+# Images that are compared: enough to see what would matter in training, and quick whatever the number of all.
 _ENOUGH = 1000
 _FOLDS = 5
 # Standard errors by which mirror images must do worse: in 6 of 1000 sets this happens by chance, and costs little.
@@ -19,7 +19,7 @@ _CLEARLY = 2.5
 
 
 def augmentation_of(estimator, frozen_part, images, targets, weights, whole):
-    """Return the parameter `augment` of an estimator, or what "auto" stands for."""
+    """Return the augmentation of an estimator, "auto" resolved, and the number of images compared for it."""
     if not (isinstance(estimator.augment, str) and estimator.augment == "auto"):
         return estimator.augment, 0
     if not (whole and estimator._augments) or estimator._is_probe():
@@ -36,7 +36,7 @@ def augmentation_of(estimator, frozen_part, images, targets, weights, whole):
 
 
 def mirror_matters(frozen_part, images, targets, weights, preprocessing):
-    """Look at the images and their mirror images."""
+    """Whether a linear model on the features knows clearly fewer of the mirror images."""
     plain = frozen_part.features(images).double().numpy()
     mirror = frozen_part.features(mirrored(images, preprocessing), prepared_already(preprocessing)).double().numpy()
     lost = weights * labels_lost(plain, mirror, targets, weights)
@@ -44,7 +44,7 @@ def mirror_matters(frozen_part, images, targets, weights, preprocessing):
 
 
 def labels_lost(plain, mirror, targets, weights):
-    """Count, image by image, the labels that a linear model gets right and on the mirror image does not."""
+    """Count, per image, the labels that a linear model gets right on the image and wrong on its mirror image."""
     lost = np.zeros(len(targets), dtype=int)
     if len(targets) < _FOLDS:
         return lost

@@ -1,11 +1,11 @@
-"""Which values the shared parameters of the estimators may take, each alone and all together."""
+"""Constraints of the parameters that the estimators share, each alone and all together."""
 
-from dataclasses import dataclass
 from numbers import Integral, Real
 from os import PathLike
 
 from sktl._validation import Interval, StrOptions
-from sktl.training import AUGMENTATIONS, base_learning_rate, check_augment
+from sktl.training import AUGMENTATIONS, OptimizerSettings, base_learning_rate, check_augment
+from sktl.training.callbacks import training_options
 
 SHARED_CONSTRAINTS: dict = {
     "backbone": "no_validation",  # load_backbone judges these two, with a hint what to write instead
@@ -17,10 +17,7 @@ SHARED_CONSTRAINTS: dict = {
     "learning_rate": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
     "layer_decay": [Interval(Real, 0, 1, closed="right")],
     "weight_decay": [Interval(Real, 0, None, closed="left")],
-    "l2_sp": [Interval(Real, 0, None, closed="left")],
     "batch_norm": [StrOptions({"auto", "frozen", "update"})],
-    "unfreeze_schedule": ["array-like", None],
-    "ema_decay": [Interval(Real, 0, 1, closed="neither"), None],
     "augment": "no_validation",  # check_augment does
     "n_views": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"}), None],
     "mixup": [Interval(Real, 0, None, closed="left")],
@@ -32,7 +29,6 @@ SHARED_CONSTRAINTS: dict = {
     "refit": ["boolean"],
     "warm_start": ["boolean"],
     "callbacks": ["array-like", None],
-    "compile": ["boolean"],
     "image_size": [Interval(Integral, 1, None, closed="left"), None],
     "image_shape": [tuple, list, None],
     "value_range": [tuple, list, None],
@@ -47,93 +43,34 @@ SHARED_CONSTRAINTS: dict = {
 }
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What the optimizer is told.
-
-    Parameters
-    ----------
-    learning_rate : float
-        Rate of the top stage.
-    layer_decay : float
-        Factor from each stage to the one below.
-    weight_decay : float
-        Decay of matrices and kernels.
-    from_scratch : bool
-        Whether nothing in the network is pretrained.
-    l2_sp : float, default=0.0
-        Decay of pretrained weights towards what they were, in place of `weight_decay`.
-    ema_decay : float or None, default=None
-        Decay of the moving average of the weights that is kept in the end.
-    unfreeze_schedule : tuple of int or None, default=None
-        Epochs from which on the stages are trained, from the top one downwards.
-    mixup, cutmix : float, default=0.0
-        See `Batches`.
-    temperature, distillation : float
-        Of the teacher, and its share of the loss.
-    compile : bool, default=False
-        Whether the part above the cut is compiled for the time of the training.
-    """
-
-    learning_rate: float
-    layer_decay: float
-    weight_decay: float
-    from_scratch: bool
-    l2_sp: float = 0.0
-    ema_decay: float | None = None
-    unfreeze_schedule: tuple | None = None
-    mixup: float = 0.0
-    cutmix: float = 0.0
-    temperature: float = 1.0
-    distillation: float = 0.0
-    compile: bool = False
-
-
 def check_together(estimator):
-    """Raise if parameters that are right one by one do not make sense together."""
+    """Raise ValueError if parameters that are right one by one exclude each other."""
     check_augment(estimator.augment, ("auto", *AUGMENTATIONS))
     if isinstance(estimator.n_views, Integral) and estimator.augment is None:
         raise ValueError(
             f"n_views must be 'auto' or None when there is no augmentation. Got {estimator.n_views} instead. "
             "Set augment='light'."
         )
-    if estimator.ema_decay is not None and estimator.early_stopping:
-        raise ValueError(
-            "ema_decay must be None with early_stopping=True, which restores the weights of one epoch. "
-            f"Got {estimator.ema_decay} instead. Use one of the two."
-        )
-    epochs = estimator.unfreeze_schedule
-    if epochs is not None and not (
-        len(epochs)
-        and all(isinstance(epoch, Integral) and epoch >= 0 for epoch in epochs)
-        and list(epochs) == sorted(epochs)
-    ):
-        raise ValueError(
-            "unfreeze_schedule must be epochs in ascending order, the first for the top stage. "
-            f"Got {epochs!r} instead. (0, 5, 10) trains one stage from the start, two after 5 epochs, all after 10."
-        )
+    for option in training_options(estimator.callbacks):
+        option._check(estimator.early_stopping)
 
 
-def recipe_of(estimator):
-    """Return what the parameters of an estimator tell the optimizer."""
+def settings_of(estimator):
+    """Return the optimizer settings that the parameters of an estimator stand for."""
     from_scratch = estimator.weights is None
-    return Recipe(
+    return OptimizerSettings(
         learning_rate=base_learning_rate(estimator.learning_rate, estimator.backbone_.family, from_scratch),
         layer_decay=estimator.layer_decay,
         weight_decay=estimator.weight_decay,
         from_scratch=from_scratch,
-        l2_sp=0.0 if from_scratch else estimator.l2_sp,
-        ema_decay=estimator.ema_decay,
-        unfreeze_schedule=None if estimator.unfreeze_schedule is None else tuple(estimator.unfreeze_schedule),
         mixup=estimator.mixup,
         cutmix=estimator.cutmix,
-        compile=estimator.compile,
         **estimator._distillation(),
     )
 
 
 def depth_of(unfreeze_depth, backbone, *, from_scratch):
-    """Return how many stages are trained; from scratch there is nothing worth freezing."""
+    """Return the number of trained stages; from scratch there is nothing worth freezing."""
     n_stages = len(backbone.stages)
     depth = n_stages if unfreeze_depth == "all" or from_scratch else unfreeze_depth
     if depth > n_stages:
@@ -145,7 +82,7 @@ def depth_of(unfreeze_depth, backbone, *, from_scratch):
 
 
 def check_structure(estimator):
-    """Raise if the network that is trained on is not the one that the parameters describe."""
+    """Raise ValueError if a fitted network, to be trained on, is not as the parameters describe."""
     network = estimator.module_
     wrong = [
         *(["unfreeze_depth"] if estimator._depth() != estimator.unfreeze_depth_ else []),

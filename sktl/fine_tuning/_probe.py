@@ -1,4 +1,4 @@
-"""Linear models on the frozen features: what a linear head is when it alone is trained, and what it starts from else.
+"""Linear probes: linear models on frozen features, the whole of depth 0 and the start of a linear head elsewhere.
 
 A head that starts at random sends noise through the stages below it before it has learnt anything, which distorts
 pretrained features (Kumar et al. 2022, "Fine-tuning can distort pretrained features and underperform
@@ -14,7 +14,8 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 # On standardised features this strength did as well as one chosen by cross-validation.
 _C = 0.1
 _ALPHAS = np.logspace(-1, 4, 6)
-# A probe that separates the training images has a loss near zero: unscaled, the stages below would learn nothing.
+# A probe that separates the training images has a loss, and so gradients, near zero: the stages below would learn
+# nothing. Logits times this factor give the same labels with less certainty, which leaves something to be learnt.
 LOGIT_SCALE = 0.3
 
 

@@ -4,7 +4,9 @@ from numbers import Integral, Real
 
 import numpy as np
 
-__all__ = ["check_sizes", "nested_order", "subset_splits"]
+from sktl._splits import nested_order
+
+__all__ = ["check_sizes", "subset_splits"]
 
 
 def check_sizes(sizes):
@@ -59,17 +61,3 @@ def _check_counts(counts, sizes, n_train):
             f"Got {sizes[where]} and {sizes[where + 1]}, which are {counts[same.any(axis=1)][0, where]} labels and "
             f"{counts[same.any(axis=1)][0, where + 1]}."
         )
-
-
-def nested_order(classes, seed):
-    """Order images such that every beginning of the order is a stratified subset."""
-    generator = np.random.default_rng(seed)
-    _, codes, counts = np.unique(classes, return_inverse=True, return_counts=True)
-    shuffled = generator.permutation(len(codes))
-    rank = np.empty(len(codes), dtype=np.intp)  # of an image among those of its class
-    for code in range(len(counts)):
-        rank[shuffled[codes[shuffled] == code]] = np.arange(counts[code])
-    # The image of rank r is due when the beginning holds r + 1/2 of the share of its class, the first of all at once.
-    due = np.where(rank == 0, 0, (rank + 0.5) / counts[codes])
-    ties = np.where(rank == 0, -counts[codes], generator.random(len(codes)))
-    return np.lexsort((ties, due))

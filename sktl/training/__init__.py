@@ -5,7 +5,7 @@ from sktl.training._batches import TrainingData
 from sktl.training._heads import build_head
 from sktl.training._net import build_net, train, validation_loss
 from sktl.training._network import FineTuneNetwork, trained_tensors
-from sktl.training._schedule import base_learning_rate, n_epochs
+from sktl.training._schedule import OptimizerSettings, base_learning_rate, n_epochs
 from sktl.training._show_augmentation import show_augmentation
 from sktl.training._training_set import canonical, inner_split
 from sktl.training._views import AUGMENTATIONS, check_augment, mirrored, prepared_already
@@ -15,6 +15,7 @@ __all__ = [
     "Activations",
     "FineTuneNetwork",
     "FrozenPart",
+    "OptimizerSettings",
     "TrainingData",
     "base_learning_rate",
     "build_head",

@@ -1,4 +1,4 @@
-"""What the frozen part makes of each image: computed once, kept in memory or in the store, and used in every epoch."""
+"""Activations of the frozen part: computed once per image, kept in memory or in the store, used in every epoch."""
 
 import math
 from copy import deepcopy
@@ -10,8 +10,9 @@ from sktl.backbones import tensor_digest
 from sktl.inference import activation_shape, block_rows, embed, map_images, read_prepared, run_in_blocks
 from sktl.training._views import AugmentedImages, can_be_stored, prepared_already
 
-# Activations of the training set are kept in memory up to this size, and in the store up to this share of it: what is
-# read in every epoch should not drive out what it reads next. What is predicted may never be asked for again.
+# Activations of the training set are kept in memory up to _MEMORY bytes, and in the store up to a share of its size:
+# reading them in every epoch must not evict those that are read next. Activations of images to predict, which may never
+# be asked for again, have a smaller share.
 _MEMORY, _SHARE_OF_STORE, _SHARE_OF_PREDICTION = 2 << 30, 0.5, 0.1
 _VIEWS, _FEWEST_VIEWS = 8, 2  # more than 8 gained nothing; one view is as easily learnt by heart as a plain image
 _SHARE_OF_DEVICE = 0.5  # of what is free there: the training wants the rest
@@ -20,11 +21,10 @@ _BYTES = 4  # of a float32
 
 
 class FrozenPart:
-    """The function from images to activations at the cut.
+    """The function from images to activations at the split point.
 
-    It is the one that embeds images for a PretrainedFeatureExtractor: the same fast copies of the stages, the same
-    blocks, the same store. With every stage frozen an activation is the pooled embedding itself; with none frozen it is
-    the prepared image.
+    It embeds images as a PretrainedFeatureExtractor does: with the same fast copies of the stages, blocks and store.
+    With every stage frozen an activation is the pooled embedding itself; with none frozen, the prepared image.
     """
 
     def __init__(self, network, backbone, placement, *, store, info, batch_size, n_jobs):
@@ -43,7 +43,7 @@ class FrozenPart:
         self.n_bytes = _BYTES * math.prod(self.shape)
 
     def bytes_per_image(self, images):
-        """Return what the first image takes: with nothing frozen it may be of bytes."""
+        """Return the bytes of the first image: with nothing frozen its pixels may be bytes."""
         if self._network.n_frozen:
             return self.n_bytes
         first = next(iter(read_prepared(images.subset([0]), self._network.preprocessing, batch_size=1)))
@@ -89,7 +89,7 @@ class FrozenPart:
         return self._through(self._network.features, images, preprocessing, _SHARE_OF_STORE, verbose=0)
 
     def _through(self, above_cut, images, preprocessing, share, verbose):
-        """Return what a function of the activations at the cut makes of images, a part of them at a time."""
+        """Return a function of the activations at the split point, for some of the images at a time."""
         network, preprocessing = self._network, preprocessing or self._network.preprocessing
         key = (self._backbone.digest, above_cut.__name__, network.n_frozen, self._placement, preprocessing.crop_size)
         if network.n_frozen == 0:
@@ -114,7 +114,7 @@ class FrozenPart:
 
 
 class Activations:
-    """Activations of the training images at the cut, for any selection of them.
+    """Activations of the training images at the split point, for any selection of them.
 
     Kept, stored or computed again, they are the same bits.
     """
@@ -128,6 +128,9 @@ class Activations:
         if n_views == "auto":
             n_views = min(max(memory // n_bytes - 1, _FEWEST_VIEWS), _VIEWS)
         self._n_views = n_views
+        # Memory takes the plain images and all views, or nothing. The store takes plain images wherever there is room
+        # for them, and views only where they come back (their number is fixed), are found again (what the augmentation
+        # does is known, see `can_be_stored`) and there is room for all of them.
         n_sets = 1 if augment is None else 1 + (n_views or 0)
         self._store_plain = frozen_part.may_store(len(images))
         self._store_views = (
@@ -141,7 +144,7 @@ class Activations:
         if verbose and not self._keep:
             where = "read from the store" if self._use_store(1 if augment else 0) else "computed"
             print(
-                f"sktl: activations below the cut are {where} in every epoch: keeping them in memory would take "
+                f"sktl: activations at the split point are {where} in every epoch: keeping them in memory would take "
                 f"{n_bytes / 2**30:.1f} GiB"
             )
 

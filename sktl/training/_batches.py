@@ -1,10 +1,10 @@
-"""What the optimizer is fed: batches of activations, targets and weights."""
+"""Training data and its batches: activations, targets and weights."""
 
 import numpy as np
 import torch
 
+from sktl.training._mixing import mix
 from sktl.training._schedule import n_batches
-from sktl.training._views import mix
 
 
 class TrainingData(torch.utils.data.Dataset):
@@ -21,7 +21,7 @@ class TrainingData(torch.utils.data.Dataset):
         return len(self.positions)
 
     def at(self, positions):
-        """Return the same for other positions."""
+        """Return the training data at other positions."""
         return TrainingData(self.activations, self.targets, self.weights, positions, self.teacher)
 
     def batch(self, selected, view=0):

@@ -1,4 +1,4 @@
-"""The new layers on top of the backbone."""
+"""The head: new layers on top of the backbone."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -12,7 +12,7 @@ _LEAST_SCALE = 1e-3
 
 
 class Head(nn.Module):
-    """Standardised features, dropout, and the layers that turn them into outputs."""
+    """Standardised features, dropout, and the layers that turn features into outputs."""
 
     def __init__(self, layers, n_features, dropout, *, linear):
         super().__init__()
@@ -28,11 +28,9 @@ class Head(nn.Module):
         return self.layers(self.dropout((features - self.mean) / self.scale))
 
     def standardise(self, features):
-        """Take over mean and spread of the features as they are before training.
-
-        The features of one network differ a hundredfold in scale; standardised, one learning rate fits them all, as
-        with a StandardScaler before a logistic regression.
-        """
+        """Standardise by mean and spread of the features before training."""
+        # Features of one network differ a hundredfold in scale; standardised, one learning rate fits them all, as with
+        # a StandardScaler before a logistic regression.
         features = features.double()
         scale, mean = torch.std_mean(features, dim=0, correction=0)
         # A feature that hardly varies here may vary elsewhere: divided by its own spread it would drown all others.

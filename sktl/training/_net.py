@@ -1,4 +1,4 @@
-"""The skorch net that trains the part above the cut; the only file that imports skorch."""
+"""The skorch net that trains the part above the split point, and its training loop."""
 
 from copy import deepcopy
 from functools import partial
@@ -11,37 +11,37 @@ from skorch.helper import predefined_split
 
 from sktl.exceptions import TrainingDivergedError
 from sktl.training._batches import Batches
-from sktl.training._network import trained_tensors
 from sktl.training._schedule import WarmUpCosine, n_batches, parameter_groups
+from sktl.training.callbacks import GradualUnfreezing, TrainingOption, unnamed
 
 # Greatest norm of the gradient of one step.
 _CLIP = 1.0
 
 
 class FineTuneNet(NeuralNet):
-    """A skorch net that is fed activations at the cut, weighs its losses, and learns at a rate for each stage."""
+    """A skorch net on activations at the split point, with weighted losses and a learning rate for each stage."""
 
-    compiled_ = None  # the part above the cut, while a training has it compiled
+    compiled_ = None  # the part above the split point, while a training has it compiled
 
-    def __init__(self, module, criterion, *, recipe, placement, **kwargs):
-        self.recipe = recipe
+    def __init__(self, module, criterion, *, settings, placement, **kwargs):
+        self.settings = settings
         self.placement = placement
         super().__init__(module, criterion, **kwargs)
 
     def get_params_for_optimizer(self, prefix, named_parameters):
-        """Return the parameter groups in place of patterns of names."""
-        return (self._groups(),), {"lr": self.recipe.learning_rate}
+        """Return the parameter groups, where skorch takes patterns of names."""
+        return (self._groups(),), {"lr": self.settings.learning_rate}
 
     def learning_rates(self):
         """Return the rate of each group of the optimizer, before any schedule."""
         return [group["lr"] for group in self._groups()]
 
     def _groups(self):
-        return parameter_groups(self.module_, self.recipe)
+        return parameter_groups(self.module_, self.settings)
 
-    def refresh(self, recipe, placement, batch_size, criterion):
-        """Take over what may change from one training to the next, the device among it."""
-        self.recipe, self.batch_size = recipe, batch_size
+    def refresh(self, settings, placement, batch_size, criterion):
+        """Update what may change from one training to the next, the device included."""
+        self.settings, self.batch_size = settings, batch_size
         self.criterion_ = criterion
         self.module_.to(placement.device)
         if placement != self.placement:
@@ -50,7 +50,7 @@ class FineTuneNet(NeuralNet):
             self.initialize_optimizer()
 
     def infer(self, x, **fit_params):
-        """Run the part above the cut."""
+        """Run the part above the split point."""
         activations = x["activations"].to(self.device, non_blocking=True)
         with self.placement.autocast():
             if self.module_.n_frozen == 0:
@@ -62,7 +62,7 @@ class FineTuneNet(NeuralNet):
         losses = self.criterion_(y_pred, y_true.to(self.device))
         losses = losses.reshape(len(losses), -1).mean(1)
         if "teacher" in X:
-            share, temperature = self.recipe.distillation, self.recipe.temperature
+            share, temperature = self.settings.distillation, self.settings.temperature
             from_teacher = soft_cross_entropy(y_pred / temperature, X["teacher"].to(self.device)) * temperature**2
             losses = (1 - share) * losses + share * from_teacher
         return (losses * X["sample_weight"].to(self.device)).mean()
@@ -89,83 +89,12 @@ class Schedule(Callback):
             self.step_ += 1
 
 
-class AverageWeights(Callback):
-    """Keep a moving average of everything that is trained, and leave it in the network at the end."""
-
-    def __init__(self, decay):
-        self.decay = decay
-
-    def on_train_begin(self, net, **kwargs):
-        """Start from the weights as they are."""
-        self._step = 0
-        self._average = {name: tensor.clone() for name, tensor in trained_tensors(net.module_).items()}
-
-    def on_batch_end(self, net, training=False, **kwargs):
-        """Take the weights of this step in."""
-        if training:
-            self._step += 1
-            decay = min(self.decay, (1 + self._step) / (10 + self._step))
-            for name, tensor in trained_tensors(net.module_).items():
-                self._average[name].lerp_(tensor, 1 - decay)
-
-    def on_train_end(self, net, **kwargs):
-        """Put the average into the network."""
-        for name, tensor in trained_tensors(net.module_).items():
-            tensor.copy_(self._average[name])
-
-    def forget(self):
-        """Let go of the copies."""
-        self._average = {}
-
-
-class TowardsStart(Callback):
-    """Draw the trained stages towards the weights that they had at the start: weight decay with another goal."""
-
-    def __init__(self, strength):
-        self.strength = strength
-
-    def on_train_begin(self, net, **kwargs):
-        """Keep the weights as they are."""
-        self._start = {p: p.detach().clone() for p in net.module_.trained_stages.parameters()}
-
-    def on_batch_end(self, net, training=False, **kwargs):
-        """Go a little way back."""
-        if training:
-            with torch.no_grad():
-                for group in net.optimizer_.param_groups:
-                    for parameter in group["params"]:
-                        if parameter in self._start and parameter.grad is not None:
-                            parameter.lerp_(self._start[parameter], min(group["lr"] * self.strength, 1.0))
-
-    def forget(self):
-        """Let go of the copies."""
-        self._start = {}
-
-
-class GradualUnfreezing(Callback):
-    """Let stages take part in the training one after the other, from the top downwards."""
-
-    def __init__(self, epochs):
-        self.epochs = epochs
-
-    def on_train_begin(self, net, **kwargs):
-        """Start to count."""
-        self.epoch_ = 0
-
-    def on_epoch_begin(self, net, **kwargs):
-        """Switch the stages on whose time has come."""
-        net.module_.train(False)  # the next step switches to training, and the modes of the stages with it
-        for i, stage in enumerate(reversed(net.module_.trained_stages)):
-            stage.requires_grad_(self.epoch_ >= self.epochs[min(i, len(self.epochs) - 1)])
-        self.epoch_ += 1
-
-
 def soft_cross_entropy(logits, probabilities):
     """Return the cross-entropy of each row; its gradient is that of the divergence."""
     return -(probabilities * logits.log_softmax(1)).sum(1)
 
 
-def build_net(network, criterion, recipe, placement, *, batch_size, verbose, **criterion_options):
+def build_net(network, criterion, settings, placement, *, batch_size, verbose, **criterion_options):
     """Wrap a network into a skorch net that is ready to train."""
     quiet = {} if verbose else {"callbacks__print_log": None}
     net = FineTuneNet(
@@ -173,7 +102,7 @@ def build_net(network, criterion, recipe, placement, *, batch_size, verbose, **c
         criterion,
         criterion__reduction="none",
         **{f"criterion__{name}": value for name, value in criterion_options.items()},
-        recipe=recipe,
+        settings=settings,
         placement=placement,
         optimizer=torch.optim.AdamW,
         optimizer__fused=placement.device.type in ("cpu", "cuda"),  # one pass over the weights instead of a dozen
@@ -191,7 +120,7 @@ def build_net(network, criterion, recipe, placement, *, batch_size, verbose, **c
 
 
 def validation_loss(net, data):
-    """Return the loss of a net as it stands."""
+    """Return the loss of a net with its present weights."""
     losses, sizes = [], []
     for inputs, targets in Batches(data, net.batch_size):
         losses.append(net.validation_step((inputs, targets))["loss"].item())
@@ -200,19 +129,14 @@ def validation_loss(net, data):
 
 
 def train(net, data, validation, *, epochs, seed, schedule, stop_after=None, patience=None, callbacks=None):
-    """Train for a number of epochs, from where the net stands."""
-    recipe = net.recipe
-    if schedule and recipe.unfreeze_schedule is not None and recipe.unfreeze_schedule[-1] >= epochs:
-        raise ValueError(
-            f"unfreeze_schedule must end before the training, which has {epochs} epochs. "
-            f"Got {recipe.unfreeze_schedule} instead. Raise max_epochs, or lower unfreeze_depth."
-        )
+    """Train a net on for a number of epochs."""
+    net.max_epochs = epochs  # how long the training was planned to be, for callbacks
     net.iterator_train = partial(
         Batches,
         generator=np.random.default_rng(seed),
         first_view=1 + len(net.history),
-        mixup=recipe.mixup,
-        cutmix=recipe.cutmix,
+        mixup=net.settings.mixup,
+        cutmix=net.settings.cutmix,
     )
     net.train_split = None if validation is None else predefined_split(validation)
     n_steps = epochs * n_batches(len(data), net.batch_size)
@@ -221,10 +145,10 @@ def train(net, data, validation, *, epochs, seed, schedule, stop_after=None, pat
         net.initialize_optimizer()
         for group in net.optimizer_.param_groups:
             group["initial_lr"] = group["lr"]  # a scheduler of the user's asks for it when training goes on
-    net.callbacks = [*_own_callbacks(recipe, users, n_steps if schedule else None, validation, patience), *users]
+    else:
+        users = [callback for callback in users if not isinstance(unnamed(callback), GradualUnfreezing)]
+    net.callbacks = [*_own_callbacks(users, n_steps if schedule else None, validation, patience), *users]
     net.initialize_callbacks()
-    if recipe.compile:
-        net.compiled_ = torch.compile(net.module_.above_cut)
     try:
         _run(net, data, epochs if stop_after is None else stop_after)
     finally:
@@ -232,20 +156,14 @@ def train(net, data, validation, *, epochs, seed, schedule, stop_after=None, pat
     if not np.isfinite(net.history[-1, "train_loss"]):
         raise TrainingDivergedError(
             f"the loss must stay a finite number. Got {net.history[-1, 'train_loss']} in epoch {len(net.history)} "
-            f"instead. Lower learning_rate: it is {net.recipe.learning_rate:g}."
+            f"instead. Lower learning_rate: it is {net.settings.learning_rate:g}."
         )
 
 
-def _own_callbacks(recipe, users, n_steps, validation, patience):
+def _own_callbacks(users, n_steps, validation, patience):
     own = [("sktl_clip", GradientNormClipping(_CLIP))]
-    if not any(isinstance(callback, LRScheduler) for _, callback in map(_with_name, users)):
+    if not any(isinstance(unnamed(callback), LRScheduler) for callback in users):
         own.append(("sktl_schedule", Schedule(_constant if n_steps is None else WarmUpCosine(n_steps))))
-    if recipe.unfreeze_schedule is not None and n_steps is not None:
-        own.append(("sktl_unfreezing", GradualUnfreezing(recipe.unfreeze_schedule)))
-    if recipe.l2_sp:
-        own.append(("sktl_l2_sp", TowardsStart(recipe.l2_sp)))
-    if recipe.ema_decay is not None:
-        own.append(("sktl_average", AverageWeights(recipe.ema_decay)))
     if validation is not None:
         own.append(("sktl_early_stopping", EarlyStopping(patience=patience, threshold=0, load_best=True)))
     return own
@@ -255,16 +173,13 @@ def _constant(step):
     return 1.0
 
 
-def _with_name(callback):
-    return callback if isinstance(callback, tuple) else (None, callback)
-
-
 def _run(net, data, epochs):
     net.notify("on_train_begin", X=data, y=None)
     try:
         net.fit_loop(data, epochs=epochs)
     except KeyboardInterrupt:
-        # skorch's EarlyStopping stops in this way too.
+        # skorch's EarlyStopping ends a training by KeyboardInterrupt, as a user does with Ctrl-C. Only its own count of
+        # epochs tells the two apart: the first is an end like any other, the second must reach the caller.
         if not any(_has_stopped(callback) for _, callback in net.callbacks_):
             raise
     net.notify("on_train_end", X=data, y=None)
@@ -275,13 +190,13 @@ def _has_stopped(callback):
 
 
 def _forget(net, *, optimizer):
-    """Let go of what would be pickled with the net: training data, second copies of the weights, used-up moments."""
-    net.train_split = net.compiled_ = None
+    """Drop what would be pickled with the net: training data, second copies of the weights, used-up moments."""
+    net.train_split = None
     net.module_.trained_stages.requires_grad_(True)  # also when gradual unfreezing was interrupted
     if optimizer:
         net.optimizer_.state.clear()
     for _, callback in net.callbacks_:
         if isinstance(callback, EarlyStopping):
             callback.best_model_weights_ = None
-        elif isinstance(callback, TowardsStart | AverageWeights):
-            callback.forget()
+        elif isinstance(callback, TrainingOption):
+            callback._clear(net)

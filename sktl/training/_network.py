@@ -1,4 +1,4 @@
-"""The network that is trained: a chain of stages cut in two, and a head. Below the cut nothing moves."""
+"""The network that is trained: a chain of stages with a split point, frozen below it, and a head."""
 
 import torch
 from torch import nn
@@ -23,23 +23,25 @@ class FineTuneNetwork(nn.Module):
         self.n_frozen = n_frozen
         self.preprocessing = preprocessing
         self.own_pooling = own_pooling
+        # Before any optimizer is initialised: its groups hold frozen parameters too, and AdamW passes over whatever
+        # has no gradient, with its weight decay.
         self.frozen_stages.requires_grad_(False)
         self.trained_stages.requires_grad_(True)
         super().train(False)
 
     @property
     def frozen_stages(self):
-        """The chain below the cut."""
+        """The chain below the split point."""
         return self.stages[: self.n_frozen]
 
     @property
     def trained_stages(self):
-        """The chain above the cut."""
+        """The chain above the split point."""
         return self.stages[self.n_frozen :]
 
     def train(self, mode=True):
-        """Set the mode of the part above the cut; the frozen part stays in eval mode."""
-        # Asked for before every batch: walking through a large network each time is not free.
+        """Set the mode of the part above the split point; the frozen part stays in eval mode."""
+        # Called before every batch: walking through a large network each time is not free.
         if mode != self.training:
             self.training = mode
             self.trained_stages.train(mode)
@@ -48,14 +50,14 @@ class FineTuneNetwork(nn.Module):
                 for module in self.trained_stages.modules():
                     if isinstance(module, _BatchNorm):
                         module.eval()
-            for stage in self.trained_stages:  # those that gradual unfreezing has not come to yet
+            for stage in self.trained_stages:  # those that gradual unfreezing has not reached yet
                 parameters = list(stage.parameters())
                 if parameters and not any(parameter.requires_grad for parameter in parameters):
                     stage.eval()
         return self
 
     def below_cut(self, images):
-        """Return activations at the cut for prepared images (n_images, 3, image_size, image_size).
+        """Return activations at the split point for prepared images (n_images, 3, image_size, image_size).
 
         With every stage frozen these are the pooled features.
         """
@@ -63,13 +65,13 @@ class FineTuneNetwork(nn.Module):
         return pool(output, "auto", self.own_pooling) if self.n_frozen == len(self.stages) else output
 
     def features(self, activations):
-        """Return pooled features (n_images, n_features) for activations at the cut."""
+        """Return pooled features (n_images, n_features) for activations at the split point."""
         if self.n_frozen == len(self.stages):
             return activations
         return pool(self.trained_stages(_channels_last(activations)), "auto", self.own_pooling)
 
     def above_cut(self, activations):
-        """Return outputs (n_images, n_outputs) for activations at the cut."""
+        """Return outputs (n_images, n_outputs) for activations at the split point."""
         return self.head(self.features(activations))
 
     def forward(self, images):
@@ -77,16 +79,16 @@ class FineTuneNetwork(nn.Module):
         return self.above_cut(self.below_cut(images))
 
     def frozen_digest(self):
-        """Return a digest of every parameter and buffer below the cut."""
+        """Return a digest of every parameter and buffer below the split point."""
         return tensor_digest("frozen", stages=self.frozen_stages)
 
     def check_frozen(self, digest):
-        """Raise if the part below the cut is not what it was."""
+        """Raise if a parameter or buffer below the split point has changed."""
         if self.frozen_digest() != digest:
             raise FrozenPartChangedError(
                 "the frozen part must be bit-identical after training. It changed instead: a callback or a custom "
-                "module writes to weights or batch-norm statistics below the cut. Leave out the callback, or raise "
-                "unfreeze_depth so that the part it changes is meant to be trained."
+                "module writes to weights or batch-norm statistics below the split point. Leave out the callback, or "
+                "raise unfreeze_depth so that the part it changes is meant to be trained."
             )
 
 
@@ -95,7 +97,7 @@ def _channels_last(maps):
 
 
 def trained_tensors(network):
-    """Return what is trained above the cut, updated statistics included, by name and without gradients."""
+    """Return the trained tensors above the split point, statistics included, by name and without gradients."""
     tensors = {}
     for part in ("trained_stages", "head"):
         for name, tensor in getattr(network, part).state_dict().items():

@@ -1,4 +1,4 @@
-"""What is done to one picture: the named augmentations, and transforms of the user's own."""
+"""Augmentation of one picture: the named augmentations, and transforms of the user."""
 
 import math
 from contextlib import nullcontext

@@ -1,6 +1,7 @@
-"""How long to train, and how fast each part of the network learns."""
+"""Number of epochs, learning rates and their schedule, and the parameter groups of the optimizer."""
 
 import math
+from dataclasses import dataclass
 
 # Learning rates of the head and the top stage, by family (sources: the docstring of FineTuneClassifier).
 _LEARNING_RATE = 3e-4
@@ -10,6 +11,20 @@ _FROM_SCRATCH = 1e-3
 _FROM_PROBE = 0.1
 _MIN_STEPS, _MAX_STEPS, _EPOCHS = 300, 3000, 20
 _WARM_UP = 0.1
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """What the optimizer is told: rates, decays, mixing of images, and the teacher's share of the loss."""
+
+    learning_rate: float  # of the top stage
+    layer_decay: float  # factor from each stage to the one below
+    weight_decay: float  # of matrices and kernels
+    from_scratch: bool  # whether nothing in the network is pretrained
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    temperature: float = 1.0  # of the teacher
+    distillation: float = 0.0  # its share
 
 
 def n_epochs(max_epochs, n_samples, batch_size):
@@ -33,19 +48,18 @@ def base_learning_rate(learning_rate, family, from_scratch):
     return _FROM_SCRATCH if from_scratch else _LEARNING_RATES.get(family, _LEARNING_RATE)
 
 
-def parameter_groups(network, recipe):
+def parameter_groups(network, settings):
     """Return the parameter groups of the optimizer: one or two per stage and for the head, frozen stages included.
 
     All groups exist from the start, so that schedules which read them once stay right whatever is frozen later.
     """
     n_stages = len(network.stages)
-    rate, decay = recipe.learning_rate, 1.0 if recipe.from_scratch else recipe.layer_decay
+    rate, decay = settings.learning_rate, 1.0 if settings.from_scratch else settings.layer_decay
     groups = []
     for i, stage in enumerate(network.stages):
-        weight_decay = 0.0 if recipe.l2_sp else recipe.weight_decay  # they are drawn to where they started instead
-        groups += _groups_of(stage, rate * decay ** (n_stages - 1 - i), weight_decay)
+        groups += _groups_of(stage, rate * decay ** (n_stages - 1 - i), settings.weight_decay)
     head_rate = rate * (_FROM_PROBE if network.head.from_probe else 1)
-    return groups + _groups_of(network.head, head_rate, recipe.weight_decay)
+    return groups + _groups_of(network.head, head_rate, settings.weight_decay)
 
 
 def _groups_of(part, rate, weight_decay):

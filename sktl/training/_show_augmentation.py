@@ -1,4 +1,4 @@
-"""A picture of what an augmentation does."""
+"""A figure of augmented views beside the plain images."""
 
 import numpy as np
 from sklearn.base import BaseEstimator

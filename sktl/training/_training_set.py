@@ -1,4 +1,4 @@
-"""The training set in canonical form: what is learnt depends on which images carry which weight, not on their order.
+"""The training set in canonical form, which depends on images and weights but not on their order, and its split.
 
 Images of weight zero are dropped, copies of one image with one target are merged and their weights added, and the rest
 is sorted by content. A weight of two then is exactly the same as listing the image twice.
@@ -9,7 +9,9 @@ from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 
 
 def canonical(images, targets, weights):
-    """Merge copies and sort."""
+    """Merge copies and sort; return positions of the images that are left, and their weights."""
+    # Batches, dropout and the inner split draw by position, so positions must follow from content: the same images in
+    # any order give the same fit. The key holds the target too: one image under two labels stays two.
     total: dict = {}
     first: dict = {}
     for i in np.flatnonzero(weights):

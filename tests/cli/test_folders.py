@@ -2,41 +2,10 @@
 
 import os
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from sktl.cli._folders import find_images, load_classes, read_groups, subset
-
-
-@pytest.mark.parametrize(
-    ("counts", "n_images", "expected"),
-    [
-        ([50, 50], 99, [50, 49]),
-        ([10, 10, 10], 29, [10, 10, 9]),
-        ([97, 2, 1], 10, [8, 1, 1]),
-        ([97, 2, 1], 99, [96, 2, 1]),
-        ([1, 1, 1, 1], 3, [1, 1, 1, 0]),
-        ([60, 30, 10], 10, [6, 3, 1]),
-    ],
-)
-def test_any_number_of_images_can_be_drawn_in_the_shares_of_the_classes(counts, n_images, expected):
-    y = np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
-    chosen = subset(y, n_images, seed=3)
-    assert np.bincount(y[chosen], minlength=len(counts)).tolist() == expected
-    assert len(np.unique(chosen)) == n_images
-    np.testing.assert_array_equal(chosen, subset(y, n_images, seed=3))
-    if n_images < 0.5 * len(y):
-        assert chosen.tolist() != subset(y, n_images, seed=4).tolist()
-
-
-@pytest.mark.parametrize("n_images", range(10, 41))
-def test_drawn_numbers_are_the_shares_but_for_rounding_and_the_one_that_each_class_has(n_images):
-    y = np.repeat(np.arange(4), [20, 15, 5, 1])
-    drawn = np.bincount(y[subset(y, n_images, 0)], minlength=4)
-    assert drawn.sum() == n_images
-    assert drawn.min() >= 1
-    assert np.abs(drawn - n_images * np.bincount(y) / 41).max() <= 1
+from sktl.cli._folders import find_images, load_classes, read_groups
 
 
 @pytest.fixture

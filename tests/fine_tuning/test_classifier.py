@@ -159,15 +159,6 @@ def test_one_seed_gives_one_network_of_every_kind_from_rows_in_any_order(pattern
     assert_same_network(model, weighted)
 
 
-@pytest.mark.slow
-def test_a_compiled_training_gives_nearly_the_same_network_and_is_not_pickled(patterns):
-    plain = FineTuneClassifier(**QUICK).fit(*patterns)
-    compiled = FineTuneClassifier(compile=True, **QUICK).fit(*patterns)
-    assert_allclose(compiled.predict_proba(patterns[0]), plain.predict_proba(patterns[0]), atol=1e-4)
-    assert_same_network(compiled, pickle.loads(pickle.dumps(compiled)))
-    assert_same_network(compiled, clone(compiled).fit(*patterns))
-
-
 def test_another_seed_gives_another_network(patterns):
     one, other = (FineTuneClassifier(max_epochs=2, random_state=seed).fit(*patterns) for seed in (0, 1))
     assert not torch.equal(one.module_.head.layers[0].weight, other.module_.head.layers[0].weight)
@@ -522,7 +513,7 @@ def test_impossible_widths_are_named(patterns, head):
 def test_training_goes_on_with_new_rates_and_batches_but_not_with_another_structure(patterns):
     model = FineTuneClassifier(warm_start=True, **QUICK).fit(*patterns)
     model.set_params(learning_rate=0.5, batch_size=6, max_epochs=1).fit(*patterns)
-    assert model.net_.recipe.learning_rate == 0.5
+    assert model.net_.settings.learning_rate == 0.5
     assert model.history_[-1, "train_batch_count"] == 4
     for change in ({"unfreeze_depth": 2}, {"image_size": 32}):
         with pytest.raises(ValueError, match=f"{next(iter(change))} must stay"):

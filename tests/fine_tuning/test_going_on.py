@@ -1,7 +1,5 @@
 """What becomes of an estimator whose parameters change between one training and the next, or whose training fails."""
 
-import pickle
-
 import numpy as np
 import pytest
 import skorch.callbacks
@@ -68,51 +66,6 @@ def test_slow_progress_counts_as_progress(patterns):
     assert model.best_epoch_ == int(np.argmin(losses)) + 1
     now = [row["valid_loss_best"] for row in model.history_]
     assert max(i for i, best in enumerate(now) if best) + 1 == model.best_epoch_
-
-
-def test_a_failure_during_gradual_unfreezing_leaves_everything_trainable_and_nothing_behind(patterns):
-    X, y = patterns
-    model = FineTuneClassifier(unfreeze_depth=2, augment=None, warm_start=True, max_epochs=5, random_state=0).fit(X, y)
-    size = len(pickle.dumps(model))
-
-    class Failing:
-        calls = 0
-
-        def __call__(self, image):
-            Failing.calls += 1
-            if Failing.calls > 3:
-                raise RuntimeError("enough")
-            return image
-
-    model.set_params(unfreeze_schedule=(3, 4), l2_sp=0.1, ema_decay=0.9, augment=Failing())
-    with pytest.raises(ValueError, match="enough"):
-        model.fit(X, y)
-    assert all(p.requires_grad for p in model.module_.trained_stages.parameters())
-    model.set_params(unfreeze_schedule=None, augment=None)
-    assert len(pickle.dumps(model)) < size * 1.1
-
-
-def test_a_schedule_beyond_the_training_is_an_error(patterns):
-    with pytest.raises(ValueError, match=r"unfreeze_schedule must end before the training, which has 3 epochs"):
-        FineTuneClassifier(unfreeze_schedule=(5,), max_epochs=3).fit(*patterns)
-    with pytest.raises(ValueError, match="ascending"):
-        FineTuneClassifier(unfreeze_schedule=(-1, 2), max_epochs=3).fit(*patterns)
-
-
-def test_statistics_of_stages_that_are_not_unfrozen_yet_stand_still(patterns):
-    X, y = patterns
-    seen = []
-
-    class Watch(skorch.callbacks.Callback):
-        def on_epoch_end(self, net, **kwargs):
-            stage = net.module_.trained_stages[0]
-            seen.append([b.clone() for name, b in stage.named_buffers() if "running_mean" in name])
-
-    FineTuneClassifier(
-        unfreeze_depth=2, unfreeze_schedule=(0, 2), batch_norm="update", max_epochs=4, callbacks=[Watch()]
-    ).fit(X, y)
-    moved = [any(not torch.equal(a, b) for a, b in zip(seen[i], seen[i + 1], strict=True)) for i in range(3)]
-    assert moved == [False, True, True]
 
 
 @pytest.mark.parametrize("change", [{"head": (8,)}, {"dropout": 0.5}])

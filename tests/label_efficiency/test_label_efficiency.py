@@ -13,7 +13,7 @@ from sktl.comparison._warnings import CandidateFailedWarning
 from sktl.label_efficiency._label_efficiency import label_efficiency
 from sktl.label_efficiency._labels_needed import made_to_rise
 from sktl.label_efficiency._result import LabelEfficiency, LabelsSaved
-from sktl.label_efficiency._subsets import check_sizes, nested_order, subset_splits
+from sktl.label_efficiency._subsets import check_sizes, subset_splits
 from sktl.reports._label_efficiency_text import sentence
 
 TWO = {"bayes": GaussianNB(), "linear": LogisticRegression(max_iter=1000)}
@@ -54,27 +54,6 @@ def record(curves, n_labels=(20, 40, 80), *, n_splits=5, noise=0.01, baseline="f
 
 
 # ---- sizes and subsets
-
-
-def test_every_beginning_of_the_order_is_stratified_and_holds_every_class():
-    classes = np.repeat([0, 1, 2, 3], [200, 60, 30, 3])
-    order = nested_order(classes, 0)
-    assert sorted(order) == list(range(len(classes)))
-    for size in range(4, len(classes) + 1):
-        counts = np.bincount(classes[order[:size]], minlength=4)
-        assert counts.min() >= 1
-        assert np.abs(counts - size * np.bincount(classes) / len(classes)).max() <= 2.5
-
-
-def test_too_few_labels_for_all_classes_go_to_different_large_ones():
-    classes = np.repeat([0, 1, 2], [5, 50, 20])
-    assert classes[nested_order(classes, 3)[:2]].tolist() == [1, 2]
-
-
-def test_the_seed_decides_about_the_subset():
-    classes = np.repeat([0, 1], 50)
-    np.testing.assert_array_equal(nested_order(classes, 1), nested_order(classes, 1))
-    assert (nested_order(classes, 1) != nested_order(classes, 2)).any()
 
 
 def test_subsets_are_nested_and_the_test_images_stay():

@@ -7,9 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from sktl.fine_tuning._parameters import Recipe
 from sktl.training._heads import build_head
-from sktl.training._schedule import WarmUpCosine, base_learning_rate, n_batches, n_epochs, parameter_groups
+from sktl.training._schedule import (
+    OptimizerSettings,
+    WarmUpCosine,
+    base_learning_rate,
+    n_batches,
+    n_epochs,
+    parameter_groups,
+)
 
 
 @pytest.mark.parametrize(("n_samples", "steps"), [(50, 300), (320, 300), (1000, 640), (5000, 3000), (50_000, 3000)])
@@ -55,7 +61,7 @@ def test_every_parameter_is_in_one_group_at_the_rate_of_its_stage(from_probe, he
     network = Toy()
     network.head.from_probe = from_probe
     network.stages[0].requires_grad_(False)
-    groups = parameter_groups(network, Recipe(0.1, 0.5, 0.05, from_scratch=False))
+    groups = parameter_groups(network, OptimizerSettings(0.1, 0.5, 0.05, from_scratch=False))
     rates = {id(p): group["lr"] for group in groups for p in group["params"]}
     assert len(rates) == len(list(network.parameters())) == sum(len(group["params"]) for group in groups)
     for part, rate in zip([*network.stages, network.head], [0.025, 0.05, 0.1, head_rate], strict=True):
@@ -63,10 +69,12 @@ def test_every_parameter_is_in_one_group_at_the_rate_of_its_stage(from_probe, he
 
 
 def test_only_matrices_decay():
-    for group in parameter_groups(Toy(), Recipe(0.1, 0.5, 0.05, from_scratch=False)):
+    for group in parameter_groups(Toy(), OptimizerSettings(0.1, 0.5, 0.05, from_scratch=False)):
         assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] == 0.05}
 
 
 def test_from_scratch_all_parts_learn_at_one_rate():
-    assert {group["lr"] for group in parameter_groups(Toy(), Recipe(0.1, 0.5, 0.05, from_scratch=True))} == {0.1}
-    torch.optim.AdamW(parameter_groups(Toy(), Recipe(0.1, 0.5, 0.05, from_scratch=True)))
+    assert {group["lr"] for group in parameter_groups(Toy(), OptimizerSettings(0.1, 0.5, 0.05, from_scratch=True))} == {
+        0.1
+    }
+    torch.optim.AdamW(parameter_groups(Toy(), OptimizerSettings(0.1, 0.5, 0.05, from_scratch=True)))

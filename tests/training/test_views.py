@@ -1,4 +1,4 @@
-"""Views are pure functions of image and number; mixing follows the papers, and weights count as copies."""
+"""Views are pure functions of image and number, and of nothing else."""
 
 import random
 import subprocess
@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from threading import Barrier
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -24,14 +23,12 @@ from sktl.images import as_images
 from sktl.inference import embed, read_prepared, resolve_placement
 from sktl.store import EmbeddingStore
 from sktl.training import _picture_transforms
-from sktl.training._show_augmentation import show_augmentation
 from sktl.training._views import (
     AUGMENTATIONS,
     AugmentedImages,
     can_be_stored,
     check_augment,
     mirrored,
-    mix,
     prepared_already,
 )
 
@@ -495,202 +492,3 @@ def test_what_is_wrong_with_a_transform_is_said_with_the_image(transform, messag
     assert str(raised.value).startswith("augment must turn a uint8 tensor (3, height, width) into a tensor (3, ")
     assert not isinstance(raised.value, ImageReadError)
     assert global_states() == before
-
-
-# Mixing
-
-
-def batch(n=8, shape=(2, 6, 5), seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    targets = torch.eye(n)  # a target says which rows went in, and with which share
-    return torch.rand((n, *shape), generator=generator), targets, torch.ones(n)
-
-
-def shares(targets):
-    """Share of the own row and number of the partner, for each mixed row."""
-    own = targets.diagonal()
-    return own, (targets - torch.diag(own)).argmax(1)
-
-
-def test_nothing_is_mixed_when_both_are_off():
-    inputs, targets, weights = batch()
-    for mixed, plain in zip(mix(inputs, targets, weights, 0, 0, np.random.default_rng(0)), batch(), strict=True):
-        assert torch.equal(mixed, plain)
-
-
-@pytest.mark.parametrize("shape", [(2, 6, 5), (7, 4), (9,)])
-def test_mixup_takes_the_same_share_of_inputs_and_targets(shape):
-    inputs, targets, weights = batch(shape=shape)
-    for seed in range(20):
-        mixed, shared, same = mix(inputs, targets, weights, 0.4, 0, np.random.default_rng(seed))
-        assert_allclose(shared.sum(1), 1, atol=1e-6)
-        # targets are unit vectors, so what they became are the coefficients
-        assert_allclose(mixed, torch.tensordot(shared, inputs, dims=1), atol=1e-6)
-        assert torch.equal(same, weights)
-        own, _ = shares(shared)
-        assert len({round(value, 5) for value in own.tolist()} - {1.0}) <= 1  # one share for the batch
-
-
-def test_shares_follow_the_beta_distribution():
-    inputs, targets, weights = batch(2, (1,))
-    for alpha in (0.2, 1.0, 4.0):
-        rng = np.random.default_rng(0)
-        drawn = np.array([float(mix(inputs, targets, weights, alpha, 0, rng)[1][0, 0]) for _ in range(800)])
-        drawn = drawn[drawn < 1]  # without those whose partner is the row itself
-        assert abs(drawn.mean() - 0.5) < 0.06
-        assert abs(drawn.var() - 1 / (4 * (2 * alpha + 1))) < 0.03
-
-
-@pytest.mark.parametrize("shape", [(2, 12, 10), (1, 2, 2), (3, 7, 7)])
-def test_cutmix_pastes_one_box_and_its_share_is_the_area(shape):
-    inputs, targets, weights = batch(shape=shape)
-    areas = set()
-    for seed in range(40):
-        mixed, shared, _ = mix(inputs, targets, weights, 0, 1.0, np.random.default_rng(seed))
-        own, partners = shares(shared)
-        for row in range(len(inputs)):
-            if own[row] == 1:
-                assert torch.equal(mixed[row], inputs[row])
-                continue
-            foreign = (mixed[row] != inputs[row]).all(0)
-            assert torch.equal(foreign, (mixed[row] != inputs[row]).any(0))
-            assert torch.equal(mixed[row][:, foreign], inputs[partners[row]][:, foreign])
-            lines, columns = foreign.any(1).nonzero(), foreign.any(0).nonzero()
-            box = (lines.max() - lines.min() + 1) * (columns.max() - columns.min() + 1)
-            assert box == foreign.sum()
-            assert float(1 - own[row]) == pytest.approx(float(foreign.float().mean()), abs=1e-6)
-            areas.add(int(box))
-    assert len(areas) > 1
-
-
-def test_with_both_on_each_has_half_of_the_batches():
-    inputs, targets, weights = batch(4, (1, 8, 8))
-    rng, cut = np.random.default_rng(0), 0
-    for _ in range(300):
-        mixed, _, _ = mix(inputs, targets, weights, 0.8, 1.0, rng)
-        cut += bool(torch.isin(mixed, inputs).all())
-    assert 110 < cut < 190
-
-
-def test_one_generator_one_result_and_the_arguments_stay():
-    inputs, targets, weights = batch()
-    before, states = inputs.clone(), global_states()
-    for arguments in ((1.0, 0), (0, 1.0), (1.0, 1.0)):
-        first, second = (mix(inputs, targets, weights, *arguments, np.random.default_rng(4)) for _ in range(2))
-        assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-    assert torch.equal(inputs, before)
-    assert global_states() == states
-
-
-def test_bytes_become_floats_from_0_to_1():
-    inputs = torch.full((2, 3, 4, 4), 255, dtype=torch.uint8)
-    for arguments in ((0, 0), (1.0, 0), (0, 1.0)):
-        mixed, _, _ = mix(inputs, torch.eye(2), torch.ones(2), *arguments, np.random.default_rng(0))
-        assert_allclose(mixed, torch.ones(2, 3, 4, 4), atol=1e-6)
-
-
-def test_numbers_are_mixed_like_shares():
-    inputs, numbers = torch.tensor([[0.0], [1.0]]), torch.tensor([[10.0], [20.0]])
-    mixed, targets, _ = mix(inputs, numbers, torch.ones(2), 1.0, 0, np.random.default_rng(1))
-    assert_allclose(targets, 10 + 10 * mixed, rtol=1e-6)
-
-
-def mean_terms(multiplicity, weights, alpha, n_draws=4000):
-    """Weighted mean of the coefficients with which each row goes into each, summed over copies."""
-    rows = np.repeat(np.arange(3), multiplicity)
-    weights = torch.as_tensor(weights, dtype=torch.float32)
-    sums, rng = np.zeros((3, 3)), np.random.default_rng(0)
-    for _ in range(n_draws):
-        _, shared, returned = mix(torch.zeros(len(rows), 1), torch.eye(3)[rows], weights, alpha, 0, rng)
-        terms = shared.numpy() ** 2 * returned.numpy()[:, None]  # a loss that is not linear shows the pairs
-        np.add.at(sums, rows, terms)
-    return sums / n_draws
-
-
-def test_a_weight_counts_as_copies_on_average():
-    copied = mean_terms([1, 2, 3], np.ones(6), 1.0)
-    weighted = mean_terms([1, 1, 1], [1, 2, 3], 1.0)
-    assert_allclose(weighted, copied, atol=0.05)
-
-
-def test_a_row_of_weight_zero_is_nobodys_partner():
-    inputs, targets, weights = batch(4)
-    weights[1] = 0
-    for seed in range(50):
-        _, shared, same = mix(inputs, targets, weights, 1.0, 0, np.random.default_rng(seed))
-        assert shared[[0, 2, 3], 1].max() == 0
-        assert torch.equal(same, weights)
-    mix(inputs, targets, torch.zeros(4), 1.0, 0, np.random.default_rng(0))
-
-
-@settings(deadline=None)
-@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=20), st.integers(0, 1000))
-def test_partners_are_drawn_as_evenly_as_the_weights_allow(weights, seed):
-    from sktl.training._views import _partners
-
-    weights = np.array(weights)
-    counts = np.bincount(_partners(weights, np.random.default_rng(seed)), minlength=len(weights))
-    expected = weights / weights.sum() * len(weights)
-    assert (np.abs(counts - expected) < 1 + 1e-9).all()
-    equal = _partners(np.ones(len(weights)), np.random.default_rng(seed))
-    assert_array_equal(np.sort(equal), np.arange(len(weights)))
-
-
-@pytest.mark.parametrize("shape", [(7, 4), (9,), (3, 1, 5), (3, 1, 1)])
-def test_cutmix_needs_height_and_width(shape):
-    with pytest.raises(ValueError, match=r"cutmix must be 0 where .* instead\. Use mixup"):
-        mix(*batch(shape=shape), 0.2, 1.0, np.random.default_rng(0))
-
-
-# The picture
-
-
-@pytest.fixture
-def close_figures():
-    yield
-    plt.close("all")
-
-
-@pytest.mark.usefixtures("close_figures")
-class TestShowAugmentation:
-    def test_a_row_for_each_image_with_the_plain_one_first(self):
-        pixels = make(10)
-        ax = show_augmentation(pixels, "light", image_size=32, n_views=3)
-        assert [label.get_text() for label in ax.get_xticklabels()] == ["plain", "view 1", "view 2", "view 3"]
-        assert len(ax.get_yticklabels()) == 8
-        assert ax.get_title() == "augment='light', 32 × 32 pixels"
-        sheet = ax.images[0].get_array()
-        preprocessing = load_backbone("tiny_fractal").preprocessing.resized(32)
-        step = 32 + 2
-        assert sheet.shape == (8 * step - 2, 4 * step - 2, 3)
-        for i in (0, 7):
-            for view in (0, 3):
-                tile = sheet[i * step : i * step + 32, view * step : view * step + 32]
-                assert_array_equal(tile, AugmentedImages(as_images(pixels), preprocessing, "light", view)[i])
-        ax.figure.canvas.draw()
-
-    def test_it_draws_where_it_is_told_to(self):
-        figure, axes = plt.subplots(1, 2)
-        for ax, augment in zip(axes, ("trivial", OWN), strict=True):
-            assert show_augmentation(make(1, dtype=np.float32), augment, n_views=1, ax=ax) is ax
-        assert axes[1].get_title().startswith("augment='Compose'")
-        assert plt.get_fignums() == [figure.number]
-
-    def test_numbers_are_scaled_by_their_own_range(self):
-        pixels = make(2).astype(np.int64) * 16
-        shown = show_augmentation(pixels, None, n_views=1).images[0].get_array()
-        assert np.ptp(shown) > 200
-
-    def test_what_is_wrong_is_said(self):
-        with pytest.raises(ValueError, match="augment must be"):
-            show_augmentation(make(1), "heavy")
-        with pytest.raises(ValueError, match="n_views must be"):
-            show_augmentation(make(1), n_views=0)
-
-    def test_without_matplotlib_the_message_says_what_to_install(self, monkeypatch):
-        def missing(name):
-            raise ModuleNotFoundError(f"No module named {name!r}", name="matplotlib")
-
-        monkeypatch.setattr("sktl._optional.import_module", missing)
-        with pytest.raises(ImportError, match=r"sktl\[plot\]"):
-            show_augmentation(make(1))

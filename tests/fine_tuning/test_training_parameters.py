@@ -1,6 +1,4 @@
-"""Each knob of the recipe does what its sentence in the docstring says, and nothing below the cut moves."""
-
-from itertools import pairwise
+"""Each parameter of the training does what its sentence in the docstring says, and nothing below the cut moves."""
 
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from sktl import FineTuneClassifier, FineTuneRegressor
+from sktl.training.callbacks import L2SP
 
 QUICK = {"max_epochs": 2, "learning_rate": 1e-2, "random_state": 0}
 VARIED = {"augment": "light", "n_views": 2}
@@ -38,135 +37,6 @@ def moved(model):
 
 def prepared(model, X):
     return torch.from_numpy(np.stack([model.module_.preprocessing.prepare(image) for image in X]))
-
-
-# l2_sp
-
-
-def test_l2_sp_keeps_the_stages_near_their_start_and_lets_the_head_go(patterns):
-    free = FineTuneClassifier(**QUICK).fit(*patterns)
-    pulled = FineTuneClassifier(l2_sp=50.0, **QUICK).fit(*patterns)
-    held = FineTuneClassifier(l2_sp=1e9, **QUICK).fit(*patterns)
-    far, near = (sum(moved(model).values()) for model in (free, pulled))
-    assert 0 < near < 0.7 * far
-    assert moved(held) == {}
-    probe = FineTuneClassifier(unfreeze_depth=0).fit(*patterns)
-    start = 0.3 * probe.module_.head.layers[0].weight
-    assert not torch.equal(held.module_.head.layers[0].weight, start)
-
-
-def test_l2_sp_goes_a_share_of_the_way_back_at_each_step(patterns):
-    class Pull(skorch.callbacks.Callback):
-        def on_train_begin(self, net, **kwargs):
-            self.start = [p.detach().clone() for p in net.module_.trained_stages.parameters()]
-
-        def on_batch_end(self, net, training=False, **kwargs):
-            if training:
-                rate = net.optimizer_.param_groups[-1]["lr"] / 0.1  # of the top stage; the head's is a tenth
-                for p, start in zip(net.module_.trained_stages.parameters(), self.start, strict=True):
-                    p.data += rate * 3.0 * (start - p.data)
-
-    settings = {**QUICK, "max_epochs": 4, "weight_decay": 0.0}
-    by_hand = FineTuneClassifier(callbacks=[Pull()], **settings).fit(*patterns)
-    ours = FineTuneClassifier(l2_sp=3.0, **settings).fit(*patterns)
-    for name, tensor in state(ours).items():
-        assert_allclose(tensor, state(by_hand)[name], atol=2e-5)
-
-
-def test_l2_sp_takes_the_place_of_weight_decay_in_the_stages_alone(patterns):
-    decays = []
-
-    class Watch(skorch.callbacks.Callback):
-        def on_train_end(self, net, **kwargs):
-            head = {id(p) for p in net.module_.head.parameters()}
-            decays.extend(
-                (id(group["params"][0]) in head, group["weight_decay"])
-                for group in net.optimizer_.param_groups
-                if group["params"][0].ndim > 1
-            )
-
-    FineTuneClassifier(l2_sp=0.1, weight_decay=0.5, callbacks=[Watch()], **QUICK).fit(*patterns)
-    assert set(decays) == {(False, 0.0), (True, 0.5)}
-
-
-def test_l2_sp_has_nothing_to_go_back_to_from_scratch(patterns):
-    settings = {"weights": None, "image_size": 24, **QUICK}
-    plain = FineTuneClassifier(**settings).fit(*patterns)
-    assert_same_network(plain, FineTuneClassifier(l2_sp=1e9, **settings).fit(*patterns))
-
-
-# ema_decay
-
-
-@pytest.mark.parametrize("decay", [0.2, 0.9])
-def test_the_average_kept_is_the_one_that_a_callback_computes(patterns, decay):
-    found = {}
-
-    class Average(skorch.callbacks.Callback):
-        def on_train_begin(self, net, **kwargs):
-            self.step = 0
-            self.mean = {name: p.detach().clone() for name, p in net.module_.named_parameters() if p.requires_grad}
-
-        def on_batch_end(self, net, training=False, **kwargs):
-            self.step += 1
-            share = min(decay, (1 + self.step) / (10 + self.step))
-            for name, p in net.module_.named_parameters():
-                if name in self.mean:
-                    self.mean[name] = share * self.mean[name] + (1 - share) * p.detach()
-
-        def on_train_end(self, net, **kwargs):
-            found.update(self.mean)
-
-    settings = {**QUICK, "max_epochs": 5, "batch_size": 8}
-    model = FineTuneClassifier(ema_decay=decay, callbacks=[Average()], **settings).fit(*patterns)
-    last = FineTuneClassifier(**settings).fit(*patterns)
-    assert any(not torch.equal(state(last)[name], state(model)[name]) for name in found)
-    for name, mean in found.items():
-        assert_allclose(state(model)[name], mean, atol=1e-6)
-
-
-def test_an_average_and_one_best_epoch_exclude_each_other(patterns):
-    with pytest.raises(ValueError, match="ema_decay must be None with early_stopping=True"):
-        FineTuneClassifier(ema_decay=0.9, early_stopping=True, **QUICK).fit(*patterns)
-
-
-# unfreeze_schedule
-
-
-def test_a_stage_stays_as_it_is_until_its_epoch(patterns):
-    seen = {3: [], 4: []}
-
-    class Watch(skorch.callbacks.Callback):
-        def keep(self, net):
-            for i, copies in seen.items():
-                copies.append([p.detach().clone() for p in net.module_.stages[i].parameters()])
-
-        def on_train_begin(self, net, **kwargs):
-            self.keep(net)
-
-        def on_epoch_end(self, net, **kwargs):
-            self.keep(net)
-
-    settings = {**QUICK, "max_epochs": 4, "unfreeze_depth": 2}
-    model = FineTuneClassifier(unfreeze_schedule=(1, 3), callbacks=[Watch()], **settings).fit(*patterns)
-    changes = {i: [not all(map(torch.equal, a, b)) for a, b in pairwise(copies)] for i, copies in seen.items()}
-    assert changes == {4: [False, True, True, True], 3: [False, False, False, True]}
-    assert all(p.requires_grad for p in model.module_.trained_stages.parameters())
-    assert not any(p.requires_grad for p in model.module_.frozen_stages.parameters())
-    assert {name.partition(".")[0] for name in moved(model)} == {"stage3", "stage4"}
-    assert model.history_[0, "train_loss"] > model.history_[-1, "train_loss"]
-
-
-def test_a_schedule_that_starts_with_everything_is_none(patterns):
-    model = FineTuneClassifier(unfreeze_depth=2, **QUICK)
-    scheduled = clone(model).set_params(unfreeze_schedule=[0])
-    assert_same_network(model.fit(*patterns), scheduled.fit(*patterns))
-
-
-@pytest.mark.parametrize("schedule", [(), (5, 0), (0, 1.5), ("a",)])
-def test_impossible_schedules_are_named(patterns, schedule):
-    with pytest.raises(ValueError, match=r"unfreeze_schedule must be epochs in ascending order"):
-        FineTuneClassifier(unfreeze_schedule=schedule, **QUICK).fit(*patterns)
 
 
 # batch_norm
@@ -216,7 +86,7 @@ def test_one_seed_one_network_from_files_in_any_order(patterns, tmp_path, knobs)
     assert not torch.equal(state(plain)["head.layers.0.weight"], state(reference)["head.layers.0.weight"])
 
 
-@pytest.mark.parametrize("knobs", [VARIED, {"augment": "light"}, {"batch_norm": "update"}, {"l2_sp": 0.1}])
+@pytest.mark.parametrize("knobs", [VARIED, {"augment": "light"}, {"batch_norm": "update"}, {"callbacks": [L2SP(0.1)]}])
 def test_weights_count_as_copies(three_patterns, knobs):
     X, y = three_patterns
     weights = np.random.default_rng(0).integers(0, 4, len(y))
@@ -295,7 +165,7 @@ def test_a_misspelt_augmentation_is_met_with_the_right_one(patterns):
 
 def test_a_grid_may_choose_the_augmentation(patterns):
     model = FineTuneClassifier(**QUICK)
-    assert {"augment", "n_views", "mixup", "cutmix", "l2_sp", "ema_decay"} <= model.get_params().keys()
+    assert {"augment", "n_views", "mixup", "cutmix", "callbacks"} <= model.get_params().keys()
     search = GridSearchCV(model, {"augment": ["light", None]}, cv=2).fit(*patterns)
     assert_array_equal(np.isfinite(search.cv_results_["mean_test_score"]), True)
     assert clone(search.best_estimator_).augment == search.best_params_["augment"]
