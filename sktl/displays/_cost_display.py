@@ -3,7 +3,7 @@
 import numpy as np
 
 from sktl._candidate_names import CHANCE_LEVEL
-from sktl._costs import COSTS, MB
+from sktl._costs import COSTS
 from sktl._optional import import_optional
 from sktl._statistics import corrected_interval
 from sktl._text import as_written, digits_for, number, written_apart
@@ -231,7 +231,8 @@ class CostDisplay:
                 ha="center", va="top", color=INK,
             )  # fmt: skip
         left_out = f"\nnot known: {', '.join(map(as_written, self.left_out))}" if self.left_out else ""
-        ax.set_xlabel(f"{COSTS.get(self.cost, self.cost)} (less is better){left_out}")
+        label = COSTS[self.cost].label if self.cost in COSTS else self.cost
+        ax.set_xlabel(f"{label} (less is better){left_out}")
         ax.set_ylabel(f"{as_written(self.scoring)} (greater is better)")
         ax.set_title("Blue: nobody beats it in both. Bars: 95 % corrected intervals", fontsize="medium", loc="left")
 
@@ -245,8 +246,6 @@ def _short(x):
 def _cost_of(row, cost):
     """Tell the cost as a number; None where it is not known. Without a network no image goes through one."""
     value = getattr(row, cost)
-    if value is None and cost in ("n_parameters", "n_images_through_network") and row.n_parameters is None:
+    if value is None and COSTS[cost].needs_network and row.n_parameters is None:
         return 0.0
-    if value is None or value != value:
-        return None
-    return value / MB if cost == "peak_memory" else float(value)
+    return None if value is None or value != value else COSTS[cost].in_unit(value)

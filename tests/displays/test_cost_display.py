@@ -50,7 +50,7 @@ def test_guessing_is_a_candidate_where_the_comparison_is_about_it(make_compariso
 def test_every_cost_can_be_drawn_on_a_logarithmic_scale(make_comparison, cost):
     ax = CostDisplay.from_comparison(make_comparison(), cost=cost).plot().ax_
     assert ax.get_xscale() == "log"
-    assert COSTS[cost] in ax.get_xlabel()
+    assert COSTS[cost].label in ax.get_xlabel()
     ax.figure.canvas.draw()
     low, high = ax.get_xlim()
     shown = [label.get_text() for x, label in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True) if low < x < high]

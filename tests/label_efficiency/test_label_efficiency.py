@@ -14,7 +14,7 @@ from sktl.label_efficiency._label_efficiency import label_efficiency
 from sktl.label_efficiency._labels_needed import made_to_rise
 from sktl.label_efficiency._result import LabelEfficiency, LabelsSaved
 from sktl.label_efficiency._subsets import check_sizes, nested_order, subset_splits
-from sktl.reports._label_efficiency_text import sentence
+from sktl.reports._label_efficiency_summary import sentence
 
 TWO = {"bayes": GaussianNB(), "linear": LogisticRegression(max_iter=1000)}
 
