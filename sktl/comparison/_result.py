@@ -77,11 +77,6 @@ class TransferComparison:
     transfer: dict[str, bool]
     settings: dict[str, Any]
 
-    @property
-    def candidates(self):
-        """Names of the candidates that succeeded on all splits, in the order in which they were named."""
-        return list(self._fits)
-
     # What follows from the runs is computed once; lists and arrays are handed out as copies.
 
     @cached_property
@@ -107,6 +102,11 @@ class TransferComparison:
     def __getstate__(self):
         """Keep the fields in pickles and copies; what follows from them is computed anew."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def candidates(self):
+        """Names of the candidates that succeeded on all splits, in the order in which they were named."""
+        return list(self._fits)
 
     @property
     def failures(self):

@@ -127,8 +127,9 @@ def note_list(heading, notes):
 
 def scrolling(caption, table):
     """Put a table into a box of its own, which scrolls where the screen is narrow."""
-    wide = " wide" if len(table.columns) > 4 else ""
-    return f'<div class="scroll{wide}" role="region" tabindex="0" aria-label="{escape(caption)}">\n{table.as_html()}\n</div>'
+    kind = "scroll wide" if len(table.columns) > 4 else "scroll"
+    box = f'<div class="{kind}" role="region" tabindex="0" aria-label="{escape(caption)}">'
+    return f"{box}\n{table.as_html()}\n</div>"
 
 
 def figure(uri, alt, caption):
