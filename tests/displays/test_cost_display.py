@@ -34,16 +34,16 @@ def test_numbers_are_means_over_the_splits_with_the_corrected_interval(make_comp
     assert display.front == [True, True, False]
 
 
-def test_guessing_is_a_line_and_no_candidate(make_comparison):
+def test_chance_level_is_a_line_and_no_candidate(make_comparison):
     display = CostDisplay.from_comparison(make_comparison())
-    assert display.guessing == pytest.approx(1 / 3)
-    assert any(list(line.get_ydata()) == [display.guessing] * 2 for line in display.plot().ax_.get_lines())
+    assert display.chance_level == pytest.approx(1 / 3)
+    assert any(list(line.get_ydata()) == [display.chance_level] * 2 for line in display.plot().ax_.get_lines())
 
 
-def test_guessing_is_a_candidate_where_the_comparison_is_about_it(make_comparison):
+def test_chance_level_is_a_candidate_where_the_comparison_is_about_it(make_comparison):
     display = CostDisplay.from_comparison(make_comparison(("frozen", "dummy")))
     assert display.candidates == ["frozen", "dummy"]
-    assert display.guessing is None
+    assert display.chance_level is None
 
 
 @pytest.mark.parametrize("cost", COSTS)
