@@ -13,6 +13,7 @@ from sktl._text import as_written, shortened
 from sktl.displays._drawing import axes_for
 from sktl.displays._predictions import candidate_or_best, check_labels
 from sktl.images import as_images, rows_as_images, take_rows
+from sktl.images.pixels import as_bytes
 
 __all__ = ["Mistake", "MistakesDisplay"]
 
@@ -258,8 +259,6 @@ def _mistakes_in(found, names):
 
 
 def _thumbnail(picture):
-    if picture.dtype != np.uint8:
-        picture = np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8)
-    image = Image.fromarray(picture)
+    image = Image.fromarray(as_bytes(picture))
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     return np.asarray(image)

@@ -102,8 +102,8 @@ def _notes(result):
         )
     if _is_at_chance_level(result):
         notes.append(
-            f"{result.baseline!r} is not clearly better than guessing, even with all labels: how many it needs is then "
-            "no measure of what transfer saves. More epochs or more labels would tell."
+            f"{result.baseline!r} is not clearly better than chance level, even with all labels: how many it needs is "
+            "then no measure of what transfer saves. More epochs or more labels would tell."
         )
     if warning := result.settings.get("near_duplicates"):
         notes.append(str(warning))

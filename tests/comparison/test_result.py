@@ -43,7 +43,7 @@ UP = [0.80, 0.81, 0.79, 0.82, 0.80]
 DOWN = [0.40, 0.41, 0.39, 0.42, 0.40]
 MIXED = [0.75, 0.55, 0.70, 0.54, 0.66]
 ALIKE = [0.601, 0.619, 0.581, 0.609, 0.591]
-GUESSES = [0.1, 0.1, 0.11, 0.1, 0.1]
+CHANCE = [0.1, 0.1, 0.11, 0.1, 0.1]
 
 
 @pytest.mark.parametrize(
@@ -62,15 +62,15 @@ def test_verdict_in_words(scores, verdict, words):
 
 
 def test_negative_transfer_of_the_best_of_several_says_so():
-    comparison = make({"from_scratch": SCRATCH, "frozen": GUESSES, "fine_tuned": DOWN})
+    comparison = make({"from_scratch": SCRATCH, "frozen": CHANCE, "fine_tuned": DOWN})
     assert str(comparison).startswith("Negative transfer: even 'fine_tuned' scores")
 
 
 def test_transfer_words_are_kept_for_comparisons_of_transfer_with_no_transfer():
-    comparison = make({"from_scratch": SCRATCH, "other": UP, "dummy": GUESSES}, transfer=())
+    comparison = make({"from_scratch": SCRATCH, "other": UP, "dummy": CHANCE}, transfer=())
     assert [row.verdict for row in comparison.rows()] == ["baseline", "better", "worse"]
-    guessing = make({"dummy": GUESSES, "frozen": UP}, baseline="dummy")
-    assert guessing.verdict == "better"
+    to_chance = make({"dummy": CHANCE, "frozen": UP}, baseline="dummy")
+    assert to_chance.verdict == "better"
     both = make({"fine_tuned": SCRATCH, "frozen": UP}, baseline="fine_tuned")
     assert both.verdict == "better"
 
@@ -119,11 +119,11 @@ def test_ten_pictures_that_all_come_out_right_are_no_certainty():
     assert "100 %" not in str(comparison)
 
 
-def test_a_constant_lead_over_guessing_is_not_called_no_better_than_guessing():
+def test_a_constant_lead_over_chance_level_is_not_called_no_better():
     comparison = make({"dummy": [0.5] * 5, "from_scratch": [0.9] * 5, "frozen": [1.0] * 5})
-    assert not any("guessing" in note for note in comparison.notes())
+    assert not any("chance level" in note for note in comparison.notes())
     level = make({"dummy": [0.5] * 5, "from_scratch": [0.9] * 5, "frozen": [0.5] * 5})
-    assert any("not clearly better than guessing" in note for note in level.notes())
+    assert any("not clearly better than chance level" in note for note in level.notes())
 
 
 def test_weights_of_unknown_origin_are_noted():
@@ -148,7 +148,7 @@ def test_few_splits_are_noted():
 
 def test_a_comparison_at_chance_is_noted():
     comparison = make({"dummy": MIXED, "from_scratch": SCRATCH, "frozen": [0.61, 0.63, 0.60, 0.62, 0.61]})
-    assert any("not clearly better than guessing" in note for note in comparison.notes())
+    assert any("not clearly better than chance level" in note for note in comparison.notes())
 
 
 def test_indecision_says_how_many_images_would_settle_it():
@@ -189,7 +189,7 @@ def test_n_repeats_is_not_advised_with_a_splitter(settings, words):
 
 
 def test_p_values_are_corrected_for_all_candidates_but_the_baseline():
-    comparison = make({"from_scratch": SCRATCH, "frozen": UP, "fine_tuned": MIXED, "dummy": GUESSES})
+    comparison = make({"from_scratch": SCRATCH, "frozen": UP, "fine_tuned": MIXED, "dummy": CHANCE})
     rows = {row.candidate: row for row in comparison.rows()}
     error = np.sqrt((1 / 5 + 20 / 80) * np.var(np.array(MIXED) - SCRATCH, ddof=1))
     expected = 2 * stats.t.sf(abs(np.mean(MIXED) - np.mean(SCRATCH)) / error, 4)
