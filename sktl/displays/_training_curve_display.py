@@ -6,7 +6,6 @@ from sktl._optional import import_optional
 from sktl._text import as_written
 from sktl._validation import did_you_mean
 from sktl.displays._drawing import BLUE, ORANGE, axes_for, label, light_spines
-from sktl.displays._predictions import candidate_or_best
 
 __all__ = ["TrainingCurveDisplay"]
 
@@ -79,15 +78,16 @@ class TrainingCurveDisplay:
             If there is no such candidate, or it did not train by epochs.
         """
         trained = [name for name in comparison.candidates if any(comparison.histories(name))]
-        if candidate is None and trained:
-            candidate = max(trained, key=lambda name: np.mean(comparison.scores[name]))
-        candidate = candidate_or_best(comparison, candidate)
+        if candidate is None:
+            scores = comparison.scores
+            candidate = max(trained or scores, key=lambda name: np.mean(scores[name]))
+        histories = comparison.histories(candidate)
         if candidate not in trained:
             advice = f" Those that did: {trained}." if trained else ""
             raise ValueError(
                 f"candidate must have trained a network by epochs. Got {candidate!r} instead, which did not.{advice}"
             )
-        return cls([_plain(one) for one in comparison.histories(candidate) if one], title=candidate)
+        return cls([_plain(one) for one in histories if one], title=candidate)
 
     @classmethod
     def from_estimator(cls, estimator):

@@ -19,7 +19,7 @@ from sktl.reports._table import Column, Table
 __all__ = ["write_report"]
 
 MEANINGS = {
-    "transfer helps": ("good", "On these images the pretrained network earned its keep."),
+    "transfer helps": ("good", "On these images the pretrained weights raise the score."),
     "better": ("good", "On these images it beats the baseline."),
     "negative transfer": ("bad", "On these images pretraining does harm: train from scratch, or try other weights."),
     "worse": ("bad", "On these images the baseline is the better choice."),
