@@ -121,7 +121,7 @@ def load_backbone(
         return _from_record(backbone, weights, options, random_state, stages)
     source = source_of(backbone)
     if source is None:
-        raise _no_source(backbone)
+        _raise_unknown(backbone)
     return _from_source(source, backbone, weights, options, random_state, stages)
 
 
@@ -134,11 +134,11 @@ def _check_options(match, preprocessing):
         raise TypeError(f"preprocessing must be a Preprocessing or None. Got {type(preprocessing).__name__} instead.")
 
 
-def _no_source(backbone):
-    """Return the error for what no source takes."""
+def _raise_unknown(backbone):
+    """Raise the error for what no source takes."""
     if not isinstance(backbone, str):
         hint = " A file of weights goes into weights=." if isinstance(backbone, PathLike) else ""
-        return TypeError(
+        raise TypeError(
             "backbone must be a name, a torch.nn.Module, a function that makes one, or a Backbone. "
             f"Got {type(backbone).__name__} instead.{hint}"
         )
@@ -148,7 +148,7 @@ def _no_source(backbone):
     hint = did_you_mean(backbone.lower().replace("-", "_"), names)
     if backbone.endswith((".pth", ".pt", ".safetensors")) or (sep in backbone and not hint):
         hint = f" A file does not say its architecture: write load_backbone('resnet18', weights={backbone!r}), say."
-    return ValueError(message + hint)
+    raise ValueError(message + hint)
 
 
 def _from_source(source, backbone, weights, options, random_state, stages):

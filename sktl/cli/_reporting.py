@@ -6,20 +6,12 @@ from contextlib import contextmanager
 
 import typer
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from sktl._text import printable
 
 __all__ = ["bars_wanted", "errors_as_messages", "print_comparison", "say", "size", "unreadable"]
 
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
-
-# Columns that a narrow terminal goes without, the first ones first; --csv and --json have everything.
-DISPENSABLE = (
-    *("predict s", "trained", "worse / equal / better", "SD", "fit s"),
-    *("95 % of the images", "image by image", "peak memory MB", "parameters kept"),
-)
 
 
 def say(message):
@@ -71,44 +63,11 @@ def _say_warning(message, category, filename, lineno, file=None, line=None):
 
 
 def print_comparison(comparison):
-    """Print the verdict, the table and what it means, on stdout."""
-    from sktl.reports import sentence, small_print, tables
+    """Print the verdict, the tables and what they mean, on stdout."""
+    from sktl.reports import summarize_comparison
 
     console = Console(highlight=False)
-    if not console.is_terminal:
+    if console.is_terminal:
+        console.print(summarize_comparison(comparison).as_rich(console.width))
+    else:
         print(comparison)
-        return
-    shown = [_fitting(header, lines, console.width) for header, lines in tables(comparison)]
-    console.print(Text(sentence(comparison), style="bold"), "", sep="\n")
-    for columns in shown:
-        console.print(_grid(columns, console.width), "", sep="\n")
-    for note in comparison.notes():
-        console.print(Text(f"Note: {note}"))
-    for text in small_print(comparison, [([title for title, _ in columns], None) for columns in shown]):
-        console.print(Text(text, style="dim"))
-
-
-def _fitting(header, lines, width):
-    """Return pairs of title and cells, without the columns for which there is no room."""
-    columns = list(zip(header, zip(*lines, strict=True), strict=True))  # titles may come twice
-    for title in DISPENSABLE:
-        if _width(columns) <= width:
-            break
-        columns = [column for column in columns if column[0] != title]
-    return columns
-
-
-def _grid(columns, width):
-    grid = Table(box=None, padding=(0, 1), header_style="bold")
-    for title, _ in columns:
-        is_text = title in ("candidate", "verdict")
-        grid.add_column(
-            title, justify="left" if is_text else "right", no_wrap=_width(columns) <= width, overflow="fold"
-        )
-    for cells in zip(*(cells for _, cells in columns), strict=True):
-        grid.add_row(*map(Text, cells))
-    return grid
-
-
-def _width(columns):
-    return sum(2 + max(map(len, [title, *cells])) for title, cells in columns)

@@ -12,6 +12,7 @@ from hashlib import sha256
 from numbers import Real
 from pathlib import Path
 
+from sktl._costs import COSTS
 from sktl.comparison._description import described
 from sktl.comparison._fingerprint import digest_of_images, versions
 from sktl.comparison._records import FitRecord
@@ -118,6 +119,7 @@ def _checked_run(content):
         and all(_is_number(share) for share in run.confidence or [])
         and all(isinstance(epoch, dict) and all(map(_is_number, epoch.values())) for epoch in run.history or [])
         and all(count is None or isinstance(count, int) for count in counts)
+        and all(cost is None or _is_number(cost) for cost in (getattr(run, name) for name in COSTS))
         and isinstance(run.network, (dict, type(None)))
         and isinstance(run.pretrained, (bool, type(None)))
         and run.error is None

@@ -30,7 +30,7 @@ def make_notes(comparison):
         )
     if _is_no_better(comparison, CHANCE_LEVEL):
         notes.append(
-            f"{comparison.headline.candidate!r} is not clearly better than guessing ({CHANCE_LEVEL!r}), so the "
+            f"{comparison.headline.candidate!r} is not clearly better than chance level ({CHANCE_LEVEL!r}), so the "
             f"comparison with {comparison.baseline!r} means little."
         )
     elif _is_no_better(comparison, PIXELS):

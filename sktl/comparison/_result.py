@@ -1,10 +1,12 @@
 """The record of a comparison: every fit, and what follows from them."""
 
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from sktl._costs import COSTS
 from sktl._optional import import_optional
 from sktl._statistics import differences_of
 from sktl._validation import did_you_mean
@@ -13,7 +15,7 @@ from sktl.comparison._per_image import out_of_fold
 from sktl.comparison._records import ComparisonRow, FitRecord
 from sktl.comparison._rows import make_rows
 from sktl.displays import ComparisonDisplay
-from sktl.reports import as_html, as_text, sentence
+from sktl.reports import sentence, summarize_comparison, write_report
 
 __all__ = ["ComparisonRow", "TransferComparison"]
 
@@ -75,13 +77,36 @@ class TransferComparison:
     transfer: dict[str, bool]
     settings: dict[str, Any]
 
+    # What follows from the runs is computed once; lists and arrays are handed out as copies.
+
+    @cached_property
+    def _fits(self):
+        """The runs of every candidate that succeeded on all splits, in the order of the splits."""
+        runs_by_name: dict[str, list[FitRecord]] = {}
+        for run in self.runs:
+            runs_by_name.setdefault(run.candidate, []).append(run)
+        return {
+            name: tuple(sorted(runs, key=lambda run: run.split))
+            for name, runs in runs_by_name.items()
+            if sum(run.error is None for run in runs) == self.n_splits
+        }
+
+    @cached_property
+    def _rows(self):
+        return tuple(make_rows(self))
+
+    @cached_property
+    def _notes(self):
+        return tuple(make_notes(self))
+
+    def __getstate__(self):
+        """Keep the fields in pickles and copies; what follows from them is computed anew."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     @property
     def candidates(self):
         """Names of the candidates that succeeded on all splits, in the order in which they were named."""
-        finished: dict[str, int] = {}
-        for run in self.runs:
-            finished[run.candidate] = finished.get(run.candidate, 0) + (run.error is None)
-        return [name for name, n_finished in finished.items() if n_finished == self.n_splits]
+        return list(self._fits)
 
     @property
     def failures(self):
@@ -116,17 +141,17 @@ class TransferComparison:
     @property
     def fit_seconds(self):
         """Seconds of every fit: a dict of ndarrays of shape (n_splits,)."""
-        return {name: np.array([run.fit_seconds for run in self.runs_of(name)]) for name in self.candidates}
+        return {name: np.array([run.fit_seconds for run in runs]) for name, runs in self._fits.items()}
 
     @property
     def predict_seconds(self):
         """Seconds of predicting and scoring the test images: a dict of ndarrays of shape (n_splits,)."""
-        return {name: np.array([run.predict_seconds for run in self.runs_of(name)]) for name in self.candidates}
+        return {name: np.array([run.predict_seconds for run in runs]) for name, runs in self._fits.items()}
 
     @property
     def n_trained_parameters(self):
         """Number of network parameters that each candidate trained; None where it does not tell."""
-        return {name: self.runs_of(name)[0].n_trained_parameters for name in self.candidates}
+        return {name: runs[0].n_trained_parameters for name, runs in self._fits.items()}
 
     @property
     def best_candidate(self):
@@ -142,7 +167,7 @@ class TransferComparison:
     @property
     def headline(self):
         """The row that the verdict is about: of the candidates with transfer, if any, the one that scores best."""
-        others = [row for row in self.rows() if row.candidate != self.baseline]
+        others = [row for row in self._rows if row.candidate != self.baseline]
         pool = [row for row in others if self.transfer[row.candidate]] or others
         return max(pool, key=lambda row: row.mean)
 
@@ -168,7 +193,7 @@ class TransferComparison:
             raise ValueError(
                 f"candidate must be one of {names}. Got {candidate!r} instead.{did_you_mean(candidate, names)}"
             )
-        return sorted((run for run in self.runs if run.candidate == candidate), key=lambda run: run.split)
+        return list(self._fits[candidate])
 
     def scores_of(self, metric):
         """Return one score of every candidate on every split.
@@ -190,7 +215,7 @@ class TransferComparison:
         """
         if metric not in (names := self.metrics):
             raise ValueError(f"metric must be one of {names}. Got {metric!r} instead.{did_you_mean(metric, names)}")
-        return {name: np.array([run.scores[metric] for run in self.runs_of(name)]) for name in self.candidates}
+        return {name: np.array([run.scores[metric] for run in runs]) for name, runs in self._fits.items()}
 
     def differences(self, candidate, metric=None):
         """Subtract the scores of the baseline from those of a candidate, split by split.
@@ -218,7 +243,7 @@ class TransferComparison:
         list of ComparisonRow
             In the order of the candidates.
         """
-        return make_rows(self)
+        return list(self._rows)
 
     def notes(self):
         """Say what a reader of the numbers should know, one sentence each.
@@ -228,7 +253,7 @@ class TransferComparison:
         list of str
             Empty when there is nothing to be wary of.
         """
-        return make_notes(self)
+        return list(self._notes)
 
     def out_of_fold(self, candidate):
         """Gather what a candidate predicted for the test images of all splits.
@@ -267,9 +292,9 @@ class TransferComparison:
 
         Returns
         -------
-        pandas.DataFrame of shape (n_candidates * n_splits, 11 + n_metrics)
-            Columns candidate, split, seed, n_train, n_test, score, fit_seconds, predict_seconds,
-            n_images_through_network, peak_memory, n_trained_parameters, and one named after each metric.
+        pandas.DataFrame of shape (n_candidates * n_splits, 12 + n_metrics)
+            Columns candidate, split, seed, n_train, n_test, score, the costs (fit_seconds, predict_seconds,
+            n_images_through_network, n_parameters, n_trained_parameters, peak_memory), and one named after each metric.
 
         Raises
         ------
@@ -277,20 +302,20 @@ class TransferComparison:
             If pandas is not installed; `rows` does without.
         """
         pandas = import_optional("pandas", extra="frame", caller="TransferComparison.frame")
-        costs = ["fit_seconds", "predict_seconds", "n_images_through_network", "peak_memory", "n_trained_parameters"]
+        n_train, n_test = self.n_train.tolist(), self.n_test.tolist()
         records = [
             {
                 "candidate": name,
                 "split": run.split,
                 "seed": self.seeds[run.split],
-                "n_train": int(self.n_train[run.split]),
-                "n_test": int(self.n_test[run.split]),
+                "n_train": n_train[run.split],
+                "n_test": n_test[run.split],
                 "score": run.scores[self.scoring],
-                **{cost: getattr(run, cost) for cost in costs},
+                **{cost: getattr(run, cost) for cost in COSTS},
                 **run.scores,
             }
-            for name in self.candidates
-            for run in self.runs_of(name)
+            for name, runs in self._fits.items()
+            for run in runs
         ]
         return pandas.DataFrame(records)
 
@@ -348,8 +373,6 @@ class TransferComparison:
         Path
             The file written.
         """
-        from sktl.reports import write_report
-
         return write_report(self, path, X=X, target_names=target_names)
 
     def to_dict(self):
@@ -378,10 +401,10 @@ class TransferComparison:
         return _plain(content)
 
     def __repr__(self):
-        return as_text(self)
+        return summarize_comparison(self).as_text()
 
     def _repr_html_(self):
-        return as_html(self)
+        return summarize_comparison(self).as_html("sktl-comparison")
 
 
 def _plain(value):

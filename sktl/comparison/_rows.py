@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from sktl._candidate_names import CHANCE_LEVEL
+from sktl._costs import COSTS
 from sktl._statistics import corrected_interval, corrected_p_value, correlated_t_probabilities, decide, holm
 from sktl.comparison._per_image import image_interval
 from sktl.comparison._records import ComparisonRow
@@ -46,21 +47,9 @@ def _row(comparison, name):
 
 def _measured(comparison, name):
     runs, scores = comparison.runs_of(name), comparison.scores[name]
-
-    def known(field):
-        return [value for run in runs if (value := getattr(run, field)) is not None]
-
-    passes, memory = known("n_images_through_network"), known("peak_memory")
-    return {
-        "mean": float(np.mean(scores)),
-        "sd": float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan"),
-        "fit_seconds": float(np.mean(known("fit_seconds"))),
-        "predict_seconds": float(np.mean(known("predict_seconds"))),
-        "n_trained_parameters": runs[0].n_trained_parameters,
-        "n_parameters": runs[0].n_parameters,
-        "n_images_through_network": float(np.mean(passes)) if passes else None,
-        "peak_memory": max(memory) if memory else None,
-    }
+    costs = {field: cost.over_splits([getattr(run, field) for run in runs]) for field, cost in COSTS.items()}
+    sd = float(np.std(scores, ddof=1)) if len(scores) > 1 else float("nan")
+    return {"mean": float(np.mean(scores)), "sd": sd, **costs}
 
 
 def _verdict(comparison, name, probabilities):

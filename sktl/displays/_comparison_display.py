@@ -5,9 +5,11 @@ import numpy as np
 from sktl._candidate_names import CHANCE_LEVEL
 from sktl._optional import import_optional
 from sktl._text import as_written, digits_for, number, written_apart
-from sktl.displays._drawing import BAND, BLUE, GREY, HALO, INK, ORANGE, light_spines, pair_of_axes
+from sktl.displays._drawing import BAND, BLUE, GREY, INK, ORANGE, greater_is_better, label, light_spines, pair_of_axes
 
 __all__ = ["ComparisonDisplay"]
+
+ABOVE = {"ha": "center", "va": "bottom", "zorder": 4}
 
 
 class ComparisonDisplay:
@@ -152,18 +154,16 @@ class ComparisonDisplay:
             # as a row of its own it would squeeze the differences that matter into a corner
             chance = np.mean(self.scores[CHANCE_LEVEL])
             ax.axvline(chance, color=INK, linestyle=":", zorder=1)
-            ax.annotate(
-                f"guessing ({CHANCE_LEVEL})", (chance, 0.5), (4, 0), textcoords="offset points",
-                xycoords=("data", "axes fraction"), rotation=90, va="center", color=INK, bbox=HALO,
-            )  # fmt: skip
+            text, where = f"chance level ({CHANCE_LEVEL})", ("data", "axes fraction")
+            label(ax, text, (chance, 0.5), (4, 0), xycoords=where, rotation=90, va="center")
         ax.plot(values, heights, color=GREY, linewidth=0.8, alpha=0.6, zorder=1)
         ax.plot(values.ravel(), heights.repeat(values.shape[1]), "o", color=GREY, markersize=4, alpha=0.8, zorder=2)
         digits = digits_for(self.scores.values())
         for height, row in enumerate(rows):
             ax.plot(row.mean, height, "D", color=BLUE, markersize=7, zorder=3)
-            _label(ax, number(row.mean, digits=digits), row.mean, height, BLUE)
+            label(ax, number(row.mean, digits=digits), (row.mean, height), (0, 8), color=BLUE, **ABOVE)
         ax.margins(x=0.1)
-        ax.set_xlabel(f"{as_written(self.scoring)} (greater is better)")
+        ax.set_xlabel(greater_is_better(self.scoring))
         what = f"{values.shape[1]} splits: a point and line each\nDiamond: mean"
         ax.set_title(what, fontsize="small", loc="left")
 
@@ -179,14 +179,8 @@ class ComparisonDisplay:
                 ax.plot([row.low, row.high], [height, height], color=color, linewidth=2.5, zorder=2)
             ax.plot(row.difference, height, "s" if row.difference < 0 else "D", color=color, markersize=7, zorder=3)
             difference = number(row.difference, sign=True, digits=digits)
-            _label(ax, f"{difference}  {row.verdict}", row.difference, height, color)
+            label(ax, f"{difference}  {row.verdict}", (row.difference, height), (0, 8), color=color, **ABOVE)
         ax.margins(x=0.2)
         ax.set_xlabel(f"difference in {as_written(self.scoring)} to {as_written(self.baseline)}")
         what = f"Mean, 95 % corrected interval\nGrey: ±{self.rope:g}, no difference in practice"
         ax.set_title(what, fontsize="small", loc="left")
-
-
-def _label(ax, text, x, y, color):
-    ax.annotate(
-        text, (x, y), (0, 8), textcoords="offset points", ha="center", va="bottom", color=color, bbox=HALO, zorder=4
-    )

@@ -5,7 +5,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 from sktl._targets import class_names
 from sktl._text import written_apart
 from sktl._validation import Options, validate_params
-from sktl.displays._predictions import candidate_or_best, check_labels
+from sktl.displays._predictions import predictions_of
 
 __all__ = ["confusion_display"]
 
@@ -62,8 +62,7 @@ def confusion_display(comparison, candidate=None, *, target_names=None, normaliz
     >>> int(display.confusion_matrix.sum())
     60
     """
-    check_labels(comparison, "confusion_display")
-    found = comparison.out_of_fold(candidate_or_best(comparison, candidate))
+    _, found = predictions_of(comparison, candidate, "confusion_display")
     names = class_names(comparison.y, target_names)
     counts = confusion_matrix(found["y_true"], found["y_pred"], labels=list(names), normalize=normalize)
     return ConfusionMatrixDisplay(counts, display_labels=written_apart(names.values()))

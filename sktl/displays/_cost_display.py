@@ -1,14 +1,14 @@
-"""What a score costs: seconds, images through the network, parameters or memory, and who is worth its price."""
+"""What a score costs: scores against seconds, images through the network, parameters or memory; the Pareto front."""
 
 import numpy as np
 
 from sktl._candidate_names import CHANCE_LEVEL
-from sktl._costs import COSTS, MB
+from sktl._costs import COSTS
 from sktl._optional import import_optional
 from sktl._statistics import corrected_interval
 from sktl._text import as_written, digits_for, number, written_apart
 from sktl._validation import did_you_mean
-from sktl.displays._drawing import BLUE, GREY, HALO, INK, axes_for, lifts_of, light_spines
+from sktl.displays._drawing import BLUE, GREY, INK, axes_for, greater_is_better, label, lifts_of, light_spines
 
 __all__ = ["CostDisplay", "on_front"]
 
@@ -39,8 +39,8 @@ class CostDisplay:
         Name of the cost.
     scoring : str
         Name of the score.
-    guessing : float or None, default=None
-        Mean score of guessing, drawn as a line.
+    chance_level : float or None, default=None
+        Mean score of what learns nothing, drawn as a line.
     left_out : tuple of str, default=()
         Candidates whose cost is not known.
 
@@ -79,14 +79,14 @@ class CostDisplay:
     'log'
     """
 
-    def __init__(self, candidates, scores, intervals, costs, *, cost, scoring, guessing=None, left_out=()):
+    def __init__(self, candidates, scores, intervals, costs, *, cost, scoring, chance_level=None, left_out=()):
         self.candidates = candidates
         self.scores = scores
         self.intervals = intervals
         self.costs = costs
         self.cost = cost
         self.scoring = scoring
-        self.guessing = guessing
+        self.chance_level = chance_level
         self.left_out = left_out
 
     @property
@@ -109,7 +109,7 @@ class CostDisplay:
         Returns
         -------
         CostDisplay
-            Not drawn yet. Guessing, the candidate "dummy", is a line rather than a point, unless it is the baseline.
+            Not drawn yet. The chance level, candidate "dummy", is a line and no point, unless it is the baseline.
 
         Raises
         ------
@@ -122,7 +122,7 @@ class CostDisplay:
             )
         rows = {row.candidate: row for row in comparison.rows()}
         is_line = CHANCE_LEVEL in rows and comparison.baseline != CHANCE_LEVEL
-        guess = rows.pop(CHANCE_LEVEL) if is_line else None
+        dummy = rows.pop(CHANCE_LEVEL) if is_line else None
         costs = {name: _cost_of(row, cost) for name, row in rows.items()}
         names = [name for name in rows if costs[name] is not None]
         if not names:
@@ -135,7 +135,7 @@ class CostDisplay:
             [costs[name] for name in names],
             cost=cost,
             scoring=comparison.scoring,
-            guessing=guess and guess.mean,
+            chance_level=dummy and dummy.mean,
             left_out=tuple(name for name in rows if costs[name] is None),
         )
 
@@ -160,12 +160,10 @@ class CostDisplay:
         ax = self.ax_ = axes_for(ax, "CostDisplay.plot", (6.4, 4.4))
         self.figure_ = ax.figure
         places = self._places()
-        if self.guessing is not None:
-            ax.axhline(self.guessing, color=INK, linestyle=":", linewidth=1, zorder=0)
-            ax.annotate(
-                f"guessing ({CHANCE_LEVEL})", (1, self.guessing), (-4, -3), xycoords=("axes fraction", "data"),
-                textcoords="offset points", ha="right", va="top", color=INK, bbox=HALO,
-            )  # fmt: skip
+        if self.chance_level is not None:
+            ax.axhline(self.chance_level, color=INK, linestyle=":", linewidth=1, zorder=0)
+            text, where = f"chance level ({CHANCE_LEVEL})", ("axes fraction", "data")
+            label(ax, text, (1, self.chance_level), (-4, -3), xycoords=where, ha="right", va="top")
         self._draw_front(ax, places)
         for score, interval, x, best in zip(self.scores, self.intervals, places, self.front, strict=True):
             color = BLUE if best else GREY
@@ -173,7 +171,7 @@ class CostDisplay:
                 ax.plot([x, x], interval, color=color, linewidth=1.5, alpha=0.7, zorder=2)
             ax.plot(x, score, "D" if best else "o", color=color, markersize=8, zorder=3)
         self._scales(ax, places)
-        self._label(ax, places)
+        self._name(ax, places)
         light_spines(ax)
         return self
 
@@ -205,14 +203,13 @@ class CostDisplay:
         front = sorted((x, score) for x, score, best in zip(places, self.scores, self.front, strict=True) if best)
         ax.step(*zip(*front, strict=True), where="post", color=BLUE, linewidth=1, linestyle="--", alpha=0.7, zorder=1)
 
-    def _label(self, ax, places):
+    def _name(self, ax, places):
         digits = digits_for(self.scores)
         named = zip(written_apart(self.candidates), self.scores, strict=True)
         texts = [f"{name}  {number(score, digits=digits)}" for name, score in named]
         lifts = lifts_of(ax, list(zip(places, self.scores, strict=True)), texts)
         for text, x, score, lift, best in zip(texts, places, self.scores, lifts, self.front, strict=True):
-            color = BLUE if best else INK
-            ax.annotate(text, (x, score), (8, 5 + lift), textcoords="offset points", color=color, bbox=HALO, zorder=4)
+            label(ax, text, (x, score), (8, 5 + lift), color=BLUE if best else INK, zorder=4)
 
     def _scales(self, ax, places):
         ax.set_xscale("log")
@@ -231,8 +228,9 @@ class CostDisplay:
                 ha="center", va="top", color=INK,
             )  # fmt: skip
         left_out = f"\nnot known: {', '.join(map(as_written, self.left_out))}" if self.left_out else ""
-        ax.set_xlabel(f"{COSTS.get(self.cost, self.cost)} (less is better){left_out}")
-        ax.set_ylabel(f"{as_written(self.scoring)} (greater is better)")
+        cost = COSTS[self.cost].label if self.cost in COSTS else self.cost
+        ax.set_xlabel(f"{cost} (less is better){left_out}")
+        ax.set_ylabel(greater_is_better(self.scoring))
         ax.set_title("Blue: nobody beats it in both. Bars: 95 % corrected intervals", fontsize="medium", loc="left")
 
 
@@ -245,8 +243,6 @@ def _short(x):
 def _cost_of(row, cost):
     """Tell the cost as a number; None where it is not known. Without a network no image goes through one."""
     value = getattr(row, cost)
-    if value is None and cost in ("n_parameters", "n_images_through_network") and row.n_parameters is None:
+    if value is None and COSTS[cost].needs_network and row.n_parameters is None:
         return 0.0
-    if value is None or value != value:
-        return None
-    return value / MB if cost == "peak_memory" else float(value)
+    return None if value is None or value != value else COSTS[cost].in_unit(value)

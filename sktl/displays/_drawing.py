@@ -3,6 +3,7 @@
 import numpy as np
 
 from sktl._optional import import_optional
+from sktl._text import as_written
 
 __all__ = [
     "BAND",
@@ -14,6 +15,8 @@ __all__ = [
     "ORANGE",
     "PALETTE",
     "axes_for",
+    "greater_is_better",
+    "label",
     "lifts_of",
     "light_spines",
     "pair_of_axes",
@@ -57,6 +60,16 @@ def light_spines(*axes):
     """Take away the frame at the top and at the right, which carries nothing."""
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
+
+
+def greater_is_better(scoring):
+    """Write the label of an axis of scores."""
+    return f"{as_written(scoring)} (greater is better)"
+
+
+def label(ax, text, place, offset, *, color=INK, **options):
+    """Write a text so many points beside a place, readable on whatever is drawn there."""
+    ax.annotate(text, place, offset, textcoords="offset points", color=color, bbox=HALO, **options)
 
 
 def lifts_of(ax, places, texts):

@@ -1,4 +1,4 @@
-"""Where images lie to each other in the eyes of a network: embeddings in two dimensions."""
+"""Which images have similar embeddings: a map of them in two dimensions."""
 
 import numpy as np
 from sklearn.base import clone
@@ -11,14 +11,10 @@ from sklearn.utils.validation import check_is_fitted
 from sktl._optional import import_optional
 from sktl._targets import class_names
 from sktl._text import written_apart
-from sktl._validation import did_you_mean
-from sktl.displays._drawing import HALO, INK, MARKERS, PALETTE, axes_for, lifts_of
+from sktl.displays._drawing import MARKERS, PALETTE, axes_for, label, lifts_of
 from sktl.feature_extraction import PretrainedFeatureExtractor
 
 __all__ = ["EmbeddingMapDisplay"]
-
-METHODS = ("auto", "pca", "umap")
-LEAST_FOR_UMAP = 5
 
 
 class EmbeddingMapDisplay:
@@ -32,8 +28,6 @@ class EmbeddingMapDisplay:
         Labels, or numbers.
     axis_names : tuple of two str
         What the two directions are.
-    method : {"pca", "umap"}
-        How the positions came about.
     target_names : sequence of str or None, default=None
         Names of the classes, in the order of the sorted labels.
 
@@ -50,14 +44,9 @@ class EmbeddingMapDisplay:
 
     Notes
     -----
-    PCA is a linear projection: distances that it shows are there, others may be hidden. UMAP [1]_ keeps neighbours
-    together; distances between groups, and the sizes of groups, mean nothing in it. That classes fall apart on a map is
-    no measure of how well they can be told apart: cross-validation is.
-
-    References
-    ----------
-    .. [1] L. McInnes, J. Healy and J. Melville, "UMAP: Uniform Manifold Approximation and Projection for Dimension
-           Reduction", 2018, :arxiv:`1802.03426`.
+    PCA is a linear projection: distances that it shows are there, others may be hidden. That classes fall apart on a
+    map is no measure of how well they can be told apart: cross-validation is. Positions that another method found, such
+    as scikit-learn's ``TSNE``, go to the constructor.
 
     Examples
     --------
@@ -71,16 +60,15 @@ class EmbeddingMapDisplay:
     'component 1 (... % of the variance)'
     """
 
-    def __init__(self, points, y, *, axis_names, method, target_names=None):
+    def __init__(self, points, y, *, axis_names, target_names=None):
         self.points = points
         self.y = y
         self.axis_names = axis_names
-        self.method = method
         self.target_names = target_names
 
     @classmethod
-    def from_embeddings(cls, Z, y, *, method="auto", target_names=None, random_state=0):
-        """Bring embeddings down to two dimensions.
+    def from_embeddings(cls, Z, y, *, target_names=None, random_state=0):
+        """Bring embeddings down to two dimensions by PCA.
 
         Parameters
         ----------
@@ -88,14 +76,11 @@ class EmbeddingMapDisplay:
             Embeddings, or any other features. They are centred and not scaled.
         y : array-like of shape (n_images,)
             Labels, or numbers, which get a scale of colours.
-        method : {"auto", "pca", "umap"}, default="auto"
-            "pca" is a linear projection, by scikit-learn. "umap" needs the package umap-learn. "auto" is "pca", which
-            gives the same map every time.
         target_names : sequence of str or None, default=None
             Names of the classes in the order of the sorted labels, such as the target_names of
             :func:`~sktl.images.load_image_folder`.
         random_state : int, default=0
-            Seed of UMAP, and of PCA where there are so many features that it is approximated.
+            Seed, where there are so many features that the PCA is approximated.
 
         Returns
         -------
@@ -104,40 +89,23 @@ class EmbeddingMapDisplay:
 
         Raises
         ------
-        ImportError
-            If UMAP is asked for and not installed.
         ValueError
-            If `method` is unknown, there are fewer than two embeddings (five for UMAP) or features, or lengths
-            differ.
+            If there are fewer than two embeddings or features, or lengths differ.
         """
-        if method not in METHODS:
-            raise ValueError(
-                f"method must be one of {', '.join(METHODS)}. Got {method!r} instead.{did_you_mean(method, METHODS)}"
-            )
         Z = check_array(Z, ensure_min_samples=2, ensure_min_features=2, input_name="Z")
         y = column_or_1d(y)
         check_consistent_length(Z, y)
         if not _is_number(y):
             class_names(y, target_names)  # what does not fit is said here rather than while drawing
-        if method == "umap":
-            if len(Z) < LEAST_FOR_UMAP:
-                raise ValueError(
-                    f"method='umap' needs at least {LEAST_FOR_UMAP} embeddings. Got {len(Z)} instead. Use method='pca'."
-                )
-            umap = import_optional("umap", extra="umap", caller="EmbeddingMapDisplay with method='umap'")
-            neighbours = min(15, len(Z) - 1)
-            mapping = umap.UMAP(n_components=2, n_neighbors=neighbours, random_state=random_state, n_jobs=1)
-            names = ("UMAP 1 (no unit)", "UMAP 2 (no unit)")
-            return cls(mapping.fit_transform(Z), y, axis_names=names, method="umap", target_names=target_names)
         with np.errstate(invalid="ignore"):  # embeddings that are all equal have no variance to explain
             pca = PCA(2, random_state=random_state).fit(Z)
         shares = np.nan_to_num(pca.explained_variance_ratio_)
         names = tuple(f"component {i} ({100 * share:.0f} % of the variance)" for i, share in enumerate(shares, 1))
-        return cls(pca.transform(Z), y, axis_names=names, method="pca", target_names=target_names)
+        return cls(pca.transform(Z), y, axis_names=names, target_names=target_names)
 
     @classmethod
-    def from_images(cls, X, y, *, extractor=None, method="auto", target_names=None, random_state=0):
-        """Embed images, and bring the embeddings down to two dimensions.
+    def from_images(cls, X, y, *, extractor=None, target_names=None, random_state=0):
+        """Embed images, and bring the embeddings down to two dimensions by PCA.
 
         Parameters
         ----------
@@ -149,12 +117,10 @@ class EmbeddingMapDisplay:
             Turns images into embeddings: a `PretrainedFeatureExtractor`, or a pipeline of transformers. One that is
             fitted is used as it is, of another a copy is fitted to `X` and `y`. None is
             ``PretrainedFeatureExtractor()``.
-        method : {"auto", "pca", "umap"}, default="auto"
-            As for `from_embeddings`.
         target_names : sequence of str or None, default=None
             As for `from_embeddings`.
         random_state : int, default=0
-            Seed of UMAP, and of PCA where there are so many features that it is approximated.
+            Seed, where there are so many features that the PCA is approximated.
 
         Returns
         -------
@@ -178,8 +144,7 @@ class EmbeddingMapDisplay:
             check_is_fitted(extractor)
         except NotFittedError:
             extractor = clone(extractor).fit(X, y)
-        Z = extractor.transform(X)
-        return cls.from_embeddings(Z, y, method=method, target_names=target_names, random_state=random_state)
+        return cls.from_embeddings(extractor.transform(X), y, target_names=target_names, random_state=random_state)
 
     def plot(self, ax=None):
         """Draw.
@@ -231,22 +196,15 @@ class EmbeddingMapDisplay:
     def _draw_classes(self, ax):
         names = class_names(self.y, self.target_names)
         texts = written_apart(names.values())
-        middles = []
-        for number, label in enumerate(names):
-            its = self.points[self.y == label]
-            marker = MARKERS[number // len(PALETTE) % len(MARKERS)]
-            color = PALETTE[number % len(PALETTE)]
-            ax.scatter(*its.T, color=color, marker=marker, s=22, alpha=0.65, linewidth=0)
-            middles.append(np.median(its, axis=0))
+        middles = [np.median(self.points[self.y == one], axis=0) for one in names]
+        looks = [(PALETTE[i % len(PALETTE)], MARKERS[i // len(PALETTE) % len(MARKERS)]) for i in range(len(names))]
+        for one, (color, marker) in zip(names, looks, strict=True):
+            ax.scatter(*self.points[self.y == one].T, color=color, marker=marker, s=22, alpha=0.65, linewidth=0)
         lifts = lifts_of(ax, middles, texts)
-        for number, (text, middle, lift) in enumerate(zip(texts, middles, lifts, strict=True)):
-            mark = MARKERS[number // len(PALETTE) % len(MARKERS)]
-            color = PALETTE[number % len(PALETTE)]
-            ax.plot(*middle, mark, color=color, markersize=9, markeredgecolor="white", zorder=4)
-            ax.annotate(
-                text, middle, (0, 6 + lift), textcoords="offset points", ha="center", va="bottom",
-                color=INK, fontweight="bold", bbox=HALO, zorder=5,
-            )  # fmt: skip
+        for text, middle, lift, (color, marker) in zip(texts, middles, lifts, looks, strict=True):
+            ax.plot(*middle, marker, color=color, markersize=9, markeredgecolor="white", zorder=4)
+            options = {"ha": "center", "va": "bottom", "fontweight": "bold", "zorder": 5}
+            label(ax, text, middle, (0, 6 + lift), **options)
 
 
 def _is_number(y):

@@ -3,8 +3,8 @@
 import numpy as np
 
 from sktl._optional import import_optional
-from sktl._text import as_written, written_apart
-from sktl.displays._drawing import HALO, INK, MARKERS, PALETTE, axes_for, light_spines
+from sktl._text import written_apart
+from sktl.displays._drawing import INK, MARKERS, PALETTE, axes_for, greater_is_better, label, light_spines
 
 __all__ = ["LabelEfficiencyDisplay"]
 
@@ -145,10 +145,8 @@ class LabelEfficiencyDisplay:
             places[i] = max(places[i], places[i - 1] + gap)
         places -= (places - ends[order]).mean()
         for place, i in zip(places, order, strict=True):
-            ax.annotate(
-                names[i], (self.n_labels[-1], place), (10, 0), textcoords="offset points", va="center",
-                color=PALETTE[i % len(PALETTE)], annotation_clip=False, bbox=HALO,
-            )  # fmt: skip
+            color = PALETTE[i % len(PALETTE)]
+            label(ax, names[i], (self.n_labels[-1], place), (10, 0), color=color, va="center", annotation_clip=False)
 
     def _draw_saved(self, ax):
         """Draw an arrow from where the candidate has a score to where the baseline has it, or to the last size."""
@@ -160,18 +158,15 @@ class LabelEfficiencyDisplay:
         style = {"arrowstyle": "-|>", "color": INK, "linewidth": 1.3, "shrinkA": 4, "shrinkB": 0}
         ax.annotate("", (end, saved.score), (start, saved.score), arrowprops=style, zorder=4)
         # On the side of the arrow on which the curve of the baseline is far away.
-        (x, y), sides = ((6, -8), ("left", "top")) if saved.saved > 0 else ((-6, 8), ("right", "bottom"))
-        ax.annotate(
-            text, (start, saved.score), (x, y), textcoords="offset points", ha=sides[0], va=sides[1],
-            color=INK, bbox=HALO, zorder=5,
-        )  # fmt: skip
+        offset, ha, va = ((6, -8), "left", "top") if saved.saved > 0 else ((-6, 8), "right", "bottom")
+        label(ax, text, (start, saved.score), offset, ha=ha, va=va, zorder=5)
 
     def _scales(self, ax):
         ax.set_xscale("log")
         ax.set_xticks(self.n_labels, [f"{n:,.0f}" for n in self.n_labels])
         ax.minorticks_off()
         ax.set_xlabel("labelled training images (logarithmic)")
-        ax.set_ylabel(f"{as_written(self.scoring)} (greater is better)")
+        ax.set_ylabel(greater_is_better(self.scoring))
         ax.set_title("Mean over the splits; bands: 95 % corrected intervals", fontsize="medium", loc="left")
 
 

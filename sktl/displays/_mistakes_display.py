@@ -11,8 +11,9 @@ from sktl._optional import import_optional
 from sktl._targets import class_names
 from sktl._text import as_written, shortened
 from sktl.displays._drawing import axes_for
-from sktl.displays._predictions import candidate_or_best, check_labels
+from sktl.displays._predictions import predictions_of
 from sktl.images import as_images, rows_as_images, take_rows
+from sktl.images.pixels import as_bytes
 from sktl.images.value_range import fit_value_range
 
 __all__ = ["Mistake", "MistakesDisplay"]
@@ -137,12 +138,10 @@ class MistakesDisplay:
             If `n` is less than 1, `X` has another length than what was compared on, the task is regression, or there
             is no such candidate.
         """
-        check_labels(comparison, "MistakesDisplay")
         if n < 1:
             raise ValueError(f"n must be at least 1. Got {n!r} instead.")
+        candidate, found = predictions_of(comparison, candidate, "MistakesDisplay")
         images = _images(X, comparison)
-        candidate = candidate_or_best(comparison, candidate)
-        found = comparison.out_of_fold(candidate)
         mistakes = _mistakes_in(found, class_names(comparison.y, target_names))
         mistakes = [replace(one, file=_file_of(X, one.index)) for one in mistakes[:n]] + mistakes[n:]
         pictures = [_thumbnail(images[mistake.index]) for mistake in mistakes[:n]]
@@ -258,8 +257,6 @@ def _mistakes_in(found, names):
 
 
 def _thumbnail(picture):
-    if picture.dtype != np.uint8:
-        picture = np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8)
-    image = Image.fromarray(picture)
+    image = Image.fromarray(as_bytes(picture))
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     return np.asarray(image)

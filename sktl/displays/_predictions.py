@@ -1,26 +1,11 @@
-"""Whose predictions are looked at, and under which names the classes are shown."""
+"""Predictions of the classes of test images, by fits that did not train on them."""
 
-from sktl._validation import did_you_mean
-
-__all__ = [
-    "candidate_or_best",
-    "check_labels",
-]
+__all__ = ["predictions_of"]
 
 
-def candidate_or_best(comparison, candidate=None):
-    """Take the candidate that the user named, or the one with the best mean score."""
-    if candidate is None:
-        return comparison.best_candidate
-    if candidate not in comparison.candidates:
-        raise ValueError(
-            f"candidate must be one of {comparison.candidates}. Got {candidate!r} instead."
-            f"{did_you_mean(candidate, comparison.candidates)}"
-        )
-    return candidate
-
-
-def check_labels(comparison, caller):
-    """Refuse a comparison whose task has no classes."""
+def predictions_of(comparison, candidate, caller):
+    """Return the name of a candidate, by default of the best, and what it predicted out of fold; classes only."""
     if comparison.settings.get("task") == "regression":
         raise ValueError(f"The task must be classification for {caller}. Got regression instead: there are no classes.")
+    candidate = comparison.best_candidate if candidate is None else candidate
+    return candidate, comparison.out_of_fold(candidate)

@@ -5,8 +5,7 @@ import numpy as np
 from sktl._optional import import_optional
 from sktl._text import as_written
 from sktl._validation import did_you_mean
-from sktl.displays._drawing import BLUE, HALO, INK, ORANGE, axes_for, light_spines
-from sktl.displays._predictions import candidate_or_best
+from sktl.displays._drawing import BLUE, ORANGE, axes_for, label, light_spines
 
 __all__ = ["TrainingCurveDisplay"]
 
@@ -79,15 +78,16 @@ class TrainingCurveDisplay:
             If there is no such candidate, or it did not train by epochs.
         """
         trained = [name for name in comparison.candidates if any(comparison.histories(name))]
-        if candidate is None and trained:
-            candidate = max(trained, key=lambda name: np.mean(comparison.scores[name]))
-        candidate = candidate_or_best(comparison, candidate)
+        if candidate is None:
+            scores = comparison.scores
+            candidate = max(trained or scores, key=lambda name: np.mean(scores[name]))
+        histories = comparison.histories(candidate)
         if candidate not in trained:
             advice = f" Those that did: {trained}." if trained else ""
             raise ValueError(
                 f"candidate must have trained a network by epochs. Got {candidate!r} instead, which did not.{advice}"
             )
-        return cls([_plain(one) for one in comparison.histories(candidate) if one], title=candidate)
+        return cls([_plain(one) for one in histories if one], title=candidate)
 
     @classmethod
     def from_estimator(cls, estimator):
@@ -209,11 +209,7 @@ class TrainingCurveDisplay:
         ax.plot(epochs, mean, line, color=color, linewidth=2.4, zorder=3, marker="o" if len(mean) == 1 else None)
         last = np.flatnonzero(np.isfinite(mean))
         if len(last):
-            end = last[-1]
-            where = (epochs[end], mean[end])
-            ax.annotate(
-                name, where, (5, 0), textcoords="offset points", va="center", color=color or INK, bbox=HALO, zorder=4
-            )
+            label(ax, name, (epochs[last[-1]], mean[last[-1]]), (5, 0), color=color, va="center", zorder=4)
 
 
 def _plain(history):

@@ -17,7 +17,7 @@ from sktl.label_efficiency._labels_needed import (
     labels_needed,
     made_to_rise,
 )
-from sktl.reports import label_efficiency_as_html, label_efficiency_as_text
+from sktl.reports import summarize_label_efficiency
 
 __all__ = ["LabelEfficiency", "LabelsSaved"]
 
@@ -350,10 +350,10 @@ class LabelEfficiency:
         return LabelEfficiencyDisplay.from_label_efficiency(self).plot(ax=ax)
 
     def __repr__(self):
-        return label_efficiency_as_text(self)
+        return summarize_label_efficiency(self).as_text()
 
     def _repr_html_(self):
-        return label_efficiency_as_html(self)
+        return summarize_label_efficiency(self).as_html("sktl-label-efficiency")
 
 
 def _needs(n_labels, own, other):

@@ -7,6 +7,8 @@ edges and texture, once the difference of their frames is undone; different pict
 import numpy as np
 from PIL import Image
 
+from sktl.images.pixels import as_bytes
+
 __all__ = ["rough_similarity", "similarity", "thumbnail"]
 
 SIDE = 48  # pixels: enough structure to tell pictures apart, and coarse enough for JPEG and resizing to leave it alone
@@ -19,9 +21,7 @@ WHOLE = np.array([1, 0, 1, 0], dtype=np.float32)  # the frame that shows a pictu
 
 def thumbnail(picture):
     """Shrink a picture to a small square one in grey."""
-    if picture.dtype != np.uint8:
-        picture = np.uint8(np.clip(np.rint(255 * picture), 0, 255))
-    grey = Image.fromarray(picture).convert("L")
+    grey = Image.fromarray(as_bytes(picture)).convert("L")
     return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0))
 
 

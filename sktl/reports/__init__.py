@@ -1,17 +1,8 @@
-"""Results in words, tables and pages: text, HTML, and a report in one file."""
+"""Results in words, tables and pages: a result is summed up once, and the summary is written in every form."""
 
-from sktl.reports._label_efficiency_text import as_html as label_efficiency_as_html
-from sktl.reports._label_efficiency_text import as_text as label_efficiency_as_text
+from sktl.reports._comparison_summary import sentence
+from sktl.reports._comparison_summary import summarize as summarize_comparison
+from sktl.reports._label_efficiency_summary import summarize as summarize_label_efficiency
 from sktl.reports._report import write_report
-from sktl.reports._text_report import as_html, as_text, sentence, small_print, tables
 
-__all__ = [
-    "as_html",
-    "as_text",
-    "label_efficiency_as_html",
-    "label_efficiency_as_text",
-    "sentence",
-    "small_print",
-    "tables",
-    "write_report",
-]
+__all__ = ["sentence", "summarize_comparison", "summarize_label_efficiency", "write_report"]

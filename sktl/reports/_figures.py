@@ -8,7 +8,7 @@ from PIL import Image
 
 from sktl._optional import import_optional
 
-__all__ = ["drawn", "figure_of", "thumbnail"]
+__all__ = ["as_data_uri", "drawn", "figure_of"]
 
 DOTS_PER_INCH = 200  # sharp on screens with several dots per CSS pixel
 SMALL = 64  # pixels; below that every one of them is to be seen
@@ -32,7 +32,7 @@ def drawn(figure):
     return _uri(picture, "png", optimize=True)
 
 
-def thumbnail(picture):
+def as_data_uri(picture):
     """Turn a small picture into a JPEG, or into a PNG when it has few pixels."""
     image = Image.fromarray(picture)
     if max(image.size) <= SMALL:

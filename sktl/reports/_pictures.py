@@ -8,8 +8,9 @@ from sktl._costs import COSTS
 from sktl._targets import class_names
 from sktl._text import digits_for, number, written_apart
 from sktl.displays import ComparisonDisplay, CostDisplay, MistakesDisplay, TrainingCurveDisplay, confusion_display
-from sktl.reports._figures import drawn, figure_of, thumbnail
-from sktl.reports._page import figure, paragraph, table, tiles
+from sktl.reports._figures import as_data_uri, drawn, figure_of
+from sktl.reports._html_page import figure, paragraph, scrolling, tiles
+from sktl.reports._table import Column, Table
 
 __all__ = ["comparison_plot", "confusion", "cost_plots", "curves", "mistakes"]
 
@@ -31,14 +32,14 @@ def _drawn(sheet):
 
 def comparison_plot(comparison):
     """Show the scores, and the differences to the baseline."""
-    height = 1.0 + 0.6 * len(comparison.candidates)
+    rows, digits = comparison.rows(), digits_for(comparison.scores.values())
+    height = 1.0 + 0.6 * len(rows)
     sheets = [figure_of(WIDTH, height) for _ in range(2)]
     ComparisonDisplay.from_comparison(comparison).plot([ax for _, ax in sheets])
-    digits = digits_for(comparison.scores.values())
-    means = ", ".join(f"{row.candidate} {number(row.mean, digits=digits)}" for row in comparison.rows())
+    means = ", ".join(f"{row.candidate} {number(row.mean, digits=digits)}" for row in rows)
     differences = ", ".join(
         f"{row.candidate} {number(row.difference, sign=True, digits=digits)} ({row.verdict})"
-        for row in comparison.rows()
+        for row in rows
         if row.difference is not None
     )
     left = figure(
@@ -66,8 +67,13 @@ def confusion(comparison, target_names):
     said = paragraph(f"Predictions of {best!r} for the test images of all splits, by fits that did not train on them.")
     if len(names) <= MOST_CLASSES:
         return [said, _matrix(matrix, names, best, pairs)]
-    header = ["class", "is taken for", "times"]
-    return [said, table("Most frequent confusions", header, pairs[:MOST_PAIRS], words={1})]
+    pairs = pairs[:MOST_PAIRS]
+    columns = [
+        Column("class", [true for true, _, _ in pairs], "words"),
+        Column("is taken for", [predicted for _, predicted, _ in pairs], "words"),
+        Column("times", [times for _, _, times in pairs]),
+    ]
+    return [said, scrolling("Most frequent confusions", Table(columns))]
 
 
 def _has_predictions(comparison, candidate):
@@ -109,7 +115,7 @@ def mistakes(comparison, X, target_names):
     )
     pictures = []
     for mistake, picture in zip(display.mistakes, display.pictures, strict=True):
-        uri, small = thumbnail(picture)
+        uri, small = as_data_uri(picture)
         alt = f"Image {mistake.index}: {mistake.true}, taken for {mistake.predicted}"
         pictures.append((uri, small, alt, _below(mistake)))
     return [paragraph(said), tiles(pictures)]
@@ -158,8 +164,8 @@ def cost_plots(comparison):
         shown.append(
             figure(
                 _drawn(sheet),
-                f"{comparison.scoring} against {COSTS[cost]}. On the Pareto front: {', '.join(front)}.",
-                f"Blue: nobody beats {' and '.join(front)} in both score and {COSTS[cost].partition(',')[0]}. "
+                f"{comparison.scoring} against {COSTS[cost].label}. On the Pareto front: {', '.join(front)}.",
+                f"Blue: nobody beats {' and '.join(front)} in both score and {COSTS[cost].label.partition(',')[0]}. "
                 "Bars: 95 % corrected intervals of the mean score.",
             )
         )

@@ -1,5 +1,6 @@
 """One HTML page about a comparison: self-contained, for people who were not there when it ran."""
 
+from dataclasses import replace
 from datetime import date
 from html import escape
 from pathlib import Path
@@ -7,34 +8,28 @@ from pathlib import Path
 import numpy as np
 
 from sktl._atomic_files import replacing
-from sktl._costs import MB
 from sktl._targets import class_names
-from sktl._text import digits_for, number, seconds
-from sktl.reports._page import code, definitions, details, note_list, page, paragraph, section, table
+from sktl._text import digits_for, number
+from sktl.reports._comparison_summary import summarize
+from sktl.reports._html_page import code, definitions, details, note_list, page, paragraph, scrolling, section
 from sktl.reports._pictures import comparison_plot, confusion, cost_plots, curves, mistakes
 from sktl.reports._reproduce import code_to_run_again
-from sktl.reports._text_report import caption, sentence, tables
-from sktl.reports._text_report import table as table_of
+from sktl.reports._table import Column, Table
 
 __all__ = ["write_report"]
 
 MEANINGS = {
-    "transfer helps": ("good", "On these images the pretrained network earned its keep."),
+    "transfer helps": ("good", "On these images the pretrained weights raise the score."),
     "better": ("good", "On these images it beats the baseline."),
     "negative transfer": ("bad", "On these images pretraining does harm: train from scratch, or try other weights."),
     "worse": ("bad", "On these images the baseline is the better choice."),
     "practically equal": ("even", "On these images the difference does not matter: take the cheaper one."),
     "undecided": ("open", "These images cannot tell. That is not the same as no difference."),
 }
-# Columns that have a table of their own.
-IN_COSTS = {"fit s", "predict s", "trained", "images through network", "parameters kept", "peak memory MB"}
-MORE_TO_READ = {
-    "p Holm": "p: two-sided, by the corrected t-test of no difference. p Holm: the same, corrected for the number of "
-    "candidates.",
-    "image by image": "image by image: descriptive only. Difference in the share of images predicted correctly, with "
-    "its interval over the images; it leaves out that other training images would have given other models.",
+SHOWN_ELSEWHERE = {
+    *("n_images", "cv", "n_repeats", "random_state", "versions"),
+    *("call", "estimators", "networks", "near_duplicates"),
 }
-FIRST = ["candidate", "verdict"]  # what is seen on a phone without scrolling
 MOST_LINES = 200  # of a table; the rest is counted
 
 
@@ -45,18 +40,19 @@ def write_report(comparison, path, *, X=None, target_names=None):
     classes are taken for which, what was run and the Python to run it again. It grows with candidates and splits, and
     not with the number of images: at most 12 thumbnails of 160 pixels are in it.
     """
-    path = _checked(path)
+    path, summary = _checked(path), summarize(comparison)
+    word, _, rest = summary.sentence.partition(": ")
     body = [
-        *_top(comparison),
-        _result(comparison),
+        *_top(word, rest, summary.notes),
+        _result(summary, comparison),
         *_predictions(comparison, X, target_names),
         section("How training went", *curves(comparison)),
-        _costs(comparison),
+        _costs(summary, comparison),
         _what_was_run(comparison, target_names),
         _again(comparison, path.name, X, target_names),
         f"<footer>{paragraph(f'Written by sktl, {date.today().isoformat()}. This page loads nothing.', True)}</footer>",
     ]
-    content = page(f"{comparison.verdict.capitalize()}: was transfer worth it?", body)
+    content = page(f"{word}: was transfer worth it?", body)
     with replacing(path) as unfinished:
         unfinished.write_bytes(content.encode("utf-8", "replace"))  # names of files may hold bytes that are no letters
     return path
@@ -76,47 +72,32 @@ def _checked(path):
     return path
 
 
-def _top(comparison):
-    word, _, rest = sentence(comparison).partition(": ")
-    kind, meaning = MEANINGS.get(comparison.verdict, ("even", ""))
+def _top(word, rest, notes):
+    kind, meaning = MEANINGS.get(word.lower(), ("even", ""))
     yield "<header>\n<h1>Was transfer worth it?</h1>"
     said = f"{paragraph(_capital(rest))}{paragraph(meaning, small=True)}"
     yield f'<div class="verdict {kind}"><strong>{escape(word)}</strong>{said}</div>'
-    yield f"{note_list('Before you rely on it', comparison.notes())}\n</header>"
+    yield f"{note_list('Before you rely on it', notes)}\n</header>"
 
 
 def _capital(text):
     return text if text.startswith("'") else text[:1].upper() + text[1:]
 
 
-def _result(comparison):
-    header, lines = table_of(comparison)
-    kept = [column for column, name in enumerate(header) if name not in IN_COSTS]
-    kept.sort(key=lambda column: (FIRST.index(header[column]) if header[column] in FIRST else len(FIRST), column))
-    header, lines = [header[column] for column in kept], [[line[column] for column in kept] for line in lines]
+def _result(summary, comparison):
+    """Show scores and differences; what they cost has a section of its own."""
+    first, *others = (Table([one for one in table.columns if not one.is_cost]) for table in summary.tables)
+    names, *columns, verdict = first.columns
+    first = Table([names, verdict, *columns])  # the verdict is seen on a phone without scrolling
+    more = [table for table in others if len(table.columns) > 1]
     return section(
         "The result",
-        table("Scores and differences of all candidates", header, lines, words={header.index("verdict")}),
+        scrolling("Scores and differences of all candidates", first),
         comparison_plot(comparison),
-        *_more_numbers(comparison),
+        *(scrolling("More numbers for all candidates", table) for table in more),
         "<h3>How to read it</h3>",
-        *(paragraph(line, small=True) for line in _how_to_read(comparison)),
+        *(paragraph(line, small=True) for line in summary.small_print([first, *more])),
     )
-
-
-def _how_to_read(comparison):
-    *lines, limits = caption(comparison)
-    shown = {name for header, _ in tables(comparison) for name in header}
-    return [*lines, *(text for name, text in MORE_TO_READ.items() if name in shown), limits]
-
-
-def _more_numbers(comparison):
-    """Tabulate p-values, differences image by image and other scores, where there are any."""
-    for header, lines in tables(comparison)[1:]:
-        kept = [column for column, name in enumerate(header) if name not in IN_COSTS]
-        if len(kept) > 1:
-            lines = [[line[column] for column in kept] for line in lines]
-            yield table("More numbers for all candidates", [header[column] for column in kept], lines)
 
 
 def _predictions(comparison, X, target_names):
@@ -127,23 +108,12 @@ def _predictions(comparison, X, target_names):
         yield section("The most confident mistakes", *mistakes(comparison, X, target_names))
 
 
-def _costs(comparison):
-    header = ["candidate", "fit s", "predict s", "images through network", "parameters kept", "trained", "peak MB"]
-    lines = [
-        [
-            row.candidate,
-            seconds(row.fit_seconds),
-            seconds(row.predict_seconds),
-            _count(row.n_images_through_network),
-            _count(row.n_parameters),
-            _count(row.n_trained_parameters),
-            _count(None if row.peak_memory is None else row.peak_memory / MB),
-        ]
-        for row in comparison.rows()
-    ]
+def _costs(summary, comparison):
+    costs = [column for table in summary.tables for column in table.columns if column.is_cost]
+    shown = [replace(column, cells=[cell or "–" for cell in column.cells]) for column in costs]
     return section(
         "What it costs",
-        table("Costs of all candidates", header, lines),
+        scrolling("Costs of all candidates", Table([summary.tables[0].columns[0], *shown])),
         paragraph(
             "Seconds and images: mean per split, on the machine that ran this. An image that was embedded before is "
             "found in the store and costs next to nothing. Peak: of the whole process.",
@@ -151,10 +121,6 @@ def _costs(comparison):
         ),
         cost_plots(comparison),
     )
-
-
-def _count(value):
-    return "–" if value is None else f"{value:,.0f}"
 
 
 def _what_was_run(comparison, target_names):
@@ -168,9 +134,8 @@ def _what_was_run(comparison, target_names):
         "seeds of the splits": ", ".join(map(str, comparison.seeds[:MOST_LINES])),
         "versions": ", ".join(f"{name} {version}" for name, version in settings.get("versions", {}).items()),
     }
-    shown = {"n_images", "cv", "n_repeats", "random_state", "versions", "estimators", "networks", "near_duplicates"}
-    shown.add("call")
-    facts |= {name: _as_text(value) for name, value in settings.items() if name not in shown and value is not None}
+    others = {name: value for name, value in settings.items() if name not in SHOWN_ELSEWHERE and value is not None}
+    facts |= {name: value if isinstance(value, str) else repr(value) for name, value in others.items()}
     return section(
         "What was run",
         definitions(facts.items()),
@@ -179,10 +144,6 @@ def _what_was_run(comparison, target_names):
         _estimators(settings),
         _every_score(comparison),
     )
-
-
-def _as_text(value):
-    return value if isinstance(value, str) else repr(value)
 
 
 def _span(counts):
@@ -195,9 +156,9 @@ def _classes(comparison, target_names):
         return ""
     names = class_names(comparison.y, target_names)
     labels, counts = np.unique(comparison.y, return_counts=True)
-    lines = [[names[label], f"{count:,}"] for label, count in zip(labels.tolist(), counts, strict=True)]
-    content = table("Images of every class", ["class", "images"], lines[:MOST_LINES])
-    return details(f"The {len(lines)} classes", content)
+    called = Column("class", [names[label] for label in labels[:MOST_LINES].tolist()], "words")
+    numbers = Column("images", [f"{count:,}" for count in counts[:MOST_LINES]])
+    return details(f"The {len(labels)} classes", scrolling("Images of every class", Table([called, numbers])))
 
 
 def _networks(comparison):
@@ -206,12 +167,12 @@ def _networks(comparison):
     if not names:
         return ""
     fields = {"name": "network", "weights": "weights", "source": "pretrained on", "license": "licence"}
-    lines = [
-        [name, *(_field(first[name], field) for field in fields), str(first[name].get("digest") or "–")]
-        for name in names
-    ]
-    header = ["candidate", *fields.values(), "SHA-256 of the weights"]
-    return "<h3>Networks</h3>" + table("Networks of the candidates", header, lines, words={1}, long={2, 3, 4, 5})
+    fields["digest"] = "SHA-256 of the weights"
+    columns = [Column("candidate", names, "words")]
+    for field, title in fields.items():
+        cells = [_field(first[name], field) for name in names]
+        columns.append(Column(title, cells, "words" if field == "name" else "long"))
+    return "<h3>Networks</h3>" + scrolling("Networks of the candidates", Table(columns))
 
 
 def _field(network, field):
@@ -220,21 +181,24 @@ def _field(network, field):
 
 
 def _estimators(settings):
-    lines = [[name, " ".join(text.split())] for name, text in settings.get("estimators", {}).items()]
-    if not lines:
+    estimators = settings.get("estimators", {})
+    if not estimators:
         return ""
-    return details("The candidates in full", table("Candidates", ["candidate", "estimator"], lines, long={1}))
+    texts = Column("estimator", [" ".join(text.split()) for text in estimators.values()], "long")
+    table = Table([Column("candidate", list(estimators), "words"), texts])
+    return details("The candidates in full", scrolling("Candidates", table))
 
 
 def _every_score(comparison):
-    names, digits = comparison.candidates, digits_for(comparison.scores.values())
-    cells = {name: [number(score, digits=digits) for score in comparison.scores[name]] for name in names}
-    lines = [
-        [f"{split + 1}", str(comparison.seeds[split]), *(cells[name][split] for name in names)]
-        for split in range(min(comparison.n_splits, MOST_LINES))
+    scores, n_lines = comparison.scores, min(comparison.n_splits, MOST_LINES)
+    digits = digits_for(scores.values())
+    columns = [
+        Column("split", [f"{split + 1}" for split in range(n_lines)]),
+        Column("seed", [str(seed) for seed in comparison.seeds[:n_lines]]),
+        *(Column(name, [number(score, digits=digits) for score in scores[name][:n_lines]]) for name in scores),
     ]
-    content = table(f"{comparison.scoring} on every split", ["split", "seed", *names], lines)
-    return details(f"{comparison.scoring} on every split", content)
+    title = f"{comparison.scoring} on every split"
+    return details(title, scrolling(title, Table(columns)))
 
 
 def _again(comparison, name, X, target_names):

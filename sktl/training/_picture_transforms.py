@@ -10,6 +10,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
 from sktl.backbones.seeding import GLOBAL_RNG_LOCK, seeded_without_lock
+from sktl.images.pixels import as_bytes
 
 _SCALE, _RATIO = (0.35, 1.0), (3 / 4, 4 / 3)  # of the random crop: share of the area, width by height
 _JITTER = 0.2
@@ -45,11 +46,6 @@ def transformed(picture, transform, seeds, *, lent, name):
     planes = planes.float().clamp(0, 1) if planes.is_floating_point() else planes
     result = planes.numpy().transpose(1, 2, 0)
     return result / np.float32(255) if picture.dtype != np.uint8 and result.dtype == np.uint8 else result
-
-
-def as_bytes(picture):
-    """Return a picture as uint8."""
-    return picture if picture.dtype == np.uint8 else np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
 def _cropped_and_flipped(picture, preprocessing, rng, *, may_flip):

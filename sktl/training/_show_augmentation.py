@@ -6,8 +6,8 @@ from sklearn.base import BaseEstimator
 from sktl._optional import import_optional
 from sktl.backbones import load_backbone
 from sktl.images import check_images
+from sktl.images.pixels import as_bytes
 from sktl.images.value_range import fit_value_range
-from sktl.training._picture_transforms import as_bytes
 from sktl.training._views import AugmentedImages, check_augment
 
 _MAX_SHOWN = 8

@@ -337,18 +337,14 @@ def test_files_are_written_when_the_reader_of_the_output_has_gone(photos, record
 
 
 def test_a_narrow_terminal_loses_columns_but_no_numbers(photos, recorded):
-    from sktl.cli._reporting import _fitting
-    from sktl.reports._text_report import table
+    from sktl.reports import summarize_comparison
 
     run(photos)
-    header, lines = table(sktl.comparison.compare_transfer([], range(20), verbose=0))
-    wide = [title for title, _ in _fitting(header, lines, width=200)]
-    narrow = [title for title, _ in _fitting(header, lines, width=80)]
-    assert wide == header
-    assert set(header) - set(narrow) <= {"predict s", "trained", "worse / equal / better", "SD", "fit s"}
+    (table, *_) = summarize_comparison(sktl.comparison.compare_transfer([], range(20), verbose=0)).tables
+    wide, narrow = table.fitting(200).header, table.fitting(80).header
+    assert wide == table.header
+    assert set(wide) - set(narrow) <= {"predict s", "trained", "worse / equal / better", "SD", "fit s"}
     assert {"candidate", "accuracy", "difference", "95 % interval", "verdict"} <= set(narrow)
-    scores = ["candidate", "f1", "difference", "recall", "difference"]
-    assert [title for title, _ in _fitting(scores, [["a", *"1234"]], width=9)] == scores
 
 
 def test_the_whole_command_runs_on_digits(tmp_path):

@@ -1,7 +1,9 @@
+import copy
 import json
 import pickle
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +11,8 @@ from matplotlib import pyplot
 from scipy import stats
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
-from sktl.comparison import FitRecord, TransferComparison
+from sktl._costs import COSTS
+from sktl.comparison import FitRecord, TransferComparison, _result
 from sktl.displays import ComparisonDisplay
 
 
@@ -40,7 +43,7 @@ UP = [0.80, 0.81, 0.79, 0.82, 0.80]
 DOWN = [0.40, 0.41, 0.39, 0.42, 0.40]
 MIXED = [0.75, 0.55, 0.70, 0.54, 0.66]
 ALIKE = [0.601, 0.619, 0.581, 0.609, 0.591]
-GUESSES = [0.1, 0.1, 0.11, 0.1, 0.1]
+CHANCE = [0.1, 0.1, 0.11, 0.1, 0.1]
 
 
 @pytest.mark.parametrize(
@@ -59,15 +62,15 @@ def test_verdict_in_words(scores, verdict, words):
 
 
 def test_negative_transfer_of_the_best_of_several_says_so():
-    comparison = make({"from_scratch": SCRATCH, "frozen": GUESSES, "fine_tuned": DOWN})
+    comparison = make({"from_scratch": SCRATCH, "frozen": CHANCE, "fine_tuned": DOWN})
     assert str(comparison).startswith("Negative transfer: even 'fine_tuned' scores")
 
 
 def test_transfer_words_are_kept_for_comparisons_of_transfer_with_no_transfer():
-    comparison = make({"from_scratch": SCRATCH, "other": UP, "dummy": GUESSES}, transfer=())
+    comparison = make({"from_scratch": SCRATCH, "other": UP, "dummy": CHANCE}, transfer=())
     assert [row.verdict for row in comparison.rows()] == ["baseline", "better", "worse"]
-    guessing = make({"dummy": GUESSES, "frozen": UP}, baseline="dummy")
-    assert guessing.verdict == "better"
+    to_chance = make({"dummy": CHANCE, "frozen": UP}, baseline="dummy")
+    assert to_chance.verdict == "better"
     both = make({"fine_tuned": SCRATCH, "frozen": UP}, baseline="fine_tuned")
     assert both.verdict == "better"
 
@@ -116,19 +119,19 @@ def test_ten_pictures_that_all_come_out_right_are_no_certainty():
     assert "100 %" not in str(comparison)
 
 
-def test_a_constant_lead_over_guessing_is_not_called_no_better_than_guessing():
+def test_a_constant_lead_over_chance_level_is_not_called_no_better():
     comparison = make({"dummy": [0.5] * 5, "from_scratch": [0.9] * 5, "frozen": [1.0] * 5})
-    assert not any("guessing" in note for note in comparison.notes())
+    assert not any("chance level" in note for note in comparison.notes())
     level = make({"dummy": [0.5] * 5, "from_scratch": [0.9] * 5, "frozen": [0.5] * 5})
-    assert any("not clearly better than guessing" in note for note in level.notes())
+    assert any("not clearly better than chance level" in note for note in level.notes())
 
 
 def test_weights_of_unknown_origin_are_noted():
     comparison = make({"from_scratch": SCRATCH, "frozen": UP})
     comparison.settings["networks"] = {"from_scratch": {"weights": None}, "frozen": {"weights": "its own"}}
     assert any("nothing shows how they came about" in note and "'frozen'" in note for note in comparison.notes())
-    comparison.settings["networks"]["frozen"] = {"weights": "default"}
-    assert comparison.notes() == []
+    known = {"networks": {"frozen": {"weights": "default"}}}
+    assert replace(comparison, settings=comparison.settings | known).notes() == []
 
 
 def test_one_split_is_undecided_and_says_why():
@@ -145,7 +148,7 @@ def test_few_splits_are_noted():
 
 def test_a_comparison_at_chance_is_noted():
     comparison = make({"dummy": MIXED, "from_scratch": SCRATCH, "frozen": [0.61, 0.63, 0.60, 0.62, 0.61]})
-    assert any("not clearly better than guessing" in note for note in comparison.notes())
+    assert any("not clearly better than chance level" in note for note in comparison.notes())
 
 
 def test_indecision_says_how_many_images_would_settle_it():
@@ -186,7 +189,7 @@ def test_n_repeats_is_not_advised_with_a_splitter(settings, words):
 
 
 def test_p_values_are_corrected_for_all_candidates_but_the_baseline():
-    comparison = make({"from_scratch": SCRATCH, "frozen": UP, "fine_tuned": MIXED, "dummy": GUESSES})
+    comparison = make({"from_scratch": SCRATCH, "frozen": UP, "fine_tuned": MIXED, "dummy": CHANCE})
     rows = {row.candidate: row for row in comparison.rows()}
     error = np.sqrt((1 / 5 + 20 / 80) * np.var(np.array(MIXED) - SCRATCH, ddof=1))
     expected = 2 * stats.t.sf(abs(np.mean(MIXED) - np.mean(SCRATCH)) / error, 4)
@@ -260,7 +263,8 @@ def test_unknown_names_are_an_error_with_a_suggestion():
 def test_frames_hold_one_row_per_fit_and_per_candidate():
     comparison = make({"from_scratch": SCRATCH, "frozen": UP})
     frame = comparison.frame()
-    assert frame.shape == (10, 12)
+    assert frame.shape == (10, 13)
+    assert list(frame.columns[6:12]) == list(COSTS)
     assert frame.groupby("candidate")["score"].mean()["frozen"] == pytest.approx(np.mean(UP))
     summary = comparison.summary()
     assert summary.index.tolist() == ["from_scratch", "frozen"]
@@ -293,6 +297,63 @@ def test_dictionary_writes_what_json_cannot_hold_as_text():
 def test_pickling_keeps_everything():
     comparison = make({"from_scratch": SCRATCH, "frozen": UP})
     assert str(pickle.loads(pickle.dumps(comparison))) == str(comparison)
+
+
+@pytest.fixture
+def n_summed_up(monkeypatch):
+    """How often the rows and the notes of comparisons are made."""
+    counts = {"rows": 0, "notes": 0}
+
+    def counted(name, make):
+        def made(comparison):
+            counts[name] += 1
+            return make(comparison)
+
+        return made
+
+    for name in counts:
+        where = f"make_{name}"
+        monkeypatch.setattr(_result, where, counted(name, getattr(_result, where)))
+    return counts
+
+
+def test_a_report_makes_the_rows_and_the_notes_once(n_summed_up, make_comparison, pictures, tmp_path):
+    comparison = make_comparison()
+    comparison.report(tmp_path / "report.html", X=pictures)
+    assert n_summed_up == {"rows": 1, "notes": 1}
+    comparison.report(tmp_path / "again.html"), comparison.plot(), comparison.summary(), comparison.to_dict()
+    assert str(comparison)
+    assert comparison._repr_html_()
+    assert n_summed_up == {"rows": 1, "notes": 1}
+
+
+def test_what_is_handed_out_may_be_changed_without_harm():
+    comparison = make({"from_scratch": SCRATCH, "frozen": [0.61, 0.63, 0.60, 0.62, 0.61]})
+    before = str(comparison)
+    for given in (comparison.candidates, comparison.rows(), comparison.notes(), comparison.runs_of("frozen")):
+        given.clear()
+    comparison.scores["frozen"][:] = 0
+    comparison.fit_seconds["frozen"][:] = 0
+    assert str(comparison) == before
+    assert comparison.scores["frozen"].tolist() == [0.61, 0.63, 0.60, 0.62, 0.61]
+    assert len(comparison.runs_of("frozen")) == 5
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_copies_hold_the_fields_alone_and_sum_up_anew(copied, n_summed_up):
+    comparison = make({"from_scratch": SCRATCH, "frozen": MIXED})
+    size = len(pickle.dumps(comparison))
+    rows = comparison.rows()
+    assert len(pickle.dumps(comparison)) == size
+    assert copied(comparison).rows() == rows
+    assert n_summed_up["rows"] == 2
+
+
+def test_a_comparison_with_another_region_of_equivalence_is_another_one():
+    comparison = make({"from_scratch": SCRATCH, "frozen": UP})
+    assert comparison.verdict == "transfer helps"
+    assert replace(comparison, rope=0.5).verdict == "practically equal"
+    assert comparison != replace(comparison)
 
 
 def test_plot_returns_a_display():

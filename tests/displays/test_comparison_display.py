@@ -58,7 +58,7 @@ def test_the_interval_is_drawn_from_end_to_end():
         (("dummy", "a", "b"), "dummy", ["dummy\n(baseline)", "a", "b"]),
     ],
 )
-def test_guessing_keeps_its_row_where_the_comparison_is_about_it(names, baseline, shown):
+def test_chance_level_keeps_its_row_where_the_comparison_is_about_it(names, baseline, shown):
     assert tick_labels(make(names, baseline).plot().axes_[0]) == shown
 
 

@@ -34,23 +34,23 @@ def test_numbers_are_means_over_the_splits_with_the_corrected_interval(make_comp
     assert display.front == [True, True, False]
 
 
-def test_guessing_is_a_line_and_no_candidate(make_comparison):
+def test_chance_level_is_a_line_and_no_candidate(make_comparison):
     display = CostDisplay.from_comparison(make_comparison())
-    assert display.guessing == pytest.approx(1 / 3)
-    assert any(list(line.get_ydata()) == [display.guessing] * 2 for line in display.plot().ax_.get_lines())
+    assert display.chance_level == pytest.approx(1 / 3)
+    assert any(list(line.get_ydata()) == [display.chance_level] * 2 for line in display.plot().ax_.get_lines())
 
 
-def test_guessing_is_a_candidate_where_the_comparison_is_about_it(make_comparison):
+def test_chance_level_is_a_candidate_where_the_comparison_is_about_it(make_comparison):
     display = CostDisplay.from_comparison(make_comparison(("frozen", "dummy")))
     assert display.candidates == ["frozen", "dummy"]
-    assert display.guessing is None
+    assert display.chance_level is None
 
 
 @pytest.mark.parametrize("cost", COSTS)
 def test_every_cost_can_be_drawn_on_a_logarithmic_scale(make_comparison, cost):
     ax = CostDisplay.from_comparison(make_comparison(), cost=cost).plot().ax_
     assert ax.get_xscale() == "log"
-    assert COSTS[cost] in ax.get_xlabel()
+    assert COSTS[cost].label in ax.get_xlabel()
     ax.figure.canvas.draw()
     low, high = ax.get_xlim()
     shown = [label.get_text() for x, label in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True) if low < x < high]

@@ -1,6 +1,3 @@
-import sys
-from types import SimpleNamespace
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -76,37 +73,18 @@ def test_a_classifier_is_no_extractor(pictures):
         EmbeddingMapDisplay.from_images(pictures, np.arange(30) % 2, extractor=LogisticRegression())
 
 
-def test_umap_is_used_when_asked_for(embeddings, monkeypatch):
-    asked = {}
-
-    class UMAP:
-        def __init__(self, **options):
-            asked.update(options)
-
-        def fit_transform(self, Z):
-            return Z[:, :2]
-
-    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=UMAP))
-    display = EmbeddingMapDisplay.from_embeddings(embeddings, np.arange(40) % 2, method="umap", random_state=7)
-    np.testing.assert_array_equal(display.points, embeddings[:, :2])
-    assert asked["random_state"] == 7
-    assert display.plot().ax_.get_xlabel() == "UMAP 1 (no unit)"
-
-
-def test_umap_that_is_not_installed_is_named(embeddings, monkeypatch):
-    monkeypatch.setitem(sys.modules, "umap", None)
-    with pytest.raises(ImportError, match=r"needs umap, .*'sktl\[umap\]'"):
-        EmbeddingMapDisplay.from_embeddings(embeddings, np.arange(40) % 2, method="umap")
+def test_positions_of_any_other_method_can_be_drawn(embeddings):
+    names = ("t-SNE 1", "t-SNE 2")
+    ax = EmbeddingMapDisplay(embeddings[:, :2], np.arange(40) % 3, axis_names=names).plot().ax_
+    assert (ax.get_xlabel(), ax.get_ylabel()) == names
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"method": "pcaa"}, "Did you mean 'pca'"),
         ({"y": [0, 1]}, "inconsistent numbers of samples"),
         ({"Z": np.zeros((40, 1))}, "minimum of 2 is required"),
         ({"Z": np.full((40, 2), np.nan)}, "NaN"),
-        ({"Z": np.eye(4), "y": [0, 0, 1, 1], "method": "umap"}, "needs at least 5 embeddings. Got 4 instead"),
         ({"target_names": ["one"]}, "a name for each of the 2 classes"),
     ],
 )

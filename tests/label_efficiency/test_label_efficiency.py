@@ -14,7 +14,7 @@ from sktl.label_efficiency._label_efficiency import label_efficiency
 from sktl.label_efficiency._labels_needed import made_to_rise
 from sktl.label_efficiency._result import LabelEfficiency, LabelsSaved
 from sktl.label_efficiency._subsets import check_sizes, subset_splits
-from sktl.reports._label_efficiency_text import sentence
+from sktl.reports._label_efficiency_summary import sentence
 
 TWO = {"bayes": GaussianNB(), "linear": LogisticRegression(max_iter=1000)}
 
@@ -347,9 +347,9 @@ def test_the_sentence_names_the_labels_or_their_bound(numbers, words):
 
 
 @pytest.mark.parametrize(("last", "is_said"), [(0.1, True), (0.4, False)])
-def test_a_baseline_that_guesses_is_said_to(last, is_said):
+def test_a_baseline_at_chance_level_is_said_to_be(last, is_said):
     result = record({"dummy": [0.1, 0.1, 0.1], "frozen": [0.5, 0.7, 0.8], "from_scratch": [0.1, 0.1, last]}, noise=0.02)
-    assert ("not clearly better than guessing" in " ".join(repr(result).split())) == is_said
+    assert ("not clearly better than chance level" in " ".join(repr(result).split())) == is_said
 
 
 def test_text_holds_every_mean_and_html_escapes_names():

@@ -2,7 +2,18 @@
 
 from html import escape
 
-__all__ = ["code", "definitions", "details", "figure", "note_list", "page", "paragraph", "section", "table", "tiles"]
+__all__ = [
+    "code",
+    "definitions",
+    "details",
+    "figure",
+    "note_list",
+    "page",
+    "paragraph",
+    "scrolling",
+    "section",
+    "tiles",
+]
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --paper: #ffffff; --card: #f6f8fa;
@@ -114,24 +125,11 @@ def note_list(heading, notes):
     return f'<section class="notes"><h2>{escape(heading)}</h2><ul>{items}</ul></section>'
 
 
-def table(caption, header, lines, words=(), long=()):
-    """Make a table that scrolls inside its own box; the first column names the rows."""
-    kinds = ["long" if column in long else "words" if column in words else "number" for column in range(len(header))]
-    head = "".join(
-        f'<th scope="col" class="{kind}">{escape(cell)}</th>' for kind, cell in zip(kinds, header, strict=True)
-    )
-
-    def cell(column, text):
-        if column == 0:
-            return f'<th scope="row"><span>{escape(text)}</span></th>'
-        return f'<td class="{kinds[column]}">{escape(text)}</td>'
-
-    body = "\n".join("<tr>" + "".join(cell(*pair) for pair in enumerate(line)) + "</tr>" for line in lines)
-    wide = " wide" if len(header) > 4 else ""
-    return (
-        f'<div class="scroll{wide}" role="region" tabindex="0" aria-label="{escape(caption)}">\n'
-        f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
-    )
+def scrolling(caption, table):
+    """Put a table into a box of its own, which scrolls where the screen is narrow."""
+    kind = "scroll wide" if len(table.columns) > 4 else "scroll"
+    box = f'<div class="{kind}" role="region" tabindex="0" aria-label="{escape(caption)}">'
+    return f"{box}\n{table.as_html()}\n</div>"
 
 
 def figure(uri, alt, caption):

@@ -1,0 +1,162 @@
+"""A comparison summed up: the verdict in one sentence, tables of scores and costs, notes, and what the columns mean."""
+
+from sktl._costs import COSTS
+from sktl._text import digits_for, number, seconds
+from sktl.reports._summary import WIDEST, Summary
+from sktl.reports._table import Column, Table
+
+__all__ = ["sentence", "summarize"]
+
+LIMITS = "This is about this data set and this recipe; it is not a statement about other data."
+P_VALUES = (
+    "p: two-sided, by the corrected t-test of no difference. p Holm: the same, corrected for the number of candidates "
+    "(Holm)."
+)
+IMAGE_BY_IMAGE = (
+    "image by image: descriptive only. Difference in the share of images predicted correctly, with its 95 % interval "
+    "over the images; it leaves out that other training images give other models."
+)
+
+
+def summarize(comparison):
+    """Put everything that is said of a comparison into words and tables."""
+    rows, digits = comparison.rows(), _digits(comparison)
+    names = Column("candidate", [row.candidate for row in rows], "words")
+    costs = _cost_columns(rows)
+    scores = [
+        Column(comparison.scoring, [number(row.mean, digits=digits) for row in rows]),
+        Column("SD", [number(row.sd, digits=digits) for row in rows], leaves=4),
+    ]
+    beside = [costs[name] for name, cost in COSTS.items() if cost.beside_scores]
+    others = [costs[name] for name, cost in COSTS.items() if not cost.beside_scores]
+    tables = [Table([names, *scores, *beside, *_difference_columns(rows, digits)])]
+    second = [column for column in [*_p_columns(rows), *others, *_image_columns(rows)] if any(column.cells)]
+    if second:
+        tables.append(Table([names, *second]))
+    tables += _other_scores(comparison, names)
+    return Summary(sentence(comparison), tables, comparison.notes(), _captions(comparison), LIMITS)
+
+
+def sentence(comparison):
+    """Say the verdict in one sentence."""
+    row, baseline = comparison.headline, comparison.baseline
+    if comparison.n_splits > 1 and row.low != row.low:
+        return _sentence_without_spread(row, comparison)
+    word, digits = "higher" if row.difference >= 0 else "lower", _digits(comparison)
+    measured = f"scores {number(abs(row.difference), digits=digits)} {word} in {comparison.scoring} than {baseline!r}"
+    if row.low == row.low:
+        measured += f" (95 % interval {_interval(row.low, row.high, digits)})"
+    ends = {
+        "undecided": f"{measured}, which may be chance.",
+        "practically equal": f"{measured}, which is within ±{comparison.rope:g} and makes no difference in practice.",
+    }
+    even = "even " if row.verdict == "negative transfer" and sum(comparison.transfer.values()) > 1 else ""
+    return f"{row.verdict.capitalize()}: {even}{row.candidate!r} {ends.get(row.verdict, measured + '.')}"
+
+
+def _digits(comparison, metric=None):
+    return digits_for(comparison.scores_of(metric or comparison.scoring).values())
+
+
+def _sentence_without_spread(row, comparison):
+    much, zero = (number(value, sign=True, digits=_digits(comparison)) for value in (row.difference, 0.0))
+    much = "the same" if much == zero else much
+    word = "as" if much == "the same" else "against"
+    return (
+        f"{row.verdict.capitalize()}: {row.candidate!r} scores {much} in {comparison.scoring} {word} "
+        f"{comparison.baseline!r} on every split, which does not tell how far chance could move it."
+    )
+
+
+def _cost_columns(rows):
+    explained = " ".join(
+        cost.explained
+        for name, cost in COSTS.items()
+        if cost.explained and any(getattr(row, name) is not None for row in rows)
+    )
+    return {
+        name: Column(
+            cost.title,
+            [_cost(cost, getattr(row, name)) for row in rows],
+            leaves=cost.leaves,
+            explained=explained if cost.explained else "",
+            is_cost=True,
+        )
+        for name, cost in COSTS.items()
+    }
+
+
+def _cost(cost, value):
+    if value is None:
+        return ""
+    return seconds(value) if cost.unit == "s" else f"{cost.in_unit(value):,.0f}"
+
+
+def _difference_columns(rows, digits):
+    def cells(write):
+        return ["" if row.difference is None else "–" if row.low != row.low else write(row) for row in rows]
+
+    gains = ["" if row.difference is None else number(row.difference, sign=True, digits=digits) for row in rows]
+    odds = cells(lambda row: " / ".join(f"{100 * p:.0f} %" for p in (row.worse, row.equal, row.better)))
+    return [
+        Column("difference", gains),
+        Column("95 % interval", cells(lambda row: _interval(row.low, row.high, digits))),
+        Column("worse / equal / better", odds, leaves=3),
+        Column("verdict", [row.verdict for row in rows], "words"),
+    ]
+
+
+def _p_columns(rows):
+    return [
+        Column("p", [_p_value(row.p_value) for row in rows]),
+        Column("p Holm", [_p_value(row.p_value_holm) for row in rows], explained=P_VALUES),
+    ]
+
+
+def _image_columns(rows):
+    """Make the columns of what holds image by image."""
+    gains = ["" if row.image_difference is None else number(row.image_difference, sign=True) for row in rows]
+    intervals = ["" if row.image_low is None else _interval(row.image_low, row.image_high) for row in rows]
+    return [
+        Column("image by image", gains, leaves=2, explained=IMAGE_BY_IMAGE),
+        Column("95 % of the images", intervals, leaves=1),
+    ]
+
+
+def _interval(low, high, digits=3):
+    low, high = (number(end, sign=True, digits=digits) for end in (low, high))
+    return "–" if low == "–" else f"{low} to {high}"
+
+
+def _p_value(value):
+    return "" if value is None else "<0.001" if value < 0.0005 else number(value)
+
+
+def _other_scores(comparison, names):
+    """Tabulate the other scores with their differences, in as many tables as the width asks for."""
+    tables = []
+    for metric in comparison.metrics[1:]:
+        digits, scores = _digits(comparison, metric), comparison.scores_of(metric)
+        gains = {name: number(comparison.differences(name, metric).mean(), sign=True, digits=digits) for name in scores}
+        gains[comparison.baseline] = ""
+        columns = [
+            Column(metric, [number(values.mean(), digits=digits) for values in scores.values()]),
+            Column("difference", list(gains.values())),
+        ]
+        wide = sum(2 + len(title) for title in (tables[-1].header[1:] if tables else [])) + len(metric) + 14
+        if not tables or max(map(len, names.cells)) + wide > WIDEST:
+            tables.append(Table([names]))
+        tables[-1] = Table([*tables[-1].columns, *columns])
+    return tables
+
+
+def _captions(comparison):
+    n, rope = comparison.n_splits, comparison.rope
+    return [
+        f"{comparison.scoring}: mean over {n} test folds (greater is better). SD: standard deviation over the folds, "
+        "not a standard error. Seconds: mean per fold.",
+        f"difference: to {comparison.baseline!r} on the same folds. The interval allows for training images that the "
+        "folds share (Nadeau and Bengio): where the true difference may well lie.",
+        f"worse / equal / better: probability that the true difference is below -{rope:g}, within ±{rope:g}, above "
+        f"{rope:g}. A verdict needs 97.5 %, that of being equal 95 %.",
+    ]
