@@ -19,9 +19,9 @@ from sktl.backbones.sources._weights import RANDOM
 
 __all__ = ["list_backbones", "load_backbone"]
 
-# Enough to compare two networks with their twins from scratch; one may be hundreds of megabytes.
-# Loading draws random weights, so it is done under the lock of that.
-_loaded = NetworkCache(capacity=4, making=GLOBAL_RNG_LOCK)
+# Enough to compare two networks with the same ones from scratch; one may be hundreds of megabytes.
+# Loading draws random weights, so it holds the lock of the generators.
+_loaded = NetworkCache(capacity=4, lock_of_making=GLOBAL_RNG_LOCK)
 
 
 def list_backbones():
@@ -70,7 +70,7 @@ def load_backbone(
         - ``"IMAGENET1K_V1"``, ``"ResNet50_Weights.IMAGENET1K_V1"`` or the member of the enum: torchvision's;
         - a path ending in ``.safetensors``, or anything that ``torch.save`` has written: a local file. The number of
           classes follows the file; half precision becomes float32; nothing in the file is executed;
-        - None: random weights, the twin for training from scratch.
+        - None: random weights, for training the same network from scratch.
     match : {"exact", "partial"}, default="exact"
         Whether a file must fit in every name and shape, or as much as fits is taken, with a warning, and listed in
         `Backbone.load_report`.
@@ -121,7 +121,7 @@ def load_backbone(
         return _from_record(backbone, weights, options, random_state, stages)
     source = source_of(backbone)
     if source is None:
-        _raise_unknown(backbone)
+        _raise_without_source(backbone)
     return _from_source(source, backbone, weights, options, random_state, stages)
 
 
@@ -134,8 +134,8 @@ def _check_options(match, preprocessing):
         raise TypeError(f"preprocessing must be a Preprocessing or None. Got {type(preprocessing).__name__} instead.")
 
 
-def _raise_unknown(backbone):
-    """Raise the error for what no source takes."""
+def _raise_without_source(backbone):
+    """Say what is wrong with what no source takes."""
     if not isinstance(backbone, str):
         hint = " A file of weights goes into weights=." if isinstance(backbone, PathLike) else ""
         raise TypeError(
@@ -188,8 +188,8 @@ def _from_record(backbone, weights, options, random_state, stages):
         reload = backbone.reload and partial(backbone.reload, preprocessing=preprocessing)
         return replace(backbone, preprocessing=preprocessing, reload=reload)
     if not arguments and weights is None:
-        twin = with_random_weights(backbone, _as_seed(random_state))
-        return replace(twin, preprocessing=options["preprocessing"] or backbone.preprocessing)
+        redrawn = with_random_weights(backbone, _as_seed(random_state))
+        return replace(redrawn, preprocessing=options["preprocessing"] or backbone.preprocessing)
     if not arguments:
         raise ValueError(
             f"weights must be 'default' or None for a Backbone made from a module. Got {weights!r} instead: pass the "

@@ -9,9 +9,9 @@ __all__ = ["NetworkCache"]
 class NetworkCache:
     """A cache of the least recently used kind, which makes a missing value once, whatever the number of threads."""
 
-    def __init__(self, capacity, making):
+    def __init__(self, capacity, lock_of_making):
         self.capacity = capacity
-        self._making = making
+        self._lock_of_making = lock_of_making
         self._values = OrderedDict()
         self._lock = RLock()
 
@@ -20,7 +20,7 @@ class NetworkCache:
         value = self._find(key)
         if value is not None:
             return value
-        with self._making:
+        with self._lock_of_making:
             value = self._find(key)
             if value is None:
                 value = make()

@@ -1,9 +1,12 @@
+import random
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 import torch
 
-from sktl.backbones.seeding import seeded
+import sktl.backbones
+from sktl.backbones.seeding import GLOBAL_RNG_LOCK, seeded, seeded_without_lock
 
 
 def test_the_same_seed_gives_the_same_numbers():
@@ -40,3 +43,22 @@ def test_threads_do_not_draw_from_each_other():
 def test_numpy_seeds_beyond_32_bits_are_allowed():
     with seeded(2**40):
         torch.rand(1)
+
+
+def test_pythons_generator_is_seeded_and_left_as_found_where_that_is_asked_for():
+    state = random.getstate()
+    drawn = []
+    for _ in range(2):
+        with seeded_without_lock(3, python=True):
+            drawn.append(random.random())
+    assert drawn[0] == drawn[1]
+    assert random.getstate() == state
+    with seeded(3):
+        random.random()
+    assert random.getstate() != state
+
+
+def test_the_lock_is_found_under_its_former_name():
+    assert sktl.backbones.GLOBAL_RANDOMNESS is sktl.backbones.GLOBAL_RNG_LOCK is GLOBAL_RNG_LOCK
+    with pytest.raises(AttributeError, match="module 'sktl.backbones' has no attribute 'GLOBAL_NOTHING'"):
+        sktl.backbones.GLOBAL_NOTHING  # noqa: B018
