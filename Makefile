@@ -1,7 +1,8 @@
-# Every target makes the environment that it needs; nothing has to be prepared.
+# Every target makes the environment that it needs, and adds to .venv no more than that; nothing has to be prepared.
 #   make demo                                    transfer against from scratch on scikit-learn's digits
 #   make demo FOLDER=photos BACKBONE=resnet50    the same on a folder of photos, one sub-folder per class
-#   make test | lint | bench | docs
+#   make test | slow | lint | bench | docs
+#   make demo TORCH_INDEX=URL                    torch from another index, such as that of PyTorch's CPU builds
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,43 +10,50 @@ BIN := $(VENV)/bin
 BACKBONE ?= tiny_fractal
 FOLDER ?=
 OUT ?= out
+TORCH_INDEX ?=
+# As many processes as cores. An idle one takes tests from the others; pytest alone runs all of them in one.
+PYTEST := $(BIN)/pytest -n auto --dist worksteal
 
 # One thread: results are then the same bits on every machine of a kind, and small networks are not slowed by waiting threads.
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test slow lint bench docs pretrain clean
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.made:
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), 'sktl needs Python 3.10 or later; try make PYTHON=python3.12'"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable ".[test,lint]"
+	$(if $(TORCH_INDEX),$(BIN)/pip install --quiet torch torchvision --index-url "$(TORCH_INDEX)")
 	touch $@
 
-demo: $(VENV)/.installed
+# One stamp for each extra.
+$(VENV)/.has-%: $(VENV)/.made pyproject.toml
+	$(BIN)/pip install --quiet --editable ".[$*]"
+	touch $@
+
+demo: $(VENV)/.has-cli
 	mkdir -p $(OUT)
 	$(BIN)/sktl compare $(if $(FOLDER),"$(FOLDER)",--digits) --backbone $(BACKBONE) --plot $(OUT)/comparison.png --report $(OUT)/report.html $(ARGS)
 
-test: $(VENV)/.installed
-	$(BIN)/pytest
+test: $(VENV)/.has-test
+	$(PYTEST)
 
-slow: $(VENV)/.installed
-	$(BIN)/pytest -m slow
+slow: $(VENV)/.has-test
+	$(PYTEST) -m slow
 
-lint: $(VENV)/.installed
+lint: $(VENV)/.has-lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-bench: $(VENV)/.installed
-	$(BIN)/pip install --quiet --editable ".[bench]"
+bench: $(VENV)/.has-bench
 	for table in engines cold prefix grid_search warm_store growth two_processes tiny_fractal false_alarms; do $(BIN)/python benchmarks/$$table.py || exit 1; done
 
-docs: $(VENV)/.installed
-	$(BIN)/pip install --quiet --editable ".[docs]"
+docs: $(VENV)/.has-docs $(VENV)/.has-test
+	$(PYTEST) -m "slow or not slow" tests/test_docs.py
 	$(BIN)/sphinx-build -W -b html docs $(OUT)/docs
 
-pretrain: $(VENV)/.installed
+pretrain: $(VENV)/.has-cli
 	$(BIN)/python pretraining/tiny_fractal.py
 
 clean:

@@ -144,6 +144,7 @@ def test_counts_of_cells_are_regressed(table, weights):
     np.testing.assert_allclose(found, scaler.inverse_transform(expected), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_command_compares_on_a_folder_of_photos(shared_data, weights, tmp_path):
     words = "--max-images 24 --cv 2 --max-epochs 1 --backbone mobilenet_v2 --image-size 64 --json --plot figure.png"
     folder = shared_data / "datasets" / "hymenoptera" / "images"

@@ -260,6 +260,7 @@ print(described([score, {"i", "j", "k"}, frozenset({("l", 1), "m"}), Own()]))
 """
 
 
+@pytest.mark.slow
 def test_the_seed_of_hashes_does_not_matter():
     said = {
         subprocess.run(

@@ -340,6 +340,7 @@ for bad in Bad(), Bad(dies=True):
 """
 
 
+@pytest.mark.slow
 def test_an_error_that_cannot_be_sent_and_a_worker_that_dies_are_told(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=False)

@@ -44,6 +44,7 @@ def test_only_so_many_images_are_looked_at(monkeypatch):
     assert model.set_params(augment="light").fit(X, y).n_mirrored_ == 0
 
 
+@pytest.mark.slow
 def test_left_and_right_are_learnt_and_not_mirrored_away():
     model = FineTuneClassifier(random_state=0).fit(*sided(60))
     assert model.augment_ == "unmirrored"

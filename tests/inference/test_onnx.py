@@ -15,8 +15,9 @@ for package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(package, reason="comes with the extra 'onnx'")
 
 CPU = resolve_placement("cpu", "float32")
-SLOW = ("efficientnet_b0", "densenet121", "convnext_tiny", "swin_t", "vit_b_16", "inception_v3", "shufflenet_v2_x1_0")
-NAMES = ["tiny_fractal", "mobilenet_v2", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+SLOW = ("mobilenet_v2", "efficientnet_b0", "densenet121", "convnext_tiny", "swin_t", "vit_b_16", "inception_v3")
+SLOW += ("shufflenet_v2_x1_0",)
+NAMES = ["tiny_fractal", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 
 
 def block(backbone, n_rows=4):
