@@ -60,5 +60,5 @@ def test_pythons_generator_is_seeded_and_left_as_found_where_that_is_asked_for()
 
 def test_the_lock_is_found_under_its_former_name():
     assert sktl.backbones.GLOBAL_RANDOMNESS is sktl.backbones.GLOBAL_RNG_LOCK is GLOBAL_RNG_LOCK
-    with pytest.raises(AttributeError, match="has no attribute 'GLOBAL_NOTHING'"):
+    with pytest.raises(AttributeError, match=r"module 'sktl\.backbones' has no attribute 'GLOBAL_NOTHING'"):
         sktl.backbones.GLOBAL_NOTHING  # noqa: B018
