@@ -12,12 +12,12 @@ from sktl._targets import check_data
 from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
 from sktl.comparison._call import recorded_call
 from sktl.comparison._candidates import make_candidates, recipes_in, uses_transfer
-from sktl.comparison._checkpoint_file import Journal
+from sktl.comparison._checkpoint_file import CheckpointFile
 from sktl.comparison._execution import run_all
-from sktl.comparison._fingerprint import versions
 from sktl.comparison._leak_guard import warn_of_near_duplicates
 from sktl.comparison._networks import check_recipes
 from sktl.comparison._result import TransferComparison
+from sktl.comparison._resume_key import versions
 from sktl.comparison._scoring import check_scoring
 from sktl.fine_tuning import FineTuneClassifier
 from sktl.inference import PRECISIONS
@@ -190,7 +190,8 @@ def compare_transfer(
     NearDuplicatesWarning
         If near copies of one image lie on both sides of a split.
     ResumeWarning
-        If `resume` has lines that cannot be read, or cannot be written to any longer.
+        If `resume` has lines that cannot be read, or cannot be written to any longer, or if a later call will not
+        recognise the fits of a candidate.
 
     See Also
     --------
@@ -243,7 +244,7 @@ def compare_transfer(
     random_state = fixed_random_state(random_state)
     splits = make_splits(X, y, cv=cv, n_repeats=n_repeats, groups=groups, task=task, random_state=random_state)
     seeds = make_seeds(random_state, "fit", len(splits))
-    journal = None if resume is None else Journal(resume, X, y, scorers)
+    checkpoint_file = None if resume is None else CheckpointFile(resume, X, y, scorers, estimators)
     warning = None
     if duplicates == "warn":
         warning = warn_of_near_duplicates(X, splits, groups=groups, backbone=backbone, **reading)
@@ -258,7 +259,7 @@ def compare_transfer(
         n_jobs=n_jobs,
         verbose=verbose,
         on_error=on_error,
-        journal=journal,
+        checkpoint_file=checkpoint_file,
     )
     settings = {"task": task, "cv": repr(cv), "n_repeats": n_repeats, "random_state": random_state, **own, **shared}
     settings |= {"near_duplicates": warning, "groups": groups is not None}
