@@ -52,7 +52,7 @@ class CachedPredictions:
 
     # What a score of the user's own may do with an estimator.
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self):
         return type(self._estimator)
 

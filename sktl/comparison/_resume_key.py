@@ -29,7 +29,8 @@ __all__ = ["digest_of", "digest_of_images", "versions"]
 
 PACKAGES = ("sktl", "scikit-learn", "torch", "torchvision", "numpy", "scipy", "pillow", "skorch")
 # Generators that everything in a process draws from: wherever they stand, the seed of a fit decides.
-GLOBAL_GENERATORS: tuple = (np.random.rand.__self__, random.random.__self__)
+GLOBAL_DRAWS: tuple = (np.random.rand, random.random)
+GLOBAL_GENERATORS = tuple(draw.__self__ for draw in GLOBAL_DRAWS)
 # What is passed on as it is, fitted estimators inside included, where scikit-learn clones a candidate.
 NOT_CLONED = (FrozenEstimator, MethodType, FunctionType, dict)
 # What says which function it is; not its file and line, which a notebook counts up.
