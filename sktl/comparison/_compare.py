@@ -15,7 +15,7 @@ from sktl.comparison._candidates import make_candidates, names_used, uses_transf
 from sktl.comparison._checkpoint_file import CheckpointFile
 from sktl.comparison._execution import run_all
 from sktl.comparison._leakage import warn_of_near_duplicates
-from sktl.comparison._networks import check_named_candidates
+from sktl.comparison._networks import check_networks
 from sktl.comparison._result import TransferComparison
 from sktl.comparison._resume_key import versions
 from sktl.comparison._scoring import check_scoring
@@ -240,8 +240,7 @@ def compare_transfer(
     estimators = make_candidates(candidates, task=task, **own, **shared)
     _check_baseline(baseline, estimators)
     scorers = check_scoring(scoring, task)
-    names = names_used(candidates)
-    check_named_candidates(names, backbone=backbone, weights=weights, unfreeze_depth=unfreeze_depth, **placing)
+    check_networks(names_used(candidates), backbone=backbone, weights=weights, unfreeze_depth=unfreeze_depth, **placing)
     random_state = fixed_random_state(random_state)
     splits = make_splits(X, y, cv=cv, n_repeats=n_repeats, groups=groups, task=task, random_state=random_state)
     seeds = make_seeds(random_state, "fit", len(splits))

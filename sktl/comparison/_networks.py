@@ -5,12 +5,12 @@ import numpy as np
 from sktl.backbones import load_backbone
 from sktl.inference import embedding_widths, resolve_placement
 
-__all__ = ["check_named_candidates", "describe", "fitted_parts", "is_pretrained", "record_of", "trained_part"]
+__all__ = ["check_networks", "describe", "fitted_parts", "is_pretrained", "record_of", "trained_part"]
 
 BROUGHT_ALONG = "its own"  # how a record calls the weights that came with a module or a function
 
 
-def check_named_candidates(names, *, backbone, weights, unfreeze_depth, image_size, device, precision):
+def check_networks(names, *, backbone, weights, unfreeze_depth, image_size, device, precision):
     """Load the network of named candidates once, so that what cannot work is not reported as the failure of a fit."""
     if not names & {"frozen", "fine_tuned", "from_scratch"}:
         return
