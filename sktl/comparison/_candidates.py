@@ -1,4 +1,4 @@
-"""The candidates of a comparison: recipes that go by a name, and the user's own estimators."""
+"""The candidates of a comparison: those that go by a name, and the user's own estimators."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ from sktl.feature_extraction import PixelFeatures, PretrainedFeatureExtractor
 from sktl.feature_extraction.frozen_recipe import frozen_pipeline, linear_model
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 
-__all__ = ["make_candidates", "recipes_in", "uses_transfer"]
+__all__ = ["make_candidates", "names_used", "uses_transfer"]
 
 TRANSFER_ESTIMATORS = (PretrainedFeatureExtractor, FineTuneClassifier, FineTuneRegressor)
 
@@ -27,7 +27,7 @@ def make_candidates(candidates, *, task, weights, unfreeze_depth, max_epochs, **
     def resolve(value):
         if not isinstance(value, str):
             return value
-        return _recipe(value, task, weights, unfreeze_depth, max_epochs, shared)
+        return _named_candidate(value, task, weights, unfreeze_depth, max_epochs, shared)
 
     estimators = {name: resolve(value) for name, value in named.items()}
     for name, estimator in estimators.items():
@@ -35,8 +35,8 @@ def make_candidates(candidates, *, task, weights, unfreeze_depth, max_epochs, **
     return estimators
 
 
-def recipes_in(candidates):
-    """Names of the recipes among the candidates."""
+def names_used(candidates):
+    """Return the names of the candidates that go by one."""
     return {value for value in _as_mapping(candidates).values() if isinstance(value, str)}
 
 
@@ -63,8 +63,8 @@ def _as_mapping(candidates):
     return named
 
 
-def _recipe(name, task, weights, unfreeze_depth, max_epochs, shared):
-    """One of the candidates that go by a name; the user guide and compare_transfer show these recipes."""
+def _named_candidate(name, task, weights, unfreeze_depth, max_epochs, shared):
+    """Make one of the candidates that go by a name; the user guide and compare_transfer show them word by word."""
     classification = task == "classification"
     if name == "dummy":
         return DummyClassifier() if classification else DummyRegressor()

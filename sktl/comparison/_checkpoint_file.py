@@ -1,42 +1,59 @@
 """Finished fits kept in a file, one JSON line each, so that an interrupted comparison goes on where it stopped.
 
-The file is not trusted: it holds JSON and nothing that runs. A line belongs to a fit by its key, a digest of everything
-that the scores depend on; lines of other comparisons are simply not matched.
+The file is not trusted: it holds JSON and nothing that runs, and its values are checked by the types of the record's
+fields. A line belongs to a fit by its key, a digest of everything that the scores depend on; lines of other comparisons
+are simply not matched.
 """
 
 import json
 import os
 import warnings
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from hashlib import sha256
 from numbers import Real
 from pathlib import Path
+from types import UnionType
+from typing import Union, get_args, get_origin, get_type_hints
+from uuid import uuid4
 
-from sktl._costs import COSTS
-from sktl.comparison._description import described
-from sktl.comparison._fingerprint import digest_of_images, versions
 from sktl.comparison._records import FitRecord
+from sktl.comparison._resume_key import digest_of, digest_of_images, versions
 from sktl.comparison._warnings import ResumeWarning
 
-__all__ = ["Journal"]
+__all__ = ["CheckpointFile"]
 
 START = b'{"sktl": "fit", "version": 1, "key": "'
-FIELDS = {field.name for field in fields(FitRecord)}
+KINDS = get_type_hints(FitRecord)  # of the fields
 
 
-class Journal:
+class CheckpointFile:
     """The file of finished fits."""
 
-    def __init__(self, path, X, y, scorers):
+    def __init__(self, path, X, y, scorers, candidates):
         self._path = Path(path)
         self._scorers = list(scorers)
-        self._estimators: dict = {}  # id → description: each candidate is described once, not once per split
-        common = [digest_of_images(X), repr(y.tolist()), described(scorers), versions()]
+        self._candidates = {}
+        for name, estimator in candidates.items():
+            self._candidates[name] = self._recognised(f"Candidate {name!r}", estimator)
+        scores = [[name, self._recognised(f"The score {name!r}", scorer)] for name, scorer in scorers.items()]
+        common = [digest_of_images(X), repr(y.tolist()), scores, versions()]
         self._common = sha256(json.dumps(common).encode()).hexdigest()
         with self._path.open("ab"):  # hours later would be too late to find out
             pass
         self._runs = self._read()
         self._writes = True
+
+    def _recognised(self, what, value):
+        """Return a digest; one that no other call will find again where there is none."""
+        try:
+            return digest_of(value)
+        except TypeError as error:
+            warnings.warn(
+                f"{what} cannot be recognised by a later call, which does its fits again: {error}",
+                ResumeWarning,
+                stacklevel=5,
+            )
+            return uuid4().hex
 
     def find(self, fit):
         """Return the record of a fit that was finished before, or None."""
@@ -73,9 +90,7 @@ class Journal:
             os.fsync(file.fileno())
 
     def _key(self, fit):
-        if id(fit.estimator) not in self._estimators:
-            self._estimators[id(fit.estimator)] = described(fit.estimator)
-        parts = [self._common, fit.candidate, self._estimators[id(fit.estimator)], fit.seed]
+        parts = [self._common, fit.candidate, self._candidates[fit.candidate], fit.seed]
         return sha256(json.dumps([*parts, fit.train.tolist(), fit.test.tolist()]).encode()).hexdigest()
 
     def _read(self):
@@ -104,30 +119,22 @@ class Journal:
 
 def _checked_run(content):
     """Make the record, or raise TypeError where it does not hold what it should."""
-    if not isinstance(content, dict) or content.keys() != FIELDS:
+    if not isinstance(content, dict) or content.keys() != KINDS.keys():
         raise TypeError("not the fields of a fit")
-    run = FitRecord(**content)
-    lists = [part for part in (run.predicted, run.confidence, run.history) if part is not None]
-    counts = run.n_trained_parameters, run.n_parameters, run.n_images_through_network, run.peak_memory
-    good = (
-        isinstance(run.candidate, str)
-        and isinstance(run.split, int)
-        and isinstance(run.scores, dict)
-        and all(_is_number(value) for value in [*run.scores.values(), run.fit_seconds, run.predict_seconds])
-        and all(isinstance(part, list) for part in lists)
-        and all(isinstance(label, (str, bool, int, float)) for label in run.predicted or [])
-        and all(_is_number(share) for share in run.confidence or [])
-        and all(isinstance(epoch, dict) and all(map(_is_number, epoch.values())) for epoch in run.history or [])
-        and all(count is None or isinstance(count, int) for count in counts)
-        and all(cost is None or _is_number(cost) for cost in (getattr(run, name) for name in COSTS))
-        and isinstance(run.network, (dict, type(None)))
-        and isinstance(run.pretrained, (bool, type(None)))
-        and run.error is None
-    )
-    if not good:
+    if not all(_is_of(value, KINDS[name]) for name, value in content.items()) or content["error"] is not None:
         raise TypeError("not the values of a fit")
-    return run
+    return FitRecord(**content)
 
 
-def _is_number(value):
-    return isinstance(value, Real) and not isinstance(value, bool)
+def _is_of(value, kind):
+    """Whether a value from JSON is of an annotated type."""
+    origin, inside = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_is_of(value, one) for one in inside)
+    if origin is list:
+        return isinstance(value, list) and all(_is_of(item, inside[0]) for item in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(_is_of(item, inside[1]) for item in value.values())
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, Real if kind is float else kind)

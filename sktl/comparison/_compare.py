@@ -11,13 +11,13 @@ from sktl._splits import fixed_random_state, make_seeds, make_splits
 from sktl._targets import check_data
 from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
 from sktl.comparison._call import recorded_call
-from sktl.comparison._candidates import make_candidates, recipes_in, uses_transfer
-from sktl.comparison._checkpoint_file import Journal
+from sktl.comparison._candidates import make_candidates, names_used, uses_transfer
+from sktl.comparison._checkpoint_file import CheckpointFile
 from sktl.comparison._execution import run_all
-from sktl.comparison._fingerprint import versions
-from sktl.comparison._leak_guard import warn_of_near_duplicates
-from sktl.comparison._networks import check_recipes
+from sktl.comparison._leakage import warn_of_near_duplicates
+from sktl.comparison._networks import check_networks
 from sktl.comparison._result import TransferComparison
+from sktl.comparison._resume_key import versions
 from sktl.comparison._scoring import check_scoring
 from sktl.fine_tuning import FineTuneClassifier
 from sktl.inference import PRECISIONS
@@ -83,7 +83,7 @@ def compare_transfer(
 
     The candidates that go by a name are these recipes (for regression in brackets):
 
-    - ``"dummy"``: ``DummyClassifier()`` [``DummyRegressor()``]. What guessing scores.
+    - ``"dummy"``: ``DummyClassifier()`` [``DummyRegressor()``]. The chance level.
     - ``"pixels"``: ``make_pipeline(PixelFeatures(size=16), StandardScaler(), LogisticRegression(C=0.01,
       max_iter=1000))`` [``RidgeCV(alphas=np.logspace(-1, 4, 11))`` at the end]. What colours and coarse shapes score.
     - ``"frozen"``: ``make_pipeline(PretrainedFeatureExtractor(backbone, weights=weights, layer="all",
@@ -111,7 +111,7 @@ def compare_transfer(
     candidates : sequence of str or dict, default=("dummy", "pixels", "frozen", "fine_tuned", "from_scratch")
         Names of recipes, or a dictionary from names of your own to scikit-learn estimators or names of recipes.
     baseline : str, default="from_scratch"
-        Name of the candidate the others are compared with. A candidate called "dummy" is taken for guessing.
+        Name of the candidate the others are compared with. A candidate called "dummy" stands for the chance level.
     task : {"auto", "classification", "regression"}, default="auto"
         "auto" follows :func:`sklearn.utils.multiclass.type_of_target`: float labels with a fractional part are
         regression; everything else is classification, floats that are whole numbers too. Counts, for instance, need
@@ -161,7 +161,7 @@ def compare_transfer(
         A candidate that fails is left out with a warning and listed in the result, or ends the comparison. Without the
         baseline, or a second candidate, there is no comparison, and it ends with the first error.
     verbose : int, default=0
-        If positive, one line per fit, with a guess at how long the rest takes.
+        If positive, one line per fit, with an estimate of how long the rest takes.
 
     Returns
     -------
@@ -190,7 +190,8 @@ def compare_transfer(
     NearDuplicatesWarning
         If near copies of one image lie on both sides of a split.
     ResumeWarning
-        If `resume` has lines that cannot be read, or cannot be written to any longer.
+        If `resume` has lines that cannot be read, or cannot be written to any longer, or if a later call will not
+        recognise the fits of a candidate.
 
     See Also
     --------
@@ -239,11 +240,11 @@ def compare_transfer(
     estimators = make_candidates(candidates, task=task, **own, **shared)
     _check_baseline(baseline, estimators)
     scorers = check_scoring(scoring, task)
-    check_recipes(recipes_in(candidates), backbone=backbone, weights=weights, unfreeze_depth=unfreeze_depth, **placing)
+    check_networks(names_used(candidates), backbone=backbone, weights=weights, unfreeze_depth=unfreeze_depth, **placing)
     random_state = fixed_random_state(random_state)
     splits = make_splits(X, y, cv=cv, n_repeats=n_repeats, groups=groups, task=task, random_state=random_state)
     seeds = make_seeds(random_state, "fit", len(splits))
-    journal = None if resume is None else Journal(resume, X, y, scorers)
+    checkpoint_file = None if resume is None else CheckpointFile(resume, X, y, scorers, estimators)
     warning = None
     if duplicates == "warn":
         warning = warn_of_near_duplicates(X, splits, groups=groups, backbone=backbone, **reading)
@@ -258,7 +259,7 @@ def compare_transfer(
         n_jobs=n_jobs,
         verbose=verbose,
         on_error=on_error,
-        journal=journal,
+        checkpoint_file=checkpoint_file,
     )
     settings = {"task": task, "cv": repr(cv), "n_repeats": n_repeats, "random_state": random_state, **own, **shared}
     settings |= {"near_duplicates": warning, "groups": groups is not None}

@@ -16,7 +16,18 @@ __all__ = ["run_all"]
 
 
 def run_all(
-    estimators, X, y, *, splits, seeds, scorers, baseline, n_jobs=None, verbose=0, on_error="raise", journal=None
+    estimators,
+    X,
+    y,
+    *,
+    splits,
+    seeds,
+    scorers,
+    baseline,
+    n_jobs=None,
+    verbose=0,
+    on_error="raise",
+    checkpoint_file=None,
 ):
     """Fit and score every candidate on every split."""
     fits = {
@@ -24,11 +35,12 @@ def run_all(
         for number in range(len(splits))
         for name, estimator in estimators.items()
     }
-    runs = {} if journal is None else {place: run for place, fit in fits.items() if (run := journal.find(fit))}
+    find = (lambda fit: None) if checkpoint_file is None else checkpoint_file.find
+    runs = {place: run for place, fit in fits.items() if (run := find(fit))}
     todo = [fit for place, fit in fits.items() if place not in runs]
     progress = Progress(todo, len(runs), len(splits), next(iter(scorers)), verbose)
     failures = Failures(estimators, baseline, on_error, len(splits))
-    arrivals = Arrivals(fits, runs, failures, progress, journal)
+    arrivals = Arrivals(fits, runs, failures, progress, checkpoint_file)
     home = os.getpid()
     tasks = (delayed(_fitted_here)(fit, X, y, home) for fit in todo if arrivals.is_wanted(fit.candidate))
     # One by one and in any order: a finished fit that waits for a slower one would be lost with an interrupt.
@@ -37,7 +49,7 @@ def run_all(
         for run, error in results:
             arrivals.take(run, error)
     except BrokenProcessPool as error:
-        raise RuntimeError(_about_lost_worker(error, journal)) from error
+        raise RuntimeError(_about_lost_worker(error, checkpoint_file)) from error
     finally:
         _close(results)
     return [runs[place] for place in fits if place in runs and not failures.came_before(*place)]
@@ -57,9 +69,9 @@ def _as_sent(error):
     return error
 
 
-def _about_lost_worker(error, journal):
+def _about_lost_worker(error, checkpoint_file):
     kept = "Pass resume='fits.jsonl' to keep finished fits"
-    if journal is not None:
+    if checkpoint_file is not None:
         kept = "Finished fits are kept: call again with the same resume"
     return (
         f"A worker process died, often for lack of memory, and took its fits with it. {kept}, and n_jobs=1 for less "
@@ -81,9 +93,9 @@ class Arrivals:
     A failure counts once everything before it is there. Fits are started in order, so what is before it is on its way.
     """
 
-    def __init__(self, fits, runs, failures, progress, journal):
+    def __init__(self, fits, runs, failures, progress, checkpoint_file):
         self._fits, self._runs = fits, runs
-        self._failures, self._progress, self._journal = failures, progress, journal
+        self._failures, self._progress, self._checkpoint_file = failures, progress, checkpoint_file
         self._errors: dict = {}  # split and candidate → error
         self._failing: set = set()  # candidates, before their failure counts
         self._waiting = [place for place in fits if place not in runs]
@@ -96,8 +108,8 @@ class Arrivals:
         """Take in a result; raise if the comparison cannot go on."""
         place = run.split, run.candidate
         self._runs[place] = run
-        if error is None and self._journal is not None:
-            self._journal.keep(self._fits[place], run)
+        if error is None and self._checkpoint_file is not None:
+            self._checkpoint_file.keep(self._fits[place], run)
         if run.candidate not in self._failing:  # otherwise it was on its way already
             self._progress.show(run)
         if error is not None:

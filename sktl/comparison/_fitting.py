@@ -1,25 +1,21 @@
 """One fit of one candidate on one split: what it scored, what it predicted, and what it cost."""
 
-import time
-from copy import copy
 from dataclasses import dataclass
-from functools import wraps
 from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
+from sklearn.metrics import check_scoring
 
-from sktl.comparison._measuring import image_passes, n_parameters, peak_memory, reset_peak_memory
+from sktl.comparison._cached_predictions import CachedPredictions
+from sktl.comparison._measuring import measured
 from sktl.comparison._networks import describe, is_pretrained, record_of, trained_part
 from sktl.comparison._records import FitRecord
 from sktl.exceptions import ImageReadError
 from sktl.images import take_rows
 
 __all__ = ["FitTask", "fit_and_score", "set_seeds"]
-
-METHODS = ("predict", "predict_proba", "decision_function", "predict_log_proba")
 
 
 @dataclass(frozen=True)
@@ -58,42 +54,25 @@ def fit_and_score(fit, X, y):
     """
     reading = fit.train  # the part of X that an image with an error is counted in
     try:
-        estimator = set_seeds(_own_copy(fit.estimator), fit.seed)
-        reset_peak_memory()
-        start = time.perf_counter()
-        estimator.fit(take_rows(X, fit.train), y[fit.train])
-        fitted = time.perf_counter()
-        reading = fit.test
-        test = take_rows(X, fit.test)
-        _predict_once(estimator)
-        scores = {name: float(scorer(estimator, test, y[fit.test])) for name, scorer in fit.scorers.items()}
-        scored = time.perf_counter()
-        memory = peak_memory()
-        _check(scores)
-        predicted, confidence = _predictions(estimator, test)
-        return FitRecord(
-            fit.candidate,
-            fit.split,
-            scores,
-            fitted - start,
-            scored - fitted,
-            n_images_through_network=image_passes(estimator, len(fit.test)),
-            peak_memory=memory,
-            predicted=predicted,
-            confidence=confidence,
-            **_about_network(estimator, fit.split),
-        ), None
+        estimator = set_seeds(clone(fit.estimator), fit.seed)
+        with measured() as measurement:
+            estimator.fit(take_rows(X, fit.train), y[fit.train])
+            measurement.fitted()
+            reading = fit.test
+            test = take_rows(X, fit.test)
+            cached = CachedPredictions(estimator, test)
+            scores = check_scoring(scoring=fit.scorers)(cached, test, y[fit.test])
+            scores = {name: float(score) for name, score in scores.items()}
+            measurement.scored()
+            _check(scores)
+            predicted, confidence = _predictions(cached, test)
+        about = measurement.costs(estimator) | _about_network(estimator, fit.split)
+        return FitRecord(fit.candidate, fit.split, scores, predicted=predicted, confidence=confidence, **about), None
     except ImageReadError as error:
         counted = _counted_in_X(error, X, reading)
         return _failed(fit, counted), counted
     except Exception as error:
         return _failed(fit, error), error
-
-
-def _own_copy(estimator):
-    """Clone an estimator; copy one whose clone is itself, as methods of it are hidden later."""
-    cloned = clone(estimator)
-    return copy(estimator) if cloned is estimator else cloned
 
 
 def _failed(fit, error):
@@ -113,8 +92,6 @@ def _about_network(estimator, split):
     record = record_of(estimator)
     trained = trained_part(estimator)
     return {
-        "n_trained_parameters": getattr(trained, "n_trained_parameters_", None),
-        "n_parameters": n_parameters(estimator),
         "history": None if trained is None else _history(trained),
         "network": describe(record),
         # The first split stands for all: asking a function for a second network takes as long as making one.
@@ -129,48 +106,6 @@ def _history(trained):
         {"epoch": int(epoch["epoch"]), **{losses[key]: float(epoch[key]) for key in losses if key in epoch}}
         for epoch in trained.history_
     ] or None
-
-
-def _predict_once(estimator):
-    """Let a fitted estimator predict the same images once, however many scores ask for it.
-
-    Attributes of the instance hide the methods; it is thrown away after the scoring.
-    """
-    last, features = estimator, None
-    if type(estimator) is Pipeline and len(estimator) > 1:  # one of another kind may do something in between
-        last, features = estimator[-1], _remembering(estimator[:-1].transform)
-    if hasattr(type(last), "_outputs"):  # what all methods of a fine-tuned estimator go through
-        last._outputs = _remembering(last._outputs)
-    for name in METHODS:
-        if hasattr(estimator, name):
-            method = getattr(estimator, name) if features is None else _through(features, getattr(last, name))
-            setattr(estimator, name, _remembering(method))
-
-
-def _remembering(method):
-    """Answer the same question about the same object from memory.
-
-    Each time with a copy: methods ask each other, and write into what they are given.
-    """
-    last: dict = {}
-
-    @wraps(method)
-    def answer(X, **options):
-        if options:
-            return method(X, **options)
-        if last.get("X") is not X:
-            last.update(X=X, answer=method(X))
-        return copy(last["answer"])
-
-    return answer
-
-
-def _through(features, method):
-    @wraps(method)
-    def answer(X, **options):
-        return method(features(X), **options)
-
-    return answer
 
 
 def _predictions(estimator, X):

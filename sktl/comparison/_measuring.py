@@ -1,20 +1,68 @@
-"""What a fitted candidate cost: images sent through the network, parameters to keep, memory."""
+"""What one fit of a candidate costs: seconds, images through the network, parameters, memory.
+
+A new figure needs a line in `Measurement.costs`, a field of `FitRecord`, and a name in `sktl._costs`.
+"""
 
 import re
-from contextlib import suppress
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sklearn.compose import ColumnTransformer
-from sklearn.pipeline import FeatureUnion, Pipeline
+from joblib import effective_n_jobs
 
-from sktl.comparison._networks import fitted_parts
+from sktl.comparison._networks import fitted_parts, trained_part
 from sktl.feature_extraction import PretrainedFeatureExtractor
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
+from sktl.inference.forward_passes import counted_forward_passes
 
-__all__ = ["image_passes", "n_parameters", "peak_memory", "reset_peak_memory"]
+__all__ = ["measured", "peak_memory", "reset_peak_memory"]
 
+WITH_NETWORK = (PretrainedFeatureExtractor, FineTuneClassifier, FineTuneRegressor)
 # Linux: writing 5 lets the kernel forget the highest resident memory so far, which status then tells anew.
 RESET, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+
+
+@contextmanager
+def measured():
+    """Measure the fit and the predictions of one candidate."""
+    reset_peak_memory()
+    with counted_forward_passes() as counter:
+        yield Measurement(counter)
+
+
+class Measurement:
+    """What is measured while a candidate is fitted and scored."""
+
+    def __init__(self, counter):
+        self._counter = counter
+        self._start = time.perf_counter()
+
+    def fitted(self):
+        """Take note that the fit has ended."""
+        self._fitted = time.perf_counter()
+
+    def scored(self):
+        """Take note that the test images have been predicted and scored."""
+        self._scored = time.perf_counter()
+        self._memory = peak_memory()
+
+    def costs(self, estimator):
+        """Return the figures of a fitted candidate, by name of the field in its record."""
+        return {
+            "fit_seconds": self._fitted - self._start,
+            "predict_seconds": self._scored - self._fitted,
+            "n_trained_parameters": getattr(trained_part(estimator), "n_trained_parameters_", None),
+            "n_parameters": _n_parameters(estimator),
+            "n_images_through_network": self._n_images(estimator),
+            "peak_memory": self._memory,
+        }
+
+    def _n_images(self, estimator):
+        """Return the forward passes; None without a network, and where other processes may have made some."""
+        n_images = self._counter.n_images
+        if _is_shared_out(estimator) or (n_images == 0 and not _own_parts(estimator)):
+            return None
+        return n_images
 
 
 def reset_peak_memory():
@@ -34,7 +82,7 @@ def peak_memory():
     return int(found.group(1)) * 1024 if found else None
 
 
-def n_parameters(estimator):
+def _n_parameters(estimator):
     """Count the parameters of the networks that a fitted candidate needs for its predictions."""
     networks = {id(network): network for part in _own_parts(estimator) for network in _stages_in_use(part)}
     if not networks:
@@ -43,8 +91,7 @@ def n_parameters(estimator):
 
 
 def _own_parts(estimator):
-    own = (PretrainedFeatureExtractor, FineTuneClassifier, FineTuneRegressor)
-    return [part for part in fitted_parts(estimator) if isinstance(part, own)]
+    return [part for part in fitted_parts(estimator) if isinstance(part, WITH_NETWORK)]
 
 
 def _stages_in_use(part):
@@ -54,50 +101,17 @@ def _stages_in_use(part):
     return list(part.backbone_.stages)[: 1 + max(names.index(layer) for layer in part.layers_)]
 
 
-def image_passes(estimator, n_test):
-    """Count how many times an image was sent through a part of a network, in fit and predict together.
-
-    - The frozen part: images that were not found in the store, and views of images likewise.
-    - The part above the cut: every training image once per epoch (and once more for the probe that training from
-      pretrained weights starts with), those set aside for early stopping likewise, every test image once; and where
-      ``augment="auto"`` asks whether mirroring matters, those it looks at and their mirror images.
-
-    Copies of one training image count once, as the estimators merge them.
-    """
-    parts = _own_parts(estimator)
-    plain = {id(part) for part in _plain_parts(estimator)}
-    if not parts or {id(part) for part in parts} != plain or any(getattr(part, "refit", False) for part in parts):
-        return None
-    return sum(part.store_info_.n_misses + _above_the_cut(part, n_test) for part in parts)
+def _is_shared_out(estimator):
+    """Whether a search or the like hands parts with a network to several jobs, whose images nobody counts here."""
+    others = [part for part in _estimators_in(estimator) if not isinstance(part, WITH_NETWORK)]
+    return any(effective_n_jobs(getattr(part, "n_jobs", 1)) > 1 and _has_network(part) for part in others)
 
 
-def _above_the_cut(part, n_test):
-    """Return how many images went through the part above the cut, which an extractor does not have."""
-    if isinstance(part, PretrainedFeatureExtractor):
-        return 0
-    epochs = list(part.history_)
-    if not epochs:  # the exact probe
-        return n_test
-    train, valid = (
-        [sum(batch.get(f"{kind}_batch_size", 0) for batch in epoch["batches"]) for epoch in epochs]
-        for kind in ("train", "valid")
-    )
-    above = sum(train) + sum(valid)
-    if part.weights is not None:  # the probe, and how it does on the images set aside
-        above += (train[0] if part.module_.n_frozen < len(part.module_.stages) else 0) + valid[0]
-    return above + 2 * part.n_mirrored_ + n_test
+def _has_network(part):
+    return any(isinstance(one, WITH_NETWORK) for one in _estimators_in(part)) or bool(_own_parts(part))
 
 
-def _plain_parts(estimator):
-    """Parts with a network that were fitted once, where the candidate itself put them."""
-    if getattr(estimator, "backbone_", None) is not None:
-        return [estimator]
-    if isinstance(estimator, Pipeline):
-        inside = [step for _, step in estimator.steps]
-    elif isinstance(estimator, FeatureUnion):
-        inside = [step for _, step in estimator.transformer_list]
-    elif isinstance(estimator, ColumnTransformer):
-        inside = [step for _, step, _ in estimator.transformers_]
-    else:
-        return []
-    return [part for step in inside for part in _plain_parts(step)]
+def _estimators_in(estimator):
+    """Return an estimator and the estimators among its parameters, nested ones too."""
+    inside = estimator.get_params(deep=True).values()
+    return [estimator, *(part for part in inside if hasattr(part, "get_params") and not isinstance(part, type))]

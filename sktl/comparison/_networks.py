@@ -5,16 +5,16 @@ import numpy as np
 from sktl.backbones import load_backbone
 from sktl.inference import embedding_widths, resolve_placement
 
-__all__ = ["check_recipes", "describe", "fitted_parts", "is_pretrained", "record_of", "trained_part"]
+__all__ = ["check_networks", "describe", "fitted_parts", "is_pretrained", "record_of", "trained_part"]
 
 BROUGHT_ALONG = "its own"  # how a record calls the weights that came with a module or a function
 
 
-def check_recipes(recipes, *, backbone, weights, unfreeze_depth, image_size, device, precision):
-    """Load the network of the recipes once, so that what cannot work is not reported as the failure of a fit."""
-    if not recipes & {"frozen", "fine_tuned", "from_scratch"}:
+def check_networks(names, *, backbone, weights, unfreeze_depth, image_size, device, precision):
+    """Load the network of named candidates once, so that what cannot work is not reported as the failure of a fit."""
+    if not names & {"frozen", "fine_tuned", "from_scratch"}:
         return
-    if precision == "float16" and recipes & {"fine_tuned", "from_scratch"}:
+    if precision == "float16" and names & {"fine_tuned", "from_scratch"}:
         raise ValueError(
             "precision must be 'auto', 'float32' or 'bfloat16' for candidates that are trained. Got 'float16' instead."
         )
@@ -28,13 +28,13 @@ def check_recipes(recipes, *, backbone, weights, unfreeze_depth, image_size, dev
     own = record.preprocessing
     embedding_widths(record, ["penultimate"], "auto", own if image_size is None else own.resized(image_size))
     n_stages = len(record.stages)
-    if "fine_tuned" in recipes and unfreeze_depth != "all" and unfreeze_depth > n_stages:
+    if "fine_tuned" in names and unfreeze_depth != "all" and unfreeze_depth > n_stages:
         raise ValueError(
             f"unfreeze_depth must be at most {n_stages} for {record.name}, whose stages are "
             f"{list(record.stage_names)}. Got {unfreeze_depth} instead. Use 'all' to train everything."
         )
-    if "from_scratch" in recipes and not isinstance(backbone, str):
-        load_backbone(backbone, None)  # not every function can make a twin with random weights
+    if "from_scratch" in names and not isinstance(backbone, str):
+        load_backbone(backbone, None)  # not every function can make its network with random weights
 
 
 def record_of(estimator):
@@ -98,4 +98,4 @@ def is_pretrained(record):
     other = record.reload(random_state=record.reload.keywords["random_state"] + 1)
     pairs = zip(record.stages.parameters(), other.stages.parameters(), strict=True)
     matrices = [pair for pair in pairs if pair[0].ndim > 1]
-    return not matrices or any(bool((one == twin).all()) for one, twin in matrices)
+    return not matrices or any(bool((one == another).all()) for one, another in matrices)

@@ -34,9 +34,9 @@ class Progress:
         if run.error is None:
             self._seconds.setdefault(run.candidate, []).append(run.fit_seconds + run.predict_seconds)
         if self._verbose:
-            self._say(run)
+            self._print(run)
 
-    def _say(self, run):
+    def _print(self, run):
         count = f"fit {self._n_done:{len(str(self._n_fits))}} of {self._n_fits}"
         split = f"split {run.split + 1:{len(str(self._n_splits))}}/{self._n_splits}"
         where = f"{count}  {split}  {run.candidate:{self._width}}"

@@ -62,9 +62,9 @@ class FitRecord:
     n_parameters: int | None = None
     n_images_through_network: int | None = None
     peak_memory: int | None = None
-    predicted: list | None = None
+    predicted: list[bool | int | float | str] | None = None
     confidence: list[float] | None = None
-    history: list[dict] | None = None
+    history: list[dict[str, float]] | None = None
     network: dict | None = None
     pretrained: bool | None = None
     error: str | None = None

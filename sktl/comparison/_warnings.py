@@ -12,4 +12,4 @@ class NearDuplicatesWarning(UserWarning):
 
 
 class ResumeWarning(UserWarning):
-    """A file of finished fits has lines that cannot be read, or cannot be written to any longer."""
+    """A file of finished fits cannot be read in part, cannot be written to, or will not be of use to a candidate."""

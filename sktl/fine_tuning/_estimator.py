@@ -15,6 +15,7 @@ from sktl.fine_tuning._fitting import Fitting
 from sktl.fine_tuning._mirroring import augmentation_of
 from sktl.fine_tuning._parameters import SHARED_CONSTRAINTS, check_structure, check_together, depth_of, settings_of
 from sktl.fine_tuning._weights import load_weights, save_weights
+from sktl.fine_tuning.network_outputs import NetworkOutputs
 from sktl.images import check_images
 from sktl.images.value_range import fit_value_range
 from sktl.inference import StoreInfo, embedding_widths, resolve_placement
@@ -236,6 +237,8 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
 
     def _outputs(self, X):
         """Return the outputs of the network as float64 (n_images, n_outputs)."""
+        if isinstance(X, NetworkOutputs):
+            return X.values()
         check_is_fitted(self)
         images = check_images(self, X, reset=False, image_shape=self.image_shape)
         images = images.with_value_range(self.value_range_, learned=self._range_is_learned)

@@ -151,17 +151,16 @@ class Fitting:
 
     def _features(self, network, data):
         """Return pooled features of plain images with the present weights."""
-        estimator = self._estimator
-        size, n_parts = network.preprocessing.crop_size, -(-len(data) // estimator.batch_size)
-        rows = block_rows(size, self._placement.device, estimator.batch_size)
+        batch_size, size = self._estimator.batch_size, network.preprocessing.crop_size
+        parts = np.array_split(data.positions, -(-len(data) // batch_size))
+        if network.n_frozen == len(network.stages):  # what comes from below the split point
+            return torch.cat([data.activations[part].cpu() for part in parts])
+        rows = block_rows(size, self._placement.device, batch_size)
 
         def function(batch):
             return network.features(batch if network.n_frozen else network.below_cut(batch))
 
-        key = (estimator.backbone_.digest, "features", network.n_frozen, self._placement, size)
+        key = (self._estimator.backbone_.digest, "features", network.n_frozen, self._placement, size)
         return torch.cat(
-            [
-                run_in_blocks(function, data.activations[part], self._placement, rows, key=key)
-                for part in np.array_split(data.positions, n_parts)
-            ]
+            [run_in_blocks(function, data.activations[part], self._placement, rows, key=key) for part in parts]
         )

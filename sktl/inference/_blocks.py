@@ -9,7 +9,6 @@ side by side, which is also faster than several threads in one block.
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from threading import Lock, current_thread, main_thread
 
 import numpy as np
@@ -17,6 +16,7 @@ import torch
 from tqdm.auto import tqdm
 
 from sktl.inference._prefetching import batched, prefetched, reading_threads, stopping
+from sktl.inference.forward_passes import current_counter
 
 # Rows of a block on the CPU for 224 x 224 pixels and for small images. Throughput hardly depends on it there, and an
 # image that comes alone pays for a whole block.
@@ -62,8 +62,14 @@ def run_in_blocks(function, batch, placement, rows, *, key=None):
 
 
 def map_blocks(function, blocks, placement, rows, *, key=None):
-    """Apply a network to blocks, several at a time."""
-    run = partial(_run_while_it_fits, function, placement=placement, rows=rows, key=key)
+    """Apply a network to blocks, several at a time; their images are counted as forward passes."""
+    counter = current_counter()
+
+    def run(block):
+        outputs = _run_while_it_fits(function, block, placement=placement, rows=rows, key=key)
+        counter.add(len(outputs))
+        return outputs
+
     with _computing_threads(placement.device) as (pool, n_threads):
         yield from prefetched(run, blocks, pool, n_threads)
 

@@ -8,6 +8,7 @@ import torch
 from sktl.inference._blocks import run_in_blocks
 from sktl.inference._device import Placement
 from sktl.inference._folding import pooled_outputs
+from sktl.inference.forward_passes import counted_forward_passes
 
 _ON_CPU = Placement(torch.device("cpu"), torch.float32)
 _MAX_ROWS = 16
@@ -36,7 +37,7 @@ def activation_shape(backbone, cut, pooling, preprocessing):
         def function(batch):
             return backbone.stages[:cut](preprocessing.normalize(batch))
 
-        known[key] = tuple(run_in_blocks(function, _images(1, preprocessing.crop_size), _ON_CPU, rows=1).shape[1:])
+        known[key] = tuple(_in_blocks(function, _images(1, preprocessing.crop_size), rows=1).shape[1:])
     return known[key]
 
 
@@ -101,7 +102,12 @@ def _run(backbone, cuts, pooling, preprocessing, images, rows):
     def function(batch):
         return pooled_outputs(backbone.stages, preprocessing.normalize(batch), cuts, pooling, backbone.own_pooling)
 
-    return run_in_blocks(function, images, _ON_CPU, rows)
+    return _in_blocks(function, images, rows)
+
+
+def _in_blocks(function, images, rows):
+    with counted_forward_passes():  # apart from all others: these images are nobody's
+        return run_in_blocks(function, images, _ON_CPU, rows)
 
 
 def _images(n_images, size):

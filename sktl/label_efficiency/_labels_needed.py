@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["corrected_draws", "interval_with_bounds", "labels_more", "labels_needed", "made_to_rise"]
+__all__ = ["corrected_draws", "interval_with_bounds", "isotonic_fit", "labels_more", "labels_needed"]
 
 
 def labels_needed(n_labels, curves, targets):
@@ -11,7 +11,7 @@ def labels_needed(n_labels, curves, targets):
     The curve is made to rise with the number of labels (isotonic least squares) and drawn straight between its points
     over the logarithm of that number.
     """
-    rising = made_to_rise(curves)
+    rising = isotonic_fit(curves)
     rounding = 1e-12 * np.abs(rising).max()  # sums of equal scores are not always equal
     reached = rising[..., None, :] >= targets[..., None] - rounding
     above = np.argmax(reached, axis=-1)
@@ -31,8 +31,8 @@ def labels_more(needed, own_needed):
     return np.where(needed == 0, -np.inf, more)
 
 
-def made_to_rise(curves):
-    """Make curves rise with the number of labels: isotonic least squares by its closed form.
+def isotonic_fit(curves):
+    """Fit curves that do not fall with the number of labels: isotonic least squares in closed form.
 
     At each place the largest, over all beginnings at or before it, of the smallest mean up to an end at or after it.
     """

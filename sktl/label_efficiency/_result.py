@@ -13,9 +13,9 @@ from sktl.displays import LabelEfficiencyDisplay
 from sktl.label_efficiency._labels_needed import (
     corrected_draws,
     interval_with_bounds,
+    isotonic_fit,
     labels_more,
     labels_needed,
-    made_to_rise,
 )
 from sktl.reports import summarize_label_efficiency
 
@@ -358,7 +358,7 @@ class LabelEfficiency:
 
 def _needs(n_labels, own, other):
     """Find the scores of a rising curve, and the labels from which it and another one have them."""
-    scores = made_to_rise(own)
+    scores = isotonic_fit(own)
     own_needed = labels_needed(n_labels, scores, scores)
     own_needed = np.where(np.isclose(own_needed, n_labels, rtol=1e-9, atol=0), n_labels, own_needed)
     return scores, own_needed, labels_needed(n_labels, other, scores)

@@ -86,6 +86,8 @@ class FrozenPart:
 
     def features(self, images, preprocessing=None):
         """Return the pooled features (n_images, n_features) of training images."""
+        if self._network.n_frozen == len(self._network.stages):  # what comes from below the cut
+            return self(images, preprocessing, use_store=self.may_store(len(images)))
         return self._through(self._network.features, images, preprocessing, _SHARE_OF_STORE, verbose=0)
 
     def _through(self, above_cut, images, preprocessing, share, verbose):

@@ -10,6 +10,7 @@ from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRSc
 from skorch.helper import predefined_split
 
 from sktl.exceptions import TrainingDivergedError
+from sktl.inference.forward_passes import current_counter
 from sktl.training._batches import Batches
 from sktl.training._schedule import WarmUpCosine, n_batches, parameter_groups
 from sktl.training.callbacks import GradualUnfreezing, TrainingOption, unnamed
@@ -51,6 +52,7 @@ class FineTuneNet(NeuralNet):
 
     def infer(self, x, **fit_params):
         """Run the part above the split point."""
+        current_counter().add(len(x["activations"]))
         activations = x["activations"].to(self.device, non_blocking=True)
         with self.placement.autocast():
             if self.module_.n_frozen == 0:

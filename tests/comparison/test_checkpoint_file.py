@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ from sklearn.datasets import load_digits
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier
 
 from sktl.comparison import ResumeWarning, compare_transfer
@@ -186,11 +189,45 @@ def test_a_file_that_cannot_be_written_is_found_out_before_the_first_fit(tmp_pat
     assert not n_fits
 
 
+class Locked:
+    """Can be copied, and neither pickled nor hashed."""
+
+    def __init__(self):
+        self.lock = Lock()
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+def test_a_candidate_that_cannot_be_recognised_is_fitted_anew_and_said_to_be(tmp_path, n_fits):
+    step = FunctionTransformer(inv_kw_args={"lock": Locked()})
+    candidates = {**CHEAP, "odd": make_pipeline(step, DecisionTreeClassifier())}
+    for expected in ({"neighbours", "tree", "odd"}, {"odd"}):
+        n_fits.clear()
+        with pytest.warns(ResumeWarning, match="Candidate 'odd' cannot be recognised by a later call.*lock"):
+            compare(tmp_path / "fits.jsonl", candidates=candidates)
+        assert {name for name, _ in n_fits} == expected
+
+
+def test_values_of_another_type_are_not_taken(tmp_path, n_fits):
+    path = tmp_path / "fits.jsonl"
+    compare(path)
+    kept = path.read_text().splitlines()
+    for field, value in {"history": [{"epoch": "1"}], "peak_memory": 1.5, "pretrained": 1, "error": "E"}.items():
+        content = json.loads(kept[0])
+        content["run"][field] = value
+        path.write_text("\n".join([json.dumps(content), *kept[1:]]) + "\n")
+        n_fits.clear()
+        with pytest.warns(ResumeWarning, match="1 lines of .* cannot be read"):
+            compare(path)
+        assert n_fits == [("neighbours", 0)]
+
+
 def test_a_full_disk_ends_the_keeping_and_not_the_comparison(tmp_path, monkeypatch):
     def full(self, line):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("sktl.comparison._checkpoint_file.Journal._append", full)
+    monkeypatch.setattr("sktl.comparison._checkpoint_file.CheckpointFile._append", full)
     with pytest.warns(ResumeWarning, match="No space left on device.*no longer kept") as caught:
         comparison = compare(tmp_path / "fits.jsonl")
     assert len(caught) == 1

@@ -16,6 +16,7 @@ from sklearn.svm import SVC
 from sktl import FineTuneClassifier
 from sktl.comparison._fitting import FitTask, fit_and_score
 from sktl.comparison._records import FitRecord
+from sktl.training import FrozenPart
 
 X, Y = load_digits().data[:60], load_digits().target[:60] % 3
 TRAIN, TEST = np.arange(40), np.arange(40, 60)
@@ -79,8 +80,10 @@ def test_a_pipeline_transforms_the_test_images_once():
 
 def test_a_trained_network_computes_the_outputs_of_the_test_images_once(monkeypatch):
     calls = []
-    outputs = FineTuneClassifier._outputs
-    monkeypatch.setattr(FineTuneClassifier, "_outputs", lambda self, X: calls.append(len(X)) or outputs(self, X))
+    predict = FrozenPart.predict
+    monkeypatch.setattr(
+        FrozenPart, "predict", lambda self, images, **how: calls.append(len(images)) or predict(self, images, **how)
+    )
     model = FineTuneClassifier(max_epochs=1)
     run = fit(model, scoring=("accuracy", "neg_log_loss"))
     assert calls == [20]

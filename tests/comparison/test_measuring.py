@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -104,12 +105,51 @@ def test_what_the_store_has_is_not_counted_again(counted):
     assert counted.total() == 40
 
 
-def test_of_a_search_nobody_knows_how_many_images_it_took():
-    search = GridSearchCV(frozen(), {"logisticregression__C": [0.1, 1]}, cv=2)
-    row, dummy = compare(search).rows()
+def grid(n_jobs=None, **options):
+    return GridSearchCV(frozen(**options), {"logisticregression__C": [0.1, 1]}, cv=2, n_jobs=n_jobs)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "expected"),
+    [
+        (grid(), 40),
+        (grid(cache=False), 2 * 2 * (10 + 10) + 20 + 20),
+        (
+            GridSearchCV(tuned(weights=None, max_epochs=2), {"batch_size": [5, 10]}, cv=2),
+            4 * (10 * 2 + 10) + 20 * 2 + 20,
+        ),
+        # The probe is best, so the second training is another probe.
+        (tuned(max_epochs=2, early_stopping=True, refit=True), 20 + (18 + 2 + 20 * 2) + 20 + 20 + 20),
+    ],
+    ids=["search", "search, no store", "search over trainings", "refit"],
+)
+def test_what_a_search_or_a_second_training_takes_is_counted(candidate, expected, counted):
+    (run,) = compare(candidate).runs_of("candidate")
+    assert run.n_images_through_network == counted.total() == expected
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+def test_what_a_search_takes_in_several_jobs_is_not_known(backend):
+    with parallel_config(backend):
+        row, dummy = compare(grid(n_jobs=2)).rows()
     assert row.n_images_through_network is None
     assert row.n_parameters > 0
     assert (dummy.n_images_through_network, dummy.n_parameters) == (None, None)
+
+
+def test_a_search_over_vectors_in_several_jobs_hides_nothing(counted):
+    search = GridSearchCV(LogisticRegression(max_iter=1000), {"C": [0.1, 1]}, cv=2, n_jobs=2)
+    (run,) = compare(make_pipeline(PretrainedFeatureExtractor(), search)).runs_of("candidate")
+    assert run.n_images_through_network == counted.total() == 40
+
+
+def test_fits_side_by_side_count_their_own_images():
+    candidates = {"frozen": frozen(cache=False), "layer": frozen(cache=False, layer=1), "dummy": "dummy"}
+    with parallel_config("threading"):
+        comparison = compare_transfer(
+            X, Y, candidates=candidates, baseline="dummy", cv=4, n_jobs=3, duplicates="ignore"
+        )
+    assert [run.n_images_through_network for run in comparison.runs if run.candidate != "dummy"] == [40] * 8
 
 
 def test_parameters_to_keep_are_those_below_the_layer_in_use_or_of_the_whole_network():

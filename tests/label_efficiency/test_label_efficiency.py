@@ -11,7 +11,7 @@ from sklearn.naive_bayes import GaussianNB
 from sktl._statistics import corrected_interval
 from sktl.comparison._warnings import CandidateFailedWarning
 from sktl.label_efficiency._label_efficiency import label_efficiency
-from sktl.label_efficiency._labels_needed import made_to_rise
+from sktl.label_efficiency._labels_needed import isotonic_fit
 from sktl.label_efficiency._result import LabelEfficiency, LabelsSaved
 from sktl.label_efficiency._subsets import check_sizes, subset_splits
 from sktl.reports._label_efficiency_summary import sentence
@@ -240,7 +240,7 @@ def test_on_a_plateau_the_labels_at_which_it_begins_count():
 def test_the_score_of_a_curve_that_dips_is_that_of_the_rising_one():
     result = record({"frozen": [0.5, 0.8, 0.7, 0.9], "from_scratch": [0.3, 0.5, 0.75, 0.8]}, (20, 40, 80, 160), noise=0)
     saved = result.labels_saved()
-    assert [one.score for one in saved] == pytest.approx(made_to_rise([0.5, 0.8, 0.7, 0.9]).tolist())
+    assert [one.score for one in saved] == pytest.approx(isotonic_fit([0.5, 0.8, 0.7, 0.9]).tolist())
     assert [one.own_needed for one in saved] == pytest.approx([20, 40, 40, 160])
     assert [one.needed for one in saved] == pytest.approx([40, 80, 80, np.inf])
 

@@ -1,10 +1,11 @@
-"""Whether near copies of one image lie on both sides of a split, which flatters every candidate."""
+"""Leakage by near duplicates: copies of one image on both sides of a split flatter every candidate."""
 
 import warnings
 from math import isqrt
 
 from sktl.comparison._warnings import NearDuplicatesWarning
 from sktl.images import as_images, take_rows
+from sktl.near_duplicates import find_leaks, near_duplicate_groups
 
 __all__ = ["warn_of_near_duplicates"]
 
@@ -18,8 +19,6 @@ def warn_of_near_duplicates(X, splits, *, groups, backbone, image_shape, value_r
     Vectors are not stored where the candidates use the same network: the first fit of "frozen" would find them and seem
     to cost nothing.
     """
-    from sktl.near_duplicates import find_leaks, near_duplicate_groups
-
     try:
         if not _holds_images(X, image_shape):
             return None
