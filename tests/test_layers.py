@@ -20,8 +20,6 @@ CIRCLE_LEFT: set = set()
 UPWARD_LEFT: set = set()
 FOREIGN_LEFT: set = {
     "sktl.cli._folders imports sktl.images._pillow",
-    "sktl.models._loading imports sktl.backbones._backbone",
-    "sktl.models._saving imports sktl.backbones._stage_parts",
 }
 every_file = pytest.mark.parametrize("file", FILES, ids=IDS)
 
