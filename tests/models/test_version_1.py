@@ -9,6 +9,7 @@ from numpy.testing import assert_array_equal
 from safetensors.torch import save_file
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from sktl import FineTuneClassifier, PretrainedFeatureExtractor
 from sktl.backbones import load_backbone
@@ -72,11 +73,10 @@ def frozen():
     numbers = {"scaler.mean": mean, "scaler.scale": scale}
     numbers |= {"linear.coef": linear.coef_, "linear.intercept": linear.intercept_}
     tensors |= {name: torch.from_numpy(value) for name, value in numbers.items()}
-    standardised = features.copy()
-    standardised -= mean
-    standardised /= scale
+    scaler = StandardScaler()
+    scaler.mean_, scaler.scale_ = mean, scale
     own = record(method="frozen", layers=["stage3", "stage4"], pooling="avg+std")
-    return own, tensors, linear.predict_proba(standardised)
+    return own, tensors, linear.predict_proba(scaler.transform(features))
 
 
 def prepared(backbone):
@@ -102,7 +102,9 @@ def write(tmp_path):
 def test_a_file_of_version_1_predicts_what_it_did(parts, write):
     own, tensors, expected = parts
     model = load_model(write(own, tensors))
-    np.testing.assert_allclose(model.predict_proba(PICTURES), expected, rtol=1e-6)
+    # The oracle of the fine-tuned one is the network as it is, without batch norm folded into its convolutions.
+    rtol = 1e-4 if own["method"] == "fine_tuned" else 0
+    np.testing.assert_allclose(model.predict_proba(PICTURES), expected, rtol=rtol)
     assert_array_equal(model.predict(PICTURES), np.array(own["classes"])[expected.argmax(axis=1)])
 
 
