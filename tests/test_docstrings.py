@@ -22,6 +22,7 @@ PUBLIC_MODULES = (
     "sktl.datasets",
     "sktl.feature_extraction",
     "sktl.fine_tuning",
+    "sktl.models",
     "sktl.displays",
     "sktl.near_duplicates",
     "sktl.comparison",

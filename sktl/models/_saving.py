@@ -8,6 +8,7 @@ from sktl.backbones.descriptions import describe_network, file_name
 from sktl.backbones.empty_networks import empty_chain
 from sktl.models._fine_tuned import KINDS, fine_tuned_parts
 from sktl.models._format import forms_of, write_model
+from sktl.models._numbers import check_numbers
 from sktl.models._parameters import written_parameters
 from sktl.models._pipelines import is_frozen_pipeline, pipeline_parts
 
@@ -85,6 +86,7 @@ def _record_and_tensors(estimator):
     is_pipeline = type(estimator) not in KINDS.values()
     own, tensors = (pipeline_parts if is_pipeline else fine_tuned_parts)(estimator)
     network = estimator[0] if is_pipeline else estimator
+    check_numbers(tensors)
     described = describe_network(network.backbone_)
     if is_pipeline:  # of what is in the file, which leaves the network's own classifier out
         described["digest"] = tensor_digest(described["name"], stages=network.backbone_.stages)

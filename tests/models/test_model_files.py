@@ -257,6 +257,13 @@ def test_numbers_are_finite(parts, write):
         load_model(write({**tensors, scale: torch.zeros_like(tensors[scale])}, record))
 
 
+def test_a_network_that_makes_nan_of_a_trial_image_is_none(parts, write):
+    tensors, record = parts
+    name = "stages.stage2.bn1.running_var"
+    with pytest.raises(WeightsError, match="its predictions must be finite. Got NaN or infinity for a trial image"):
+        load_model(write({**tensors, name: -torch.ones_like(tensors[name])}, record))
+
+
 def test_a_head_that_would_fill_the_memory_is_not_built(parts, write):
     """A vector of a few megabytes and a long list of names describe a matrix of terabytes."""
     tensors, record = parts
@@ -301,7 +308,7 @@ def test_predictions_are_numbers_or_one_error(parts, write, photos, size):
         try:
             probabilities = load_model(write(spoilt, record)).predict_proba(paths)
         except WeightsError as error:
-            assert "its predictions must be finite" in str(error)  # noqa: PT017
+            assert "its numbers must be finite" in str(error)  # noqa: PT017
         else:
             assert np.isfinite(probabilities).all()
 
@@ -311,7 +318,7 @@ def test_weights_too_large_to_compute_with_end_the_command_with_code_1(run_sktl,
     spoilt = {name: torch.full_like(tensor, 1e38) if tensor.ndim == 4 else tensor for name, tensor in tensors.items()}
     result = run_sktl("predict", write(spoilt, record), photos, "--json")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "its predictions must be finite. Got NaN or infinity for a trial image instead" in result.stderr
+    assert "its numbers must be finite" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 
