@@ -28,8 +28,14 @@ __all__ = [
     "did_you_mean",
     "fit_context",
     "validate_parameter_constraints",
+    "validate_parameters",
     "validate_params",
 ]
+
+
+def validate_parameters(estimator):
+    """Check the parameters of an estimator against its constraints, as its `fit` does."""
+    estimator._validate_params()
 
 
 def did_you_mean(name, options):

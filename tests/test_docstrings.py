@@ -23,6 +23,7 @@ PUBLIC_MODULES = (
     "sktl.feature_extraction",
     "sktl.fine_tuning",
     "sktl.training.callbacks",
+    "sktl.models",
     "sktl.displays",
     "sktl.near_duplicates",
     "sktl.comparison",

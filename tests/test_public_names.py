@@ -20,6 +20,7 @@ PROMISED = {
     "sktl.images": ["load_image_folder"],
     "sktl.backbones": ["Backbone", "list_backbones", "load_backbone"],
     "sktl.comparison": ["TransferComparison", "compare_transfer"],
+    "sktl.models": ["load_model", "save_model"],
     "sktl.label_efficiency": ["LabelEfficiency", "label_efficiency"],
     "sktl.near_duplicates": ["find_leaks", "near_duplicate_groups"],
     "sktl.displays": [

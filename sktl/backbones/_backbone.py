@@ -12,9 +12,9 @@ from torch import nn
 
 from sktl._validation import did_you_mean
 from sktl.backbones._preprocessing import Preprocessing
+from sktl.backbones._unpickling import load_again
 from sktl.backbones._weight_files import LoadReport
 from sktl.backbones.finiteness import check_finite
-from sktl.exceptions import WeightsMismatchError
 
 __all__ = ["Backbone", "make_backbone", "tensor_digest"]
 
@@ -73,8 +73,10 @@ class Backbone:
     Notes
     -----
     A pickle holds the way to load the backbone again, not the weights: a few hundred bytes. Reading it loads by name,
-    or from the same path, and compares the digest. Only a backbone made from a module, which is found nowhere again,
-    pickles the module.
+    or from the same path, and compares the digest. A file that has moved is looked for by its digest in the folders
+    that the environment variable ``SKTL_WEIGHTS_DIR`` names and, under the same name, in the current folder and in
+    torch's folder for checkpoints. Only a backbone made from a module or read from a model file, which is found nowhere
+    again, pickles the modules.
 
     Examples
     --------
@@ -165,7 +167,7 @@ class Backbone:
 
     def __reduce__(self):
         if self.reload is not None and _is_picklable(self.reload):
-            return _load_again, (self.reload, self.digest)
+            return load_again, (self.reload, self.digest)
         return Backbone, tuple(getattr(self, each.name) for each in fields(self) if each.name != "reload")
 
 
@@ -175,18 +177,6 @@ def _is_picklable(function):
     except (pickle.PicklingError, AttributeError, TypeError):
         return False  # a function made inside another one, say
     return True
-
-
-def _load_again(reload, digest):
-    """Load a backbone by its recipe and insist on the same weights."""
-    backbone = reload()
-    if backbone.digest != digest:
-        raise WeightsMismatchError(
-            f"the weights of {backbone.name} ({backbone.weights or 'random'}) must be those that were pickled, with "
-            f"digest {digest[:12]}…. Got digest {backbone.digest[:12]}… instead: the file has been replaced, or random "
-            "weights come out differently in this version of torch. Put the former file back, or fit again."
-        )
-    return backbone
 
 
 def make_backbone(name, chain, **facts):

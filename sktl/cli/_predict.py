@@ -1,4 +1,4 @@
-"""The command ``sktl predict``: classes of images, from a model that ``sktl train`` has written."""
+"""The command ``sktl predict``: classes of images, from a model file."""
 
 import csv
 import json
@@ -17,9 +17,11 @@ from sktl.cli._reporting import bars_wanted, errors_as_messages, say, unreadable
 
 __all__ = ["predict"]
 
+_TOGETHER = 256  # images whose outputs are held at once, and looked through again when one of them cannot be read
+
 
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A file written by 'sktl train'.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A file written by 'sktl train' or save_model.")],
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Images, or folders of images at any depth.")],
     top: Annotated[int, typer.Option(min=1, help="Print so many of the most probable classes of each image.")] = 1,
     proba: Annotated[bool, typer.Option("--proba", help="Give the probability of every class.")] = False,
@@ -46,19 +48,20 @@ def predict(
         paths, _ = find_images(images)
         from sktl.models import load_model
 
-        trained = load_model(model, device=device, precision=precision, n_jobs=n_jobs)
+        estimator = load_model(model, device=device, precision=precision, n_jobs=n_jobs)
+        classes = _classes(estimator)
         rows = []
-        for row in _predictions(trained, paths, min(top, len(trained.classes)), proba, _has_bar(verbose, as_json)):
+        for row in _predictions(estimator, classes, paths, top, proba, _has_bar(verbose, as_json)):
             rows.append(row)
             if "error" in row:
                 _say_unreadable(row, on_error)
             elif not as_json:
                 print(_line(row, proba))
         if csv is not None:
-            _write_csv(csv, rows, trained.classes, proba)
+            _write_csv(csv, rows, classes, proba)
             say(f"Wrote {len(rows)} predictions to {printable(csv)}.")
         if as_json:
-            print(json.dumps(_as_dict(model, trained, rows), indent=2))
+            print(json.dumps(_as_dict(model, estimator, classes, rows), indent=2))
         n_errors = sum("error" in row for row in rows)
         if n_errors:
             say(f"{n_errors} of {len(rows)} images could not be read.")
@@ -70,12 +73,23 @@ def _has_bar(verbose, as_json):
     return bars_wanted(verbose) and (as_json or not sys.stdout.isatty())
 
 
-def _predictions(trained, paths, top, proba, has_bar):
+def _classes(estimator):
+    if not hasattr(estimator, "classes_"):
+        raise ValueError(
+            "MODEL must be a classifier. Got a model that predicts numbers instead: read it in Python, with "
+            "sktl.models.load_model."
+        )
+    return [str(name) for name in estimator.classes_]
+
+
+def _predictions(estimator, classes, paths, top, proba, has_bar):
     """Yield what is predicted for each image, in order, as soon as it is known."""
     from tqdm import tqdm
 
     with tqdm(total=len(paths), unit="image", disable=not has_bar, leave=False) as bar:
-        for some, probabilities, errors in trained.predict(paths):
+        for start in range(0, len(paths), _TOGETHER):
+            some = paths[start : start + _TOGETHER]
+            probabilities, errors = _probabilities(estimator, len(classes), some)
             for i, path in enumerate(some):
                 if i in errors:
                     yield {"path": path, "error": errors[i].reason}
@@ -83,10 +97,59 @@ def _predictions(trained, paths, top, proba, has_bar):
                 own = probabilities[i]
                 # The first of equals, as the estimators do.
                 best = (-own).argsort(kind="stable")[:top]
-                ranked = [{"class": trained.classes[k], "probability": float(own[k])} for k in best]
-                everything = {"probabilities": dict(zip(trained.classes, own.tolist(), strict=True))} if proba else {}
+                ranked = [{"class": classes[k], "probability": float(own[k])} for k in best]
+                everything = {"probabilities": dict(zip(classes, own.tolist(), strict=True))} if proba else {}
                 yield {"path": path, **ranked[0], "top": ranked, **everything}
             bar.update(len(some))
+
+
+def _probabilities(estimator, n_classes, paths):
+    """Return the probabilities of images and, by position, the errors of those that cannot be read."""
+    import numpy as np
+
+    from sktl.exceptions import ImageReadError
+
+    try:
+        return _finite_probabilities(estimator, paths), {}
+    except ImageReadError:
+        errors = _reading_errors(paths)
+    good = [i for i in range(len(paths)) if i not in errors]
+    probabilities = np.full((len(paths), n_classes), np.nan)
+    if good:
+        probabilities[good] = _finite_probabilities(estimator, [paths[i] for i in good])
+    return probabilities, errors
+
+
+def _finite_probabilities(estimator, paths):
+    import numpy as np
+    from sklearn import config_context
+
+    from sktl.exceptions import WeightsError
+
+    with np.errstate(all="ignore"), config_context(assume_finite=True):  # the probabilities are looked at
+        probabilities = estimator.predict_proba(paths)
+    broken = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
+    if len(broken):
+        raise WeightsError(
+            f"MODEL must give probabilities that are numbers. Got NaN for {paths[broken[0]]!r} instead: its weights "
+            "are too large, so it is damaged or made up. Copy it again, or train it again."
+        )
+    return probabilities
+
+
+def _reading_errors(paths):
+    from sktl.exceptions import ImageReadError
+    from sktl.images import read_image
+
+    errors = {}
+    for i, path in enumerate(paths):
+        try:
+            read_image(path, index=i)
+        except ImageReadError as error:
+            errors[i] = error
+    if not errors:
+        raise OSError("an image could not be read, and then it could. Start again when all files are written.")
+    return errors
 
 
 def _say_unreadable(row, on_error):
@@ -105,11 +168,16 @@ def _line(row, proba):
     return "\t".join(printable(cell) for cell in cells)
 
 
-def _as_dict(model, trained, rows):
+def _as_dict(model, estimator, classes, rows):
+    steps = getattr(estimator, "steps", None)
+    backbone = (estimator if steps is None else estimator[0]).backbone_
+    about = {
+        "method": "fine_tuned" if steps is None else "frozen",
+        "classes": classes,
+        "backbone": {name: getattr(backbone, name) for name in ("name", "weights", "source", "license")},
+    }
     ranked = any(len(row.get("top", [])) > 1 for row in rows)
     predictions = [{name: value for name, value in row.items() if ranked or name != "top"} for row in rows]
-    network = {name: trained.record["backbone"].get(name) for name in ("name", "weights", "source", "license")}
-    about = {"method": trained.record["method"], "classes": trained.classes, "backbone": network}
     return {"model": str(model), **about, "predictions": predictions}
 
 

@@ -138,10 +138,10 @@ def _train_and_save(output, method, images, target, names, parameters, options, 
     network = estimator if method == "fine_tuned" else estimator[0]
     n_trained = estimator.n_trained_parameters_ if method == "fine_tuned" else estimator[-1].coef_.size
     training["n_trained_parameters"] = int(n_trained)
-    n_bytes = save_model(output, method, estimator, parameters=_portable(parameters), training=training)
+    save_model(estimator, output, metadata={"training": training})
     return {
         "model": str(output),
-        "n_bytes": n_bytes,
+        "n_bytes": output.stat().st_size,
         "method": method,
         "classes": names,
         "backbone": {name: getattr(network.backbone_, name) for name in ("name", "weights", "source", "license")},
@@ -178,12 +178,6 @@ def _scores(method, images, labels, parameters, options, cv, verbose):
         if verbose:
             say(f"fold {fold + 1}/{cv}: accuracy {accuracies[-1]:.3f}")
     return {"n_folds": cv, "accuracy": accuracies, "accuracy_of_the_most_frequent_class": chances}
-
-
-def _portable(parameters):
-    """Leave out where a file of weights lay: models travel, and folders carry names of people."""
-    weights = parameters["weights"]
-    return {**parameters, "weights": Path(weights).name if Path(weights).is_file() else weights}
 
 
 def _sentences(report):

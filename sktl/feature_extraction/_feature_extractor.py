@@ -211,11 +211,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
         cuts = [self._cut(layer) for layer in self._layers()]
         if len(set(cuts)) < len(cuts):
             raise ValueError(f"layer must name each stage once. Got {self.layer!r} instead.")
-        self.layers_ = [self.backbone_.stage_names[cut - 1] for cut in cuts]
-        self._widths = embedding_widths(self.backbone_, self._layers(), self.pooling, self._preprocessing())
-        self.embedding_dim_ = sum(self._widths)
-        self.bad_images_ = []
-        self.store_info_ = StoreInfo()
+        self._take_network(self.backbone_, [self.backbone_.stage_names[cut - 1] for cut in cuts])
         return self
 
     def transform(self, X):
@@ -289,6 +285,14 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
     @property
     def _n_features_out(self):
         return self.embedding_dim_
+
+    def _take_network(self, backbone, layers):
+        """Take features after these stages of a network from now on."""
+        self.backbone_, self.layers_ = backbone, layers
+        self._widths = embedding_widths(backbone, layers, self.pooling, self._preprocessing())
+        self.embedding_dim_ = sum(self._widths)
+        self.bad_images_ = []
+        self.store_info_ = StoreInfo()
 
     def _layers(self):
         if isinstance(self.layer, str) and self.layer == "all":

@@ -7,7 +7,6 @@ from sklearn.base import ClassifierMixin
 from torch import nn
 
 from sktl._validation import HasMethods, Interval, StrOptions, fit_context
-from sktl.exceptions import WeightsMismatchError
 from sktl.fine_tuning._estimator import FineTuneEstimator
 from sktl.fine_tuning._labels import Labels, softened
 from sktl.fine_tuning._probe import LOGIT_SCALE
@@ -366,7 +365,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
 
     def _check_targets(self, y, reset, classes):
         if reset:
-            self._labels = Labels(y, classes, self)
+            self._labels = Labels.found_in(y, classes, self)
         encoded = self._labels.encode(y, classes, self)
         self.classes_ = self._labels.classes
         return encoded
@@ -399,16 +398,11 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         return {} if self.teacher is None else {"temperature": self.temperature, "distillation": self.alpha}
 
     def _encoding(self):
-        several = {"multilabel": True} if self._labels.multilabel else {}
-        return {"classes": [str(label) for label in self.classes_], **several}
+        return {"classes": self.classes_, "multilabel": self._labels.multilabel}
 
-    def _check_encoding(self, encoding):
-        if encoding != self._encoding():
-            several = ", several of which an image may have," if "multilabel" in encoding else ""
-            raise WeightsMismatchError(
-                f"the weights must have been trained for the labels {self._encoding()['classes']}. "
-                f"Got {encoding.get('classes')}{several} instead. Fit with the same labels first."
-            )
+    def _take_encoding(self, classes, multilabel):
+        self._labels = Labels(classes, multilabel)
+        self.classes_ = classes
 
     def _n_outputs(self):
         return len(self.classes_)

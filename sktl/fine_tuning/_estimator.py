@@ -14,7 +14,6 @@ from sktl.backbones import load_backbone, seeded
 from sktl.fine_tuning._fitting import Fitting
 from sktl.fine_tuning._mirroring import augmentation_of
 from sktl.fine_tuning._parameters import SHARED_CONSTRAINTS, check_structure, check_together, depth_of, settings_of
-from sktl.fine_tuning._weights import load_weights, save_weights
 from sktl.fine_tuning.network_outputs import NetworkOutputs
 from sktl.images import check_images
 from sktl.images.value_range import fit_value_range
@@ -61,12 +60,10 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
 
     @abstractmethod
     def _encoding(self):
-        """Return what turns outputs into predictions, for JSON."""
+        """Return what turns outputs into predictions, by name."""
 
-    def _check_encoding(self, encoding):
-        """Raise if outputs mean something else here."""
-
-    def _take_encoding(self, encoding):
+    @abstractmethod
+    def _take_encoding(self, **encoding):
         """Take over what turns outputs into predictions."""
 
     @abstractmethod
@@ -263,39 +260,3 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
     def history_(self):
         """The skorch history: one entry per epoch."""
         return self.net_.history
-
-    def save_weights(self, path):
-        """Write the weights of the fitted network to a safetensors file.
-
-        Parameters
-        ----------
-        path : str or Path
-            File to write, in one step: an interrupted call leaves the old file.
-        """
-        check_is_fitted(self)
-        save_weights(self.module_, path, backbone=self.backbone_, encoding=self._encoding())
-
-    def load_weights(self, path):
-        """Replace the weights of the fitted network by those of a safetensors file.
-
-        Parameters
-        ----------
-        path : str or Path
-            File written by `save_weights` of an estimator with the same backbone, head and number of outputs.
-
-        Returns
-        -------
-        self
-            The estimator.
-
-        Raises
-        ------
-        WeightsNotFoundError
-            If there is no such file.
-        WeightsMismatchError
-            If names, shapes or labels differ; nothing is loaded then.
-        """
-        check_is_fitted(self)
-        self._take_encoding(load_weights(self.module_, path, check=self._check_encoding))
-        self._record = frozen_record(self.module_, self.backbone_)
-        return self

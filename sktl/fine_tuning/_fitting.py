@@ -8,6 +8,19 @@ from sktl.inference import block_rows, run_in_blocks
 from sktl.training import build_net, inner_split, n_epochs, train, trained_tensors, validation_loss
 
 
+def new_net(estimator, network, placement):
+    """Make the skorch net that trains the network of an estimator."""
+    return build_net(
+        network,
+        estimator._criterion,
+        settings_of(estimator),
+        placement,
+        batch_size=estimator.batch_size,
+        verbose=estimator.verbose,
+        **estimator._criterion_options(),
+    )
+
+
 class Fitting:
     """One training of one estimator."""
 
@@ -26,11 +39,11 @@ class Fitting:
         n_images = len(data)
         refits = validation is not None and self._estimator.refit
         untrained = {name: tensor.clone() for name, tensor in network.state_dict().items()} if refits else None
-        net = self._build(network)
+        net = new_net(self._estimator, network, self._placement)
         self._train_from_probe(net, data, validation, n_images)
         if refits:
             network.load_state_dict(untrained)
-            net = self._build(network)
+            net = new_net(self._estimator, network, self._placement)
             self._train_from_probe(net, self._data, None, n_images, stop_after=self._estimator.best_epoch_)
         return net
 
@@ -62,18 +75,6 @@ class Fitting:
             self._estimator._seed,  # the same in each training: what was set aside once is never trained on
         )
         return self._data.at(train_part), self._data.at(held_out)
-
-    def _build(self, network):
-        estimator = self._estimator
-        return build_net(
-            network,
-            estimator._criterion,
-            settings_of(estimator),
-            self._placement,
-            batch_size=estimator.batch_size,
-            verbose=estimator.verbose,
-            **estimator._criterion_options(),
-        )
 
     def _train_from_probe(self, net, data, validation, n_images, stop_after=None):
         """Fit a probe; train on from it, unless the probe is all that was asked for; keep whichever does better."""

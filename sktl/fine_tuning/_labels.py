@@ -15,14 +15,18 @@ from sktl.fine_tuning._probe import logistic_probe, multilabel_probe
 class Labels:
     """The labels of a classifier: encoded for training, weighted, and decoded from outputs."""
 
-    def __init__(self, y, classes, estimator):
+    def __init__(self, classes, multilabel):
+        self.classes = classes
+        self.multilabel = multilabel
+
+    @classmethod
+    def found_in(cls, y, classes, estimator):
+        """Find the labels in y, one or several columns, or among the classes that are said to come."""
         if y is None:
             raise ValueError("FineTuneClassifier requires y to be passed, but the target y is None.")
-        self.multilabel = _has_columns(y)
-        if self.multilabel:
-            self.classes = np.arange(_shape(y)[1])
-        else:
-            self.classes = np.unique(check_y(y, estimator=estimator) if classes is None else classes)
+        if _has_columns(y):
+            return cls(np.arange(_shape(y)[1]), multilabel=True)
+        return cls(np.unique(check_y(y, estimator=estimator) if classes is None else classes), multilabel=False)
 
     def encode(self, y, classes, estimator):
         """Return positions among the labels, or the indicator matrix as int8."""

@@ -314,10 +314,10 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         return ridge_probe(features, targets, weights)
 
     def _encoding(self):
-        return {"mean": self._target_mean.tolist(), "scale": self._target_scale.tolist()}
+        return {"mean": self._target_mean, "scale": self._target_scale, "flat": self._flat}
 
-    def _take_encoding(self, encoding):
-        self._target_mean, self._target_scale = (np.array(encoding[name]) for name in ("mean", "scale"))
+    def _take_encoding(self, mean, scale, flat):
+        self._target_mean, self._target_scale, self._flat = mean, scale, flat
 
     def _n_outputs(self):
         return len(self._target_mean)

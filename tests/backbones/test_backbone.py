@@ -1,4 +1,5 @@
 import copy
+import os
 import pickle
 import subprocess
 import sys
@@ -169,3 +170,67 @@ def test_weights_that_are_not_finite_are_refused(weight_file):
     torch.save(state, weight_file)
     with pytest.raises(WeightsError, match=r"weights must be finite numbers\. Got NaN or infinity in 1 tensors"):
         load_backbone("squeezenet1_1", weight_file)
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A folder to work in, and another home, without any weights."""
+    for name in ("here", "home", "moved"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "home"))
+    return tmp_path
+
+
+def test_a_pickle_finds_a_file_that_has_moved_by_its_digest_in_another_process(weight_file, elsewhere):
+    backbone = load_backbone("squeezenet1_1", weight_file)
+    (elsewhere / "pickle").write_bytes(pickle.dumps(backbone))
+    moved = elsewhere / "moved"
+    torch.save({key: value + 1 for key, value in torch.load(weight_file).items()}, moved / weight_file.name)
+    (moved / "notes.pt").write_text("no weights")
+    weight_file.rename(moved / "renamed.pth")
+    folders = f"{elsewhere / 'home'}{os.pathsep}{moved}"
+    done = subprocess.run(
+        [sys.executable, "-c", "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb')).digest)", "../pickle"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "HOME": str(elsewhere / "home"), "SKTL_WEIGHTS_DIR": folders},
+    )
+    assert done.stdout.strip() == backbone.digest
+
+
+def test_a_pickle_whose_file_is_nowhere_names_its_digest_and_where_it_looked(weight_file, elsewhere, monkeypatch):
+    backbone = load_backbone("squeezenet1_1", weight_file)
+    pickled = pickle.dumps(backbone)
+    weight_file.unlink()
+    monkeypatch.setenv("SKTL_WEIGHTS_DIR", str(elsewhere / "moved"))
+    with pytest.raises(WeightsNotFoundError) as refusal:
+        pickle.loads(pickled)
+    places = (elsewhere / "moved", elsewhere / "here", elsewhere / "home" / "hub" / "checkpoints")
+    for named in (backbone.digest[:12], str(weight_file), "SKTL_WEIGHTS_DIR", *map(str, places)):
+        assert named in str(refusal.value)
+
+
+@pytest.mark.parametrize("place", ["here", "home/hub/checkpoints"])
+def test_a_pickle_finds_a_file_of_the_same_name_here_and_in_torchs_folder(weight_file, elsewhere, place):
+    backbone = load_backbone("squeezenet1_1", weight_file)
+    pickled = pickle.dumps(backbone)
+    (elsewhere / place).mkdir(parents=True, exist_ok=True)
+    moved = weight_file.rename(elsewhere / place / weight_file.name)
+    assert pickle.loads(pickled).digest == backbone.digest
+    moved.rename(moved.with_name("another.pth"))
+    with pytest.raises(WeightsNotFoundError):
+        pickle.loads(pickled)
+
+
+def test_a_replaced_file_does_not_hide_the_one_that_was_pickled(weight_file, elsewhere, monkeypatch):
+    backbone = load_backbone("squeezenet1_1", weight_file)
+    pickled = pickle.dumps(backbone)
+    monkeypatch.setenv("SKTL_WEIGHTS_DIR", str(elsewhere / "moved"))
+    content = torch.load(weight_file)
+    torch.save({key: value + 1 for key, value in content.items()}, weight_file)
+    with pytest.raises(WeightsMismatchError, match=f"{backbone.digest[:12]}.*SKTL_WEIGHTS_DIR"):
+        pickle.loads(pickled)
+    torch.save(content, elsewhere / "moved" / "former.pth")
+    assert pickle.loads(pickled).weights == str(elsewhere / "moved" / "former.pth")

@@ -48,7 +48,7 @@ def test_classes_and_probabilities_are_those_of_the_estimator(run_sktl, models, 
     assert [row["path"] for row in content["predictions"]] == paths
     assert [row["class"] for row in content["predictions"]] == fitted.predict(paths).tolist()
     probabilities = [[row["probabilities"][name] for name in fitted.classes_] for row in content["predictions"]]
-    np.testing.assert_allclose(probabilities, fitted.predict_proba(paths), rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(probabilities, fitted.predict_proba(paths))
     assert [row["probability"] for row in content["predictions"]] == [max(row) for row in probabilities]
 
 
@@ -62,7 +62,7 @@ def test_any_depth_gives_the_same_in_the_file(run_sktl, photos, unseen, tmp_path
     paths = sorted(map(str, unseen.iterdir()))
     content = json.loads(run_sktl("predict", tmp_path / "m.safetensors", *paths, "--proba", "--json").stdout)
     found = [list(row["probabilities"].values()) for row in content["predictions"]]
-    np.testing.assert_allclose(found, fitted.predict_proba(paths), rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(found, fitted.predict_proba(paths))
 
 
 def test_three_classes_of_any_names_come_back(run_sktl, tmp_path, method):
@@ -86,7 +86,7 @@ def test_three_classes_of_any_names_come_back(run_sktl, tmp_path, method):
     assert content["classes"] == sorted(names) == fitted.classes_.tolist()
     paths = [row["path"] for row in content["predictions"]]
     found = [[row["probabilities"][name] for name in sorted(names)] for row in content["predictions"]]
-    np.testing.assert_allclose(found, fitted.predict_proba(paths), rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(found, fitted.predict_proba(paths))
     assert [row["class"] for row in content["predictions"]] == fitted.predict(paths).tolist()
     lines = run_sktl("predict", output, tmp_path / "photos").stdout.splitlines()
     assert len(lines) == 18
@@ -158,11 +158,13 @@ def test_the_table_has_all_that_was_asked_for(run_sktl, models, unseen, tmp_path
 
 def test_results_do_not_depend_on_how_many_images_come_together(run_sktl, models, method, unseen, monkeypatch):
     together = json.loads(run_sktl("predict", models[method], unseen, "--json").stdout)["predictions"]
-    monkeypatch.setattr("sktl.models._loading._TOGETHER", 3)
+    monkeypatch.setattr("sktl.cli._predict._TOGETHER", 3)
     apart = json.loads(run_sktl("predict", models[method], unseen, "--json").stdout)["predictions"]
     assert [row["class"] for row in apart] == [row["class"] for row in together]
     np.testing.assert_allclose(
-        [row["probability"] for row in apart], [row["probability"] for row in together], rtol=1e-12
+        [row["probability"] for row in apart],
+        [row["probability"] for row in together],
+        rtol=1e-12 if method == "fine_tuned" else 1e-6,  # scikit-learn multiplies matrices of float32, of any length
     )
 
 
@@ -179,7 +181,10 @@ def test_names_that_would_command_a_terminal_are_spelt_out(run_sktl, models, uns
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["none.safetensors", "{photos}"], "MODEL must be a file written by sktl train. Found none"),
+        (
+            ["none.safetensors", "{photos}"],
+            "written by save_model or 'sktl train'. Found none at 'none.safetensors'",
+        ),
         (["{model}", "none.png"], "IMAGES must be files or folders. Found nothing at 'none.png' instead."),
         (["{model}", "{empty}"], "a folder must have images in it."),
         (["{model}", "{photos}", "--csv", "none/a.csv"], "The folder to write none/a.csv to must exist"),

@@ -21,8 +21,6 @@ from sktl.exceptions import (
     FrozenPartChangedError,
     ImageReadError,
     TrainingDivergedError,
-    WeightsMismatchError,
-    WeightsNotFoundError,
 )
 
 QUICK = {"max_epochs": 2, "random_state": 0}
@@ -349,28 +347,6 @@ def test_a_head_of_the_wrong_shape_is_named(patterns, head):
         FineTuneClassifier(head=head, **QUICK).fit(*patterns)
 
 
-def test_saved_weights_predict_the_same(patterns, tmp_path):
-    X, y = patterns
-    model = FineTuneClassifier(**QUICK).fit(X, y)
-    model.save_weights(tmp_path / "model.safetensors")
-    other = FineTuneClassifier(max_epochs=1, random_state=9).fit(X, y)
-    assert not np.array_equal(other.predict_proba(X), model.predict_proba(X))
-    other.load_weights(tmp_path / "model.safetensors")
-    assert_array_equal(other.predict_proba(X), model.predict_proba(X))
-    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
-
-
-def test_weights_that_do_not_fit_are_refused_whole(three_patterns, patterns, tmp_path):
-    FineTuneClassifier(**QUICK).fit(*three_patterns).save_weights(tmp_path / "three.safetensors")
-    model = FineTuneClassifier(**QUICK).fit(*patterns)
-    before = state(model)
-    with pytest.raises(WeightsMismatchError, match=r"head\.layers\.0\.weight has shape \(3, 192\)"):
-        model.load_weights(tmp_path / "three.safetensors")
-    assert all(torch.equal(before[name], tensor) for name, tensor in state(model).items())
-    with pytest.raises(WeightsNotFoundError):
-        model.load_weights(tmp_path / "absent.safetensors")
-
-
 def test_a_grid_over_depth_runs_in_two_processes(three_patterns):
     X, y = three_patterns
     grid = {"unfreeze_depth": [0, 1, "all"]}
@@ -488,14 +464,6 @@ def test_a_training_that_diverges_is_an_error(patterns):
 def test_impossible_class_weights_are_named(patterns, class_weight):
     with pytest.raises(ValueError, match="class_weight must not be negative"):
         FineTuneClassifier(class_weight=class_weight, **QUICK).fit(*patterns)
-
-
-def test_weights_for_other_labels_are_refused(patterns, tmp_path):
-    X, y = patterns
-    FineTuneClassifier(**QUICK).fit(X, np.array(["cat", "dog"])[y]).save_weights(tmp_path / "pets.safetensors")
-    other = FineTuneClassifier(**QUICK).fit(X, np.array(["ape", "bee"])[y])
-    with pytest.raises(WeightsMismatchError, match="cat"):
-        other.load_weights(tmp_path / "pets.safetensors")
 
 
 def test_a_sequential_of_the_users_is_not_replaced_by_the_probe(patterns):

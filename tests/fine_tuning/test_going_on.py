@@ -10,7 +10,6 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from torchvision.transforms import v2
 
 from sktl import FineTuneClassifier
-from sktl.exceptions import WeightsMismatchError
 from sktl.fine_tuning import _fitting
 from sktl.training._activations import FrozenPart
 
@@ -80,15 +79,6 @@ def test_loss_and_batch_norm_may_change_between_trainings(patterns):
     model.set_params(label_smoothing=0.3, batch_norm="update").fit(*patterns)
     assert model.net_.criterion_.label_smoothing == 0.3
     assert model.module_.update_statistics
-
-
-def test_one_label_and_several_labels_are_not_mistaken_for_each_other(patterns, tmp_path):
-    X, _ = patterns
-    several = (np.arange(3) == np.arange(len(X))[:, None] % 3).astype(int)
-    FineTuneClassifier(unfreeze_depth=0).fit(X, several).save_weights(tmp_path / "several.safetensors")
-    one = FineTuneClassifier(unfreeze_depth=0).fit(X, np.arange(len(X)) % 3)
-    with pytest.raises(WeightsMismatchError, match="several of which an image may have"):
-        one.load_weights(tmp_path / "several.safetensors")
 
 
 def test_a_value_range_set_after_fit_does_not_reinterpret_what_was_learnt(patterns):

@@ -224,13 +224,9 @@ def test_a_matrix_of_other_values_is_refused(several):
             FineTuneClassifier(**QUICK).fit(X, other)
 
 
-def test_several_labels_can_be_stopped_early_saved_and_gone_on_with(several, tmp_path):
+def test_several_labels_can_be_stopped_early_and_gone_on_with(several):
     X, Y = several
     model = FineTuneClassifier(early_stopping=True, refit=True, augment="light", n_views=1, **QUICK).fit(X, Y)
-    model.save_weights(tmp_path / "bars.safetensors")
-    expected = model.predict_proba(X)
-    other = FineTuneClassifier(**QUICK).fit(X, 1 - Y).load_weights(tmp_path / "bars.safetensors")
-    assert_allclose(other.predict_proba(X), expected, atol=1e-6)
     assert model.partial_fit(X, csr_matrix(Y)).predict(X).shape == Y.shape
     with pytest.raises(ValueError, match="must have 3 columns"):
         model.partial_fit(X, Y[:, :2])

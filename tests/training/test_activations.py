@@ -144,18 +144,6 @@ def test_a_pickled_model_predicts_the_same_from_weights_of_its_own():
     assert_array_equal(again.predict_proba(X), model.predict_proba(X))
 
 
-def test_loaded_weights_below_the_cut_are_those_that_predict(tmp_path):
-    """The store must not answer for the weights that were there before."""
-    X, y = pictures(12)
-    other = FineTuneClassifier(unfreeze_depth="all", learning_rate=1e-2, max_epochs=3, random_state=1).fit(X, y)
-    other.save_weights(tmp_path / "other.safetensors")
-    model = FineTuneClassifier(unfreeze_depth=1, max_epochs=1, random_state=0).fit(X, y)
-    before = model.predict_proba(X)
-    model.load_weights(tmp_path / "other.safetensors")
-    assert np.abs(model.predict_proba(X) - before).max() > 1e-4
-    assert_allclose(model.predict_proba(X), other.predict_proba(X), atol=1e-4)
-
-
 def test_a_store_that_would_be_filled_up_is_left_alone(monkeypatch):
     X, y = pictures(12)
     monkeypatch.setenv("SKTL_CACHE_SIZE", "10KB")
