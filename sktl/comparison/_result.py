@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from sktl._costs import COSTS
 from sktl._optional import import_optional
 from sktl._statistics import differences_of
 from sktl._validation import did_you_mean
 from sktl.comparison._notes import make_notes
 from sktl.comparison._per_image import out_of_fold
+from sktl.comparison._plain import content_of, fits_of
 from sktl.comparison._records import ComparisonRow, FitRecord
 from sktl.comparison._rows import make_rows
 from sktl.displays import ComparisonDisplay
-from sktl.reports import sentence, summarize_comparison, write_report
+from sktl.reports import summarize_comparison, write_report
 
 __all__ = ["ComparisonRow", "TransferComparison"]
 
@@ -302,22 +302,7 @@ class TransferComparison:
             If pandas is not installed; `rows` does without.
         """
         pandas = import_optional("pandas", extra="frame", caller="TransferComparison.frame")
-        n_train, n_test = self.n_train.tolist(), self.n_test.tolist()
-        records = [
-            {
-                "candidate": name,
-                "split": run.split,
-                "seed": self.seeds[run.split],
-                "n_train": n_train[run.split],
-                "n_test": n_test[run.split],
-                "score": run.scores[self.scoring],
-                **{cost: getattr(run, cost) for cost in COSTS},
-                **run.scores,
-            }
-            for name, runs in self._fits.items()
-            for run in runs
-        ]
-        return pandas.DataFrame(records)
+        return pandas.DataFrame(fits_of(self))
 
     def summary(self):
         """Every candidate as one row of a data frame.
@@ -384,38 +369,10 @@ class TransferComparison:
             Keys verdict, sentence, notes, baseline, scoring, rope, candidates, splits, scores, metrics, failures,
             settings. `metrics` has every score by its name; predictions and histories are left out.
         """
-        content = {
-            "verdict": self.verdict,
-            "sentence": sentence(self),
-            "notes": self.notes(),
-            "baseline": self.baseline,
-            "scoring": self.scoring,
-            "rope": self.rope,
-            "candidates": [asdict(row) for row in self.rows()],
-            "splits": {"n_train": self.n_train, "n_test": self.n_test, "seeds": self.seeds},
-            "scores": self.scores,
-            "metrics": {metric: self.scores_of(metric) for metric in self.metrics},
-            "failures": [{"candidate": run.candidate, "split": run.split, "error": run.error} for run in self.failures],
-            "settings": self.settings,
-        }
-        return _plain(content)
+        return content_of(self)
 
     def __repr__(self):
         return summarize_comparison(self).as_text()
 
     def _repr_html_(self):
         return summarize_comparison(self).as_html("sktl-comparison")
-
-
-def _plain(value):
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else repr(value)

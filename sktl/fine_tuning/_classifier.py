@@ -40,18 +40,16 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     max_epochs : int or "auto", default="auto"
         Passes over the training images. ``"auto"`` is 20, but at least 300 and at most 3000 optimizer steps [1]_.
     learning_rate : float or "auto", default="auto"
-        AdamW's rate for the top stage, reached after a warm-up over the first tenth of the steps and followed by a
-        cosine to zero. A linear head starts from a linear probe and learns at a tenth of the rate, other heads at the
-        whole. ``"auto"`` is 1e-3 for ``"tiny_fractal"``, 3e-4 for convolutional networks, 1e-4 for ConvNeXt, 5e-5 for
-        transformers [2]_, and 1e-3 from scratch. The most important parameter: search over a third and three times it.
+        AdamW's rate for the top stage, after a warm-up over a tenth of the steps and before a cosine to zero. A linear
+        head starts from a linear probe and learns at a tenth of the rate. ``"auto"`` is 1e-3 for ``"tiny_fractal"`` and
+        from scratch, 3e-4 for convolutional networks, 1e-4 for ConvNeXt, 5e-5 for transformers [2]_: search around it.
     layer_decay : float, default=0.8
         Factor on the learning rate from each stage to the stage below [3]_. Not used from scratch.
     weight_decay : float, default=0.05
         Decoupled weight decay of kernels and matrices [2]_; biases and normalisation are left alone.
     batch_norm : {"auto", "frozen", "update"}, default="auto"
-        Statistics of batch norm above the split point: ``"frozen"`` keeps the pretrained statistics, ``"update"``
-        normalises by batches and learns new statistics, which may help with images unlike those of the source;
-        ``"auto"`` updates only from scratch. Below the split point statistics never change.
+        Statistics of batch norm above the split point: ``"frozen"`` keeps the pretrained ones, ``"update"`` learns new
+        ones, which may help with images unlike those of the source; ``"auto"`` updates only from scratch.
     augment : {"auto", "light", "unmirrored", "trivial"}, callable or None, default="auto"
         ``"light"`` crops, mirrors and varies brightness and contrast, ``"unmirrored"`` does the same without mirroring,
         ``"trivial"`` is TrivialAugmentWide on top [4]_, a callable is a transform of your own, for instance from
@@ -95,9 +93,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     warm_start : bool, default=False
         Whether `fit` goes on from the network of the last `fit`.
     callbacks : list of skorch callbacks or None, default=None
-        Training options from :mod:`sktl.training.callbacks` (L2-SP, an average of the weights, gradual unfreezing,
-        compilation) and callbacks of your own, as skorch takes them; each training gets copies. A skorch LRScheduler
-        takes the place of warm-up and cosine.
+        Training options from :mod:`sktl.training.callbacks` and skorch callbacks of your own; each training gets
+        copies. A skorch LRScheduler takes the place of warm-up and cosine.
     image_size : int or None, default=None
         Side in pixels of the network's input; None takes the side that its weights were trained with.
     image_shape : tuple of int or None, default=None
@@ -114,8 +111,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     n_jobs : int or None, default=None
         Number of threads that read and resize images.
     cache : bool, str or Path, default=True
-        Keep the activations at the split point in the embedding store, where folds, grids, processes and sessions find
-        them; see `PretrainedFeatureExtractor`. False does without, a path takes another folder.
+        Keep activations at the split point in the embedding store, as `PretrainedFeatureExtractor` does with vectors.
     random_state : int, RandomState instance or None, default=None
         Fixes the head, the order of the images, dropout, the inner split, and the random weights from scratch. The
         global random states of torch and numpy are left as they are, for which fits in several threads of one process
@@ -150,7 +146,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     store_info_ : StoreInfo
         What was found in the embedding store and what was computed.
     n_features_in_ : int
-        Number of columns, when `X` is a table (flattened rows, or one column of paths); not set for other images.
+        Number of columns, when `X` is a table; not set for other images.
     feature_names_in_ : ndarray of str
         Column names, when `X` is a data frame.
 
@@ -161,21 +157,17 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
 
     Notes
     -----
-    The training set is put in canonical form: copies of an image with one target are merged into one with the sum of
-    their weights, and the rest is sorted by content. A weight of two is exactly the same as listing an image twice, and
-    the order of rows does not matter.
+    The training set is put in canonical form: copies of an image with one target are merged, their weights summed, and
+    the rest is sorted by content. A weight of two equals listing an image twice; the order of rows does not matter.
 
     References
     ----------
     .. [1] Kolesnikov et al. (2020), "Big Transfer (BiT): General visual representation learning", arXiv:1912.11370.
     .. [2] Loshchilov & Hutter (2019), "Decoupled weight decay regularization", arXiv:1711.05101.
     .. [3] Howard & Ruder (2018), "Universal language model fine-tuning for text classification", arXiv:1801.06146.
-    .. [4] Müller & Hutter (2021), "TrivialAugment: tuning-free yet state-of-the-art data augmentation",
-       arXiv:2103.10158.
-    .. [5] Zhang et al. (2018), "mixup: beyond empirical risk minimization", arXiv:1710.09412; Verma et al. (2019),
-       "Manifold mixup: better representations by interpolating hidden states", arXiv:1806.05236.
-    .. [6] Yun et al. (2019), "CutMix: regularization strategy to train strong classifiers with localizable features",
-       arXiv:1905.04899.
+    .. [4] Müller & Hutter (2021), "TrivialAugment: tuning-free data augmentation", arXiv:2103.10158.
+    .. [5] Zhang et al. (2018), "mixup", arXiv:1710.09412; Verma et al. (2019), "Manifold mixup", arXiv:1806.05236.
+    .. [6] Yun et al. (2019), "CutMix: regularization strategy to train strong classifiers", arXiv:1905.04899.
     .. [7] Hinton, Vinyals & Dean (2015), "Distilling the knowledge in a neural network", arXiv:1503.02531.
 
     Examples
@@ -196,8 +188,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "alpha": [Interval(Real, 0, 1, closed="both")],
     }
-    _probe_scale = LOGIT_SCALE
-    _augments = True
+    _probe_scale, _augments = LOGIT_SCALE, True
 
     def __init__(
         self,
@@ -296,8 +287,6 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
 
         Raises
         ------
-        ImageReadError
-            If an image cannot be read.
         ValueError
             If `y` holds a label that was not among the classes of the first call.
         """
@@ -314,11 +303,9 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         Returns
         -------
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_labels)
-            The most probable label of each image; ones for labels more probable than not, where an image may have
-            several.
+            The most probable label of each image; of several labels, ones for those more probable than not.
         """
-        outputs = self._outputs(X)
-        return self._labels.decode(outputs)
+        return self._labels.decode(self._outputs(X))
 
     def predict_proba(self, X):
         """Predict the probability of each label.
@@ -333,8 +320,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         probabilities : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`; each row sums to one, unless an image may have several labels.
         """
-        outputs = self._outputs(X)
-        return self._labels.probabilities(outputs)
+        return self._labels.probabilities(self._outputs(X))
 
     def decision_function(self, X):
         """Return the outputs of the network.

@@ -1,0 +1,63 @@
+"""A comparison in plain Python and as a data frame, for JSON and for pandas."""
+
+from dataclasses import asdict
+
+import numpy as np
+
+from sktl._costs import COSTS
+from sktl.reports import sentence
+
+__all__ = ["content_of", "fits_of"]
+
+
+def fits_of(comparison):
+    """Return every fit as a dictionary: where it stands, its scores and its costs."""
+    n_train, n_test = comparison.n_train.tolist(), comparison.n_test.tolist()
+    return [
+        {
+            "candidate": name,
+            "split": run.split,
+            "seed": comparison.seeds[run.split],
+            "n_train": n_train[run.split],
+            "n_test": n_test[run.split],
+            "score": run.scores[comparison.scoring],
+            **{cost: getattr(run, cost) for cost in COSTS},
+            **run.scores,
+        }
+        for name in comparison.candidates
+        for run in comparison.runs_of(name)
+    ]
+
+
+def content_of(comparison):
+    """Return everything but predictions and histories as JSON can write it; what is not finite becomes None."""
+    failures = [{"candidate": run.candidate, "split": run.split, "error": run.error} for run in comparison.failures]
+    content = {
+        "verdict": comparison.verdict,
+        "sentence": sentence(comparison),
+        "notes": comparison.notes(),
+        "baseline": comparison.baseline,
+        "scoring": comparison.scoring,
+        "rope": comparison.rope,
+        "candidates": [asdict(row) for row in comparison.rows()],
+        "splits": {"n_train": comparison.n_train, "n_test": comparison.n_test, "seeds": comparison.seeds},
+        "scores": comparison.scores,
+        "metrics": {metric: comparison.scores_of(metric) for metric in comparison.metrics},
+        "failures": failures,
+        "settings": comparison.settings,
+    }
+    return _plain(content)
+
+
+def _plain(value):
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else repr(value)
