@@ -19,9 +19,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import sktl.comparison
-import sktl.near_duplicates
 from sktl._candidate_names import CANDIDATE_NAMES
 from sktl.cli._app import app
+from sktl.cli._compare import CANDIDATES
 from sktl.comparison import Run, TransferComparison
 
 
@@ -127,6 +127,10 @@ def test_choices_of_what_is_compared_reach_the_comparison(photos, recorded):
     assert {name: recorded[0][name] for name in expected} == expected
 
 
+def test_candidates_are_those_of_the_comparison():
+    assert CANDIDATES == CANDIDATE_NAMES
+
+
 def test_groups_come_from_a_table(photos, recorded, tmp_path):
     lines = [f"{name}/{i}.png,{i // 2}" for name in ("ants", "bees") for i in range(8)]
     (tmp_path / "groups.csv").write_text("\n".join(["path,group", *lines]))
@@ -142,7 +146,7 @@ def test_near_duplicates_can_be_kept_together(photos, recorded, monkeypatch):
         asked.update(options)
         return np.arange(len(X)) // 2
 
-    monkeypatch.setattr(sktl.near_duplicates, "near_duplicate_groups", instead)
+    monkeypatch.setattr("sktl.near_duplicates.near_duplicate_groups", instead)
     result = run(photos, "--near-duplicates", "group", "--backbone", "resnet18", "--image-size", "32")
     assert result.exit_code == 0, result.output
     assert recorded[0]["groups"].tolist() == [i // 2 for i in range(16)]
@@ -351,7 +355,7 @@ def test_the_whole_command_runs_on_digits(tmp_path):
     result = run("--digits", "--n-labels", "40", "--cv", "2", "--max-epochs", "1", "--json", "--plot", "figure.png")
     assert result.exit_code == 0, result.output
     content = json.loads(result.stdout)
-    assert [row["candidate"] for row in content["candidates"]] == list(CANDIDATE_NAMES)
+    assert [row["candidate"] for row in content["candidates"]] == list(CANDIDATES)
     assert (tmp_path / "figure.png").exists()
 
 

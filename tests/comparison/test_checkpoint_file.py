@@ -144,8 +144,9 @@ def test_a_line_that_was_cut_off_is_done_again_without_a_word(tmp_path, n_fits):
         lambda line: b"[" * 5000 + b"\n",
         lambda line: line.replace(b'"scores": {', b'"scores": {"accuracy": "high", '),
         lambda line: line.replace(b'"predicted": [', b'"predicted": [{}, '),
+        lambda line: line.replace(b'"n_parameters": null', b'"n_parameters": true'),
     ],
-    ids=["bits", "bytes", "other", "deep", "score", "label"],
+    ids=["bits", "bytes", "other", "deep", "score", "label", "cost"],
 )
 def test_lines_that_cannot_be_read_are_reported_once_and_done_again(damage, tmp_path, n_fits):
     path = tmp_path / "fits.jsonl"
