@@ -146,7 +146,7 @@ def test_near_duplicates_can_be_kept_together(photos, recorded, monkeypatch):
         asked.update(options)
         return np.arange(len(X)) // 2
 
-    monkeypatch.setattr(sktl.comparison, "near_duplicate_groups", instead, raising=False)
+    monkeypatch.setattr("sktl.near_duplicates.near_duplicate_groups", instead)
     result = run(photos, "--near-duplicates", "group", "--backbone", "resnet18", "--image-size", "32")
     assert result.exit_code == 0, result.output
     assert recorded[0]["groups"].tolist() == [i // 2 for i in range(16)]
