@@ -1,6 +1,7 @@
 """Fixtures that every test file may use, and the conditions under which numbers are compared."""
 
 import importlib.util
+import itertools
 import os
 import subprocess
 import sys
@@ -56,10 +57,18 @@ def shared_data():
     return path
 
 
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory):
+    """Yield folders; pytest's own maker looks at all former ones for each new one."""
+    root = tmp_path_factory.mktemp("stores")
+    return (root / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def fresh_store(tmp_path_factory, monkeypatch):
+def fresh_store(stores, monkeypatch):
     """Give each test an embedding store of its own: what one test has computed, no other one finds."""
-    folder = tmp_path_factory.mktemp("store")
+    folder = next(stores)
+    folder.mkdir()
     monkeypatch.setenv("SKTL_CACHE_DIR", str(folder))
     monkeypatch.delenv("SKTL_CACHE_SIZE", raising=False)
     return folder

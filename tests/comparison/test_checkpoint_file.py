@@ -263,6 +263,7 @@ for path in sys.argv[1], None:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a signal of POSIX")
 def test_a_killed_comparison_goes_on_and_gives_the_same_table(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)

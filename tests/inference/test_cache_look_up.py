@@ -170,7 +170,8 @@ def test_threads_compute_each_image_once(overlap):
     assert n_claims() == 0
 
 
-@pytest.mark.parametrize("step", [0, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [0, 300])
 def test_processes_compute_each_image_once(fresh_store, start, finish, step):
     processes = [start("embed", fresh_store, i * step, i * step + 600, "wait") for i in range(2)]
     for process in processes:
