@@ -9,24 +9,12 @@ __all__ = ["Chain", "as_stage"]
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """A network cut into stages; its modules are the network's own.
+    """A network cut into stages; its modules are the network's own."""
 
-    Parameters
-    ----------
-    stages : torch.nn.Sequential
-        Named stages from the stem to the top.
-    head : torch.nn.Module or None
-        The network's own classifier.
-    family : str
-        Name of the architecture's family.
-    own_pooling : {"avg", "token"}, default="avg"
-        How the network itself pools the output of the last stage.
-    """
-
-    stages: nn.Sequential
-    head: nn.Module | None
-    family: str
-    own_pooling: str = "avg"
+    stages: nn.Sequential  # named, from the stem to the top
+    head: nn.Module | None  # the network's own classifier
+    family: str  # of the architecture
+    own_pooling: str = "avg"  # how the network itself pools the output of the last stage: "avg" or "token"
 
 
 def as_stage(*modules):

@@ -20,31 +20,15 @@ __all__ = ["FitTask", "fit_and_score", "set_seeds"]
 
 @dataclass(frozen=True)
 class FitTask:
-    """One fit to be done.
-
-    Parameters
-    ----------
-    candidate : str
-        Name of the candidate.
-    split : int
-        Number of the split.
-    estimator : estimator
-        Unfitted; it is cloned.
-    train, test : ndarray of int
-        Indices in `X`.
-    seed : int
-        For every parameter called random_state.
-    scorers : dict of str to callable
-        Called with estimator, X, y.
-    """
+    """One fit to be done."""
 
     candidate: str
     split: int
-    estimator: Any
-    train: np.ndarray
+    estimator: Any  # unfitted; it is cloned
+    train: np.ndarray  # indices in X, as `test`
     test: np.ndarray
-    seed: int
-    scorers: dict
+    seed: int  # for every parameter called random_state
+    scorers: dict  # by name, called with estimator, X, y
 
 
 def fit_and_score(fit, X, y):

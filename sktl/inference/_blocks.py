@@ -37,26 +37,7 @@ def block_rows(image_size, device, batch_size):
 
 
 def run_in_blocks(function, batch, placement, rows, *, key=None):
-    """Apply a network to a batch, `rows` rows at a time.
-
-    Parameters
-    ----------
-    function : callable
-        Takes and returns tensors with one row per image; called from several threads.
-    batch : torch.Tensor of shape (n_images, ...)
-        What the network takes, on any device.
-    placement : Placement
-        Device and precision.
-    rows : int
-        Rows of each block; fewer when an accelerator has run out of memory under the same key before.
-    key : hashable, default=None
-        What to remember the fitting number of rows under.
-
-    Returns
-    -------
-    torch.Tensor of shape (n_images, ...)
-        The outputs as float32 on the CPU.
-    """
+    """Apply a network to a batch, `rows` rows at a time."""
     blocks = (batch[start : start + rows] for start in range(0, len(batch), rows))
     return torch.cat(list(map_blocks(function, blocks, placement, rows, key=key)))
 
@@ -75,33 +56,7 @@ def map_blocks(function, blocks, placement, rows, *, key=None):
 
 
 def map_images(function, images, preprocessing, placement, *, batch_size, n_jobs=None, verbose=0, key=None):
-    """Read, prepare and push images through a network.
-
-    Parameters
-    ----------
-    function : callable
-        Takes prepared images (n_images, 3, image_size, image_size), returns one row per image; called from several
-        threads.
-    images : ImageCollection
-        The images.
-    preprocessing : Preprocessing
-        What the network's weights were trained with.
-    placement : Placement
-        Device and precision.
-    batch_size : int
-        Rows of a block on an accelerator.
-    n_jobs : int or None, default=None
-        Reading threads, with joblib's meaning.
-    verbose : int, default=0
-        A progress bar on standard error when positive.
-    key : hashable, default=None
-        See `run_in_blocks`.
-
-    Yields
-    ------
-    torch.Tensor of shape (n_block_images, ...)
-        The outputs, block by block and in order.
-    """
+    """Read, prepare and push images through a network."""
     rows = block_rows(preprocessing.crop_size, placement.device, batch_size)
     blocks = read_prepared(images, preprocessing, batch_size=rows, n_jobs=n_jobs)
     with tqdm(total=len(images), unit="image", disable=not verbose, leave=False) as bar:
@@ -111,20 +66,7 @@ def map_images(function, images, preprocessing, placement, *, batch_size, n_jobs
 
 
 def read_prepared(images, preprocessing, *, batch_size, n_jobs=None):
-    """Read and prepare images in threads, in order, a bounded number of batches ahead.
-
-    Parameters
-    ----------
-    images, preprocessing, n_jobs
-        See `map_images`.
-    batch_size : int
-        Images per tensor.
-
-    Yields
-    ------
-    torch.Tensor of shape (n_batch_images, 3, image_size, image_size)
-        uint8, or float32 in [0, 1].
-    """
+    """Read and prepare images in threads, in order, a bounded number of batches ahead."""
 
     def prepare(positions):
         return stack([preprocessing.prepare(images[position]) for position in positions])

@@ -22,21 +22,11 @@ _PATIENCE_SECONDS = 600
 
 @dataclass
 class Task:
-    """One image to compute.
+    """One image to compute."""
 
-    Parameters
-    ----------
-    position : int
-        Where it stands in the collection.
-    opened : OpenedImage, ImageReadError or None
-        The image, where it was opened already, or why it cannot be.
-    digest : bytes or None
-        Of its content; None when nothing is stored.
-    """
-
-    position: int
-    opened: object = None
-    digest: bytes | None = None
+    position: int  # in the collection
+    opened: object = None  # the image where it was opened already, or the ImageReadError that says why it cannot be
+    digest: bytes | None = None  # of its content; None when nothing is stored
 
 
 @dataclass(eq=False)

@@ -20,23 +20,7 @@ _lock = Lock()
 
 
 def open_store(cache=True):
-    """Return the store that a parameter `cache` means.
-
-    Parameters
-    ----------
-    cache : bool, str or path-like, default=True
-        True takes the folder of `store_folder`, a path another one, False none.
-
-    Returns
-    -------
-    EmbeddingStore or None
-        One per folder and process; None when there is to be none.
-
-    Raises
-    ------
-    ValueError
-        If `cache` is an empty path, or the environment variable SKTL_CACHE_SIZE is not a size.
-    """
+    """Return the store that a parameter `cache` means."""
     max_bytes = _max_bytes()
     is_path = isinstance(cache, str | os.PathLike)
     if is_path and not str(cache):

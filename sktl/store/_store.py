@@ -31,23 +31,13 @@ _inherited: list = []  # connections of the parent process: kept, since SQLite d
 
 @dataclass(frozen=True)
 class StoreUsage:
-    """What a store holds.
+    """What a store holds."""
 
-    Parameters
-    ----------
-    path : str
-        Its folder.
-    n_vectors, n_bytes, max_bytes : int
-        Vectors, the bytes that they take on disk, and how many they may take.
-    by_key : list of tuple
-        Per key its description, vectors stored, bytes of these, images computed so far, seconds spent on these.
-    """
-
-    path: str
+    path: str  # of its folder
     n_vectors: int
-    n_bytes: int
+    n_bytes: int  # on disk
     max_bytes: int
-    by_key: list
+    by_key: list  # per key: description, vectors stored, bytes of these, images computed so far, seconds spent on these
 
 
 class EmbeddingStore:

@@ -11,19 +11,11 @@ __all__ = ["SOURCES", "NamedSource", "NetworkSource", "Variant", "register", "so
 
 @dataclass(frozen=True)
 class Variant:
-    """In what networks of one name may differ; a source passes over what its networks do not have.
+    """In what networks of one name may differ; a source passes over what its networks do not have."""
 
-    Parameters
-    ----------
-    n_classes, image_size : int or None, default=None
-        None for the usual ones. Only networks that are built for one image size have it.
-    transform_input : bool, default=False
-        Whether the network itself changes the normalisation of its input to the one it was trained with.
-    """
-
-    n_classes: int | None = None
-    image_size: int | None = None
-    transform_input: bool = False
+    n_classes: int | None = None  # None for the usual number
+    image_size: int | None = None  # of networks that are built for one size; None for the usual one
+    transform_input: bool = False  # whether the network itself changes the normalisation of its input
 
 
 SOURCES: list["NetworkSource"] = []
@@ -41,15 +33,9 @@ def source_of(backbone):
 
 
 class NetworkSource(ABC):
-    """A kind of thing that may be passed as `backbone`, and how it becomes a record.
+    """A kind of thing that may be passed as `backbone`, and how it becomes a record."""
 
-    Attributes
-    ----------
-    stages_are_fixed : bool
-        Whether the source says the stages of its networks, so that the user must not.
-    """
-
-    stages_are_fixed = False
+    stages_are_fixed = False  # whether the source says the stages of its networks, so that the user must not
 
     def names(self):
         """Return the names of the networks that are known by name, without a network connection."""
@@ -76,11 +62,6 @@ class NamedSource(NetworkSource):
     """A source whose networks are known by name: what a new source inherits from.
 
     It gives `names`, `find_weights`, `build`, `preprocessing` and `chain`; the rest has a default.
-
-    Attributes
-    ----------
-    offline : bool
-        Whether the default weights are always on this machine.
     """
 
     stages_are_fixed = True

@@ -14,37 +14,17 @@ __all__ = ["RANDOM", "Weights", "default_or_file", "looks_like_a_path", "weights
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights that were asked for, and what is known about them before they are read.
+    """Weights that were asked for, and what is known about them before they are read."""
 
-    Parameters
-    ----------
-    description : str or None
-        What to pass as `weights` to get the same ones again; None for random ones.
-    identity : tuple
-        Differs when the weights may differ.
-    label : str or None, default=None
-        What a record calls them; None for `description`.
-    path : Path or None, default=None
-        The file.
-    depends_on_seed : bool, default=False
-        Whether another seed gives other weights.
-    trained_on, license : str
-        What they were trained on, and under which licence they may be used.
-    has_classifier : bool, default=True
-        Whether there are numbers for the fully connected layers.
-    entry : object or None, default=None
-        What the source itself knows them by.
-    """
-
-    description: str | None
-    identity: tuple
-    label: str | None = None
+    description: str | None  # what to pass as `weights` to get the same ones again; None for random ones
+    identity: tuple  # differs when the weights may differ
+    label: str | None = None  # what a record calls them; None for `description`
     path: Path | None = None
     depends_on_seed: bool = False
     trained_on: str = "unknown"
     license: str = "unknown"
-    has_classifier: bool = True
-    entry: Any = field(default=None, compare=False)
+    has_classifier: bool = True  # whether there are numbers for the fully connected layers
+    entry: Any = field(default=None, compare=False)  # what the source itself knows them by
 
     @property
     def is_random(self):
