@@ -4,16 +4,16 @@ from math import isfinite
 
 from sktl.models._values import is_array, is_text, is_value, is_whole
 
-__all__ = ["FINE_TUNED", "LINEAR", "MAX_IMAGE_SIZE", "MODEL_FILE", "NOT_WRITTEN", "check_preprocessing", "check_record"]
+__all__ = ["MAX_IMAGE_SIZE", "MODEL_FILE", "NOT_WRITTEN", "check_preprocessing", "check_record"]
 
 MODEL_FILE = "path must be a model file, written by save_model or 'sktl train'."
 MAX_IMAGE_SIZE = 2048  # pixels, of a model file: one that asked for more could fill the memory with a single image
-FINE_TUNED = ("FineTuneClassifier", "FineTuneRegressor")
-LINEAR = ("LogisticRegression", "Ridge", "RidgeCV")
+_FINE_TUNED = ("FineTuneClassifier", "FineTuneRegressor")
+_LINEAR_MODELS = ("LogisticRegression", "Ridge", "RidgeCV")
 # Of the session that predicts, or objects of the user's own that only training needs.
 NOT_WRITTEN = {"device", "precision", "n_jobs", "cache", "verbose", "callbacks", "teacher", "scoring", "cv", "memory"}
 _OF_PIPELINE = {"steps", "memory", "verbose", "transform_input"}
-_KINDS = ("Pipeline", *FINE_TUNED)
+_KINDS = ("Pipeline", *_FINE_TUNED)
 
 
 def check_record(record):
@@ -171,7 +171,7 @@ _PIPELINE = {
     "linear": _DICTIONARY,
 }
 _LINEAR = {
-    "type": (lambda value: value in LINEAR, f"one of {LINEAR}"),
+    "type": (lambda value: value in _LINEAR_MODELS, f"one of {_LINEAR_MODELS}"),
     "parameters": _PARAMETERS,
     "order": (lambda value: value in ("C", "F"), "'C' or 'F'"),
     "intercept": (lambda value: value in ("none", "number", "vector"), "'none', 'number' or 'vector'"),
