@@ -59,9 +59,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         size or edges tell the classes apart, set None. Views depend on the image alone, not on `random_state`.
     n_views : int, "auto" or None, default="auto"
         Number of augmented views of each image, which take turns over the epochs; the frozen part is computed once for
-        each view that fits into memory or, unless `augment` is a callable of your own, into the store. ``"auto"`` is 8,
-        or as many as fit into 2 GiB with the plain images, and two at least. None makes a new view in every epoch, as
-        does ``"auto"`` in `partial_fit`: the frozen part is computed anew for each.
+        each view that fits into memory or, unless `augment` is a callable, into the store. ``"auto"`` is 8, or as many
+        as fit into 2 GiB, and two at least. None makes a new view in every epoch, as ``"auto"`` does in `partial_fit`.
     mixup : float, default=0.0
         Parameter of the Beta distribution by which pairs of training images are blended, as activations at the split
         point [5]_; 0 is off, 0.2 is common.
@@ -157,8 +156,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
 
     Notes
     -----
-    The training set is put in canonical form: copies of an image with one target are merged, their weights summed, and
-    the rest is sorted by content. A weight of two equals listing an image twice; the order of rows does not matter.
+    Copies of a training image with one target are merged, their weights summed, and the rest is sorted by content: a
+    weight of two equals listing an image twice, and the order of rows does not matter.
 
     References
     ----------
@@ -180,8 +179,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     array([0, 1])
     """
 
-    _parameter_constraints = {
-        **FineTuneEstimator._parameter_constraints,
+    _parameter_constraints = FineTuneEstimator._parameter_constraints | {
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "teacher": [HasMethods(["fit", "predict_proba"]), None],
@@ -305,7 +303,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_labels)
             The most probable label of each image; of several labels, ones for those more probable than not.
         """
-        return self._labels.decode(self._outputs(X))
+        outputs = self._outputs(X)
+        return self._labels.decode(outputs)
 
     def predict_proba(self, X):
         """Predict the probability of each label.
@@ -320,7 +319,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         probabilities : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`; each row sums to one, unless an image may have several labels.
         """
-        return self._labels.probabilities(self._outputs(X))
+        outputs = self._outputs(X)
+        return self._labels.probabilities(outputs)
 
     def decision_function(self, X):
         """Return the outputs of the network.

@@ -21,7 +21,6 @@ from typer.testing import CliRunner
 import sktl.comparison
 from sktl._candidate_names import CANDIDATE_NAMES
 from sktl.cli._app import app
-from sktl.cli._compare import CANDIDATES
 from sktl.comparison import Run, TransferComparison
 
 
@@ -125,10 +124,6 @@ def test_choices_of_what_is_compared_reach_the_comparison(photos, recorded):
     expected = {"candidates": ["frozen", "pixels"], "baseline": "pixels", "scoring": ["roc_auc", "accuracy"]}
     expected |= {"duplicates": "ignore", "resume": Path("fits.jsonl"), "precision": "float32"}
     assert {name: recorded[0][name] for name in expected} == expected
-
-
-def test_candidates_are_those_of_the_comparison():
-    assert CANDIDATES == CANDIDATE_NAMES
 
 
 def test_groups_come_from_a_table(photos, recorded, tmp_path):
@@ -355,7 +350,7 @@ def test_the_whole_command_runs_on_digits(tmp_path):
     result = run("--digits", "--n-labels", "40", "--cv", "2", "--max-epochs", "1", "--json", "--plot", "figure.png")
     assert result.exit_code == 0, result.output
     content = json.loads(result.stdout)
-    assert [row["candidate"] for row in content["candidates"]] == list(CANDIDATES)
+    assert [row["candidate"] for row in content["candidates"]] == list(CANDIDATE_NAMES)
     assert (tmp_path / "figure.png").exists()
 
 
