@@ -17,8 +17,7 @@ INSTANCES = {
     "extractor": lambda: PretrainedFeatureExtractor(),
     "extractor without store": lambda: PretrainedFeatureExtractor(cache=False),
     # Views follow from the content: the same pictures on another scale have other ones.
-    "classifier, one stage": lambda: FineTuneClassifier(unfreeze_depth=1, augment=None, **QUICK),
-    "regressor, one stage": lambda: FineTuneRegressor(unfreeze_depth=1, **QUICK),
+    "classifier, one stage": lambda: FineTuneClassifier(unfreeze_depth=1, image_size=24, augment=None, **QUICK),
 }
 # Random weights stand in for pretrained ones; as a record, since weights=None would train everything.
 REAL = {
@@ -32,6 +31,8 @@ REAL = {
 }
 SLOW = {
     **REAL,
+    "classifier, one stage, as it comes": lambda: FineTuneClassifier(unfreeze_depth=1, augment=None, **QUICK),
+    "regressor, one stage": lambda: FineTuneRegressor(unfreeze_depth=1, **QUICK),
     "classifier, head only": lambda: FineTuneClassifier(unfreeze_depth=0, **QUICK),
     "classifier, from scratch": lambda: FineTuneClassifier(weights=None, **QUICK),
     "regressor, everything": lambda: FineTuneRegressor(unfreeze_depth="all", **QUICK),

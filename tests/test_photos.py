@@ -120,6 +120,7 @@ def test_a_fine_tuned_head_knows_ants_from_bees_it_has_not_seen(insects, weights
     assert all(torch.equal(tensor, untrained[key]) for key, tensor in model.module_.stages.state_dict().items())
 
 
+@pytest.mark.slow
 def test_clothes_are_told_apart_by_a_linear_probe(table, weights):
     X, columns = table("clothing10")
     y, train = columns["class"], columns["split"] == "train"

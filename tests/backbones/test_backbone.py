@@ -80,6 +80,7 @@ def test_a_pickle_loads_again_after_the_network_is_forgotten(weight_file):
     assert again.preprocessing == Preprocessing(64)
 
 
+@pytest.mark.slow
 def test_a_pickle_loads_in_a_fresh_process(weight_file, tmp_path):
     backbones = [load_backbone("squeezenet1_1", weight_file), load_backbone("squeezenet1_1", None, random_state=3)]
     (tmp_path / "pickle").write_bytes(pickle.dumps(backbones))

@@ -39,7 +39,10 @@ def plain_torchvision(name, n_classes, path, photos):
     return features.mean((2, 3)) if isinstance(watched, nn.Conv2d) else features, logits
 
 
-@pytest.mark.parametrize("file", FILES)
+QUICKLY = [*list(FILES)[:2], *(pytest.param(file, marks=pytest.mark.slow) for file in list(FILES)[2:])]
+
+
+@pytest.mark.parametrize("file", QUICKLY)
 def test_features_and_classes_are_those_of_plain_torchvision(file, shared_data, photos):
     name, n_classes = FILES[file]
     path = shared_data / "weights" / f"{file}.pth"

@@ -337,6 +337,7 @@ def test_the_result_says_what_was_compared():
     assert all((comparison.fit_seconds[name] > 0).all() for name in CHEAP)
 
 
+@pytest.mark.slow
 def test_two_equally_blind_candidates_are_rarely_told_apart():
     """With labels drawn by lot every classifier is at chance, so each verdict of better or worse is a false alarm."""
     rng = np.random.default_rng(0)
@@ -364,6 +365,7 @@ def test_the_recipes_run_and_tell_their_networks(named):
     assert networks["frozen"]["digest"] == networks["fine_tuned"]["digest"] != networks["from_scratch"]["digest"]
 
 
+@pytest.mark.slow
 def test_the_recipes_give_the_same_scores_again_and_in_two_processes(named):
     again = compare_transfer(DIGITS, LABELS, value_range=(0, 16), cv=2, max_epochs=1, n_jobs=2)
     for name in named.candidates:

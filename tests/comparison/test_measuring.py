@@ -128,7 +128,7 @@ def test_what_a_search_or_a_second_training_takes_is_counted(candidate, expected
     assert run.n_images_through_network == counted.total() == expected
 
 
-@pytest.mark.parametrize("backend", ["threading", "loky"])
+@pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)])
 def test_what_a_search_takes_in_several_jobs_is_not_known(backend):
     with parallel_config(backend):
         row, dummy = compare(grid(n_jobs=2)).rows()

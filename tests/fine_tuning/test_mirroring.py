@@ -168,6 +168,7 @@ def test_labels_that_cannot_be_judged_say_nothing(y):
     assert abs(labels_lost(features, -features, y, ONES[: len(y)])).sum() == 0
 
 
+@pytest.mark.slow
 def test_by_chance_mirroring_is_given_up_seldom():
     """Features of the mirror image as good as those of the image: at most a few sets in a hundred."""
     rng = np.random.default_rng(0)

@@ -26,7 +26,7 @@ def brightness():
 def test_targets_come_back_in_their_units_and_shape(brightness, columns):
     X, targets = brightness
     y = targets[:, columns]
-    options = {"unfreeze_depth": "all", "image_size": 24, "max_epochs": 60, "learning_rate": 3e-3}
+    options = {"unfreeze_depth": "all", "image_size": 24, "max_epochs": 25, "learning_rate": 3e-3}
     model = FineTuneRegressor(**options, random_state=0).fit(X, y)
     assert model.predict(X).shape == y.shape
     assert model.score(X, y) > 0.8

@@ -183,7 +183,7 @@ def test_processes_compute_each_image_once(fresh_store, start, finish, step):
     assert n_claims() == 0
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_grid_search_computes_each_image_once(fresh_store, n_jobs):
     images, labels = pictures(60), np.arange(60) % 3
     model = make_pipeline(PretrainedFeatureExtractor(cache=fresh_store), LogisticRegression(max_iter=1000))
@@ -199,6 +199,7 @@ def test_another_process_computes_nothing(fresh_store, script, start, finish):
     assert finish(start("embed", fresh_store, 0, 30)) == "0"
 
 
+@pytest.mark.slow
 @posix_only
 def test_claims_end_with_the_process_that_was_killed(fresh_store, script, start):
     process = start("stall", fresh_store, 0, 50)
@@ -210,6 +211,7 @@ def test_claims_end_with_the_process_that_was_killed(fresh_store, script, start)
     assert time.monotonic() - began < 3
 
 
+@pytest.mark.slow
 @posix_only
 def test_patience_with_a_stopped_process_ends(fresh_store, script, start, monkeypatch, capsys):
     monkeypatch.setattr(_cache_look_up, "_PATIENCE_SECONDS", 0.3)

@@ -46,7 +46,7 @@ FAMILIES = {
     "vgg11": 32,
     "vit_b_32": 32,
 }
-HEAVY = ("maxvit_t", "swin_v2_t")
+HEAVY = ("inception_v3", "maxvit_t", "swin_v2_t", "vgg11")
 PRESET = {"crop_size": 64, "resize_size": 73}
 
 
@@ -144,8 +144,8 @@ def differences_between_threads(sizes):
 
 
 def test_another_number_of_threads_changes_no_bit():
-    differences = differences_between_threads({"mobilenet_v3_small": 64, "resnet18": 64, "squeezenet1_1": 96})
-    assert len(differences) == 3
+    differences = differences_between_threads({"mobilenet_v3_small": 64, "squeezenet1_1": 96})
+    assert len(differences) == 2
     assert not any(differences.values()), differences
 
 
@@ -214,7 +214,7 @@ def test_vectors_of_pil_images_are_those_of_torchvision_with_its_own_transforms(
 
 
 @pytest.mark.parametrize(
-    "name", in_families(["convnext_tiny", "swin_t", "vit_b_32", "vgg11", "maxvit_t"], (*HEAVY, "vgg11"))
+    "name", in_families(["convnext_tiny", "swin_t", "vit_b_32", "vgg11", "maxvit_t"], (*HEAVY, "swin_t", "vit_b_32"))
 )
 def test_vectors_of_other_families_are_what_their_head_is_given(name, pictures):
     size = 224 if name == "maxvit_t" else 64
@@ -241,7 +241,7 @@ def photos(shared_data):
     return paths
 
 
-@pytest.mark.parametrize("file", REAL)
+@pytest.mark.parametrize("file", in_families(REAL, ("mobilenet_v2-inat_bird-tf",)))
 def test_real_weights_give_torchvisions_vectors_and_name_the_same_classes(file, photos, shared_data):
     name, n_classes = REAL[file]
     path = shared_data / "weights" / f"{file}.pth"

@@ -52,6 +52,7 @@ def test_vectors_are_those_of_the_plain_network_and_their_bits_do_not_depend_on_
             assert torch.equal(other, found.roll(shift, 0))
 
 
+@pytest.mark.slow
 def test_each_shape_of_the_block_has_a_session_and_the_oldest_one_goes():
     backbone = small()
     function = make(backbone, (2,))

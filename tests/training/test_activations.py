@@ -18,7 +18,7 @@ from sktl.training import _activations
 
 NETWORKS = [
     ("tiny_fractal", 16),
-    ("resnet18", 64),
+    pytest.param("resnet18", 64, marks=pytest.mark.slow),
     ("mobilenet_v2", 64),
     pytest.param("vit_b_16", 224, marks=pytest.mark.slow),
 ]

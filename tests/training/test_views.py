@@ -178,6 +178,7 @@ for augment in ("light", "unmirrored", "trivial", own):
 """
 
 
+@pytest.mark.slow
 def test_a_view_is_the_same_in_another_process():
     done = subprocess.run([sys.executable, "-c", IN_ANOTHER_PROCESS], capture_output=True, text=True, check=True)
     for said, augment in zip(done.stdout.splitlines(), (*AUGMENTATIONS, OWN), strict=True):
