@@ -17,6 +17,9 @@ PYTEST := $(BIN)/pytest -n auto --dist worksteal
 # One thread: results are then the same bits on every machine of a kind, and small networks are not slowed by waiting threads.
 export OMP_NUM_THREADS ?= 1
 
+# Dozens of processes import the package: what they compile is kept, whatever the caller prefers.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test slow lint bench docs pretrain clean
 
 $(VENV)/.made:

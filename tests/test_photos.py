@@ -86,6 +86,7 @@ def test_a_pipeline_on_random_weights_runs_on_photos(insects):
     assert model.score(X, y) > 0.8
 
 
+@pytest.mark.slow
 def test_a_grid_over_depth_runs_in_two_processes(insects, weights):
     X, y = insects(12)
     model = FineTuneClassifier("mobilenet_v2", weights=weights, image_size=64, max_epochs=1, random_state=0)

@@ -170,6 +170,7 @@ def ridge_accuracies(rng, n_simulations, n_images, n_repeats):
     return np.stack(scores, axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_repeats", [1, 4])
 def test_false_alarms_about_classifiers_that_are_equally_good_are_as_rare_as_promised(n_repeats):
     """Two classifiers that see different features of the same worth: their folds agree by chance on who is better."""

@@ -183,6 +183,7 @@ def elsewhere(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_pickle_finds_a_file_that_has_moved_by_its_digest_in_another_process(weight_file, elsewhere):
     backbone = load_backbone("squeezenet1_1", weight_file)
     (elsewhere / "pickle").write_bytes(pickle.dumps(backbone))

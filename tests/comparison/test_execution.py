@@ -167,7 +167,7 @@ def run(estimators, n_jobs=None, verbose=0, scoring="accuracy", **options):
     )
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_failing_candidate_is_named_with_its_split_and_its_error(n_jobs):
     with pytest.raises(RuntimeError, match=r"Candidate 'bad' failed on split 1 of 3: .*'alpha'") as caught:
         run({"good": SGDClassifier(), "bad": SGDClassifier(alpha=-1)}, n_jobs=n_jobs)

@@ -408,7 +408,9 @@ def test_a_memmap_larger_than_what_is_kept_in_memory(tmp_path, dtype):
 
 
 @pytest.mark.parametrize(("backbone", "size"), [("vgg11", 8), ("inception_v3", 32), ("vit_b_16", 64)])
-@pytest.mark.parametrize("estimator", [PretrainedFeatureExtractor, FineTuneClassifier])
+@pytest.mark.parametrize(
+    "estimator", [PretrainedFeatureExtractor, pytest.param(FineTuneClassifier, marks=pytest.mark.slow)]
+)
 def test_a_size_that_the_network_cannot_take_is_named(estimator, backbone, size):
     X = np.zeros((2, 8, 8, 3), dtype=np.uint8)
     X[1] = 255

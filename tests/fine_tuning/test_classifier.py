@@ -387,6 +387,7 @@ def test_verbose_prints_a_line_per_epoch(patterns, capsys):
     assert "train_loss" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_pickle_predicts_in_another_process(patterns, tmp_path):
     X, y = patterns
     model = FineTuneClassifier(**QUICK).fit(X, y)

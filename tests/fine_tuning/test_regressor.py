@@ -22,7 +22,9 @@ def brightness():
     return X, np.c_[1000 + (left + right), (left - right) / 100]
 
 
-@pytest.mark.parametrize("columns", [0, [0], [0, 1]], ids=["flat", "one column", "two"])
+@pytest.mark.parametrize(
+    "columns", [0, pytest.param([0], marks=pytest.mark.slow), [0, 1]], ids=["flat", "one column", "two"]
+)
 def test_targets_come_back_in_their_units_and_shape(brightness, columns):
     X, targets = brightness
     y = targets[:, columns]

@@ -46,7 +46,7 @@ FAMILIES = {
     "vgg11": 32,
     "vit_b_32": 32,
 }
-HEAVY = ("inception_v3", "maxvit_t", "swin_v2_t", "vgg11")
+HEAVY = ("alexnet", "inception_v3", "maxvit_t", "swin_t", "swin_v2_t", "vgg11")
 PRESET = {"crop_size": 64, "resize_size": 73}
 
 

@@ -64,6 +64,7 @@ def test_each_shape_of_the_block_has_a_session_and_the_oldest_one_goes():
     assert [key[2][0] for key in _onnx._sessions[backbone]] == [1, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_a_large_network_goes_through_a_folder_that_is_removed(monkeypatch, tmp_path):
     monkeypatch.setattr(_onnx, "_MAX_BYTES_IN_MEMORY", 0)
     monkeypatch.setattr(_onnx.tempfile, "tempdir", str(tmp_path))

@@ -245,6 +245,7 @@ def test_the_score_of_a_curve_that_dips_is_that_of_the_rising_one():
     assert [one.needed for one in saved] == pytest.approx([40, 80, 80, np.inf])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("curve", [(0.97, 0.999, 0.9995, 0.9995), (0.9, 0.99, 0.995, 0.995), (0.5, 0.5, 0.5, 0.5)])
 def test_two_candidates_with_one_true_curve_rarely_get_a_verdict(curve):
     """Five folds of 40 test images; the larger sizes of the first two curves are saturated."""

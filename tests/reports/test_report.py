@@ -218,6 +218,7 @@ def test_many_large_images_make_no_large_page(make_comparison, tmp_path):
     assert len(text) < 1_000_000
 
 
+@pytest.mark.slow
 def test_the_code_on_the_page_runs(tmp_path, capsys, monkeypatch):
     X, y = make_fractals(24, n_classes=2, random_state=0)
     comparison = compare_transfer(X, y, candidates=("dummy", "frozen"), baseline="dummy", cv=2)

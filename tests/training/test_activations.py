@@ -103,6 +103,7 @@ def test_a_grid_over_depths_and_folds_sends_each_image_through_the_prefix_once_p
     assert len(prepared) == 3 * 40
 
 
+@pytest.mark.slow
 def test_a_grid_with_views_sends_each_view_of_each_image_through_the_prefix_once_per_cut(monkeypatch):
     X, y = pictures(40)
     infos = []

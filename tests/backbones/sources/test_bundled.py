@@ -129,6 +129,7 @@ def test_interrupted_pretraining_ends_with_the_same_file(pretraining, tmp_path, 
     TinyResNet(4).load_state_dict(load_file(resumed), strict=True)
 
 
+@pytest.mark.slow
 def test_pretraining_lowers_the_loss(pretraining, tmp_path):
     options = pretraining.parse(["--steps", "40", "--classes", "2", "--instances", "4", "--batch", "16"])
     pictures, _, noise = pretraining.draw_pictures(options)
