@@ -1,5 +1,6 @@
 """Fixtures that every test file may use, and the conditions under which numbers are compared."""
 
+import gc
 import importlib.util
 import itertools
 import os
@@ -38,6 +39,12 @@ COSTS = {  # fit seconds, parameters kept, images through the network
     "fine_tuned": (5.0, 700_000, 200),
     "from_scratch": (20.0, 700_000, 800),
 }
+
+
+def pytest_collection_finish():
+    """Leave what torch and the tests consist of out of every garbage collection to come: millions of objects."""
+    gc.collect()
+    gc.freeze()
 
 
 def history(n_epochs, start):

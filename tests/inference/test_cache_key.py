@@ -60,6 +60,7 @@ def test_another_network_or_layer_or_form_is_computed_anew(change):
     assert misses() == misses(**change) == 0
 
 
+@pytest.mark.slow
 def test_another_engine_is_computed_anew():
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
