@@ -24,7 +24,7 @@ _N_TRANSFORMER_GROUPS = 4
 
 def is_known_family(network):
     """Return whether there is a recipe for the class of a network."""
-    return any(isinstance(network, kind) for kind in _RECIPES)
+    return any(isinstance(network, kind) for kind in _CHAINS)
 
 
 def auxiliary_heads(network):
@@ -34,7 +34,7 @@ def auxiliary_heads(network):
 
 def chain_of_known_family(network):
     """Cut a network of torchvision into stages."""
-    for kind, (family, recipe) in _RECIPES.items():
+    for kind, (family, recipe) in _CHAINS.items():
         if isinstance(network, kind):
             stages, head, *own_pooling = recipe(network)
             stages = OrderedDict((name, as_stage(*modules)) for name, modules in stages.items())
@@ -199,7 +199,7 @@ def _with_transformed_input(stages, net):
     return stages, nn.Sequential(net.dropout, net.fc) if _has_parameters(net.fc) else net.fc
 
 
-_RECIPES = {
+_CHAINS = {
     models.AlexNet: ("alexnet", _vgg),
     models.ConvNeXt: ("convnext", _convnext),
     models.DenseNet: ("densenet", _densenet),

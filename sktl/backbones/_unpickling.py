@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import torch
 
@@ -27,10 +27,10 @@ def load_again(reload, digest):
             "weights come out differently in this version of torch. Put the former file back, or fit again."
         )
     weights = reload.keywords.get("weights")
-    if not isinstance(weights, str) or not Path(weights).is_absolute():  # a name, or random numbers
+    if not isinstance(weights, str) or not _is_a_file(weights):  # a name, or random numbers
         raise problem
     own_folders, others = _folders()
-    for candidate in _candidates(Path(weights).name, own_folders, others):
+    for candidate in _candidates(PureWindowsPath(PurePosixPath(weights).name).name, own_folders, others):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of files that fit in part, and are not the one
             try:
@@ -44,6 +44,11 @@ def load_again(reload, digest):
         f"{problem} No file with the digest {digest[:12]}… that this pickle asks for was found in {places} either: put "
         "it there, or name its folder in the environment variable SKTL_WEIGHTS_DIR."
     )
+
+
+def _is_a_file(weights):
+    """Whether a pickle names a file, in the form of this system or of another one."""
+    return PurePosixPath(weights).is_absolute() or PureWindowsPath(weights).is_absolute()
 
 
 def _folders():

@@ -79,7 +79,13 @@ def _classes(estimator):
             "MODEL must be a classifier. Got a model that predicts numbers instead: read it in Python, with "
             "sktl.models.load_model."
         )
-    return [str(name) for name in estimator.classes_]
+    classes = [str(name) for name in estimator.classes_]
+    if getattr(getattr(estimator, "_labels", None), "multilabel", False):
+        raise ValueError(
+            "MODEL must give one class per image. Got a model that may give several instead: read it in Python, with "
+            "sktl.models.load_model."
+        )
+    return classes
 
 
 def _predictions(estimator, classes, paths, top, proba, has_bar):

@@ -156,7 +156,7 @@ def make_estimator(method, parameters, **options):
         from sktl.fine_tuning import FineTuneClassifier
 
         return FineTuneClassifier(**parameters, **options)
-    from sktl.feature_extraction.frozen_recipe import frozen_pipeline
+    from sktl.feature_extraction.frozen_pipeline import frozen_pipeline
 
     return frozen_pipeline("classification", **parameters, **options)
 

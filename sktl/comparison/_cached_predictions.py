@@ -1,7 +1,7 @@
 """The predictions of a fitted estimator for one set of images: computed once, however many scores ask for them."""
 
 from copy import copy
-from functools import cached_property, wraps
+from functools import wraps
 
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.pipeline import Pipeline
@@ -21,6 +21,7 @@ class CachedPredictions:
     def __init__(self, estimator, X):
         self._estimator, self._X = estimator, X
         self._responses: dict = {}
+        self._part: tuple | None = None
 
     def __getattr__(self, name):
         attribute = getattr(self._estimator, name)
@@ -32,21 +33,27 @@ class CachedPredictions:
             if X is not self._X or options:
                 return method(X, **options)
             if name not in self._responses:
-                part, given = self._last_part
+                part, given = self._last_part()
                 self._responses[name] = getattr(part, name)(given)
             return copy(self._responses[name])  # a score may write into what it is given
 
         return respond
 
-    @cached_property
     def _last_part(self):
-        """The part that makes the predictions, and what it is given: whatever comes before it is done once, too."""
+        """Return the part that makes the predictions, and its input: whatever comes before it is done once, too."""
+        if self._part is None:
+            self._part = self._found_part()
+        return self._part
+
+    def _found_part(self):
         part, given = self._estimator, self._X
         if type(part) in (GridSearchCV, RandomizedSearchCV):
             part = part.best_estimator_
         if type(part) is Pipeline and len(part) > 1:  # one of another kind may do something in between
-            part, given = part[-1], part[:-1].transform(given)
-        if isinstance(part, (FineTuneClassifier, FineTuneRegressor)):
+            for _, step in part.steps[:-1]:
+                given = given if step is None or step == "passthrough" else step.transform(given)
+            part = part[-1]
+        if type(part) in (FineTuneClassifier, FineTuneRegressor):  # one of another kind may look at the images
             given = NetworkOutputs(part, given)
         return part, given
 
@@ -55,6 +62,9 @@ class CachedPredictions:
     @property  # type: ignore[misc]
     def __class__(self):
         return type(self._estimator)
+
+    def __len__(self):
+        return len(self._estimator)
 
     def __getitem__(self, key):
         return self._estimator[key]

@@ -57,7 +57,7 @@ class _Writer:
     def _code(self, value):
         """Return Python that makes an equal value; raise TypeError where that cannot be written down."""
         if value is None or isinstance(value, (bool, int, float, str, np.generic)):
-            return repr(value.item() if isinstance(value, np.generic) else value)
+            return self._plain(value.item() if isinstance(value, np.generic) else value)
         if isinstance(value, os.PathLike):
             return repr(os.fspath(value))
         if isinstance(value, (tuple, list)):
@@ -67,8 +67,13 @@ class _Writer:
             return "{" + ", ".join(f"{self._code(key)}: {self._code(item)}" for key, item in value.items()) + "}"
         if isinstance(value, np.ndarray) and value.dtype.kind in "biuf" and value.size < 100:
             self.imports["array"] = "numpy"
-            return f"array({value.tolist()!r})"
+            return f"array({self._code(value.tolist())})"
         return self._object(value)
+
+    def _plain(self, value):
+        if isinstance(value, float) and not np.isfinite(value):  # which print as names
+            self.imports[repr(abs(value))] = "numpy"
+        return repr(value)
 
     def _object(self, value):
         """Write an object of scikit-learn or sktl, which keeps the arguments of its constructor."""

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sktl._candidate_names import CANDIDATE_NAMES
 from sktl._validation import did_you_mean
 from sktl.feature_extraction import PixelFeatures, PretrainedFeatureExtractor
-from sktl.feature_extraction.frozen_recipe import frozen_pipeline, linear_model
+from sktl.feature_extraction.frozen_pipeline import frozen_pipeline, linear_model
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 
 __all__ = ["make_candidates", "names_used", "uses_transfer"]

@@ -57,5 +57,5 @@ def _text(copies, n_splits, advice):
     return (
         f"Near copies of one image lie on both sides of {n_concerned} of {n_splits} splits ({n_images} test images in "
         f"all; images {test} and {train} for instance), so every candidate looks better than it is. Keep them together "
-        f"with groups={advice}, which is in sktl.comparison."
+        f"with groups={advice}, which is in sktl.near_duplicates."
     )

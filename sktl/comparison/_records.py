@@ -24,7 +24,8 @@ class FitRecord:
     n_parameters : int or None, default=None
         Parameters of the network that the fitted candidate has to keep; None without a network.
     n_images_through_network : int or None, default=None
-        Forward passes of images, in fit and predict together; None without a network.
+        Forward passes of images, in fit and predict together; None without a network, and where other processes or
+        threads may have made some, as in a search with several jobs.
     peak_memory : int or None, default=None
         Highest resident memory of the process meanwhile, in bytes; None where it cannot be known.
     predicted : list or None, default=None

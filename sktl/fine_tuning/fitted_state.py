@@ -18,6 +18,7 @@ def fitted_state(estimator):
         "unfreeze_depth": estimator.unfreeze_depth_,
         "head": _parameter_of(estimator.module_.head, estimator),
         "dropout": float(estimator.module_.head.dropout.p),
+        "from_probe": estimator.module_.head.from_probe,
         "value_range_is_learned": estimator._range_is_learned,
         "seed": estimator._seed,
         "n_trainings": estimator._n_trainings,
@@ -61,6 +62,7 @@ def restore(estimator, network, backbone, state):
     estimator.store_info_ = StoreInfo()
     placement = resolve_placement(estimator.device, estimator.precision)
     network.to(memory_format=torch.channels_last).to(placement.device)
+    network.head.from_probe = state["from_probe"]  # by which the rate of the head is chosen when training goes on
     estimator.n_trained_parameters_ = sum(p.numel() for p in network.parameters() if p.requires_grad)
     estimator.net_ = new_net(estimator, network, placement)
     return estimator

@@ -183,6 +183,7 @@ _FIT = {
         "'linear' or a list of widths",
     ),
     "dropout": (lambda value: _is_number(value) and 0 <= value < 1, "a number from 0 to 1"),
+    "from_probe": _TRUTH,
     "preprocessing": _DICTIONARY,
     "value_range_is_learned": _TRUTH,
     "seed": (lambda value: is_whole(value) and 0 <= value < 2**31, "a seed"),

@@ -46,6 +46,7 @@ def _fine_tuned(record, translated):
         "unfreeze_depth": n_stages - n_frozen,
         "head": "linear",
         "dropout": 0.0,
+        "from_probe": translated["parameters"].get("weights", "default") is not None,
         "preprocessing": translated["backbone"]["preprocessing"],
         "value_range_is_learned": True,
         "seed": seed if is_whole(seed) else 0,

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler, normalize
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from sktl._validation import Interval, StrOptions, validate_params
-from sktl.feature_extraction.frozen_recipe import frozen_extractor
+from sktl.feature_extraction.frozen_pipeline import frozen_extractor
 from sktl.images import check_images
 from sktl.near_duplicates._similarity import rough_similarity, similarity, thumbnail
 

@@ -213,3 +213,15 @@ def test_the_command_itself_ends_with_the_code_that_it_promises(models, unseen):
     assert done.returncode == 1
     assert len(done.stdout.splitlines()) == 7
     assert "1 of 8 images could not be read." in done.stderr
+
+
+def test_a_model_of_several_labels_per_image_is_refused(photos, run_sktl, tmp_path):
+    from sktl import FineTuneClassifier
+    from sktl.models import save_model
+
+    images = sorted(map(str, photos.rglob("*.png")))
+    several = np.stack([np.arange(len(images)) % 2, np.arange(len(images)) % 3 == 0], axis=1).astype(int)
+    save_model(FineTuneClassifier(max_epochs=1, random_state=0).fit(images, several), tmp_path / "tags.safetensors")
+    result = run_sktl("predict", tmp_path / "tags.safetensors", photos)
+    assert result.exit_code == 1
+    assert "a model that may give several" in result.output

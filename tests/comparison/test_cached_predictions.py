@@ -85,3 +85,34 @@ def test_what_the_estimator_does_not_have_is_not_there():
     cached = CachedPredictions(SVC().fit(X, Y), TEST)
     assert hasattr(cached, "decision_function")
     assert not hasattr(cached, "predict_proba")
+
+
+class LooksAtImages(FineTuneRegressor):
+    """Not the estimator that it inherits from: its predictions want the images."""
+
+    def predict(self, X):
+        return super().predict(np.asarray(X)[:, ::-1])
+
+
+def test_an_estimator_derived_from_ours_is_given_the_images():
+    images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
+    model = LooksAtImages(unfreeze_depth=0).fit(images, np.arange(8.0))
+    np.testing.assert_array_equal(CachedPredictions(model, images).predict(images), model.predict(images))
+
+
+class Breaks(FunctionTransformer):
+    def transform(self, X):
+        return X.no_such_thing
+
+
+def test_an_error_inside_of_a_step_is_the_one_that_is_raised():
+    pipeline = Pipeline([("breaks", Breaks()), ("last", LogisticRegression().fit(X, Y))])
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        CachedPredictions(pipeline, TEST).predict(TEST)
+
+
+def test_a_pipeline_keeps_its_length_and_its_steps_that_do_nothing():
+    pipeline = Pipeline([("nothing", "passthrough"), ("last", LogisticRegression().fit(X, Y))])
+    cached = CachedPredictions(pipeline, TEST)
+    assert len(cached) == 2
+    np.testing.assert_array_equal(cached.predict(TEST), pipeline.predict(TEST))

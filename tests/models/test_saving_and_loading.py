@@ -252,3 +252,15 @@ def test_an_unfitted_model_is_not_saved(path, make):
     with pytest.raises(NotFittedError):
         save_model(make(), path)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("start", ["warm", "partial"])
+def test_a_loaded_model_learns_on_as_the_one_that_was_saved_does(start, path):
+    model = tuned(augment=None, warm_start=True).fit(PICTURES, LABELS)
+    save_model(model, path)
+    loaded = load_model(path)
+    assert loaded.net_.learning_rates() == model.net_.learning_rates()
+    for one in (model, loaded):
+        one.fit(PICTURES, LABELS) if start == "warm" else one.partial_fit(PICTURES, LABELS)
+    if start == "warm":  # a single pass goes on with an optimizer, which is not in the file
+        assert_same_outputs(model, loaded)

@@ -114,6 +114,14 @@ def test_splitters_are_written_with_their_parameters(cv):
     assert repr(again) == repr(cv)
 
 
+def test_numbers_that_print_as_names_are_imported():
+    call = recorded_call({"candidates": {"free": LogisticRegression(C=np.inf), "ridge": RidgeCV([0.1, np.inf])}}, {})
+    names = {}
+    exec("\n".join(f"from {module} import {name}" for name, module in call["imports"].items()), names)
+    assert np.inf == eval(call["arguments"]["candidates"], names)["free"].C
+    assert call["needed"] == []
+
+
 def test_what_is_as_long_as_the_data_is_asked_for():
     call = recorded_call(
         {"groups": np.arange(5), "cv": [([0], [1])], "random_state": np.int64(3)},
