@@ -202,6 +202,18 @@ def test_a_pickle_finds_a_file_that_has_moved_by_its_digest_in_another_process(w
     assert done.stdout.strip() == backbone.digest
 
 
+def test_a_pickle_finds_a_renamed_file_among_damaged_and_changed_ones(weight_file, elsewhere, monkeypatch):
+    backbone = load_backbone("squeezenet1_1", weight_file)
+    pickled = pickle.dumps(backbone)
+    moved = elsewhere / "moved"
+    torch.save({key: value + 1 for key, value in torch.load(weight_file).items()}, moved / weight_file.name)
+    (moved / "notes.pt").write_text("no weights")
+    weight_file.rename(moved / "renamed.pth")
+    _loading._loaded.clear()
+    monkeypatch.setenv("SKTL_WEIGHTS_DIR", str(moved))
+    assert pickle.loads(pickled).digest == backbone.digest
+
+
 def test_a_pickle_whose_file_is_nowhere_names_its_digest_and_where_it_looked(weight_file, elsewhere, monkeypatch):
     backbone = load_backbone("squeezenet1_1", weight_file)
     pickled = pickle.dumps(backbone)

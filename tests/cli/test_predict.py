@@ -225,3 +225,15 @@ def test_a_model_of_several_labels_per_image_is_refused(photos, run_sktl, tmp_pa
     result = run_sktl("predict", tmp_path / "tags.safetensors", photos)
     assert result.exit_code == 1
     assert "a model that may give several" in result.output
+
+
+def test_a_model_that_predicts_numbers_is_refused(photos, run_sktl, tmp_path):
+    from sktl import FineTuneRegressor
+    from sktl.models import save_model
+
+    images = sorted(map(str, photos.rglob("*.png")))
+    model = FineTuneRegressor(unfreeze_depth=0).fit(images, np.arange(float(len(images))))
+    save_model(model, tmp_path / "numbers.safetensors")
+    result = run_sktl("predict", tmp_path / "numbers.safetensors", photos)
+    assert result.exit_code == 1
+    assert "MODEL must be a classifier" in result.output

@@ -1,4 +1,5 @@
 from inspect import signature
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -120,6 +121,11 @@ def test_numbers_that_print_as_names_are_imported():
     exec("\n".join(f"from {module} import {name}" for name, module in call["imports"].items()), names)
     assert np.inf == eval(call["arguments"]["candidates"], names)["free"].C
     assert call["needed"] == []
+
+
+def test_paths_are_written_as_text():
+    call = recorded_call({"weights": Path("weights.pth")}, signature(compare_transfer).parameters)
+    assert call == {"arguments": {"weights": "'weights.pth'"}, "imports": {}, "needed": []}
 
 
 def test_what_is_as_long_as_the_data_is_asked_for():
