@@ -27,7 +27,9 @@ REAL = {
     "extractor on mobilenet_v2": lambda: PretrainedFeatureExtractor(
         "mobilenet_v2", weights=None, image_size=32, layer=1, cache=False, random_state=0
     ),
-    "classifier on resnet18": lambda: FineTuneClassifier(load_backbone("resnet18", None), image_size=32, **QUICK),
+    "classifier on resnet18": lambda: FineTuneClassifier(
+        load_backbone("resnet18", None), image_size=32, augment=None, **QUICK
+    ),
 }
 SLOW = {
     **REAL,
@@ -37,7 +39,7 @@ SLOW = {
     "classifier, from scratch": lambda: FineTuneClassifier(weights=None, **QUICK),
     "regressor, everything": lambda: FineTuneRegressor(unfreeze_depth="all", **QUICK),
     "classifier, everything of resnet18": lambda: FineTuneClassifier(
-        load_backbone("resnet18", None), unfreeze_depth="all", image_size=32, **QUICK
+        load_backbone("resnet18", None), unfreeze_depth="all", image_size=32, augment=None, **QUICK
     ),
 }
 CHECKS = {

@@ -186,7 +186,7 @@ class EmbeddingStore:
                 # One that was listed is not made again: another process may have started anew in between.
                 self._database = Database(file, "existing" if files else "new")
             except sqlite3.OperationalError as error:
-                if not files or not _means(error, _NO_WRITING + _NO_ACCESS):
+                if not files or _is_cut_off(error) or not _means(error, _NO_WRITING + _NO_ACCESS):
                     raise
                 self._database = Database(file, "frozen")
                 self._give_up_writing(error)
@@ -208,9 +208,7 @@ class EmbeddingStore:
         self._close_database()
         if attempt == 0:
             return True  # a connection of its own may be all that is wrong
-        # A file that ends too early reports itself like a failing disk; Python 3.10 does not tell them apart.
-        is_cut_off = getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_SHORT_READ"
-        if writes and not is_cut_off and (isinstance(error, OSError) or _means(error, _NO_WRITING)):
+        if writes and not _is_cut_off(error) and (isinstance(error, OSError) or _means(error, _NO_WRITING)):
             self._give_up_writing(error)
         elif isinstance(error, sqlite3.Error) and self._can_write and not is_last and not _means(error, _NO_ACCESS):
             self._start_anew()
@@ -263,6 +261,11 @@ class EmbeddingStore:
             with suppress(sqlite3.Error):  # it is given up anyway
                 self._database.close()
             self._database = None
+
+
+def _is_cut_off(error):
+    # A file that ends too early reports itself like a failing disk; Python 3.10 does not tell them apart.
+    return getattr(error, "sqlite_errorname", "") == "SQLITE_IOERR_SHORT_READ"
 
 
 def _means(error, words):

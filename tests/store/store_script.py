@@ -134,7 +134,9 @@ def start_anew_together(folder):
     warnings.simplefilter("ignore", UserWarning)
     for number in range(20):
         path = Path(folder) / str(number)
-        compute(open_at(path), digests(20))
+        store = open_at(path)
+        compute(store, digests(20))
+        store.close()
         file = path / "embeddings-v1-000001.sqlite"
         file.write_bytes(b"garbage" * 10000)
         # One may find the damage late, and start anew where the other has written already: nothing wrong, only lost.

@@ -148,6 +148,23 @@ def test_folder_deleted_while_open(fresh_store, script):
     store.close()
 
 
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="sqlite3 names no error that would tell them apart")
+def test_a_log_that_ends_too_early_is_damage_and_no_failing_disk(filled, tmp_path, script):
+    # Connections of a process share what they know of the log, which is no longer what the file holds.
+    folder = tmp_path / "store"
+    shutil.copytree(filled, folder)
+    first, second = script.open_at(folder), script.open_at(folder)
+    script.compute(first, script.digests(700))
+    (log,) = files_of(folder, "-wal")
+    log.unlink()
+    log.touch()
+    with pytest.warns(UserWarning, match="was damaged"):
+        script.compute(second, script.digests(100))
+    assert script.compute(second, script.digests(100)) == 100
+    first.close()
+    second.close()
+
+
 def test_rows_of_other_types_are_computed_again(fresh_store, script):
     store = script.open_at(fresh_store)
     script.compute(store, script.digests(10))
