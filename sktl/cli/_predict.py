@@ -49,6 +49,7 @@ def predict(
         from sktl.models import load_model
 
         estimator = load_model(model, device=device, precision=precision, n_jobs=n_jobs)
+        _multiply_exactly(estimator)
         classes = _classes(estimator)
         rows = []
         for row in _predictions(estimator, classes, paths, top, proba, _has_bar(verbose, as_json)):
@@ -86,6 +87,13 @@ def _classes(estimator):
             "sktl.models.load_model."
         )
     return classes
+
+
+def _multiply_exactly(estimator):
+    """Let a linear model on features multiply in float64: float32 differs by how many images come together."""
+    if hasattr(estimator, "steps"):
+        linear = estimator.steps[-1][1]
+        linear.coef_ = linear.coef_.astype("float64")
 
 
 def _predictions(estimator, classes, paths, top, proba, has_bar):
