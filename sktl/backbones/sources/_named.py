@@ -17,17 +17,14 @@ __all__ = ["load_named"]
 
 def load_named(source, name, weights, *, seed, match, preprocessing, reload):
     """Load a network that a source knows by name."""
-    tensors = None
     if not weights.is_random:
-        tensors = source.tensors(name, weights)
         weights = source.recognise(name, weights)
     with seeded(seed):
-        network = _build_fitting(source, name, weights, tensors)
+        network, tensors = _build_fitting(source, name, weights)
     report = None
     if tensors is not None:
-        origin = weights.description if weights.path is None else str(weights.path)
         ignored = source.auxiliary_heads(network)
-        report = load_tensors(network, tensors, name=name, origin=origin, match=match, ignored=ignored)
+        report = load_tensors(network, tensors, name=name, origin=weights.origin, match=match, ignored=ignored)
     chain = source.chain(network)
     n_features, n_classes = _widths(chain.head)
     if report is not None and not _head_is_loaded(network, chain.head, report):
@@ -49,12 +46,15 @@ def load_named(source, name, weights, *, seed, match, preprocessing, reload):
     )
 
 
-def _build_fitting(source, name, weights, tensors):
-    """Build a network with as many classes, and for vision transformers as many patches, as the file has."""
+def _build_fitting(source, name, weights):
+    """Build a network with as many classes, and for vision transformers as many patches, as its tensors have."""
     variant = source.variant(name, weights)
     network = source.build(name, variant)
-    found = {} if tensors is None else _sizes_in(source, network, tensors)
-    return source.build(name, replace(variant, **found)) if found else network
+    if weights.is_random:
+        return network, None
+    tensors = source.tensors(name, weights, network.state_dict())
+    found = _sizes_in(source, network, tensors)
+    return (source.build(name, replace(variant, **found)) if found else network), tensors
 
 
 def _sizes_in(source, network, tensors):

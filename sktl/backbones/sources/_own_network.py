@@ -11,7 +11,7 @@ from sktl.backbones._backbone import make_backbone, tensor_digest
 from sktl.backbones._module_stages import chain_of_own_module, copy_for_inference, forget_weights, named_stages
 from sktl.backbones._preprocessing import Preprocessing
 from sktl.backbones._torchvision_stages import auxiliary_heads
-from sktl.backbones._weight_files import load_tensors, read_tensors
+from sktl.backbones._weight_files import load_tensors
 from sktl.backbones.finiteness import check_finite
 from sktl.backbones.seeding import seeded
 from sktl.backbones.sources._weights import RANDOM, Weights, default_or_file
@@ -39,8 +39,8 @@ def load_own_network(module, weights, *, draw, seed, match, preprocessing, stage
         with seeded(seed):
             forget_weights(network, name)
     if weights.path is not None:
-        tensors = read_tensors(weights.path, network.state_dict())
-        report = load_tensors(network, tensors, name=name, origin=str(weights.path), match=match, ignored=auxiliary)
+        tensors = weights.read(network.state_dict())
+        report = load_tensors(network, tensors, name=name, origin=weights.origin, match=match, ignored=auxiliary)
     # Or else no chain would reproduce the output.
     check_finite({key: each for key, each in network.named_parameters() if key.split(".")[0] not in auxiliary}, name)
     if parts is not None:

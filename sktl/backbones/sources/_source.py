@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from sktl.backbones._weight_files import read_tensors
 from sktl.backbones.sources._named import load_named
 
 __all__ = ["SOURCES", "NamedSource", "NetworkSource", "Variant", "register", "source_of"]
@@ -99,12 +98,12 @@ class NamedSource(NetworkSource):
         """Return the image size that a file of tensors was made for, None where it fits any."""
         return None
 
-    def tensors(self, name, weights):
-        """Return named tensors, downloaded if they must be."""
-        return read_tensors(weights.path)
+    def tensors(self, name, weights, own):
+        """Return tensors under the names of a network, of which the own ones are given; downloaded if they must be."""
+        return weights.read(own)
 
     def recognise(self, name, weights):
-        """Return weights with all that is known about them once they have been read."""
+        """Return weights with all that their file tells about them."""
         return weights
 
     def categories(self, name, weights, n_classes):

@@ -53,9 +53,9 @@ class TorchvisionSource(NamedSource):
         member = None if weights.path is None else _member_of_file(name, weights.path)
         return weights if member is None else replace(weights, **_facts(member))
 
-    def tensors(self, name, weights):
+    def tensors(self, name, weights, own):
         """Return the tensors of a file, which is downloaded when it is not on this machine."""
-        return _download_tensors(name, weights.entry) if weights.path is None else read_tensors(weights.path)
+        return _download_tensors(name, weights.entry, own) if weights.path is None else weights.read(own)
 
     def variant(self, name, weights):
         """Return the image size of the weights, and the normalisation that those of inception networks need."""
@@ -172,7 +172,7 @@ def _license_of(member):
     return member.meta.get("license", "BSD-3-Clause (torchvision)")
 
 
-def _download_tensors(name, member):
+def _download_tensors(name, member, own):
     """Return the tensors of weights of torchvision, downloading the file when it is not on this machine.
 
     The file goes to torch's own folder (``TORCH_HOME``), where torchvision finds it, too; torch announces a download
@@ -180,9 +180,9 @@ def _download_tensors(name, member):
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / _file_name(member)
     if path.exists():
-        tensors = read_tensors(path)
+        tensors = read_tensors(path, own)
     else:
-        tensors = tensors_in(_download(name, member, path), path)
+        tensors = tensors_in(_download(name, member, path), path, own)
     if name.startswith("densenet"):
         tensors = {_OLD_DENSENET_NAME.sub(_drop_dot, key): value for key, value in tensors.items()}
     return tensors
