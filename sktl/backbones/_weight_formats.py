@@ -125,7 +125,8 @@ def _read_file(path, n_bytes):
 
 
 def _load_with_torch(path):
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with path.open("rb") as file:  # by its name torch would take a file for another kind
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _is_safetensors(path, start):
