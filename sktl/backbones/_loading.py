@@ -16,6 +16,7 @@ from sktl.backbones.seeding import GLOBAL_RNG_LOCK
 from sktl.backbones.sources._own_network import with_random_weights
 from sktl.backbones.sources._source import SOURCES, source_of
 from sktl.backbones.sources._weights import RANDOM
+from sktl.backbones.torch_defaults import torch_defaults
 
 __all__ = ["list_backbones", "load_backbone"]
 
@@ -47,6 +48,7 @@ def list_backbones():
     return sorted(name for source in SOURCES for name in source.names())
 
 
+@torch_defaults()
 def load_backbone(
     backbone="tiny_fractal", weights="default", *, match="exact", preprocessing=None, random_state=0, stages=None
 ):

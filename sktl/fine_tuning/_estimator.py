@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktl._validation import check_sample_weight
 from sktl.backbones import load_backbone, seeded
+from sktl.backbones.torch_defaults import torch_defaults
 from sktl.fine_tuning._fitting import Fitting
 from sktl.fine_tuning._mirroring import augmentation_of
 from sktl.fine_tuning._parameters import SHARED_CONSTRAINTS, check_structure, check_together, depth_of, settings_of
@@ -79,6 +80,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
 
     # fit
 
+    @torch_defaults()
     def _fit(self, X, y, sample_weight, *, keep, whole, classes=None):
         """Train; the one way through which `fit` and `partial_fit` go."""
         if not keep:
@@ -232,6 +234,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
             state["backbone_"] = state["backbone_"].without_weights()
         return state
 
+    @torch_defaults()
     def _outputs(self, X):
         """Return the outputs of the network as float64 (n_images, n_outputs)."""
         if isinstance(X, NetworkOutputs):

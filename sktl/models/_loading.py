@@ -6,6 +6,7 @@ import numpy as np
 
 from sktl.backbones import Preprocessing
 from sktl.backbones.empty_networks import empty_chain
+from sktl.backbones.torch_defaults import torch_defaults
 from sktl.exceptions import WeightsError, WeightsMismatchError
 from sktl.inference import resolve_placement
 from sktl.models._fine_tuned import load_fine_tuned
@@ -20,6 +21,7 @@ __all__ = ["load_model"]
 _MAX_PIXELS = 32 * 2048**2
 
 
+@torch_defaults()
 def load_model(path, *, device="auto", precision="auto", n_jobs=None):
     """Read a fitted estimator from a file that `save_model` or the command ``sktl train`` has written.
 

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from sktl.backbones import Backbone, tensor_digest
 from sktl.backbones.descriptions import describe_network, file_name
 from sktl.backbones.empty_networks import empty_chain
+from sktl.backbones.torch_defaults import torch_defaults
 from sktl.models._fine_tuned import KINDS, fine_tuned_parts
 from sktl.models._format import forms_of, write_model
 from sktl.models._numbers import check_numbers
@@ -17,6 +18,7 @@ __all__ = ["save_model"]
 _PACKAGES = ("sktl", "torch", "torchvision", "scikit-learn", "numpy")
 
 
+@torch_defaults()
 def save_model(estimator, path, *, metadata=None):
     """Write a fitted estimator to one file, which needs nothing else to predict: no weights, no network, no pickle.
 
