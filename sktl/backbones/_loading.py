@@ -13,6 +13,7 @@ from sktl.backbones._backbone import Backbone
 from sktl.backbones._network_cache import NetworkCache
 from sktl.backbones._preprocessing import Preprocessing
 from sktl.backbones.seeding import GLOBAL_RNG_LOCK
+from sktl.backbones.sources._other_forms import in_plain_form
 from sktl.backbones.sources._own_network import with_random_weights
 from sktl.backbones.sources._source import SOURCES, source_of
 from sktl.backbones.sources._weights import RANDOM
@@ -56,7 +57,8 @@ def load_backbone(
 
     Downloads nothing when the weights are on this machine, and says so on standard error when it does. One copy of each
     network is kept per process and shared, so a second call with the same arguments returns the same object.
-    The global random state of torch and numpy is left as it was.
+    The global random state of torch and numpy is left as it was, and torch's default dtype and device, inference mode
+    and autocast change nothing.
 
     Parameters
     ----------
@@ -70,12 +72,15 @@ def load_backbone(
     weights : str, Path, torchvision.models.WeightsEnum or None, default="default"
         - ``"default"``: torchvision's best ones, those that ship with sktl, or those that a module brings along;
         - ``"IMAGENET1K_V1"``, ``"ResNet50_Weights.IMAGENET1K_V1"`` or the member of the enum: torchvision's;
-        - a path ending in ``.safetensors``, or anything that ``torch.save`` has written: a local file. The number of
-          classes follows the file; half precision becomes float32; nothing in the file is executed;
+        - a path ending in ``.safetensors``, anything that ``torch.save`` has written, or the ``.index.json`` of a
+          checkpoint in several files: a local file. The number of classes follows the file; half precision becomes
+          float32; nothing in the file is executed. What a training put around the tensors, dictionaries and prefixes,
+          is taken off. ``"file.pth::model_ema"`` is what a file holds under ``"model_ema"``, for those that hold a
+          model and its average;
         - None: random weights, for training the same network from scratch.
     match : {"exact", "partial"}, default="exact"
-        Whether a file must fit in every name and shape, or as much as fits is taken, with a warning, and listed in
-        `Backbone.load_report`.
+        Whether a file must fit in every name and shape, counters of a training left out, or as much as fits is taken,
+        with a warning, and listed in `Backbone.load_report`.
     preprocessing : Preprocessing or None, default=None
         None takes what the weights were trained with; for local files and random weights what torchvision's first
         weights of the architecture were trained with; for a network of your own 224 pixels and ImageNet's mean.
@@ -94,7 +99,7 @@ def load_backbone(
     Raises
     ------
     TypeError
-        If `backbone` or `preprocessing` is of another kind.
+        If `backbone` or `preprocessing` is of another kind: a network that was scripted, exported or quantized, say.
     ValueError
         If a name is unknown, or the chain of a network of your own does not give its output.
     WeightsNotFoundError
@@ -121,6 +126,7 @@ def load_backbone(
     options = {"match": match, "preprocessing": preprocessing}
     if isinstance(backbone, Backbone):
         return _from_record(backbone, weights, options, random_state, stages)
+    backbone = in_plain_form(backbone)
     source = source_of(backbone)
     if source is None:
         _raise_without_source(backbone)
@@ -150,6 +156,8 @@ def _raise_without_source(backbone):
     hint = did_you_mean(backbone.lower().replace("-", "_"), names)
     if backbone.endswith((".pth", ".pt", ".safetensors")) or (sep in backbone and not hint):
         hint = f" A file does not say its architecture: write load_backbone('resnet18', weights={backbone!r}), say."
+    elif backbone.endswith((".onnx", ".pt2", ".keras", ".h5", ".pb", ".tflite")):
+        hint = " A network in a file cannot be cut into stages: build it in torch, and pass its weights as weights=."
     raise ValueError(message + hint)
 
 
