@@ -20,6 +20,7 @@ __all__ = ["PART_MARK", "network_tensors"]
 PART_MARK = "::"  # between the path of a file and what to take of it
 _MAX_NESTING = 4  # dictionaries, one inside the other; a dictionary may hold itself
 _MAX_PREFIX = 8  # parts of a prefix
+_MAX_PREFIXES = 16  # of one dictionary that are looked at, those with most names first
 # What torch puts into names wherever it wraps a part of a network: torch.compile, sharding, activation checkpoints.
 _TORCH_WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 # Where the weights that a training has just made lie most often; where several fit, these are meant.
@@ -125,10 +126,10 @@ def _kind(content):
 
 def _dictionaries(content):
     """Yield the dictionaries with named tensors in a checkpoint, each once, with the keys that lead there."""
-    seen, waiting = set(), [((), content)]
+    seen, waiting = set(), [((), content)] if isinstance(content, dict) else []
     while waiting:
         place, value = waiting.pop(0)
-        if not isinstance(value, dict) or id(value) in seen or len(place) > _MAX_NESTING:
+        if id(value) in seen or len(place) > _MAX_NESTING:
             continue
         seen.add(id(value))
         tensors = {
@@ -136,7 +137,8 @@ def _dictionaries(content):
         }
         if tensors:
             yield place, tensors
-        waiting += [((*place, key), inner) for key, inner in value.items() if isinstance(key, str)]
+        inner = {key: each for key, each in value.items() if isinstance(key, str) and isinstance(each, dict)}
+        waiting += [((*place, key), each) for key, each in inner.items()]
 
 
 def _without_wrappers(tensors, own):
@@ -157,7 +159,7 @@ def _readings(place, tensors, own):
             counts.update((prefix, own_prefix) for prefix in _prefixes(name) if name[len(prefix) :] in wanted)
     # Names that go on in the same way may be told apart anywhere: the shortest pair says it all.
     counts = Counter({pair: n for pair, n in counts.items() if not _is_redundant(*pair)})
-    found = [pair for pair, n in counts.items() if n >= _enough(own)]
+    found = [pair for pair, n in counts.most_common(_MAX_PREFIXES) if n >= _enough(own)]
     if not found:
         pair, n_found = max(counts.items(), key=lambda item: item[1], default=(("", ""), 0))
         found = [pair if n_found >= len(tensors) / 2 else ("", "")]

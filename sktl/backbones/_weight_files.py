@@ -59,7 +59,7 @@ class LoadReport:
             (self.missing, "missing from the file"),
             (self.unexpected, "unknown to the network"),
             (self.mismatched, "of another shape or kind"),
-            (self.counters, "counters of a training"),
+            (self.counters, "single numbers of a training"),
         ]
         parts = [f"{len(names)} {what} ({_some(names)})" for names, what in groups if names]
         return f"{self.loaded} tensors fit" + "".join(f", {part}" for part in parts)

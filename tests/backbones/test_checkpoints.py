@@ -178,7 +178,7 @@ def test_foreign_tensors_are_named_and_left_out_of_a_partial_load(squeezenet, tm
     content = under("module", squeezenet.state_dict()) | {"criterion.weight": torch.ones(3), "n": torch.tensor(1)}
     torch.save(content, tmp_path / "a.pth")
     with pytest.raises(
-        WeightsMismatchError, match=r"1 unknown to the network \('criterion.weight'\), 1 counters .*'n'"
+        WeightsMismatchError, match=r"1 unknown to the network \('criterion.weight'\), 1 single numbers .*'n'"
     ):
         load_backbone("squeezenet1_1", tmp_path / "a.pth")
     with pytest.warns(UserWarning, match="in part only.*Nothing of it is missing"):
@@ -232,3 +232,11 @@ def test_a_part_of_a_safetensors_file_is_a_prefix(two_models, tmp_path):
     _, plain, average = two_models
     save_file(under("model", plain.state_dict()) | under("ema", average.state_dict()), tmp_path / "a.safetensors")
     assert_same_network(load_backbone("squeezenet1_1", f"{tmp_path / 'a.safetensors'}::ema"), average)
+
+
+def test_a_file_of_many_networks_is_one_error_and_soon():
+    content = {f"net{i}.{name}": each + i for i in range(200) for name, each in OWN.items()}
+    with pytest.raises(WeightsError, match=r"Got several that fit equally well.*'net0', 'net1'") as caught:
+        network_tensors(content, FILE, OWN)
+    assert len(str(caught.value)) < 500
+    assert torch.equal(network_tensors(content, FILE, OWN, "net3")["fc.bias"], OWN["fc.bias"] + 3)
