@@ -8,7 +8,8 @@ from torch import nn
 from torchvision.models import Inception3, MaxVit, VisionTransformer
 
 from sktl.backbones._backbone import make_backbone, tensor_digest
-from sktl.backbones._module_stages import chain_of_own_module, copy_for_inference, forget_weights, named_stages
+from sktl.backbones._given_stages import named_stages
+from sktl.backbones._module_stages import chain_of_own_module, copy_for_inference, forget_weights
 from sktl.backbones._preprocessing import Preprocessing
 from sktl.backbones._torchvision_stages import auxiliary_heads
 from sktl.backbones._weight_files import load_tensors
@@ -43,14 +44,12 @@ def load_own_network(module, weights, *, draw, seed, match, preprocessing, stage
         report = load_tensors(network, tensors, name=name, origin=weights.origin, match=match, ignored=auxiliary)
     # Or else no chain would reproduce the output.
     check_finite({key: each for key, each in network.named_parameters() if key.split(".")[0] not in auxiliary}, name)
-    if parts is not None:
-        parts = [(stage, [_in_copy(network, part) for part in group]) for stage, group in parts]
     preprocessing = preprocessing or _usual_preprocessing(network)
-    chain, n_features = chain_of_own_module(network, name, preprocessing.crop_size, parts)
+    chain = chain_of_own_module(network, name, preprocessing.crop_size, parts)
     record = make_backbone(
         name,
         chain,
-        n_features=n_features,
+        n_features=chain.n_features,
         preprocessing=preprocessing,
         categories=None,
         load_report=report if match == "partial" else None,
@@ -78,10 +77,6 @@ def with_random_weights(backbone, seed):
     stages = network["stages"]
     digest = _with_structure(tensor_digest(backbone.name, stages=stages, head=head), stages)
     return replace(backbone, stages=stages, head=head, digest=digest, load_report=None, **RANDOM.provenance())
-
-
-def _in_copy(network, part):
-    return network.get_submodule(part) if isinstance(part, str) else copy_for_inference(part)
 
 
 def _usual_preprocessing(network):
