@@ -86,9 +86,7 @@ def _refuse_other_form(module):
         if _comes_from(part, *_QUANTIZED) or any(
             each.is_quantized or _comes_from(each, *_QUANTIZED) for each in tensors
         ):
-            _refuse(
-                f"quantized weights{where}", "Pass the network as it was before."
-            )
+            _refuse(f"quantized weights{where}", "Pass the network as it was before.")
 
 
 def _refuse(kind, advice):
