@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor
+from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedClassifier, PretrainedFeatureExtractor
 from sktl.backbones import load_backbone
 
 # The checks lie beside this file; last in the path, where they shadow nothing.
@@ -16,6 +16,7 @@ QUICK = {"max_epochs": 1, "random_state": 0}
 INSTANCES = {
     "extractor": lambda: PretrainedFeatureExtractor(),
     "extractor without store": lambda: PretrainedFeatureExtractor(cache=False),
+    "the network's own classes": lambda: PretrainedClassifier(),
     # Views follow from the content: the same pictures on another scale have other ones.
     "classifier, one stage": lambda: FineTuneClassifier(unfreeze_depth=1, image_size=24, augment=None, **QUICK),
 }
