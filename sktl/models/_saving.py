@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from sktl.backbones import Backbone, tensor_digest
 from sktl.backbones.descriptions import describe_network, file_name
 from sktl.backbones.empty_networks import empty_chain
+from sktl.backbones.estimators import gives_backbone
 from sktl.models._fine_tuned import KINDS, fine_tuned_parts
 from sktl.models._format import forms_of, write_model
 from sktl.models._numbers import check_numbers
@@ -117,6 +118,8 @@ def _network_parameters(network):
     if isinstance(network.backbone, Backbone) and given == "default":
         reload = network.backbone.reload
         given = network.backbone.weights if reload is None else reload.keywords["weights"]
+    elif gives_backbone(network.backbone) and given == "default":
+        given = network.backbone_.weights
     elif given is not None and not isinstance(given, str):  # a path, or torchvision's own name
         given = network.backbone_.weights
     return {"backbone": network.backbone_.name, "weights": file_name(given)}
