@@ -115,13 +115,11 @@ def _check_can_be_rebuilt(described, stages):
 def _network_parameters(network):
     """Write down which network was asked for, and where its weights came from."""
     given = network.weights
-    if isinstance(network.backbone, Backbone) and given == "default":
+    if isinstance(network.backbone, Backbone) and isinstance(given, str) and given == "default":
         reload = network.backbone.reload
         given = network.backbone.weights if reload is None else reload.keywords["weights"]
-    elif gives_backbone(network.backbone) and given == "default":
-        given = network.backbone_.weights
-    elif given is not None and not isinstance(given, str):  # a path, or torchvision's own name
-        given = network.backbone_.weights
+    elif gives_backbone(network.backbone) or not (given is None or isinstance(given, str)):
+        given = network.backbone_.weights  # of an estimator, a path, or torchvision's own name
     return {"backbone": network.backbone_.name, "weights": file_name(given)}
 
 
