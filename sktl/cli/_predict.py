@@ -128,7 +128,7 @@ def _model(path, session):
 
 def _network(backbone, weights, paths, session):
     """Return the network with its own classes, to which images that cannot be read are no reason to stop."""
-    from sktl import PretrainedClassifier
+    from sktl.feature_extraction import PretrainedClassifier
 
     return PretrainedClassifier(backbone, weights=weights, **session).fit(paths)
 
