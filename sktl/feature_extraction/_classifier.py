@@ -31,7 +31,7 @@ class PretrainedClassifier(FrozenNetworkEstimator):
 
     Parameters
     ----------
-    backbone : str, Backbone, torch.nn.Module or callable, default="tiny_fractal"
+    backbone : str or Backbone, default="tiny_fractal"
         The network: a name from :func:`~sktl.backbones.list_backbones`, or a record from
         :func:`~sktl.backbones.load_backbone`. Its weights must say what their classes are called. The default one,
         which ships with sktl, was trained to tell 256 formulas of fractals, which are numbered, and knows nothing

@@ -22,10 +22,10 @@ class PretrainedFeatureExtractor(TransformerMixin, FrozenNetworkEstimator):
 
     Parameters
     ----------
-    backbone : str, Backbone, torch.nn.Module or callable, default="tiny_fractal"
+    backbone : str, Backbone, torch.nn.Module, callable or fitted estimator, default="tiny_fractal"
         The network: a name from :func:`~sktl.backbones.list_backbones` (any classification model of torchvision, or
         ``"tiny_fractal"``, which ships with sktl), a record from :func:`~sktl.backbones.load_backbone`, your own
-        module, or a function that makes it.
+        module, a function that makes it, or a fitted estimator of sktl, whose stages are taken as they are.
     weights : str, Path, torchvision weights or None, default="default"
         ``"default"`` takes the best that torchvision has (or what ships with sktl), ``"IMAGENET1K_V1"`` names one of
         several, a path ending in ``.pth``, ``.pt`` or ``.safetensors`` reads a local file, None draws random weights

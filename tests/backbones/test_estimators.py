@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, StratifiedShuffleSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
 from torch import nn
 
@@ -259,3 +260,24 @@ def test_modules_of_ones_own_come_out_of_training_too(images, target):
     scratch = load_backbone(tuned, None)
     assert scratch.weights is None
     assert scratch.preprocessing.crop_size == 32
+
+
+@pytest.mark.slow
+def test_an_intermediate_task_pays():
+    """With twenty labels for the digits 5 to 9, features that have learnt 0 to 4 first do better on every split."""
+    digits = load_digits()
+    is_source = digits.target < 5
+    size = {"image_size": 32, "value_range": (0, 16)}
+    source = FineTuneClassifier(unfreeze_depth=2, max_epochs=5, augment=None, random_state=0, **size)
+    source.fit(digits.images[is_source][:450], digits.target[is_source][:450])
+    scores = [
+        cross_val_score(
+            make_pipeline(PretrainedFeatureExtractor(backbone, **size), LogisticRegression(max_iter=2000)),
+            digits.images[~is_source],
+            digits.target[~is_source],
+            cv=StratifiedShuffleSplit(5, train_size=20, random_state=0),
+        )
+        for backbone in (source, "tiny_fractal")
+    ]
+    assert (scores[0] > scores[1]).all()
+    assert scores[0].mean() > scores[1].mean() + 0.04
