@@ -12,6 +12,7 @@ from sktl._validation import did_you_mean
 from sktl.backbones._backbone import Backbone
 from sktl.backbones._network_cache import NetworkCache
 from sktl.backbones._preprocessing import Preprocessing
+from sktl.backbones.estimators import architecture_of, gives_backbone, record_of_fitted
 from sktl.backbones.seeding import GLOBAL_RNG_LOCK
 from sktl.backbones.sources._other_forms import in_plain_form
 from sktl.backbones.sources._own_network import with_random_weights
@@ -62,13 +63,14 @@ def load_backbone(
 
     Parameters
     ----------
-    backbone : str, torch.nn.Module, callable or Backbone, default="tiny_fractal"
+    backbone : str, torch.nn.Module, callable, Backbone or fitted estimator, default="tiny_fractal"
         A name from :func:`list_backbones`. Or a network of your own, which is copied: those of torchvision are cut
         into the same stages as by name, others wherever a single tensor crosses their recorded calls, and what they
         hand to their last layer are the features (one pass checks it). Or a function without arguments that makes a
         network, for instance ``functools.partial(torchvision.models.resnet18, num_classes=7)``: its pickles are
         small, and equal functions share one copy. A Backbone is returned as it is unless another argument says
-        otherwise.
+        otherwise. A fitted FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor or Pipeline that begins
+        with one gives its stages as training has left them, and its preprocessing.
     weights : str, Path, torchvision.models.WeightsEnum or None, default="default"
         - ``"default"``: torchvision's best ones, those that ship with sktl, or those that a module brings along;
         - ``"IMAGENET1K_V1"``, ``"ResNet50_Weights.IMAGENET1K_V1"`` or the member of the enum: torchvision's;
@@ -125,6 +127,8 @@ def load_backbone(
     """
     _check_options(match, preprocessing)
     options = {"match": match, "preprocessing": preprocessing}
+    if gives_backbone(backbone):
+        return _from_fitted(backbone, weights, options, random_state, stages)
     if isinstance(backbone, Backbone):
         return _from_record(backbone, weights, options, random_state, stages)
     backbone = in_plain_form(backbone)
@@ -148,8 +152,8 @@ def _raise_without_source(backbone):
     if not isinstance(backbone, str):
         hint = " A file of weights goes into weights=." if isinstance(backbone, PathLike) else ""
         raise TypeError(
-            "backbone must be a name, a torch.nn.Module, a function that makes one, or a Backbone. "
-            f"Got {type(backbone).__name__} instead.{hint}"
+            "backbone must be a name, a torch.nn.Module, a function that makes one, a Backbone, or a fitted "
+            f"estimator of sktl. Got {type(backbone).__name__} instead.{hint}"
         )
     message = f"backbone must be a name from list_backbones(). Got {backbone!r} instead."
     # A path is not like a name without a slash.
@@ -209,6 +213,15 @@ def _from_record(backbone, weights, options, random_state, stages):
     options = {**options, "preprocessing": options["preprocessing"] or arguments["preprocessing"]}
     stages = arguments.get("stages") if stages is None else stages
     return load_backbone(arguments["backbone"], weights, random_state=random_state, stages=stages, **options)
+
+
+def _from_fitted(estimator, weights, options, random_state, stages):
+    """Load the stages that an estimator has, or others of the same architecture, for images of the same size."""
+    record = record_of_fitted(estimator)
+    if isinstance(weights, str) and weights == "default":
+        return _from_record(record, weights, options, random_state, stages)
+    options = {**options, "preprocessing": options["preprocessing"] or record.preprocessing}
+    return load_backbone(architecture_of(estimator), weights, random_state=random_state, stages=stages, **options)
 
 
 def _as_seed(random_state):

@@ -103,7 +103,7 @@ def compare_transfer(
         or (C, H, W), or anything else that sktl reads.
     y : array-like of shape (n_images,)
         Class labels, or numbers for regression.
-    backbone : str, torch.nn.Module or Backbone, default="tiny_fractal"
+    backbone : str, torch.nn.Module, Backbone or fitted estimator, default="tiny_fractal"
         The pretrained network.
     weights : str, path or weights, default="default"
         Its pretrained weights. Not None, and `backbone` no record of a network with random ones: training without

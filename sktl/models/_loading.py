@@ -1,10 +1,11 @@
 """load_model: from one file, which may come from anybody, to a fitted estimator."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from sktl.backbones import Preprocessing
+from sktl.backbones import Preprocessing, load_backbone
 from sktl.backbones.empty_networks import empty_chain
 from sktl.backbones.torch_defaults import torch_defaults
 from sktl.exceptions import WeightsError, WeightsMismatchError
@@ -100,7 +101,18 @@ def _estimator(path, record, session):
     network = estimator[0] if record["kind"] == "Pipeline" else estimator
     network.batch_size = min(network.batch_size, max(_MAX_PIXELS // network._preprocessing().crop_size ** 2, 1))
     _take_input(network, **record["input"])
+    network._reload = partial(
+        stages_of_model,
+        backbone=record["backbone"]["name"],
+        weights=str(path.resolve()),
+        preprocessing=network._preprocessing(),
+    )
     return estimator
+
+
+def stages_of_model(*, backbone, weights, preprocessing):
+    """Return the stages in a model file as a Backbone; `backbone` is the name of their architecture."""
+    return load_backbone(load_model(weights, device="cpu"), preprocessing=preprocessing)
 
 
 def _take_input(network, fitted_on, n_features_in, feature_names_in, value_range):

@@ -107,6 +107,10 @@ class BundledSource(NamedSource):
         """Return the preprocessing of the bundled weights."""
         return Preprocessing(crop_size=IMAGE_SIZE, mean=MEAN, std=STD)
 
+    def categories(self, name, weights, n_classes):
+        """Return the numbers of the formulas that the bundled weights tell apart: they have no other names."""
+        return tuple(range(n_classes)) if weights.identity == _WEIGHTS.identity else None
+
     def chain(self, network):
         """Take the children as stages, and the last one as head."""
         stages = OrderedDict(network.named_children())
