@@ -12,7 +12,16 @@ from sktl._validation import Interval, StrOptions, check_feature_names_in, fit_c
 from sktl.backbones import POOLINGS, load_backbone
 from sktl.images import check_images
 from sktl.images.value_range import fit_value_range
-from sktl.inference import ENGINES, PRECISIONS, StoreInfo, check_engine, embed, embedding_widths, resolve_placement
+from sktl.inference import (
+    ENGINES,
+    PRECISIONS,
+    StoreInfo,
+    check_engine,
+    embed,
+    embedding_widths,
+    resolve_placement,
+    warn_of_photographs,
+)
 from sktl.store import open_store
 
 
@@ -208,6 +217,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
         open_store(self.cache)
         seed = check_random_state(self.random_state).randint(2**31 - 1) if self.weights is None else 0
         self.backbone_ = load_backbone(self.backbone, self.weights, random_state=seed)
+        warn_of_photographs(self.backbone_, images)
         cuts = [self._cut(layer) for layer in self._layers()]
         if len(set(cuts)) < len(cuts):
             raise ValueError(f"layer must name each stage once. Got {self.layer!r} instead.")

