@@ -7,7 +7,7 @@ from torch import nn
 
 from sktl.backbones._chain import Chain
 from sktl.backbones._preprocessing import Preprocessing
-from sktl.backbones.sources._source import NamedSource, register
+from sktl.backbones.sources._source import BackboneCard, NamedSource, register
 from sktl.backbones.sources._weights import Weights, default_or_file
 
 __all__ = ["BundledSource", "IMAGE_SIZE", "LABEL", "MEAN", "STD", "TINY_FRACTAL", "TinyResNet"]
@@ -90,11 +90,17 @@ class TinyResNet(nn.Module):
 class BundledSource(NamedSource):
     """The network that is part of the package, and works without any file or connection."""
 
+    label = "bundled"
     offline = True
 
     def names(self):
         """Return the one name."""
         return [TINY_FRACTAL]
+
+    def card(self, name):
+        """Return what the file says."""
+        n_bytes = _WEIGHTS.path.stat().st_size
+        return BackboneCard(name, self.label, n_bytes, IMAGE_SIZE, license=_WEIGHTS.license, is_here=True)
 
     def find_weights(self, name, weights):
         """Find the bundled weights, or those of a file."""

