@@ -15,8 +15,8 @@ from sktl.cli._reporting import errors_as_messages, size
 __all__ = ["backbones"]
 
 _WIDE = 200  # characters of a line that no terminal breaks
-_TITLES = {"name": "left", "source": "left", "size": "right", "pixels": "right", "top-1": "right"}
-_TITLES |= {"licence": "left", "here": "left"}
+_TITLES = ("name", "source", "size", "pixels", "top-1", "licence", "here")
+_NUMBERS = ("size", "pixels", "top-1")
 
 
 def backbones(
@@ -43,8 +43,8 @@ def backbones(
             print(json.dumps([asdict(card) for card in cards], indent=2))
             return
         grid = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
-        for title, justify in _TITLES.items():
-            grid.add_column(title, justify=justify, no_wrap=title == "name")
+        for title in _TITLES:
+            grid.add_column(title, justify="right" if title in _NUMBERS else "left", no_wrap=title == "name")
         for card in cards:
             grid.add_row(*_cells(card))
         width = None if sys.stdout.isatty() else _WIDE
