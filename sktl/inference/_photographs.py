@@ -5,7 +5,7 @@ import warnings
 from sktl.backbones.descriptions import never_saw_photographs
 from sktl.exceptions import ImageReadError, PhotographsWarning
 
-__all__ = ["ABOUT_PHOTOGRAPHS", "are_photographs", "warn_of_photographs"]
+__all__ = ["ABOUT_PHOTOGRAPHS", "are_photographs", "share_warned", "warn_of_photographs"]
 
 ABOUT_PHOTOGRAPHS = (
     "The bundled network 'tiny_fractal' has never seen a photograph: it was trained on pictures drawn by formula, "
@@ -37,6 +37,23 @@ def are_photographs(images):
         except ImageReadError:  # whoever needs the picture says what is wrong with it
             continue
     return False
+
+
+def share_warned(warned=None):
+    """Tell whether this process has warned, or take over that its parent has, so that its workers need not.
+
+    Parameters
+    ----------
+    warned : bool or None, default=None
+        What the parent has told; None only asks.
+
+    Returns
+    -------
+    bool
+        Whether the warning has been given.
+    """
+    _state["warned"] = _state["warned"] or bool(warned)
+    return _state["warned"]
 
 
 def warn_of_photographs(backbone, images):

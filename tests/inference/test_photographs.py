@@ -158,3 +158,19 @@ def test_a_label_efficiency_curve_says_it():
         duplicates="ignore",
     )  # fmt: skip
     assert "has never seen a photograph" in str(result).replace("\n", " ")
+
+
+@pytest.mark.slow
+def test_workers_do_not_repeat_what_the_process_has_said(tmp_path):
+    import subprocess
+    import sys
+
+    folder = tmp_path / "pictures"
+    for i, image in enumerate(pil(LARGE)):
+        place = folder / ("ants", "bees")[i % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        image.save(place / f"{i}.png")
+    command = [sys.executable, "-m", "sktl", "compare", folder, "--backbone", "tiny_fractal", "--image-size", "16"]
+    command += ["--candidates", "frozen", "--candidates", "pixels", "--baseline", "pixels", "--cv", "2"]
+    result = subprocess.run([*command, "--n-jobs", "2", "--json"], capture_output=True, text=True, check=True)
+    assert result.stderr.count("has never seen a photograph") == 1
