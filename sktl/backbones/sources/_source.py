@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from sktl.backbones._weight_files import read_tensors
-from sktl.backbones.sources._named import load_named
+from sktl.backbones.sources._named import load_named, n_classes_in
 
 __all__ = ["SOURCES", "NamedSource", "NetworkSource", "Variant", "register", "source_of"]
 
@@ -94,6 +94,14 @@ class NamedSource(NetworkSource):
     def auxiliary_heads(self, network):
         """Return the names of the side classifiers that files may hold and that are not loaded."""
         return ()
+
+    def adapted(self, name, network, weights, tensors):
+        """Return the tensors of weights under the names, and in the shapes, of a network that was built here."""
+        return tensors
+
+    def n_classes_of(self, network, tensors):
+        """Return the number of classes that a file of tensors was made for, None where it is the network's own."""
+        return n_classes_in(self.chain(network).head, network, tensors)
 
     def image_size_of(self, network, tensors):
         """Return the image size that a file of tensors was made for, None where it fits any."""
