@@ -8,7 +8,8 @@ from torch import nn
 from torchvision.models import Inception3, MaxVit, VisionTransformer
 
 from sktl.backbones._backbone import make_backbone, tensor_digest
-from sktl.backbones._module_stages import chain_of_own_module, copy_for_inference, forget_weights, named_stages
+from sktl.backbones._given_stages import named_stages
+from sktl.backbones._module_stages import chain_of_own_module, copy_for_inference, forget_weights
 from sktl.backbones._preprocessing import Preprocessing
 from sktl.backbones._torchvision_stages import auxiliary_heads
 from sktl.backbones._weight_files import load_tensors, read_tensors
@@ -55,15 +56,14 @@ def load_own_network(module, weights, *, draw, seed, match, preprocessing, stage
     preprocessing = preprocessing or _usual_preprocessing(network)
     if parts is None and is_from_timm(network):
         chain = chain_of_timm(network, preprocessing.crop_size)
-        n_features = chain.n_features
     else:
-        chain, n_features = chain_of_own_module(network, name, preprocessing.crop_size, parts)
+        chain = chain_of_own_module(network, name, preprocessing.crop_size, parts)
     if weights.path is None and not draw and is_from_timm(network):
         weights = replace(weights, **_told_by_timm(network.pretrained_cfg))
     record = make_backbone(
         name,
         chain,
-        n_features=n_features,
+        n_features=chain.n_features,
         preprocessing=preprocessing,
         categories=None,
         load_report=report if match == "partial" else None,

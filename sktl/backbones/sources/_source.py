@@ -66,6 +66,7 @@ class NamedSource(NetworkSource):
 
     stages_are_fixed = True
     offline = False
+    is_traced = False  # whether `chain` runs a network, which must then have numbers
 
     @abstractmethod
     def names(self):
@@ -75,8 +76,8 @@ class NamedSource(NetworkSource):
     def build(self, name, variant):
         """Build a network with random weights from torch's global generator.
 
-        It is built without numbers as well, for weights that come from a model file: large tensors are then on torch's
-        meta device.
+        It is built without numbers as well, for weights that come from a model file, unless it is to be traced: large
+        tensors are then on torch's meta device.
         """
 
     @abstractmethod

@@ -30,6 +30,8 @@ _FILTERS = ("checkpoint_filter_fn", "checkpoint_filter_fn_classifier", "_filter_
 class TimmSource(NamedSource):
     """The image classification networks of timm, with the weights that it knows."""
 
+    is_traced = True
+
     def takes(self, backbone):
         """Return whether this is a name with the prefix, for which timm need not be here."""
         return isinstance(backbone, str) and backbone.startswith(_PREFIX)

@@ -123,7 +123,7 @@ def _classifier(network, image_size):
         each for each in candidates if isinstance(each, nn.Module) and next(each.parameters(), None) is not None
     ]
     candidates += [_of_vectors(each) for each in candidates if isinstance(each, nn.Conv2d)]
-    if not candidates or any(parameter.is_meta for parameter in network.parameters()):
+    if not candidates:
         return None
     generator = torch.Generator().manual_seed(0)
     images = torch.rand((1, 3, image_size, image_size), generator=generator) * 2 - 1
