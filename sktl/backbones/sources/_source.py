@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from sktl.backbones._weight_files import read_tensors
-from sktl.backbones.sources._named import load_named
+from sktl.backbones.sources._named import load_named, n_classes_in
 
 __all__ = ["SOURCES", "BackboneCard", "NamedSource", "NetworkSource", "Variant", "register", "source_of"]
 
@@ -80,6 +80,7 @@ class NamedSource(NetworkSource):
 
     stages_are_fixed = True
     offline = False
+    is_traced = False  # whether `chain` runs a network, which must then have numbers
 
     @abstractmethod
     def names(self):
@@ -89,8 +90,8 @@ class NamedSource(NetworkSource):
     def build(self, name, variant):
         """Build a network with random weights from torch's global generator.
 
-        It is built without numbers as well, for weights that come from a model file: large tensors are then on torch's
-        meta device.
+        It is built without numbers as well, for weights that come from a model file, unless it is to be traced: large
+        tensors are then on torch's meta device.
         """
 
     @abstractmethod
@@ -108,6 +109,14 @@ class NamedSource(NetworkSource):
     def auxiliary_heads(self, network):
         """Return the names of the side classifiers that files may hold and that are not loaded."""
         return ()
+
+    def adapted(self, name, network, weights, tensors):
+        """Return the tensors of weights under the names, and in the shapes, of a network that was built here."""
+        return tensors
+
+    def n_classes_of(self, network, tensors):
+        """Return the number of classes that a file of tensors was made for, None where it is the network's own."""
+        return n_classes_in(self.chain(network).head, network, tensors)
 
     def image_size_of(self, network, tensors):
         """Return the image size that a file of tensors was made for, None where it fits any."""
