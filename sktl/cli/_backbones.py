@@ -24,7 +24,7 @@ def backbones(
         str | None, typer.Argument(help="Which names, with wildcards in quotes, such as 'resnet*'; all unless told.")
     ] = None,
     source: Annotated[
-        str | None, typer.Option(help="Where they come from: bundled, imagenet, torchvision; all unless told.")
+        str | None, typer.Option(help="Where they come from: bundled, imagenet, timm, torchvision; all unless told.")
     ] = None,
     as_json: JsonOption = False,
 ):

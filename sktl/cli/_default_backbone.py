@@ -4,7 +4,7 @@ from sktl.cli._reporting import say
 
 __all__ = ["backbone_for"]
 
-_SMALL, _FOR_PHOTOGRAPHS = "tiny_fractal", "efficientnet_lite0"
+_SMALL = "tiny_fractal"
 
 
 def backbone_for(images, backbone, weights):
@@ -18,7 +18,7 @@ def backbone_for(images, backbone, weights):
 
     if not are_photographs(as_images(images)):
         return _SMALL
-    card = list_cards(_FOR_PHOTOGRAPHS)[0]
+    card = list_cards(source="imagenet")[0]
     if card.is_here:
         say(f"Network: {card.name}, which knows photographs (ImageNet); --backbone names another one.")
         return card.name

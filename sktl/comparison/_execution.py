@@ -43,9 +43,7 @@ def run_all(
     failures = Failures(estimators, baseline, on_error, len(splits))
     arrivals = Arrivals(fits, runs, failures, progress, checkpoint_file)
     here = os.getpid(), share_warned()
-    tasks = (
-        delayed(_fitted_here)(fit, X, y, *here) for fit in todo if arrivals.is_wanted(fit.candidate)
-    )
+    tasks = (delayed(_fitted_here)(fit, X, y, *here) for fit in todo if arrivals.is_wanted(fit.candidate))
     # One by one and in any order: a finished fit that waits for a slower one would be lost with an interrupt.
     results = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(tasks)
     try:

@@ -1,7 +1,5 @@
 """Names by pattern and source, and what is known about a network before it is loaded."""
 
-import sys
-
 import pytest
 from torchvision import models
 
@@ -55,7 +53,34 @@ def test_the_card_of_the_bundled_network():
     assert (card.image_size, card.top1, card.is_here) == (48, None, True)
 
 
-def test_cards_load_no_optional_library():
-    before = set(sys.modules)
-    list_cards()
-    assert not {"timm", "transformers"} & (set(sys.modules) - before)
+def test_cards_of_timm_say_what_its_configurations_say(monkeypatch, tmp_path):
+    timm = pytest.importorskip("timm", reason="comes with the extra 'timm'")
+    hub = pytest.importorskip("huggingface_hub", reason="comes with the extra 'timm'")
+    name = "convnext_nano.in12k_ft_in1k"
+    (card,) = list_cards(f"timm/{name}", source="timm")
+    config = timm.get_pretrained_cfg(name)
+    assert (card.source, card.image_size, card.license) == ("timm", config.input_size[-1], config.license)
+    assert (card.n_bytes, card.top1, card.is_here) == (None, None, False)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"seven b")
+    asked = []
+
+    def cached(repository, file, revision):
+        asked.append((repository, file))
+        return str(weights) if file == weights.name else None
+
+    monkeypatch.setattr(hub, "try_to_load_from_cache", cached)
+    (card,) = list_cards(f"timm/{name}")
+    assert (card.n_bytes, card.is_here) == (7, True)
+    assert asked == [(f"timm/{name}", "model.safetensors")]
+
+
+def test_every_network_of_timm_has_a_card():
+    timm = pytest.importorskip("timm", reason="comes with the extra 'timm'")
+    cards = {card.name: card for card in list_cards(source="timm")}
+    assert len(cards) == len({*timm.list_models(), *timm.list_models(pretrained=True)})
+    assert all(card.image_size for card in cards.values())
+    trained = [cards[f"timm/{name}"] for name in timm.list_models(pretrained=True)]
+    assert sum(card.license is not None for card in trained) > 0.9 * len(trained)
+    without = next(name for name in timm.list_models() if not timm.list_models(f"{name}.*", pretrained=True))
+    assert cards[f"timm/{without}"].license is None
