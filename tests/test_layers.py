@@ -171,7 +171,7 @@ def test_optional_packages_are_imported_by_the_call_that_needs_them():
     for file, tree in TREES.items():
         outer = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
         top = {module.partition(".")[0] for module, _ in imports_of(ast.Module(outer, []))}
-        optional = {"dask", "matplotlib", "pandas", "polars", "timm"}
+        optional = {"dask", "huggingface_hub", "matplotlib", "pandas", "polars", "timm"}
         optional |= set() if file.startswith("cli/") else {"rich", "typer"}
         offenders += [f"{file} imports {name}" for name in top & optional]
     assert offenders == []

@@ -13,41 +13,19 @@ from sktl.backbones._backbone import Backbone
 from sktl.backbones._network_cache import NetworkCache
 from sktl.backbones._preprocessing import Preprocessing
 from sktl.backbones.estimators import architecture_of, gives_backbone, record_of_fitted
+from sktl.backbones.listing import list_backbones
 from sktl.backbones.seeding import GLOBAL_RNG_LOCK
 from sktl.backbones.sources._other_forms import in_plain_form
 from sktl.backbones.sources._own_network import with_random_weights
-from sktl.backbones.sources._source import SOURCES, source_of
+from sktl.backbones.sources._source import source_of
 from sktl.backbones.sources._weights import RANDOM
 from sktl.backbones.torch_defaults import torch_defaults
 
-__all__ = ["list_backbones", "load_backbone"]
+__all__ = ["load_backbone"]
 
 # Enough to compare two networks with the same ones from scratch; one may be hundreds of megabytes.
 # Loading draws random weights, so it holds the lock of the generators.
 _loaded = NetworkCache(capacity=4, lock_of_making=GLOBAL_RNG_LOCK)
-
-
-def list_backbones():
-    """List the names that `load_backbone` knows.
-
-    Nothing is loaded for it: whether the weights of a network are on this machine shows when it is asked for.
-
-    Returns
-    -------
-    list of str
-        ``"tiny_fractal"``, which ships with sktl, and every classification model of torchvision, sorted.
-
-    See Also
-    --------
-    load_backbone : Load one of them.
-
-    Examples
-    --------
-    >>> from sktl.backbones import list_backbones
-    >>> [name for name in list_backbones() if name.startswith("resnet")]
-    ['resnet101', 'resnet152', 'resnet18', 'resnet34', 'resnet50']
-    """
-    return sorted(name for source in SOURCES for name in source.names())
 
 
 @torch_defaults()

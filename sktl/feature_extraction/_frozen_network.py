@@ -10,7 +10,15 @@ from sktl.backbones import load_backbone
 from sktl.backbones.estimators import NetworkEstimator
 from sktl.images import check_images
 from sktl.images.value_range import fit_value_range
-from sktl.inference import ENGINES, PRECISIONS, StoreInfo, check_engine, embed, resolve_placement
+from sktl.inference import (
+    ENGINES,
+    PRECISIONS,
+    StoreInfo,
+    check_engine,
+    embed,
+    resolve_placement,
+    warn_of_photographs,
+)
 from sktl.store import open_store
 
 __all__ = ["SHARED_CONSTRAINTS", "FrozenNetworkEstimator"]
@@ -45,7 +53,9 @@ class FrozenNetworkEstimator(NetworkEstimator):
         check_engine(self.engine, self._placement())
         open_store(self.cache)
         self.__dict__.pop("_reload", None)
-        return load_backbone(self.backbone, self.weights, random_state=seed)
+        record = load_backbone(self.backbone, self.weights, random_state=seed)
+        warn_of_photographs(record, images)
+        return record
 
     def _take_backbone(self, backbone):
         """Use a network from now on, with nothing counted yet."""

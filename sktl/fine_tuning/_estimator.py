@@ -18,7 +18,7 @@ from sktl.fine_tuning._parameters import SHARED_CONSTRAINTS, check_structure, ch
 from sktl.fine_tuning.network_outputs import NetworkOutputs
 from sktl.images import check_images
 from sktl.images.value_range import fit_value_range
-from sktl.inference import StoreInfo, embedding_widths, resolve_placement
+from sktl.inference import StoreInfo, embedding_widths, resolve_placement, warn_of_photographs
 from sktl.store import open_store
 from sktl.training import (
     Activations,
@@ -138,6 +138,7 @@ class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self._n_trainings = 0
         self.backbone_ = self._record = load_backbone(self.backbone, self.weights, random_state=self._seed)
+        warn_of_photographs(self.backbone_, images)
         self.unfreeze_depth_ = self._depth()
         # One image through the network: a size that it cannot take is found out before the work.
         embedding_widths(self.backbone_, ["penultimate"], "auto", self._preprocessing())
