@@ -4,16 +4,20 @@ import pickle
 import socket
 import sys
 from hashlib import sha256
+from shutil import rmtree
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
-from sktl import FineTuneClassifier
+from sktl import FineTuneClassifier, PretrainedFeatureExtractor
 from sktl.backbones import Preprocessing, _loading, list_backbones, load_backbone, pool
 from sktl.datasets import make_fractals
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
+from sktl.models import load_model, save_model
 
 timm = pytest.importorskip("timm")
 hub = pytest.importorskip("huggingface_hub")
@@ -253,6 +257,20 @@ def test_a_network_of_timm_is_trained_and_pickled():
     tuned.fit(images, target)
     again = pickle.loads(pickle.dumps(tuned))
     np.testing.assert_array_equal(again.predict_proba(images), tuned.predict_proba(images))
+
+
+def test_a_model_file_is_read_without_looking_for_weights(hub_cache, tmp_path, monkeypatch):
+    put_into_cache(hub_cache, f"timm/test_resnet.{TAG}", network().state_dict())
+    images, target = make_fractals(8, n_classes=2, random_state=0)
+    extractor = PretrainedFeatureExtractor(f"{NAME}.{TAG}", cache=False)
+    model = make_pipeline(extractor, LogisticRegression()).fit(images, target)
+    save_model(model, tmp_path / "model.safetensors")
+    rmtree(hub_cache)
+    monkeypatch.setattr(hub, "hf_hub_download", None)
+    _loading._loaded.clear()
+    again = load_model(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(again.predict_proba(images), model.predict_proba(images))
+    assert (again[0].backbone_.weights, again[0].backbone_.license) == (f"test_resnet.{TAG}", "apache-2.0")
 
 
 def test_names_of_larger_sets_differ():
