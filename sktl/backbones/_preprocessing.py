@@ -1,6 +1,6 @@
 """What happens to a picture before the network sees it: the same as when its weights were trained."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -18,7 +18,13 @@ _PILLOW_FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
     "nearest": Image.Resampling.NEAREST,
+    "lanczos": Image.Resampling.LANCZOS,
+    "box": Image.Resampling.BOX,
+    "hamming": Image.Resampling.HAMMING,
 }
+# Of these torch has none: floats are resized by Pillow, too, one colour at a time.
+_PILLOW_ONLY = ("lanczos", "box", "hamming")
+_CROP_MODES = ("center", "squash", "border")
 # Only the centre of a picture survives the crop. Beyond this ratio of its sides the rest is cut off before the picture
 # is enlarged, or a hair of 2 x 10000 pixels would take gigabytes on the way to 224 x 224.
 _LONGEST_RATIO = 100
@@ -28,26 +34,30 @@ _LONGEST_RATIO = 100
 class Preprocessing:
     """Resize, centre crop and normalisation that belong to the weights of a network.
 
-    Follows torchvision's ``ImageClassification`` preset step by step, but stops between crop and normalisation: a
-    picture is resized and cropped where it is read, and stays in bytes until it has travelled to the device.
+    Follows torchvision's ``ImageClassification`` preset and timm's ``create_transform`` step by step, but stops between
+    crop and normalisation: a picture is resized and cropped where it is read, and stays in bytes until it has travelled
+    to the device.
 
     Parameters
     ----------
     crop_size : int, default=224
         Side of the square that the network sees, in pixels.
     resize_size : int or None, default=None
-        Length in pixels that the shorter side is resized to before the crop; None means `crop_size`. When it is less
-        than `crop_size`, the rest of the square is black.
-    interpolation : {"bilinear", "bicubic", "nearest"}, default="bilinear"
-        How to resize; the first two are antialiased when they shrink.
+        Length in pixels that the shorter side is resized to before the crop, or as `crop_mode` says; None means
+        `crop_size`. When it is less than `crop_size`, the rest of the square is black.
+    interpolation : {"bilinear", "bicubic", "nearest", "lanczos", "box", "hamming"}, default="bilinear"
+        How to resize; all but "nearest" are antialiased when they shrink.
     mean, std : tuple of 3 floats, default=ImageNet's
         Subtracted from, then divided into the red, green and blue values in [0, 1].
+    crop_mode : {"center", "squash", "border"}, default="center"
+        What has the length `resize_size` before the centre is cropped: the shorter side; both sides, whatever the
+        proportions; or the longer side, and where the picture ends the square has the colour `mean`.
 
     Raises
     ------
     ValueError
-        If a size is not a positive whole number, `interpolation` is unknown, or `mean` and `std` are not three finite
-        numbers, those of `std` positive.
+        If a size is not a positive whole number, `interpolation` or `crop_mode` is unknown, or `mean` and `std` are not
+        three finite numbers, those of `std` positive.
 
     See Also
     --------
@@ -69,6 +79,7 @@ class Preprocessing:
     interpolation: str = "bilinear"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    crop_mode: str = "center"
 
     def __post_init__(self):
         # A frozen dataclass sets its fields through object; here to plain Python numbers, so that equal means equal.
@@ -76,15 +87,20 @@ class Preprocessing:
         set_field(self, "crop_size", _whole_number("crop_size", self.crop_size))
         size = self.crop_size if self.resize_size is None else self.resize_size
         set_field(self, "resize_size", _whole_number("resize_size", size))
-        if self.interpolation not in _PILLOW_FILTERS:
-            raise ValueError(
-                f"interpolation must be one of {sorted(_PILLOW_FILTERS)}. Got {self.interpolation!r} instead."
-                + did_you_mean(self.interpolation, _PILLOW_FILTERS)
-            )
+        for name, known in (("interpolation", _PILLOW_FILTERS), ("crop_mode", _CROP_MODES)):
+            value = getattr(self, name)
+            if value not in known:
+                message = f"{name} must be one of {sorted(known)}. Got {value!r} instead."
+                raise ValueError(message + did_you_mean(value, known))
         set_field(self, "mean", _three_numbers("mean", self.mean))
         set_field(self, "std", _three_numbers("std", self.std))
         if min(self.std) <= 0:
             raise ValueError(f"std must be positive, since pictures are divided by it. Got {self.std!r} instead.")
+
+    def __repr__(self):
+        # Keys of stored vectors are made of it, and most of these are older than the way to crop.
+        shown = [each.name for each in fields(self) if each.name != "crop_mode" or self.crop_mode != "center"]
+        return f"Preprocessing({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     def resized(self, image_size):
         """Return the same preprocessing for another image size.
@@ -108,8 +124,8 @@ class Preprocessing:
     def prepare(self, image):
         """Resize one picture and crop its centre.
 
-        Bytes take the way that torchvision gives a PIL image and come out bit-equal to it; floats take the way that it
-        gives a tensor. A picture one pixel high or wide is a row of features rather than a scene: it is stretched over
+        Bytes take the way that torchvision and timm give a PIL image and come out bit-equal to it; floats take the way
+        that torchvision gives a tensor, or that of bytes where torch has no such filter. A picture one pixel high or wide is a row of features rather than a scene: it is stretched over
         the whole square, so that none of it is cropped off.
 
         Parameters
@@ -125,12 +141,26 @@ class Preprocessing:
         size = self.crop_size
         if min(image.shape[:2]) == 1:
             return _planes(self.resize_to(image, size, size))
-        image = _cut_long_ends(image)
+        if self.crop_mode == "center":
+            image = _cut_long_ends(image)
+        return _planes(_crop_centre(self.resize_to(image, *self._new_sides(image)), size, self._colour(image)))
+
+    def _new_sides(self, image):
+        """Return height and width before the crop; rounds as torchvision does, for "border" as timm does."""
         height, width = image.shape[:2]
-        short, long = min(height, width), max(height, width)
-        new_short, new_long = self.resize_size, int(self.resize_size * long / short)
-        new_height, new_width = (new_short, new_long) if height <= width else (new_long, new_short)
-        return _planes(_crop_centre(self.resize_to(image, new_height, new_width), size))
+        if self.crop_mode == "squash":
+            return self.resize_size, self.resize_size
+        if self.crop_mode == "border":
+            ratio = max(height / self.resize_size, width / self.resize_size)
+            return max(1, round(height / ratio)), max(1, round(width / ratio))
+        long = int(self.resize_size * max(height, width) / min(height, width))
+        return (self.resize_size, long) if height <= width else (long, self.resize_size)
+
+    def _colour(self, image):
+        """Return the colour of the square where the picture ends: black, for "border" the mean."""
+        if self.crop_mode != "border":
+            return 0
+        return self.mean if image.dtype != np.uint8 else np.clip(np.rint(255 * np.array(self.mean)), 0, 255)
 
     def normalize(self, batch):
         """Turn prepared pictures into what the network takes.
@@ -172,6 +202,10 @@ class Preprocessing:
         if image.dtype == np.uint8:
             picture = Image.fromarray(np.ascontiguousarray(image))
             return np.asarray(picture.resize((width, height), _PILLOW_FILTERS[self.interpolation]))
+        if self.interpolation in _PILLOW_ONLY:
+            colours = [Image.fromarray(np.ascontiguousarray(image[..., i], dtype=np.float32)) for i in range(3)]
+            resized = [colour.resize((width, height), _PILLOW_FILTERS[self.interpolation]) for colour in colours]
+            return np.stack([np.asarray(colour) for colour in resized], axis=-1)
         # One copy, also because torch warns about arrays that are read-only.
         planes = torch.from_numpy(np.array(image.transpose(2, 0, 1), dtype=np.float32, order="C"))
         smooth = self.interpolation != "nearest"
@@ -195,12 +229,13 @@ def _cut_long_ends(image):
     return image[:, cut] if axis else image[cut]
 
 
-def _crop_centre(image, size):
-    """Return the central square, with black where the picture ends; rounds as torchvision does."""
+def _crop_centre(image, size, colour):
+    """Return the central square, with a colour where the picture ends; rounds as torchvision does."""
     height, width = image.shape[:2]
     if height < size or width < size:
         top, left = max(0, (size - height) // 2), max(0, (size - width) // 2)
-        padded = np.zeros((max(size, height), max(size, width), 3), dtype=image.dtype)
+        padded = np.empty((max(size, height), max(size, width), 3), dtype=image.dtype)
+        padded[:] = colour
         padded[top : top + height, left : left + width] = image
         image, (height, width) = padded, padded.shape[:2]
     top, left = round((height - size) / 2.0), round((width - size) / 2.0)

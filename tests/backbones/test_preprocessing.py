@@ -44,6 +44,61 @@ def test_prepare_and_normalize_are_bit_equal_to_the_whole_preset(interpolation):
     assert torch.equal(preprocessing.normalize(batch), expected)
 
 
+FILTERS = ["bilinear", "bicubic", "nearest", "lanczos", "box", "hamming"]
+
+
+@pytest.mark.parametrize("interpolation", FILTERS)
+@pytest.mark.parametrize(("crop_size", "resize_size"), [(64, 72), (48, 48), (64, 50), (33, 40)])
+def test_squashed_bytes_come_out_bit_equal_to_torchvision(interpolation, crop_size, resize_size):
+    preprocessing = Preprocessing(crop_size, resize_size, interpolation, crop_mode="squash")
+    for height, width in SIZES:
+        image = photo(height, width)
+        squashed = F.resize(Image.fromarray(image), [resize_size] * 2, interpolation=InterpolationMode(interpolation))
+        expected = F.pil_to_tensor(F.center_crop(squashed, [crop_size])).numpy()
+        np.testing.assert_array_equal(preprocessing.prepare(image), expected, err_msg=f"{height} x {width}")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_border_has_the_colour_of_the_mean_and_the_whole_picture_is_inside(dtype, transposed):
+    light = np.full((20, 60, 3), 255 if dtype == np.uint8 else 1.0, dtype=dtype)
+    preprocessing = Preprocessing(48, 48, mean=(0.5, 0.25, 0.1), crop_mode="border")
+    planes = preprocessing.prepare(light.transpose(1, 0, 2) if transposed else light)
+    planes = planes.transpose(0, 2, 1) if transposed else planes
+    np.testing.assert_allclose(planes[:, 16:32], light[0, 0, 0], rtol=1e-6)
+    colour = np.array([128, 64, 26] if dtype == np.uint8 else [0.5, 0.25, 0.1], dtype=dtype)
+    for border in (planes[:, :16], planes[:, 32:]):
+        np.testing.assert_array_equal(border, np.broadcast_to(colour[:, None, None], border.shape))
+
+
+@pytest.mark.parametrize("crop_mode", ["squash", "border"])
+def test_an_extremely_long_picture_needs_no_more_than_the_square(crop_mode):
+    assert Preprocessing(32, 40, crop_mode=crop_mode).prepare(photo(2, 100_001)).shape == (3, 32, 32)
+
+
+@pytest.mark.parametrize("interpolation", ["lanczos", "box", "hamming"])
+def test_floats_take_filters_that_torch_has_not_as_bytes_do(interpolation):
+    image = photo(90, 70) // 4 + 90  # far from black and white, where bytes are cut off between two passes
+    preprocessing = Preprocessing(48, 56, interpolation)
+    prepared = preprocessing.prepare(image.astype(np.float32))
+    assert prepared.dtype == np.float32
+    np.testing.assert_allclose(prepared, preprocessing.prepare(image), atol=1.01)
+
+
+def test_keys_made_of_the_usual_way_to_crop_are_those_of_before_there_was_another():
+    plain = "Preprocessing(crop_size=8, resize_size=8, interpolation='box', mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0)"
+    options = {"crop_size": 8, "interpolation": "box", "mean": (0, 0, 0), "std": (1, 1, 1)}
+    assert repr(Preprocessing(**options)) == f"{plain})"
+    assert repr(Preprocessing(**options, crop_mode="squash")) == f"{plain}, crop_mode='squash')"
+
+
+@pytest.mark.parametrize("crop_mode", ["center", "squash", "border"])
+def test_a_prepared_picture_is_left_as_it_is_by_the_same_way_without_a_margin(crop_mode):
+    prepared = Preprocessing(32, 40, crop_mode=crop_mode).prepare(photo(50, 90))
+    again = Preprocessing(32, 32, crop_mode=crop_mode).prepare(prepared.transpose(1, 2, 0))
+    np.testing.assert_array_equal(again, prepared)
+
+
 def test_floats_take_the_way_of_tensors():
     image = photo(90, 70).astype(np.float32) / 255
     preset = ImageClassification(crop_size=48, resize_size=56, interpolation=InterpolationMode.BICUBIC)
@@ -151,6 +206,7 @@ def test_equal_values_are_equal_and_survive_pickling():
         ({"crop_size": True}, "crop_size must be"),
         ({"resize_size": -1}, "resize_size must be"),
         ({"interpolation": "bilinaer"}, "interpolation must be one of .* Did you mean 'bilinear'"),
+        ({"crop_mode": "centre"}, "crop_mode must be one of .* Did you mean 'center'"),
         ({"mean": (0.5, 0.5)}, "mean must be three numbers"),
         ({"mean": 0.5}, "mean must be three numbers"),
         ({"mean": (0.5, 0.5, float("nan"))}, "mean must be three numbers"),
