@@ -15,6 +15,7 @@ class Chain:
     head: nn.Module | None  # the network's own classifier
     family: str  # of the architecture
     own_pooling: str = "avg"  # how the network itself pools the output of the last stage: "avg" or "token"
+    n_features: int | None = None  # length of the pooled output, None where it was not measured
 
 
 def as_stage(*modules):

@@ -1,5 +1,7 @@
 """Modules for the operations that networks write into their forward function, so that stages can hold them."""
 
+import math
+
 import torch
 from torch import nn
 
@@ -9,8 +11,10 @@ __all__ = [
     "ClassToken",
     "FixedImageSize",
     "ImageNetToInception",
+    "MapsOfTokens",
     "MeanToken",
     "TokenStem",
+    "TokensOfMaps",
 ]
 
 
@@ -40,6 +44,21 @@ class MeanToken(nn.Module):
 
     def forward(self, tokens):
         return tokens.mean(1)
+
+
+class MapsOfTokens(nn.Module):
+    """Tokens of a square of places, (n_images, n_tokens, n_channels), to (n_images, n_channels, height, width)."""
+
+    def forward(self, tokens):
+        side = math.isqrt(tokens.shape[1])
+        return tokens.transpose(1, 2).unflatten(2, (side, side))
+
+
+class TokensOfMaps(nn.Module):
+    """(n_images, n_channels, height, width) to (n_images, height * width, n_channels)."""
+
+    def forward(self, maps):
+        return maps.flatten(2).transpose(1, 2)
 
 
 class FixedImageSize(nn.Module):

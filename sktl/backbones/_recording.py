@@ -1,0 +1,366 @@
+"""What a network does to its images, written down call by call while it runs on shapes alone.
+
+Values are real, or at least have real shapes, so that control flow in Python runs as ever. Modules run as a whole, and
+by themselves, unless they were opened; sizes that differ between runs are told apart from constants by comparing them.
+"""
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+__all__ = [
+    "Attribute",
+    "Call",
+    "Device",
+    "Recorder",
+    "Recording",
+    "RecordingError",
+    "Size",
+    "Value",
+    "leaves_of",
+    "map_leaves",
+]
+
+_DROPOUTS = {F.dropout: nn.Dropout, F.dropout2d: nn.Dropout2d, F.alpha_dropout: nn.AlphaDropout}
+
+
+class RecordingError(Exception):
+    """A network, or a module in it, does something that cannot be written down."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A tensor that was computed, by number; the images are number 0."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A parameter or buffer of the network, by its dotted name."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Device:
+    """The device that the images are on."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """A whole number that follows the size of the input: what it was in each run."""
+
+    found: tuple
+
+
+@dataclass(frozen=True)
+class Call:
+    """One step: a module, function, method or property, and what it was given."""
+
+    kind: str  # "module" by its dotted name, "function", "method" by its name, or "property" by its name
+    target: object
+    arguments: tuple  # (args, kwargs), with the classes above in place of tensors, devices and sizes
+    outputs: tuple  # numbers of the tensors in what it returned
+    is_tensor: bool  # whether it returned a tensor, rather than a structure with tensors in it
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The calls of some runs of one network that differ in sizes alone."""
+
+    calls: tuple
+    shapes: tuple  # for each run: shapes of the values, by number
+    output: object  # of the whole, in the form of an argument
+    own: dict  # tensors and dropouts that belong to no module of the network, by a path of their own
+    follows_image_size: bool  # whether one of the runs had another image size
+
+
+class Recorder:
+    """Records a function of a network and images, in as much detail as modules are opened."""
+
+    def __init__(self, network, run, image_size):
+        self._network, self._run, self._image_size = network, run, image_size
+        self._copy = None
+
+    def record(self, opened):
+        """Return the Recording with the modules of some dotted names opened; the network itself is ``""``.
+
+        Raises
+        ------
+        RecordingError
+            If it cannot be written down in this detail.
+        """
+        size = self._image_size
+        runs = [self._one_run(opened, n_images, size) for n_images in (2, 3)]
+        bigger = self._bigger_run(opened, size + 32 * max(1, size // 128))
+        if bigger is not None:
+            try:
+                return _merged([*runs, bigger])
+            except RecordingError:
+                pass  # it does other things for other sizes, so it is recorded for this one
+        return _merged(runs)
+
+    def _bigger_run(self, opened, size):
+        try:
+            return self._one_run(opened, 2, size)
+        except RecordingError:
+            return None
+
+    def _one_run(self, opened, n_images, size):
+        if self._copy is None:
+            try:
+                self._copy = _MeasuredCopy(self._network, "meta")
+                return self._copy.run(self._run, opened, n_images, size)
+            except RecordingError:  # a network may make tensors of its own, or look at numbers
+                self._copy = _MeasuredCopy(self._network, "cpu")
+        return self._copy.run(self._run, opened, n_images, size)
+
+
+class _MeasuredCopy:
+    """A copy of a network whose modules tell when they are called; on the meta device it has no numbers."""
+
+    def __init__(self, network, device):
+        self._device = device
+        memo = {}
+        if device == "meta":
+            for tensor in (*network.parameters(), *network.buffers()):
+                empty = torch.empty_like(tensor, device="meta")
+                memo[id(tensor)] = nn.Parameter(empty, False) if isinstance(tensor, nn.Parameter) else empty
+        try:
+            self._network = copy.deepcopy(network, memo)
+        except Exception as error:
+            raise RecordingError(f"it cannot be copied ({error})") from error
+        self._paths = {id(module): path for path, module in self._network.named_modules()}
+        for module in list(self._network.modules()):
+            _tell_calls(module, self)
+        self._log = None
+        self._opened = frozenset()
+
+    def run(self, function, opened, n_images, size):
+        self._opened = opened
+        generator = torch.Generator().manual_seed(0)
+        images = torch.rand((n_images, 3, size, size), generator=generator).to(self._device) * 2 - 1
+        self._log = _Log(images, dict(_by_id(self._network)), self._device)
+        try:
+            with torch.no_grad(), self._log:
+                output = function(self._network, images)
+            return self._log.finished(output)
+        except RecordingError:
+            raise
+        except Exception as error:  # of the network's own, which may be any
+            raise RecordingError(f"it raises {error!r}") from error
+        finally:
+            self._log = None
+
+    def called(self, module, call, args, kwargs):
+        """Run a module that was called: written down as a whole, or step by step where it was opened."""
+        log, path = self._log, self._paths[id(module)]
+        if log is None or log.is_paused or path in self._opened:
+            return call(*args, **kwargs)
+        with log.paused():
+            result = call(*args, **kwargs)
+        log.note("module", path, args, kwargs, result)
+        return result
+
+
+def _tell_calls(module, copy_):
+    kind = type(module)
+
+    def __call__(self, *args, **kwargs):
+        return copy_.called(self, super(watched, self).__call__, args, kwargs)
+
+    try:
+        watched = type(kind.__name__, (kind,), {"__call__": __call__, "__module__": kind.__module__})
+        module.__class__ = watched
+    except TypeError as error:  # a class with a layout of its own, such as a scripted one
+        raise RecordingError(f"{kind.__name__} cannot be watched") from error
+
+
+class _Log(TorchFunctionMode):
+    """Notes the calls of torch that have tensors in their result."""
+
+    def __init__(self, images, attributes, device):
+        super().__init__()
+        self._attributes, self._device = attributes, torch.device(device)
+        # All tensors are kept, or their ids might be given away again.
+        self._kept = [images]
+        self._numbers = {id(images): 0}
+        self._shapes = [tuple(images.shape)]
+        self._calls: list = []
+        self._own: dict = {}
+        self.is_paused = False
+
+    def paused(self):
+        return _Paused(self)
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if self.is_paused:
+            return function(*args, **kwargs)
+        result = function(*args, **kwargs)
+        name = getattr(function, "__name__", "")
+        if name == "__get__":
+            if isinstance(result, torch.Tensor) and not self._is_known(result):
+                self.note("property", function.__self__.__name__, args[:1], {}, result)
+        elif result is None and name == "__setitem__":
+            self.note("method", name, args, kwargs, args[0])
+        elif any(isinstance(leaf, torch.Tensor) for leaf in leaves_of(result)):
+            self._note_function(function, name, args, kwargs, result)
+        return result
+
+    def _note_function(self, function, name, args, kwargs, result):
+        if function in _DROPOUTS:
+            self._note_dropout(_DROPOUTS[function], args, kwargs, result)
+            return
+        if kwargs.get("out") is not None:
+            raise RecordingError(f"{name} writes into a tensor that it is given")
+        is_method = getattr(torch.Tensor, name, None) is function
+        self.note("method" if is_method else "function", name if is_method else function, args, kwargs, result)
+
+    def _note_dropout(self, kind, args, kwargs, result):
+        """Note a module instead of the function, which was told the mode that the network is in now."""
+        arguments = dict(zip(("input", "p", "training", "inplace"), args, strict=False)) | kwargs
+        if arguments.get("training", True):
+            raise RecordingError("it drops values in eval mode")
+        path = f"dropout_{len(self._own)}"
+        self._own[path] = kind(arguments.get("p", 0.5))
+        self.note("module", path, (arguments["input"],), {}, result)
+
+    def note(self, kind, target, args, kwargs, result):
+        arguments = map_leaves(self._as_argument, (tuple(args), dict(kwargs)))
+        outputs = tuple(self._new(leaf) for leaf in leaves_of(result) if isinstance(leaf, torch.Tensor))
+        self._calls.append(Call(kind, target, arguments, outputs, isinstance(result, torch.Tensor)))
+
+    def finished(self, output):
+        return self._calls, self._shapes, map_leaves(self._as_argument, output), self._own
+
+    def _is_known(self, tensor):
+        return id(tensor) in self._numbers or id(tensor) in self._attributes
+
+    def _new(self, tensor):
+        """Number a tensor; one that was changed in place gets a new number as well."""
+        self._kept.append(tensor)
+        self._numbers[id(tensor)] = len(self._shapes)
+        self._shapes.append(tuple(tensor.shape))
+        return len(self._shapes) - 1
+
+    def _as_argument(self, leaf):
+        if isinstance(leaf, torch.Tensor):
+            if id(leaf) in self._numbers:
+                return Value(self._numbers[id(leaf)])
+            if id(leaf) in self._attributes:
+                return Attribute(self._attributes[id(leaf)])
+            if leaf.device.type == "meta":
+                raise RecordingError("a tensor comes from nowhere")
+            path = f"constant_{len(self._own)}"
+            self._own[path] = leaf.detach()
+            self._kept.append(leaf)
+            self._attributes[id(leaf)] = path
+            return Attribute(path)
+        if isinstance(leaf, torch.device) or (isinstance(leaf, str) and leaf == self._device.type):
+            return Device()
+        if isinstance(leaf, nn.Module):
+            raise RecordingError("a module is passed as an argument")
+        return leaf
+
+
+class _Paused:
+    def __init__(self, log):
+        self._log = log
+
+    def __enter__(self):
+        self._log.is_paused = True
+
+    def __exit__(self, *_):
+        self._log.is_paused = False
+
+
+def _tensors(network):
+    yield from network.named_parameters()
+    yield from network.named_buffers()
+
+
+def _by_id(network):
+    return {id(tensor): name for name, tensor in _tensors(network)}
+
+
+def leaves_of(structure):
+    """Yield what stands in nested sequences, mappings, slices and data classes, in order."""
+    if isinstance(structure, Mapping):
+        for each in structure.values():
+            yield from leaves_of(each)
+    elif isinstance(structure, list | tuple) and not isinstance(structure, torch.Size):
+        for each in structure:
+            yield from leaves_of(each)
+    elif isinstance(structure, slice):
+        yield from (structure.start, structure.stop, structure.step)
+    elif dataclasses.is_dataclass(structure) and not isinstance(structure, Value | Attribute | Size | Device | type):
+        for field in dataclasses.fields(structure):
+            yield from leaves_of(getattr(structure, field.name))
+    else:
+        yield structure
+
+
+def map_leaves(function, structure):
+    """Return the same structure of sequences, mappings and slices, with a function applied to what stands in it."""
+    if isinstance(structure, Mapping):
+        return {key: map_leaves(function, each) for key, each in structure.items()}
+    if isinstance(structure, tuple | list):
+        kind = list if isinstance(structure, list) else tuple
+        return kind(map_leaves(function, each) for each in structure)
+    if isinstance(structure, slice):
+        return slice(*(map_leaves(function, each) for each in (structure.start, structure.stop, structure.step)))
+    return function(structure)
+
+
+def _merged(runs):
+    """Compare runs call by call: whole numbers that differ are sizes, and anything else that differs is too much."""
+    calls, shapes, outputs, own = zip(*runs, strict=True)
+    if len({len(each) for each in calls}) > 1:
+        raise RecordingError("it does something else for other sizes")
+    merged = []
+    for same in zip(*calls, strict=True):
+        first = same[0]
+        if any((each.kind, each.target, each.outputs) != (first.kind, first.target, first.outputs) for each in same):
+            raise RecordingError("it does something else for other sizes")
+        arguments = _merged_arguments([each.arguments for each in same])
+        merged.append(dataclasses.replace(first, arguments=arguments))
+    return Recording(
+        calls=tuple(merged),
+        shapes=tuple(tuple(each) for each in shapes),
+        output=_merged_arguments(outputs),
+        own=own[0],
+        follows_image_size=len({each[0][2] for each in shapes}) > 1,
+    )
+
+
+def _merged_arguments(found):
+    first = found[0]
+    if isinstance(first, Mapping):
+        if any(not isinstance(each, Mapping) or each.keys() != first.keys() for each in found):
+            raise RecordingError("it does something else for other sizes")
+        return {key: _merged_arguments([each[key] for each in found]) for key in first}
+    if isinstance(first, tuple | list):
+        if any(type(each) is not type(first) or len(each) != len(first) for each in found):
+            raise RecordingError("it does something else for other sizes")
+        return type(first)(_merged_arguments(each) for each in zip(*found, strict=True))
+    if isinstance(first, slice):
+        return slice(*(_merged_arguments([getattr(each, end) for each in found]) for end in ("start", "stop", "step")))
+    if all(type(each) is int for each in found) and len(set(found)) > 1:
+        return Size(tuple(found))
+    if any(type(each) is not type(first) or not _is_same(each, first) for each in found):
+        raise RecordingError("it does something else for other sizes")
+    return first
+
+
+def _is_same(one, other):
+    if one is other:
+        return True
+    return bool(one == other) or (one != one and other != other)

@@ -1,0 +1,86 @@
+"""Which segments of a network make a stage: cut where the resolution drops, and even in weight where it does not."""
+
+__all__ = ["MAX_SHARE", "MIN_STAGES", "grouped", "name_groups"]
+
+MIN_STAGES, _WANTED_STAGES, _MAX_STAGES = 4, 5, 6
+# Of all weights, in one stage: otherwise to unfreeze it would be to unfreeze nearly everything.
+MAX_SHARE = 0.55
+
+
+def grouped(segments, calls):
+    """Group segments into stages; the first group is the stem. Segments without layers join those before them."""
+    groups = _split_where_resolution_drops(segments, calls)
+    total = sum(map(_weight, groups))
+    while len(groups) < _WANTED_STAGES or _weight(groups[_heaviest(groups)]) > MAX_SHARE * total:
+        candidates = [i for i, group in enumerate(groups) if len(_layered(group)) > 1]
+        too_heavy = [i for i in candidates if _weight(groups[i]) > MAX_SHARE * total]
+        if not candidates or (len(groups) >= _WANTED_STAGES and not too_heavy):
+            break
+        chosen = max(too_heavy or candidates, key=lambda i: (_weight(groups[i]), i))
+        groups[chosen : chosen + 1] = _halves(groups[chosen])
+    while len(groups) > _MAX_STAGES:
+        lightest = min(range(len(groups) - 1), key=lambda i: _weight(groups[i]) + _weight(groups[i + 1]))
+        groups[lightest : lightest + 2] = [groups[lightest] + groups[lightest + 1]]
+    return groups
+
+
+def _split_where_resolution_drops(segments, calls):
+    groups, resolution, is_stem = [[]], None, True
+    for segment in segments:
+        if segment.n_layers:
+            now = calls.n_places_of(segment.result)
+            is_block = segment.n_layers > 1
+            if _layered(groups[-1]) and (now < resolution or (is_stem and is_block)):
+                groups.append([])
+            is_stem = is_stem and not is_block
+            resolution = now
+        groups[-1].append(segment)
+    return groups
+
+
+def _halves(group):
+    """Split a group where both parts are most alike in weight, between two segments with layers."""
+    starts = [i for i, segment in enumerate(group) if segment.n_layers][1:]
+    best = min(starts, key=lambda i: abs(_weight(group[:i]) - _weight(group[i:])))
+    return group[:best], group[best:]
+
+
+def _layered(group):
+    return [segment for segment in group if segment.n_layers]
+
+
+def _weight(group):
+    return sum(segment.n_weights for segment in group)
+
+
+def _heaviest(groups):
+    return max(range(len(groups)), key=lambda i: _weight(groups[i]))
+
+
+def name_groups(groups):
+    """Name stages after the modules in them: ``layer1``, ``blocks_0_2``; the lowest one is the stem."""
+    names = ["stem"] if len(groups) > 1 else []
+    for group in groups[len(names) :]:
+        name = _name(group)
+        while name in names:
+            name += "_"
+        names.append(name)
+    return names
+
+
+def _name(group):
+    segments = [segment for segment in group if segment.paths]
+    if not segments:
+        return "stage"
+    heaviest = max(segments, key=lambda segment: segment.n_weights).paths[0].split(".")
+    paths = [path.split(".") for segment in segments for path in segment.paths]
+    # Those that differ from the heaviest in their last part alone, such as blocks of one container.
+    depth = len(heaviest)
+    if all(len(path) < depth or path[: depth - 1] != heaviest[: depth - 1] or path == heaviest for path in paths):
+        return "_".join(heaviest)
+    siblings = list(
+        dict.fromkeys(p[depth - 1] for p in paths if len(p) >= depth and p[: depth - 1] == heaviest[: depth - 1])
+    )
+    prefix = heaviest[: depth - 1]
+    ends = siblings if len(siblings) == 1 else [siblings[0], siblings[-1]]
+    return "_".join([*prefix, *ends])

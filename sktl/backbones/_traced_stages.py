@@ -1,0 +1,222 @@
+"""The stages of any network, found by recording what it does: a stage may end wherever a single tensor crosses."""
+
+import warnings
+from collections import OrderedDict
+
+import torch
+from torch import nn
+
+from sktl.backbones._chain import Chain
+from sktl.backbones._functional_modules import ChannelsFirst, ChannelsLast, FixedImageSize, MapsOfTokens, TokensOfMaps
+from sktl.backbones._pooling import pool
+from sktl.backbones._recording import Recorder, RecordingError, Value
+from sktl.backbones._segments import Calls, n_layers_in
+from sktl.backbones._stage_groups import MAX_SHARE, MIN_STAGES, grouped, name_groups
+
+__all__ = ["WholeNetwork", "chain_of_features", "divided", "joined_stages", "probe_of"]
+
+# Features of stages and network may differ by this much of the largest, for the order of sums.
+TOLERANCE = 1e-5
+_LARGE = 256  # pixels, from which on one image is enough to compare, as it takes long
+_LEAST_WORTH = 0.05  # share of all weights below which opening a module changes nothing
+
+
+def chain_of_features(network, run, *, head, family, image_size):
+    """Cut a network whose penultimate features are known into stages.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        In eval mode on the CPU; its modules become those of the stages.
+    run : callable
+        Takes the network and normalised images; returns the network's own features, (n_images, n_features).
+    head : torch.nn.Module or None
+        Takes the features and gives the scores of the network's own classes.
+    family : str
+        Of the architecture.
+    image_size : int
+        Side of the images that the network was made for.
+
+    Returns
+    -------
+    Chain
+        Its pooled output equals the features; one whole stage, with a warning, where the network cannot be cut.
+    """
+    probe = probe_of(image_size)
+    with torch.no_grad():
+        expected = run(network, probe)
+        try:
+            calls, groups = divided(network, run, image_size, opened_around(network, head))
+            stages, own_pooling = joined_stages(calls, groups, probe, expected, image_size)
+        except RecordingError as error:
+            _warn_about_whole(type(network).__name__, error)
+            stages, own_pooling = nn.Sequential(OrderedDict(whole=WholeNetwork(network, run))), "avg"
+    return Chain(stages, head, family, own_pooling, n_features=expected.shape[1])
+
+
+class WholeNetwork(nn.Module):
+    """A network that is one stage, up to its features."""
+
+    def __init__(self, network, run):
+        super().__init__()
+        self.network = network
+        self._run = run
+
+    def forward(self, images):
+        """Return the features."""
+        return self._run(self.network, images)
+
+
+def opened_around(network, part):
+    """Return the modules to open so that a module in them, or else nothing, can stand apart."""
+    layers = () if part is None else part.modules()
+    paths = {path for layer in layers for path, module in network.named_modules() if module is layer}
+    return {"", *(path[:dot] for path in paths for dot, letter in enumerate(path) if letter == ".")}
+
+
+def probe_of(image_size):
+    """Return a few normalised images that no layer can take for constant."""
+    n_images = 2 if image_size <= _LARGE else 1
+    return torch.rand((n_images, 3, image_size, image_size), generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+def divided(network, run, image_size, opened=("",), end_of=lambda calls: None):
+    """Record a network, opening modules while that makes better stages; return its Calls and groups of segments.
+
+    Parameters
+    ----------
+    network, run, image_size
+        See `chain_of_features`.
+    opened : iterable of str, default=("",)
+        Modules to open in any case, by dotted name.
+    end_of : callable, default=one that returns None
+        Says, for Calls, before which call the stages end.
+    """
+    recorder, opened, closed = Recorder(network, run, image_size), frozenset(opened), set()
+    calls = Calls(network, recorder.record(opened))
+    while True:
+        segments = calls.segments(end_of(calls))
+        groups = grouped(segments, calls) if segments else []
+        candidates = [path for path in _worth_opening(calls, groups) if path not in closed]
+        if not candidates:
+            return calls, groups
+        closed.add(candidates[0])
+        better = _opened(network, recorder, opened, candidates[0], calls, end_of)
+        if better is not None:
+            opened, calls = better
+
+
+def _worth_opening(calls, groups):
+    """Return the modules whose insides may make better stages, the heaviest first."""
+    weights = [sum(segment.n_weights for segment in group) for group in groups]
+    total = sum(weights) or 1
+    heavy = [weight > MAX_SHARE * total for weight in weights]
+    if len(groups) >= MIN_STAGES and not any(heavy):
+        return []
+    found = {}
+    for group, is_heavy in zip(groups, heavy, strict=True):
+        if is_heavy or len(groups) < MIN_STAGES:
+            for segment in group:
+                found.update(_openable(calls, calls.of_images[segment.start : segment.end]))
+    return sorted((path for path in found if found[path] >= _LEAST_WORTH * total), key=found.get, reverse=True)
+
+
+def _openable(calls, some):
+    """Return {path: number of weights} of the modules of some calls that have several layers in them."""
+    modules = {call.target: calls.part(call.target) for call in some if call.kind == "module"}
+    return {
+        path: sum(parameter.numel() for parameter in module.parameters())
+        for path, module in modules.items()
+        if n_layers_in(module) > 1
+    }
+
+
+def _opened(network, recorder, opened, path, calls, end_of):
+    """Open a module, and one that holds most of it where that alone brings no place to cut; None where nothing does."""
+    n_places = len(calls.segments(end_of(calls)))
+    while path is not None:
+        opened = opened | {path}
+        try:
+            trial = Calls(network, recorder.record(opened))
+            if len(trial.segments(end_of(trial))) > n_places:
+                return opened, trial
+        except RecordingError:
+            return None
+        whole = sum(parameter.numel() for parameter in network.get_submodule(path).parameters())
+        inside = _openable(trial, [call for call in trial.of_images if str(call.target).startswith(f"{path}.")])
+        path = next((inner for inner, weight in inside.items() if weight > whole / 2), None)
+    return None
+
+
+def joined_stages(calls, groups, probe, expected, image_size):
+    """Make the stages of groups of segments, and check them; return them and how the network pools their output.
+
+    The last stage ends in maps or tokens where the pooling of the network is one that `pool` does as well.
+    """
+    bounds = [groups[0][0].start, *(group[-1].end for group in groups)]
+    stages = [[calls.stage(start, end)] for start, end in zip(bounds, bounds[1:], strict=False)]
+    for below, above, position in zip(stages, stages[1:], bounds[1:], strict=False):
+        leaving, entering = _adapters(calls, calls.places[position])
+        below.extend(leaving)
+        above[:0] = entering
+    if not calls.recording.follows_image_size:
+        stages[0].insert(0, FixedImageSize(image_size))
+    names = name_groups(groups)
+    output = probe
+    for modules in stages[:-1]:
+        output = nn.Sequential(*modules)(output)
+    last, own_pooling = _last_stage(calls, groups[-1], stages[-1], output, expected)
+    stages[-1] = last
+    chain = nn.Sequential(OrderedDict((name, _one(modules)) for name, modules in zip(names, stages, strict=True)))
+    return chain, own_pooling
+
+
+def _last_stage(calls, group, modules, given, expected):
+    """Return the modules of the last stage, ending before the network's own pooling if possible, and that pooling."""
+    last_weight = max((i for i, segment in enumerate(group) if segment.n_weights), default=len(group) - 1)
+    entering, output, start = modules[:-1], given, group[0].start
+    for module in entering:
+        output = module(output)
+    for segment in group[last_weight:]:
+        output = calls.stage(start, segment.end)(output)
+        start = segment.end
+        leaving, _ = _adapters(calls, segment.result)
+        left = nn.Sequential(*leaving)(output)
+        for own_pooling in {2: ("avg",), 3: ("avg", "token"), 4: ("avg",)}.get(left.ndim, ()):
+            if _agree(pool(left, "auto", own_pooling), expected):
+                return [*entering, calls.stage(group[0].start, segment.end), *leaving], own_pooling
+    raise RecordingError("its recorded calls do not give its features")
+
+
+def _agree(found, expected):
+    if found.shape != expected.shape:
+        return False
+    return bool((found - expected).abs().max() <= TOLERANCE * expected.abs().max())
+
+
+def _adapters(calls, number):
+    """Return what lets a value leave a stage as maps with channels first, or tokens, and what takes that back."""
+    shape = calls.shape(number)
+    if len(shape) == 4 and calls.channel_axis(number) == 3:
+        return [ChannelsFirst()], [ChannelsLast()]
+    if len(shape) == 3 and not calls.has_class_token(number) and shape[1] > 1:
+        return [MapsOfTokens()], [TokensOfMaps()]
+    return [], []
+
+
+def _one(modules):
+    return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
+
+
+def _warn_about_whole(name, error):
+    warnings.warn(
+        f"{name} is taken as one whole stage, since {error}: unfreeze_depth is then 0 or 'all'. To name its stages, "
+        "load the module with load_backbone(module, stages=[...]), from the stem to the top.",
+        stacklevel=2,
+    )
+
+
+def output_of(calls):
+    """Return the number of the value that a recorded network returns; None where it is something else."""
+    output = calls.recording.output
+    return output.number if isinstance(output, Value) else None
