@@ -3,5 +3,6 @@
 
 import sktl.backbones.sources._bundled
 import sktl.backbones.sources._function
+import sktl.backbones.sources._hugging_face
 import sktl.backbones.sources._module
 import sktl.backbones.sources._torchvision
