@@ -1,26 +1,25 @@
-"""The stages of a network of the user's own: its top-level children, compared with the whole by one forward pass."""
+"""The stages of a network of the user's own, and where its classifier begins."""
 
 import copy
-from collections import OrderedDict
-from warnings import warn
+import warnings
+from dataclasses import replace
 
 import torch
 from torch import nn
 
-from sktl._validation import did_you_mean
-from sktl.backbones._chain import Chain, as_stage
-from sktl.backbones._functional_modules import MeanToken
+from sktl.backbones._chain import Chain
+from sktl.backbones._classifier_place import classifier_position, opened_to_last_layer
+from sktl.backbones._given_stages import ADVICE, chain_of_given_stages
 from sktl.backbones._pooling import pool
+from sktl.backbones._recording import Recorder, RecordingError
+from sktl.backbones._segments import Calls, n_layers_in
 from sktl.backbones._torchvision_stages import chain_of_known_family, is_known_family
+from sktl.backbones._traced_stages import divided, joined_stages, probe_of
 
-__all__ = ["chain_of_own_module", "copy_for_inference", "forget_weights", "named_stages"]
+__all__ = ["chain_of_own_module", "copy_for_inference", "forget_weights"]
 
-# Features of chain and network may differ by this much of the largest, for the order of sums.
+# The scores of stages and head may differ by this much of the network's largest, for the order of sums.
 _TOLERANCE = 1e-4
-_ADVICE = (
-    "Pass stages=, from the stem to the top, for instance "
-    "load_backbone(module, stages=['conv1', ('body', ['layer1', torch.nn.ReLU(), 'layer2'])])."
-)
 
 
 def copy_for_inference(module):
@@ -67,63 +66,29 @@ def _drawing(part):
 
 
 def chain_of_own_module(module, name, image_size, stages=None):
-    """Cut a network of the user's own into stages and check that they reproduce it."""
-    probe = torch.rand((2, 3, image_size, image_size), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    """Cut a network of the user's own into stages that reproduce it, and find its classifier."""
+    probe = probe_of(image_size)
     with torch.no_grad():
-        _check_runs(module, name, probe)
+        output = _output(module, name, probe)
         if stages is not None:
-            return _check_given(module, name, stages, probe)
-        for make in (_known_family, _top_level_children):
-            chain = make(module)
-            checked = None if chain is None else _adapt(chain, module, probe)
-            if checked is not None:
-                return checked
-    raise ValueError(
-        f"the top-level children of a network must give its output when they run one after the other. Those of {name} "
-        f"do not. {_ADVICE}"
-    )
-
-
-def named_stages(module, stages):
-    """Find the parts of the network that the user passed as ``stages=``."""
-    paths = {id(part): path for path, part in module.named_modules()}
-    resolved = []
-    for entry in stages:
-        stage_name, parts = entry if isinstance(entry, tuple) and len(entry) == 2 else (entry, entry)
-        if not isinstance(stage_name, str):
-            raise ValueError(
-                f"a stage must be a name, or a pair of a name and modules. Got {entry!r} instead. {_ADVICE}"
+            return _named_ends(module, name, image_size, stages, output) or chain_of_given_stages(
+                module, name, stages, probe
             )
-        parts = parts if isinstance(parts, list | tuple) else [parts]
-        resolved.append((stage_name.replace(".", "_"), [_resolve(part, paths) for part in parts]))
-    names = [stage_name for stage_name, _ in resolved]
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"stages must have at least one stage, and different names. Got {names} instead.")
-    return resolved
+        chain = _known_family(module)
+        if chain is not None and _gives(chain, probe, output):
+            return replace(chain, n_features=_features(chain, probe).shape[1])
+        return _recorded(module, name, image_size, output)
 
 
-def _resolve(part, paths):
-    if isinstance(part, str):
-        if part in paths.values():
-            return part
+def _output(module, name, probe):
+    size, n_channels = probe.shape[-1], n_channels_of(module)
+    if n_channels not in (1, 3):
         raise ValueError(
-            f"a stage must name parts of the network. Got {part!r} instead.{did_you_mean(part, paths.values())}"
+            f"{name} must take images of 1 or 3 channels. Its first convolution takes {n_channels} instead: put one of "
+            "your own before it that makes as many of 3."
         )
-    if isinstance(part, nn.Module):
-        if id(part) in paths:
-            return paths[id(part)]
-        if next(part.parameters(), None) is None:
-            return part
-    raise ValueError(
-        "a stage must be made of the network's own modules, or of ones without parameters. "
-        f"Got {type(part).__name__} instead: name the part by its dotted name, such as 'features.0'."
-    )
-
-
-def _check_runs(module, name, probe):
-    size = probe.shape[-1]
     try:
-        output = module(probe)
+        output = run_own(module, probe)
     except Exception as error:
         raise ValueError(
             f"{name} must take normalised pictures of shape (n_images, 3, {size}, {size}). It raised {error!r} "
@@ -134,6 +99,7 @@ def _check_runs(module, name, probe):
             f"{name} must return one tensor in eval mode. Got {type(output).__name__} instead: wrap it in a module "
             "that returns the tensor that counts."
         )
+    return output
 
 
 def _known_family(module):
@@ -142,140 +108,126 @@ def _known_family(module):
     try:
         return chain_of_known_family(module)
     except (AttributeError, IndexError, KeyError, TypeError):
-        return None  # parts were taken out or renamed: the children tell
+        return None  # parts were taken out or renamed
 
 
-def _top_level_children(module):
-    children = [(name, part) for name, part in module.named_children()]
-    while len(children) == 1 and list(children[0][1].children()):
-        if is_known_family(children[0][1]):
-            return _known_family(children[0][1])
-        children = list(children[0][1].named_children())
-    children = children or [("whole", module)]
-    head = None
-    last = max((i for i, (_, part) in enumerate(children) if _is_layer(part)), default=None)
-    if last is not None and last > 0 and _ends_in_linear(children[last][1]):
-        head = as_stage(*(part for _, part in children[last:]))
-        children = children[:last]
-    stages = OrderedDict()
-    for name, part in children:
-        # Norms and activations join the layer before them: a stage is something that can be trained.
-        if not stages or (_is_layer(part) and any(map(_is_layer, stages[next(reversed(stages))]))):
-            stages[f"stage{len(stages) + 1}" if name.isdigit() else name] = []
-        stages[next(reversed(stages))].append(part)
-    return _chain(stages, head)
-
-
-def _chain(stages, head):
-    chain = nn.Sequential(OrderedDict((name, as_stage(*parts)) for name, parts in stages.items()))
-    return Chain(chain, head, "module")
-
-
-def _is_layer(part):
-    """Whether there is a weight in it that mixes channels; norms have vectors only."""
-    return any(parameter.ndim >= 2 for parameter in part.parameters())
-
-
-def _ends_in_linear(part):
-    while isinstance(part, nn.Sequential):
-        layers = [child for child in part if _is_layer(child)]
-        if not layers:
-            return False
-        part = layers[-1]
-    return isinstance(part, nn.Linear)
-
-
-def _check_given(module, name, stages, probe):
-    """Take the user's stages as they are, and the last linear layer outside of them as head if it fits."""
-    used = {id(part) for _, parts in stages for whole in parts for part in whole.modules()}
-    outside = [child for child in module.children() if id(child) not in used]
-    head = outside[-1] if outside and _ends_in_linear(outside[-1]) else None
-    chain = _chain(OrderedDict(stages), head)
-    checked = _adapt(chain, module, probe)
-    if checked is not None:
-        return checked
-    held = [each for part in (chain.stages, head) if part is not None for each in part.parameters()]
-    if len(held) == len(list(module.parameters())):
-        warn(
-            f"the stages of {name} hold all of its parameters, but do not give its output: an activation may be "
-            "missing between them. Its features are those of the stages as passed.",
+def _recorded(module, name, image_size, output):
+    recorder = Recorder(module, run_own, image_size)
+    try:
+        calls = Calls(module, recorder.record({""}))
+        opened, calls = opened_to_last_layer(recorder, calls)
+        classifier_position(calls)
+    except RecordingError as error:
+        raise ValueError(
+            f"the features of {name} must be told from its class scores: they are what its last layer is handed. They "
+            f"cannot be found, since {error}. {ADVICE}"
+        ) from error
+    calls, groups = divided(module, run_own, image_size, opened, classifier_position)
+    chain = _chain(module, name, calls, groups, image_size, output)
+    if len(chain.stages) == 1 and n_layers_in(chain.stages) > 1:
+        warnings.warn(
+            f"{name} is one whole stage, since more than one tensor crosses wherever it could be cut: unfreeze_depth "
+            f"is 0 or 'all'. {ADVICE}",
             stacklevel=2,
         )
-    try:
-        features = pool(chain.stages(probe))
-    except Exception as error:
-        raise ValueError(f"stages must run one after the other. They raised {error!r} instead. {_ADVICE}") from error
-    return Chain(chain.stages, None, "module"), features.shape[1]
+    return chain
 
 
-def _adapt(chain, module, probe):
-    """Return the chain with the pooling that makes it reproduce the network, and its width; None if there is none."""
-    try:
-        output = chain.stages(probe)
-    except Exception:  # children that do not follow each other fail in any way they like
+def run_own(module, images):
+    """Run a network on images in colour, or on what is left of them in one channel."""
+    return module(grey(images) if n_channels_of(module) == 1 else images)
+
+
+def n_channels_of(module):
+    """Return how many channels the first convolution of a network takes, 3 where there is none."""
+    return next((part.in_channels for part in module.modules() if isinstance(part, nn.Conv2d)), 3)
+
+
+def grey(images):
+    """Return the luminance of normalised images, one channel; their mean and std must be those of all channels."""
+    red, green, blue = images.split(1, 1)
+    return 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601, as in Pillow
+
+
+def _named_ends(module, name, image_size, stages, output):
+    """Return the chain whose stages end where the named parts end; None where the names do not say such stages."""
+    ends = [parts[-1] for _, parts in stages]
+    if not all(isinstance(part, str) for _, parts in stages for part in parts):
         return None
-    layer = _first_layer(chain.head)
-    expected = _run_watched(module, probe, layer)
-    for ending, own_pooling in _possible_poolings(chain, output):
-        features = pool(output if ending is None else ending(output), "auto", own_pooling)
-        if any(_agree(result, expected) for result in _results(chain.head, features, output, layer)):
-            stages = chain.stages if ending is None else _with_ending(chain.stages, ending)
-            return Chain(stages, chain.head, chain.family, own_pooling), features.shape[1]
-    return None
-
-
-def _first_layer(head):
-    parts = () if head is None else head.modules()
-    return next((part for part in parts if next(part.parameters(recurse=False), None) is not None), None)
-
-
-def _run_watched(module, argument, layer):
-    """Run a module and return its output and the input of one layer inside.
-
-    The input tells more: a head that starts from zero gives the same output whatever it is given.
-    """
-    if layer is None:
-        return (module(argument),)
-    seen = []
-    hook = layer.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    owners = {path[:dot] for path in ends for dot, letter in enumerate(path) if letter == "."}
+    recorder = Recorder(module, run_own, image_size)
     try:
-        return (module(argument), *seen)
-    finally:
-        hook.remove()
+        calls = Calls(module, recorder.record({"", *owners}))
+        _, calls = opened_to_last_layer(recorder, calls, {"", *owners})
+        groups = _groups_ending(calls, ends)
+        if groups is None:
+            return None
+        chain = _chain(module, name, calls, groups, image_size, output)
+    except (RecordingError, ValueError):
+        return None
+    renamed = nn.Sequential()
+    for (stage_name, _), stage in zip(stages, chain.stages, strict=True):
+        renamed.add_module(stage_name, stage)
+    return replace(chain, stages=renamed)
 
 
-def _possible_poolings(chain, output):
-    """List what networks do between maps or tokens and their head, the most usual first."""
-    if output.ndim == 3:
-        return [(None, "token"), (MeanToken(), "avg"), (nn.Flatten(1), "avg")]
-    if output.ndim == 4:
-        return [(None, "avg"), (nn.AdaptiveMaxPool2d(1), "avg"), (nn.Flatten(1), "avg")]
-    return [(None, "avg")] if output.ndim == 2 else []
+def _groups_ending(calls, ends):
+    """Group the segments below the classifier into those that end with some modules, None where they do not."""
+    groups = [[]]
+    for segment in calls.segments(classifier_position(calls)):
+        groups[-1].append(segment)
+        called = {call.target for call in calls.of_images[segment.start : segment.end] if call.kind == "module"}
+        if len(groups) <= len(ends) and ends[len(groups) - 1] in called:
+            groups.append([])
+    rest = groups.pop()
+    if len(groups) != len(ends) or any(segment.n_layers for segment in rest):
+        return None
+    groups[-1].extend(rest)
+    return groups
 
 
-def _results(head, features, output, layer):
-    if head is None:
-        return [(features,), (output,)]
-    results = []
-    for argument in (features, output):
+def _chain(module, name, calls, groups, image_size, output):
+    """Return the chain of groups of segments below the classifier, which must give the output of the network."""
+    probe, position = probe_of(image_size), classifier_position(calls)
+    end = len(calls.of_images)
+    head = None if position == end else calls.stage(position, end)
+    handed = calls.stage(0, position)(probe)
+    if head is not None and not _agree(head(handed), output):
+        raise ValueError(f"the recorded calls of {name} must give its output. They give something else. {ADVICE}")
+    features = _vectors(calls, calls.places[position], handed)
+    is_open = head is None and handed.ndim > 2  # maps that the network itself does not pool
+    stages, own_pooling = joined_stages(calls, groups, probe, features, image_size, keeps_end=is_open)
+    return Chain(stages, head, "module", own_pooling, n_features=features.shape[1])
+
+
+def _vectors(calls, number, output):
+    """Pool maps or tokens that a network gives, or hands to a convolution, as `pool` does with those of a stage."""
+    axis = calls.channel_axis(number)
+    if output.ndim == 3 and calls.has_class_token(number):
+        return output[:, 0]
+    return output if output.ndim == 2 else output.mean([each for each in range(1, output.ndim) if each != axis])
+
+
+def _gives(chain, probe, output):
+    """Whether the head gives the output of the network, from the features or from the maps before they are pooled."""
+    maps = chain.stages(probe)
+    features = pool(maps, "auto", chain.own_pooling)
+    if chain.head is None:
+        return _agree(features, output) or _agree(maps, output)
+    for given in (features, maps):
         try:
-            results.append(_run_watched(head, argument, layer))
+            if _agree(chain.head(given), output):
+                return True
         except (RuntimeError, ValueError, IndexError):
             continue  # of a width that this pooling does not give
-    return results
+    return False
 
 
-def _agree(results, expected):
-    if [result.shape for result in results] != [each.shape for each in expected]:
+def _features(chain, probe):
+    return pool(chain.stages(probe), "auto", chain.own_pooling)
+
+
+def _agree(found, expected):
+    if found.shape != expected.shape:
         return False
-    return all(
-        bool((result - each).abs().max() <= _TOLERANCE * each.abs().max())
-        for result, each in zip(results, expected, strict=True)
-    )
-
-
-def _with_ending(stages, ending):
-    named = OrderedDict(stages.named_children())
-    last = next(reversed(named))
-    named[last] = nn.Sequential(named[last], ending)
-    return nn.Sequential(named)
+    return bool((found - expected).abs().max() <= _TOLERANCE * expected.abs().max())

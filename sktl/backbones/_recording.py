@@ -245,7 +245,7 @@ class _Log(TorchFunctionMode):
         return id(tensor) in self._numbers or id(tensor) in self._attributes
 
     def _new(self, tensor):
-        """Number a tensor; one that was changed in place gets a new number as well."""
+        """Give a number to a tensor; one that was changed in place gets a new number as well."""
         self._kept.append(tensor)
         self._numbers[id(tensor)] = len(self._shapes)
         self._shapes.append(tuple(tensor.shape))

@@ -1,6 +1,7 @@
 """Where a recorded network can be cut: wherever a single tensor crosses from the calls before to the calls after."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isqrt, prod
 
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 from sktl.backbones._recording import Attribute, Value, leaves_of
 from sktl.backbones._traced_stage import stage_of_calls
 
-__all__ = ["Calls", "Segment"]
+__all__ = ["Calls", "Segment", "n_layers_in"]
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,22 @@ class Calls:
         places, alive = {}, {0}
         for position in range(n_calls + 1):
             alive = {number for number in alive if last_use.get(number, -1) >= position}
-            if len(alive) == 1 and not any(first < position <= last for first, last in tied):
+            if (
+                len(alive) == 1
+                and self._is_output(next(iter(alive)))
+                and not any(first < position <= last for first, last in tied)
+            ):
                 places[position] = next(iter(alive))
             if position < n_calls:
                 alive.update(self.of_images[position].outputs)
         return places
+
+    def _is_output(self, number):
+        """Whether a value may be what a stage gives: one row for each image, of vectors, tokens or maps."""
+        runs = [run[number] for run in self.recording.shapes]
+        return len(runs[0]) in (2, 3, 4) and all(
+            own[0] == run[0][0] for own, run in zip(runs, self.recording.shapes, strict=True)
+        )
 
     def _needed(self, call):
         """Return the numbers of the values of images that a call takes, also by way of its parameters."""
@@ -96,7 +108,7 @@ class Calls:
         """Return the segments between all places, up to a position."""
         positions = [position for position in self.places if end is None or position <= end]
         seen: set = set()
-        return [self._segment(start, stop, seen) for start, stop in zip(positions, positions[1:], strict=False)]
+        return [self._segment(start, stop, seen) for start, stop in pairwise(positions)]
 
     def _segment(self, start, end, seen):
         paths, n_weights, n_layers = [], 0, 0

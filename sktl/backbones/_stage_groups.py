@@ -59,28 +59,26 @@ def _heaviest(groups):
 
 def name_groups(groups):
     """Name stages after the modules in them: ``layer1``, ``blocks_0_2``; the lowest one is the stem."""
+    paths = [[path.split(".") for segment in group for path in segment.paths] for group in groups]
+    while all(len(path) > 1 and path[0] == paths[0][0][0] for group in paths for path in group) and paths[0]:
+        paths = [[path[1:] for path in group] for group in paths]  # a wrapper
     names = ["stem"] if len(groups) > 1 else []
-    for group in groups[len(names) :]:
-        name = _name(group)
-        while name in names:
-            name += "_"
-        names.append(name)
+    for group, own in list(zip(groups, paths, strict=True))[len(names) :]:
+        weights = [segment.n_weights / len(segment.paths) for segment in group for _ in segment.paths]
+        name = _name(own, weights)
+        name = f"stage{len(names)}" if name.replace("_", "").isdigit() else name
+        names.append(name if name not in names else f"{name}_{len(names)}")
     return names
 
 
-def _name(group):
-    segments = [segment for segment in group if segment.paths]
-    if not segments:
-        return "stage"
-    heaviest = max(segments, key=lambda segment: segment.n_weights).paths[0].split(".")
-    paths = [path.split(".") for segment in segments for path in segment.paths]
-    # Those that differ from the heaviest in their last part alone, such as blocks of one container.
-    depth = len(heaviest)
-    if all(len(path) < depth or path[: depth - 1] != heaviest[: depth - 1] or path == heaviest for path in paths):
-        return "_".join(heaviest)
-    siblings = list(
-        dict.fromkeys(p[depth - 1] for p in paths if len(p) >= depth and p[: depth - 1] == heaviest[: depth - 1])
-    )
-    prefix = heaviest[: depth - 1]
-    ends = siblings if len(siblings) == 1 else [siblings[0], siblings[-1]]
-    return "_".join([*prefix, *ends])
+def _name(paths, weights):
+    """Name a stage after its heaviest module, and those beside it in the same container."""
+    if not paths:
+        return "whole"
+    heaviest = paths[max(range(len(paths)), key=weights.__getitem__)]
+    container = heaviest[:-1]
+    beside = [
+        path[len(container)] for path in paths if path[: len(container)] == container and len(path) > len(container)
+    ]
+    within = list(dict.fromkeys(beside)) if container else [heaviest[-1]]
+    return "_".join([*container, *dict.fromkeys((within[0], within[-1]))])

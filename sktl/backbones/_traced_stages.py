@@ -2,6 +2,7 @@
 
 import warnings
 from collections import OrderedDict
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -9,7 +10,7 @@ from torch import nn
 from sktl.backbones._chain import Chain
 from sktl.backbones._functional_modules import ChannelsFirst, ChannelsLast, FixedImageSize, MapsOfTokens, TokensOfMaps
 from sktl.backbones._pooling import pool
-from sktl.backbones._recording import Recorder, RecordingError, Value
+from sktl.backbones._recording import Recorder, RecordingError
 from sktl.backbones._segments import Calls, n_layers_in
 from sktl.backbones._stage_groups import MAX_SHARE, MIN_STAGES, grouped, name_groups
 
@@ -18,6 +19,7 @@ __all__ = ["WholeNetwork", "chain_of_features", "divided", "joined_stages", "pro
 # Features of stages and network may differ by this much of the largest, for the order of sums.
 TOLERANCE = 1e-5
 _LARGE = 256  # pixels, from which on one image is enough to compare, as it takes long
+_POSSIBLE_POOLINGS = {2: ("avg",), 3: ("token", "avg"), 4: ("avg",)}
 _LEAST_WORTH = 0.05  # share of all weights below which opening a module changes nothing
 
 
@@ -148,13 +150,13 @@ def _opened(network, recorder, opened, path, calls, end_of):
     return None
 
 
-def joined_stages(calls, groups, probe, expected, image_size):
+def joined_stages(calls, groups, probe, expected, image_size, *, keeps_end=False):
     """Make the stages of groups of segments, and check them; return them and how the network pools their output.
 
-    The last stage ends in maps or tokens where the pooling of the network is one that `pool` does as well.
+    Unless `keeps_end`, the last stage ends in maps or tokens where `pool` does what the network does with them.
     """
     bounds = [groups[0][0].start, *(group[-1].end for group in groups)]
-    stages = [[calls.stage(start, end)] for start, end in zip(bounds, bounds[1:], strict=False)]
+    stages = [[calls.stage(start, end)] for start, end in pairwise(bounds)]
     for below, above, position in zip(stages, stages[1:], bounds[1:], strict=False):
         leaving, entering = _adapters(calls, calls.places[position])
         below.extend(leaving)
@@ -165,26 +167,27 @@ def joined_stages(calls, groups, probe, expected, image_size):
     output = probe
     for modules in stages[:-1]:
         output = nn.Sequential(*modules)(output)
-    last, own_pooling = _last_stage(calls, groups[-1], stages[-1], output, expected)
+    last, own_pooling = _last_stage(calls, groups[-1], stages[-1], output, expected, keeps_end)
     stages[-1] = last
     chain = nn.Sequential(OrderedDict((name, _one(modules)) for name, modules in zip(names, stages, strict=True)))
     return chain, own_pooling
 
 
-def _last_stage(calls, group, modules, given, expected):
+def _last_stage(calls, group, modules, given, expected, keeps_end):
     """Return the modules of the last stage, ending before the network's own pooling if possible, and that pooling."""
     last_weight = max((i for i, segment in enumerate(group) if segment.n_weights), default=len(group) - 1)
+    earliest = len(group) - 1 if keeps_end else last_weight
     entering, output, start = modules[:-1], given, group[0].start
     for module in entering:
         output = module(output)
-    for segment in group[last_weight:]:
+    for segment in group[earliest:]:
         output = calls.stage(start, segment.end)(output)
         start = segment.end
-        leaving, _ = _adapters(calls, segment.result)
-        left = nn.Sequential(*leaving)(output)
-        for own_pooling in {2: ("avg",), 3: ("avg", "token"), 4: ("avg",)}.get(left.ndim, ()):
-            if _agree(pool(left, "auto", own_pooling), expected):
-                return [*entering, calls.stage(group[0].start, segment.end), *leaving], own_pooling
+        for leaving in ([], _adapters(calls, segment.result)[0]):
+            left = nn.Sequential(*leaving)(output)
+            for own_pooling in _POSSIBLE_POOLINGS[left.ndim]:
+                if _agree(pool(left, "auto", own_pooling), expected):
+                    return [*entering, calls.stage(group[0].start, segment.end), *leaving], own_pooling
     raise RecordingError("its recorded calls do not give its features")
 
 
@@ -214,9 +217,3 @@ def _warn_about_whole(name, error):
         "load the module with load_backbone(module, stages=[...]), from the stem to the top.",
         stacklevel=2,
     )
-
-
-def output_of(calls):
-    """Return the number of the value that a recorded network returns; None where it is something else."""
-    output = calls.recording.output
-    return output.number if isinstance(output, Value) else None

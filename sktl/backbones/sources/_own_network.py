@@ -8,7 +8,8 @@ from torch import nn
 from torchvision.models import Inception3, MaxVit, VisionTransformer
 
 from sktl.backbones._backbone import make_backbone, tensor_digest
-from sktl.backbones._module_stages import chain_of_own_module, copy_for_inference, forget_weights, named_stages
+from sktl.backbones._given_stages import named_stages
+from sktl.backbones._module_stages import chain_of_own_module, copy_for_inference, forget_weights
 from sktl.backbones._preprocessing import Preprocessing
 from sktl.backbones._torchvision_stages import auxiliary_heads
 from sktl.backbones._weight_files import load_tensors, read_tensors
@@ -46,11 +47,11 @@ def load_own_network(module, weights, *, draw, seed, match, preprocessing, stage
     if parts is not None:
         parts = [(stage, [_in_copy(network, part) for part in group]) for stage, group in parts]
     preprocessing = preprocessing or _usual_preprocessing(network)
-    chain, n_features = chain_of_own_module(network, name, preprocessing.crop_size, parts)
+    chain = chain_of_own_module(network, name, preprocessing.crop_size, parts)
     record = make_backbone(
         name,
         chain,
-        n_features=n_features,
+        n_features=chain.n_features,
         preprocessing=preprocessing,
         categories=None,
         load_report=report if match == "partial" else None,
