@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import sys
 from contextlib import contextmanager
 
 import torch
@@ -141,6 +142,7 @@ class _Run:
 
     def __call__(self, network, images):
         """Return features of shape (n_images, n_features)."""
+        _clear_caches(network)
         images = images.flip(1) if self.flipped else images  # to blue, green, red
         output = network(pixel_values=images, return_dict=True, **self.options)
         if _has_two_tokens(network):
@@ -149,6 +151,17 @@ class _Run:
             if getattr(output, name, None) is not None:
                 return output[name].flatten(1)
         return _pooled(network, output.last_hidden_state)
+
+
+def _clear_caches(network):
+    """Let functions of transformers compute anew what they keep: a recording of calls must see them make it."""
+    for name in {
+        type(part).__module__ for part in network.modules() if type(part).__module__.startswith("transformers")
+    }:
+        for function in vars(sys.modules[name]).values():
+            for cell in getattr(function, "__closure__", None) or ():
+                if hasattr(cell.cell_contents, "cache_clear"):
+                    cell.cell_contents.cache_clear()
 
 
 def _pooled(network, output):
