@@ -11,10 +11,10 @@ from sktl.backbones._chain import Chain
 from sktl.backbones._classifier_place import classifier_position, opened_to_last_layer
 from sktl.backbones._given_stages import ADVICE, chain_of_given_stages
 from sktl.backbones._pooling import pool
-from sktl.backbones._recording import Recorder, RecordingError
-from sktl.backbones._segments import Calls, n_layers_in
 from sktl.backbones._torchvision_stages import chain_of_known_family, is_known_family
 from sktl.backbones._traced_stages import divided, joined_stages, probe_of
+from sktl.tracing.recording import Recorder, RecordingError
+from sktl.tracing.segments import Calls, n_layers_in
 
 __all__ = ["chain_of_own_module", "copy_for_inference", "forget_weights"]
 

@@ -10,9 +10,9 @@ from torch import nn
 from sktl.backbones._chain import Chain
 from sktl.backbones._functional_modules import ChannelsFirst, ChannelsLast, FixedImageSize, MapsOfTokens, TokensOfMaps
 from sktl.backbones._pooling import pool
-from sktl.backbones._recording import Recorder, RecordingError
-from sktl.backbones._segments import Calls, n_layers_in
-from sktl.backbones._stage_groups import MAX_SHARE, MIN_STAGES, grouped, name_groups
+from sktl.tracing.recording import Recorder, RecordingError
+from sktl.tracing.segments import Calls, n_layers_in
+from sktl.tracing.stage_groups import MAX_SHARE, MIN_STAGES, grouped, name_groups
 
 __all__ = ["WholeNetwork", "chain_of_features", "divided", "joined_stages", "probe_of"]
 

@@ -212,7 +212,7 @@ def test_grey_networks_see_the_luminance():
 
 def test_other_numbers_of_channels_are_refused_by_number():
     module = nn.Sequential(nn.Conv2d(4, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3))
-    with pytest.raises(ValueError, match="must take images of 1 or 3 channels. Its first convolution takes 4"):
+    with pytest.raises(ValueError, match=r"must take images of 1 or 3 channels\. Its first convolution takes 4"):
         load_backbone(module, preprocessing=SMALL)
 
 

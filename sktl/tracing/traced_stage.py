@@ -6,7 +6,7 @@ from itertools import combinations_with_replacement
 import torch
 from torch import nn
 
-from sktl.backbones._recording import Attribute, Device, RecordingError, Size, Value, leaves_of, map_leaves
+from sktl.tracing.recording import Attribute, Device, RecordingError, Size, Value, leaves_of, map_leaves
 
 __all__ = ["TracedStage", "stage_of_calls"]
 
