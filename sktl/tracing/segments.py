@@ -114,7 +114,7 @@ class Calls:
         paths, n_weights, n_layers = [], 0, 0
         for call in self.with_parameters(start, end):
             for path, part in self.parts_of(call):
-                tensors = [part] if isinstance(part, torch.Tensor) else list(part.parameters())
+                tensors = [part] if isinstance(part, nn.Parameter) else list(getattr(part, "parameters", tuple)())
                 new = [each for each in tensors if id(each) not in seen]
                 seen.update(map(id, new))
                 if new:

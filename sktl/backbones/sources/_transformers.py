@@ -155,9 +155,8 @@ class _Run:
 
 def _clear_caches(network):
     """Let functions of transformers compute anew what they keep: a recording of calls must see them make it."""
-    for name in {
-        type(part).__module__ for part in network.modules() if type(part).__module__.startswith("transformers")
-    }:
+    names = {type(part).__module__ for part in network.modules()}
+    for name in sorted(name for name in names if name.startswith("transformers.")):
         for function in vars(sys.modules[name]).values():
             for cell in getattr(function, "__closure__", None) or ():
                 if hasattr(cell.cell_contents, "cache_clear"):
