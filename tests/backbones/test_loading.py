@@ -203,12 +203,29 @@ def test_a_factory_with_a_file(weight_file):
     assert pickle.loads(pickle.dumps(backbone)) is backbone
 
 
-def test_a_factory_with_its_own_weights_gives_no_random_ones():
+def test_a_factory_with_its_own_weights_draws_others_for_training_from_scratch():
     trained = models.squeezenet1_1(num_classes=2)
-    with pytest.raises(ValueError, match="Got the same weights twice"):
-        load_backbone(lambda: trained, None, preprocessing=SMALL)
+    before = copy.deepcopy(trained.state_dict())
+    one, again, other = (load_backbone(lambda: trained, None, preprocessing=SMALL, random_state=i) for i in (0, 0, 1))
+    assert one.weights is None
+    assert one.digest == again.digest != other.digest
+    assert not torch.equal(one.stages.stem[0].weight, trained.features[0].weight)
+    assert all(torch.equal(value, before[key]) for key, value in trained.state_dict().items())
     random = load_backbone(partial(no_pretraining, num_classes=2), None, preprocessing=SMALL)
     assert random.weights is None
+
+
+def test_a_factory_with_its_own_weights_that_nothing_draws_anew_is_refused():
+    class Kept(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(3, 4))
+
+        def forward(self, x):
+            return x.mean((2, 3)) @ self.weight
+
+    with pytest.raises(ValueError, match=r"Got the same weights twice.*cannot draw others.*leave out its own"):
+        load_backbone(Kept, None, preprocessing=SMALL)
 
 
 def test_a_factory_whose_arguments_cannot_be_compared_still_loads():

@@ -261,6 +261,20 @@ def test_wrong_arguments_are_errors_that_say_what_to_write(options, error, messa
         compare(**options)
 
 
+class Fixed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.eye(3, 4))
+
+    def forward(self, x):
+        return x @ self.weight
+
+
+def unchangeable():
+    """A function that makes a network with the same weights each time, which no module of it can draw anew."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), Fixed())
+
+
 def ready_made():
     """A function that makes a network with the same weights each time, as one that reads a file would."""
     with torch.random.fork_rng():
@@ -280,13 +294,19 @@ def small_network():
         ({"device": "cuda:77"}, "^device must exist on this machine"),
         ({"unfreeze_depth": 9}, "^unfreeze_depth must be at most 5 for tiny_fractal"),
         ({"precision": "float16"}, "^precision must be 'auto', 'float32' or 'bfloat16'"),
-        ({"backbone": ready_made}, "^weights=None needs a function that makes a network with random weights"),
+        ({"backbone": unchangeable}, "^weights=None needs a function that makes a network with random weights"),
     ],
 )
 def test_what_is_wrong_with_the_network_is_not_reported_as_a_failing_fit(options, message, monkeypatch):
     monkeypatch.setattr("sktl.comparison._compare.run_all", None)
     with pytest.raises(ValueError, match=message):
         compare_transfer(DIGITS, LABELS, value_range=(0, 16), **options)
+
+
+def test_a_function_that_reads_weights_has_a_twin_from_scratch():
+    names = ["frozen", "from_scratch"]
+    comparison = compare(candidates=names, baseline="from_scratch", backbone=ready_made, image_size=8, max_epochs=1)
+    assert comparison.candidates == names
 
 
 @pytest.mark.parametrize(

@@ -34,15 +34,20 @@ class FunctionSource(NetworkSource):
     def load(self, backbone, weights, *, seed, **options):
         """Return the Backbone of what the function makes."""
         module = _call(backbone, seed)
-        if weights.is_random:
-            other = _call(backbone, seed + 1)
-            if tensor_digest("", module=module) == tensor_digest("", module=other):
-                raise ValueError(
-                    "weights=None needs a function that makes a network with random weights. Got the same weights "
-                    f"twice from {backbone!r} instead: leave out its own, for instance "
-                    "functools.partial(resnet18, weights=None)."
-                )
-        return load_own_network(module, weights, draw=False, seed=seed, **options)
+        if not weights.is_random or not _is_same(module, _call(backbone, seed + 1)):
+            return load_own_network(module, weights, draw=False, seed=seed, **options)
+        try:  # it brings weights along, whatever the generators say
+            return load_own_network(module, weights, draw=True, seed=seed, **options)
+        except ValueError as error:
+            raise ValueError(
+                "weights=None needs a function that makes a network with random weights. Got the same weights "
+                f"twice from {backbone!r} instead, in modules that cannot draw others ({error}): leave out its own, for "
+                "instance functools.partial(resnet18, weights=None)."
+            ) from error
+
+
+def _is_same(module, other):
+    return tensor_digest("", module=module) == tensor_digest("", module=other)
 
 
 def _call(function, seed):
