@@ -15,15 +15,19 @@ __all__ = [
     "build",
     "categories_of",
     "chain_of",
+    "checked_class",
     "image_size_of",
     "is_network",
     "fill",
+    "network_of",
     "quiet",
     "read_configuration",
     "transformers",
+    "without_pooler",
     "written_configuration",
 ]
 
+_MAX_NUMBERS = 2 * 10**9  # of a network that a file describes, which may come from anybody
 _VISION = (
     "backbone must be an image network of transformers that takes pixel_values of three colours: a model for image "
     "classification, a base model such as ViT, DINOv2, Swin, ConvNeXt or ResNet, or CLIP and SigLIP."
@@ -60,16 +64,17 @@ def _network_class(library, configuration):
     classifiers = library.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING.get(type(configuration), None) or ()
     for each in classifiers if isinstance(classifiers, tuple) else (classifiers,):
         if each.__name__ == named:
-            return _checked(each, configuration)
+            return checked_class(each, configuration)
     if configuration.model_type == "vit_mae":  # which leaves out patches at random; the encoder is a plain ViT
         values = {name: value for name, value in configuration.to_dict().items() if name != "model_type"}
         configuration = library.ViTConfig.from_dict(values)
     tower = getattr(configuration, "vision_config", None)
     configuration = tower if isinstance(tower, library.PretrainedConfig) else configuration
-    return _checked(library.MODEL_MAPPING.get(type(configuration), None), configuration)
+    return checked_class(library.MODEL_MAPPING.get(type(configuration), None), configuration)
 
 
-def _checked(network_class, configuration):
+def checked_class(network_class, configuration):
+    """Return a class and its configuration, or say why that is no image network."""
     shown = f"the model type {configuration.model_type!r}"
     if isinstance(network_class, tuple):
         network_class = network_class[0]
@@ -85,7 +90,7 @@ def _checked(network_class, configuration):
 def build(network_class, configuration):
     """Build a network with random weights from torch's global generator, as transformers draws them."""
     with quiet():
-        return _without_pooler(network_class._from_config(configuration, dtype=torch.float32).eval())
+        return without_pooler(network_class._from_config(configuration, dtype=torch.float32).eval())
 
 
 def fill(network_class, configuration, folder):
@@ -100,14 +105,14 @@ def fill(network_class, configuration, folder):
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    network = _without_pooler(network.eval())
+    network = without_pooler(network.eval())
     own = network.state_dict().keys()
     missing = tuple(sorted(own & set(info["missing_keys"])))
     mismatched = tuple(sorted(f"{each[0]}: {tuple(each[1])} in the file" for each in info["mismatched_keys"]))
     return network, missing, tuple(sorted(info["unexpected_keys"])), mismatched
 
 
-def _without_pooler(network):
+def without_pooler(network):
     """Leave out a dense layer over the class token: many files do not hold it, and no image classifier reads it."""
     base = network.base_model
     if isinstance(getattr(getattr(base, "pooler", None), "dense", None), nn.Linear):
@@ -126,12 +131,24 @@ def image_size_of(configuration):
 def chain_of(network, image_size, *, flipped=False):
     """Cut a network into a Chain; takes its classifier out of it."""
     head = _take_classifier(network)
+    _keep_no_biases(network)
     options = {}
     if image_size_of(network.config) not in (None, image_size):
         accepted = inspect.signature(network.forward).parameters
         options = {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in accepted else {}
     run = _Run(flipped, options)
     return chain_of_features(network, run, head=head, family=network.config.model_type, image_size=image_size)
+
+
+def _keep_no_biases(network):
+    """Let LeViT compute its attention biases anew when weights are loaded into it."""
+    for part in network.modules():
+        if hasattr(part, "attention_bias_cache"):
+            part.register_load_state_dict_post_hook(_forget_biases)
+
+
+def _forget_biases(part, _):
+    part.attention_bias_cache = {}
 
 
 class _Run:
@@ -231,6 +248,33 @@ def written_configuration(network_class, configuration, *, flipped):
     for name in ("id2label", "label2id", "architectures", "auto_map", "_name_or_path", "transformers_version", "dtype"):
         values.pop(name, None)
     return {"class": network_class.__name__, "flipped": flipped, "values": values}
+
+
+def network_of(written):
+    """Build the network of a written configuration; return it, and whether its channels are flipped.
+
+    Raises
+    ------
+    ValueError
+        If it is none of an image network, or of one that would fill the memory.
+    """
+    library, values = transformers(), dict(written["values"])
+    try:
+        configuration = library.AutoConfig.for_model(values.pop("model_type"), **values)
+        possible = [library.MODEL_MAPPING.get(type(configuration), None)]
+        possible.append(library.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING.get(type(configuration), None))
+        classes = [each for entry in possible for each in (entry if isinstance(entry, tuple) else (entry,))]
+        network_class = next(each for each in classes if each is not None and each.__name__ == written["class"])
+        network_class, configuration = checked_class(network_class, configuration)
+        with quiet(), torch.device("meta"):
+            n_numbers = sum(each.numel() for each in network_class._from_config(configuration).parameters())
+    except Exception as error:  # values that no network has fail in any way they like
+        raise ValueError(
+            f"the configuration of {written['class']!r} must be that of an image network: {error!r}"
+        ) from error
+    if n_numbers > _MAX_NUMBERS:
+        raise ValueError(f"a network must have at most {_MAX_NUMBERS:,} weights. Got {n_numbers:,} instead.")
+    return build(network_class, configuration), written["flipped"]
 
 
 @contextmanager
