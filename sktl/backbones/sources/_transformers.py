@@ -1,5 +1,6 @@
 """Vision networks of transformers: built from a configuration, filled, and what of them features and classifier are."""
 
+import copy
 import inspect
 import json
 import sys
@@ -88,9 +89,12 @@ def checked_class(network_class, configuration):
 
 
 def build(network_class, configuration):
-    """Build a network with random weights from torch's global generator, as transformers draws them."""
+    """Build a network with random weights from torch's global generator, as transformers draws them.
+
+    From a copy of the configuration, since some networks write into it.
+    """
     with quiet():
-        return without_pooler(network_class._from_config(configuration, dtype=torch.float32).eval())
+        return without_pooler(network_class._from_config(copy.deepcopy(configuration), dtype=torch.float32).eval())
 
 
 def fill(network_class, configuration, folder):
@@ -98,7 +102,7 @@ def fill(network_class, configuration, folder):
     with quiet():
         network, info = network_class.from_pretrained(
             folder,
-            config=configuration,
+            config=copy.deepcopy(configuration),
             dtype=torch.float32,
             local_files_only=True,
             use_safetensors=True,
@@ -258,7 +262,7 @@ def network_of(written):
     ValueError
         If it is none of an image network, or of one that would fill the memory.
     """
-    library, values = transformers(), dict(written["values"])
+    library, values = transformers(), copy.deepcopy(written["values"])
     try:
         configuration = library.AutoConfig.for_model(values.pop("model_type"), **values)
         possible = [library.MODEL_MAPPING.get(type(configuration), None)]
@@ -267,7 +271,8 @@ def network_of(written):
         network_class = next(each for each in classes if each is not None and each.__name__ == written["class"])
         network_class, configuration = checked_class(network_class, configuration)
         with quiet(), torch.device("meta"):
-            n_numbers = sum(each.numel() for each in network_class._from_config(configuration).parameters())
+            empty = network_class._from_config(copy.deepcopy(configuration))
+            n_numbers = sum(each.numel() for each in empty.parameters())
     except Exception as error:  # values that no network has fail in any way they like
         raise ValueError(
             f"the configuration of {written['class']!r} must be that of an image network: {error!r}"
