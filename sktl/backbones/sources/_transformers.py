@@ -56,7 +56,13 @@ def read_configuration(folder):
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(f"{_VISION} Got a config.json that this transformers cannot read instead: {reason}") from error
-    return _network_class(library, configuration)
+    return _network_class(library, _with_plain_attention(configuration))
+
+
+def _with_plain_attention(configuration):
+    """Let torch compute attention, whatever a file asks for: other kernels may be code from the Hub."""
+    configuration._attn_implementation = None
+    return configuration
 
 
 def _network_class(library, configuration):
@@ -265,6 +271,7 @@ def network_of(written):
     library, values = transformers(), copy.deepcopy(written["values"])
     try:
         configuration = library.AutoConfig.for_model(values.pop("model_type"), **values)
+        configuration = _with_plain_attention(configuration)
         possible = [library.MODEL_MAPPING.get(type(configuration), None)]
         possible.append(library.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING.get(type(configuration), None))
         classes = [each for entry in possible for each in (entry if isinstance(entry, tuple) else (entry,))]
