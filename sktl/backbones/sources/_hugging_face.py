@@ -81,12 +81,11 @@ class HuggingFaceSource(NetworkSource):
         if weights.path is not None:
             tensors = read_tensors(weights.path, network.state_dict())
             report = load_tensors(network, tensors, name=name, origin=str(weights.path), match=match)
+        check_finite(dict(network.named_parameters()), name)  # or else no chain would reproduce the output
         processor = _processor(folder, configuration, name, preprocessing)
         flipped = processor is not None and flips_channels(processor)
         preprocessing = preprocessing or preprocessing_of(processor, configuration, name)
         chain = chain_of(network, preprocessing.crop_size, flipped=flipped)
-        if chain.head is not None:
-            check_finite(dict(chain.head.named_parameters()), f"the head of {name}")
         return make_backbone(
             name,
             chain,
