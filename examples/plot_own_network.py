@@ -9,7 +9,7 @@ digits 0 to 4, and then use for the digits 5 to 9.
 # %%
 # A network
 # ---------
-# Its children run one after the other, so sktl cuts it into stages by itself; otherwise ``stages=`` says how.
+# sktl cuts it into stages by itself, wherever a single tensor crosses; ``stages=`` says it otherwise.
 
 import numpy as np
 from sklearn.datasets import load_digits

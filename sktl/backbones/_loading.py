@@ -60,8 +60,8 @@ def load_backbone(
     ----------
     backbone : str, torch.nn.Module, callable or Backbone, default="tiny_fractal"
         A name from :func:`list_backbones`. Or a network of your own, which is copied: those of torchvision are cut
-        into the same stages as by name; others fall back to their top-level children, which must give the network's
-        output when they run one after the other (one pass checks it). Or a function without arguments that makes a
+        into the same stages as by name, others wherever a single tensor crosses their recorded calls, and what they
+        hand to their last layer are the features (one pass checks it). Or a function without arguments that makes a
         network, for instance ``functools.partial(torchvision.models.resnet18, num_classes=7)``: its pickles are
         small, and equal functions share one copy. A Backbone is returned as it is unless another argument says
         otherwise.
@@ -81,8 +81,9 @@ def load_backbone(
         Seed of random weights.
     stages : sequence or None, default=None
         The chain of a network of your own, from the stem to the top without the last linear layer. Each entry is the
-        dotted name of a part, or a pair of a stage's name and a part or list of parts; parts are dotted names, modules
-        of the network, or modules without parameters such as ``torch.nn.ReLU()``.
+        dotted name of a part, or a pair of a stage's name and a part or list of parts. Of dotted names alone, a stage
+        ends where its last part ends. Among them may be modules of the network, or ones without parameters such as
+        ``torch.nn.ReLU()``: then the parts run one after the other, and nothing else does.
 
     Returns
     -------

@@ -41,8 +41,8 @@ class FunctionSource(NetworkSource):
         except ValueError as error:
             raise ValueError(
                 "weights=None needs a function that makes a network with random weights. Got the same weights "
-                f"twice from {backbone!r} instead, in modules that cannot draw others ({error}): leave out its own, for "
-                "instance functools.partial(resnet18, weights=None)."
+                f"twice from {backbone!r} instead, in modules that cannot draw others ({error}): leave out its own, "
+                "for instance functools.partial(resnet18, weights=None)."
             ) from error
 
 

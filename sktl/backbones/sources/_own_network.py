@@ -49,8 +49,6 @@ def load_own_network(module, weights, *, draw, seed, match, preprocessing, stage
         report = load_tensors(network, tensors, name=name, origin=str(weights.path), match=match, ignored=auxiliary)
     # Or else no chain would reproduce the output.
     check_finite({key: each for key, each in network.named_parameters() if key.split(".")[0] not in auxiliary}, name)
-    if parts is not None:
-        parts = [(stage, [_in_copy(network, part) for part in group]) for stage, group in parts]
     preprocessing = preprocessing or _usual_preprocessing(network)
     chain = chain_of_own_module(network, name, preprocessing.crop_size, parts)
     record = make_backbone(
@@ -86,10 +84,6 @@ def with_random_weights(backbone, seed):
     stages = network["stages"]
     digest = _with_structure(tensor_digest(backbone.name, stages=stages, head=head), stages)
     return replace(backbone, stages=stages, head=head, digest=digest, load_report=None, **RANDOM.provenance())
-
-
-def _in_copy(network, part):
-    return network.get_submodule(part) if isinstance(part, str) else copy_for_inference(part)
 
 
 def _usual_preprocessing(network):
