@@ -57,6 +57,8 @@ class Backbone:
         How the network itself pools the output of its last stage.
     load_report : LoadReport or None, default=None
         What of a file fitted, when it was loaded with ``match="partial"``.
+    configuration : dict or None, default=None
+        What builds a network of transformers again, in plain Python; None where its name or module does.
     reload : callable or None, default=None
         Loads the same again when called without arguments; None where only the modules themselves will do.
 
@@ -101,6 +103,7 @@ class Backbone:
     family: str
     own_pooling: str
     load_report: LoadReport | None = None
+    configuration: dict | None = None
     reload: Callable | None = field(default=None)
 
     @property

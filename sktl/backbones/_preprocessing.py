@@ -1,5 +1,6 @@
 """What happens to a picture before the network sees it: the same as when its weights were trained."""
 
+import math
 from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 
@@ -24,7 +25,7 @@ _PILLOW_FILTERS = {
 }
 # Of these torch has none: floats are resized by Pillow, too, one colour at a time.
 _PILLOW_ONLY = ("lanczos", "box", "hamming")
-_CROP_MODES = ("center", "squash", "border")
+_CROP_MODES = ("center", "floor", "squash", "border")
 # Only the centre of a picture survives the crop. Beyond this ratio of its sides the rest is cut off before the picture
 # is enlarged, or a hair of 2 x 10000 pixels would take gigabytes on the way to 224 x 224.
 _LONGEST_RATIO = 100
@@ -49,9 +50,10 @@ class Preprocessing:
         How to resize; all but "nearest" are antialiased when they shrink.
     mean, std : tuple of 3 floats, default=ImageNet's
         Subtracted from, then divided into the red, green and blue values in [0, 1].
-    crop_mode : {"center", "squash", "border"}, default="center"
-        What has the length `resize_size` before the centre is cropped: the shorter side; both sides, whatever the
-        proportions; or the longer side, and where the picture ends the square has the colour `mean`.
+    crop_mode : {"center", "floor", "squash", "border"}, default="center"
+        What has the length `resize_size` before the centre is cropped: the shorter side; the same, but half a pixel at
+        the top and left is rounded down, as transformers does; both sides, whatever the proportions; or the longer
+        side, and where the picture ends the square has the colour `mean`.
 
     Raises
     ------
@@ -142,9 +144,10 @@ class Preprocessing:
         size = self.crop_size
         if min(image.shape[:2]) == 1:
             return _planes(self.resize_to(image, size, size))
-        if self.crop_mode == "center":
+        if self.crop_mode in ("center", "floor"):
             image = _cut_long_ends(image)
-        return _planes(_crop_centre(self.resize_to(image, *self._new_sides(image)), size, self._colour(image)))
+        resized = self.resize_to(image, *self._new_sides(image))
+        return _planes(_crop_centre(resized, size, self._colour(image), self.crop_mode == "floor"))
 
     def _new_sides(self, image):
         """Return height and width before the crop; rounds as torchvision does, for "border" as timm does."""
@@ -230,16 +233,17 @@ def _cut_long_ends(image):
     return image[:, cut] if axis else image[cut]
 
 
-def _crop_centre(image, size, colour):
-    """Return the central square, with a colour where the picture ends; rounds as torchvision does."""
+def _crop_centre(image, size, colour, floor):
+    """Return the central square, with a colour where the picture ends; rounds as torchvision or transformers does."""
     height, width = image.shape[:2]
     if height < size or width < size:
-        top, left = max(0, (size - height) // 2), max(0, (size - width) // 2)
+        top, left = max(0, (size - height + floor) // 2), max(0, (size - width + floor) // 2)
         padded = np.empty((max(size, height), max(size, width), 3), dtype=image.dtype)
         padded[:] = colour
         padded[top : top + height, left : left + width] = image
         image, (height, width) = padded, padded.shape[:2]
-    top, left = round((height - size) / 2.0), round((width - size) / 2.0)
+    rounded = math.floor if floor else round
+    top, left = rounded((height - size) / 2.0), rounded((width - size) / 2.0)
     return image[top : top + size, left : left + size]
 
 

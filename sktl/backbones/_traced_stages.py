@@ -48,12 +48,22 @@ def chain_of_features(network, run, *, head, family, image_size):
     with torch.no_grad():
         expected = run(network, probe)
         try:
-            calls, groups = divided(network, run, image_size, opened_around(network, head))
-            stages, own_pooling = joined_stages(calls, groups, probe, expected, image_size)
+            stages, own_pooling = _found_stages(network, run, image_size, head, probe, expected)
         except RecordingError as error:
             _warn_about_whole(type(network).__name__, error)
             stages, own_pooling = nn.Sequential(OrderedDict(whole=WholeNetwork(network, run))), "avg"
     return Chain(stages, head, family, own_pooling, n_features=expected.shape[1])
+
+
+def _found_stages(network, run, image_size, head, probe, expected):
+    """Return stages that take any image size, or else this one: a stage may need a size that no tensor in it has."""
+    opened = opened_around(network, head)
+    try:
+        calls, groups = divided(network, run, image_size, opened)
+        return joined_stages(calls, groups, probe, expected, image_size)
+    except RecordingError:
+        calls, groups = divided(network, run, image_size, opened, follows_image_size=False)
+        return joined_stages(calls, groups, probe, expected, image_size)
 
 
 class WholeNetwork(nn.Module):
@@ -82,7 +92,7 @@ def probe_of(image_size):
     return torch.rand((n_images, 3, image_size, image_size), generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-def divided(network, run, image_size, opened=("",), end_of=lambda calls: None):
+def divided(network, run, image_size, opened=("",), end_of=lambda calls: None, *, follows_image_size=True):
     """Record a network, opening modules while that makes better stages; return its Calls and groups of segments.
 
     Parameters
@@ -93,8 +103,11 @@ def divided(network, run, image_size, opened=("",), end_of=lambda calls: None):
         Modules to open in any case, by dotted name.
     end_of : callable, default=one that returns None
         Says, for Calls, before which call the stages end.
+    follows_image_size : bool, default=True
+        Whether the stages are to take other image sizes, too, where the network does.
     """
-    recorder, opened, closed = Recorder(network, run, image_size), frozenset(opened), set()
+    recorder = Recorder(network, run, image_size, follows_image_size=follows_image_size)
+    opened, closed = frozenset(opened), set()
     calls = Calls(network, recorder.record(opened))
     while True:
         segments = calls.segments(end_of(calls))

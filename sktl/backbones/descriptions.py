@@ -14,7 +14,9 @@ __all__ = ["describe_network", "file_name", "never_saw_photographs", "record_of_
 
 def describe_network(backbone):
     """Tell a network in plain Python, as far as it takes to build it again and to say where it comes from."""
+    built_from = {} if backbone.configuration is None else {"configuration": backbone.configuration}
     return {
+        **built_from,
         "name": backbone.name,
         "weights": file_name(backbone.weights),
         "source": backbone.source,
@@ -43,5 +45,11 @@ def record_of_chain(described, chain, preprocessing):
         n_features = pool(chain.stages.eval()(image), "auto", chain.own_pooling).shape[1]
     facts = {name: described[name] for name in ("weights", "source", "license")}
     return make_backbone(
-        described["name"], chain, n_features=n_features, preprocessing=preprocessing, categories=None, **facts
+        described["name"],
+        chain,
+        n_features=n_features,
+        preprocessing=preprocessing,
+        categories=None,
+        configuration=described.get("configuration"),
+        **facts,
     )

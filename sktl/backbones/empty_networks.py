@@ -8,6 +8,7 @@ from torch.overrides import TorchFunctionMode
 
 from sktl.backbones.seeding import seeded
 from sktl.backbones.sources._source import Variant, source_of
+from sktl.backbones.sources._transformers import chain_of, network_of
 
 __all__ = ["empty_chain"]
 
@@ -15,6 +16,8 @@ __all__ = ["empty_chain"]
 def empty_chain(described):
     """Build the stages of a network, with shapes and names and, for most, no numbers of their own."""
     name = described["name"]
+    if described.get("configuration") is not None:
+        return _chain_of_transformers(described)
     source = source_of(name)
     if source is None:
         raise ValueError(f"backbone must be a name from list_backbones(). Got {name!r} instead.")
@@ -26,6 +29,16 @@ def empty_chain(described):
     if [stage for stage, _ in stages.named_children()] != described["stages"]:
         raise ValueError(f"the stages of {name} must be those of this sktl. Got {described['stages']} instead.")
     return replace(chain, stages=stages, head=None)
+
+
+def _chain_of_transformers(described):
+    """Build the stages of a network of transformers, with numbers that the caller replaces."""
+    with seeded(0):
+        network, flipped = network_of(described["configuration"])
+    chain = chain_of(network, described["image_size"], flipped=flipped)
+    if [stage for stage, _ in chain.stages.named_children()] != described["stages"]:
+        raise ValueError(f"the stages of {described['name']} must be those of this sktl and this transformers.")
+    return replace(chain, stages=chain.stages.requires_grad_(False), head=None)
 
 
 class _LargeTensorsOnMeta(TorchFunctionMode):

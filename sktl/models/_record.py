@@ -1,5 +1,6 @@
 """Every field of the record of a model file that predictions depend on, and what it may be."""
 
+import json
 from math import isfinite
 
 from sktl.models._values import is_array, is_text, is_value, is_whole
@@ -8,6 +9,7 @@ __all__ = ["MAX_IMAGE_SIZE", "MODEL_FILE", "NOT_WRITTEN", "check_preprocessing",
 
 MODEL_FILE = "path must be a model file, written by save_model or 'sktl train'."
 MAX_IMAGE_SIZE = 2048  # pixels, of a model file: one that asked for more could fill the memory with a single image
+_MAX_CONFIGURATION, _MAX_NUMBER = 20_000, 100_000  # characters; widths, numbers of layers and classes
 _FINE_TUNED = ("FineTuneClassifier", "FineTuneRegressor")
 _LINEAR_MODELS = ("LogisticRegression", "Ridge", "RidgeCV")
 # Of the session that predicts, or objects of the user's own that only training needs.
@@ -21,6 +23,7 @@ def check_record(record):
     _check_fields(record, _FIELDS)
     _check_fields(record["backbone"], _BACKBONE)
     _check_fields(record["backbone"]["preprocessing"], _PREPROCESSING)
+    _check_configuration(record["backbone"].get("configuration"))
     _check_fields(record["input"], _INPUT)
     names, n_columns = record["input"].get("feature_names_in"), record["input"].get("n_features_in")
     _check(names, "feature_names_in", names is None or len(names) == n_columns, f"{n_columns} names")
@@ -60,6 +63,25 @@ def _check_parameters(parameters, name):
     _check(weights, "the parameter weights", is_name, "a name")
     size = parameters.get("image_size")
     _check(size, "the parameter image_size", size is None or _is_size(size), _SIZE)
+
+
+def _check_configuration(configuration):
+    """Check what builds a network of transformers, where it is one."""
+    if configuration is None:
+        return
+    is_dictionary = isinstance(configuration, dict) and len(json.dumps(configuration)) <= _MAX_CONFIGURATION
+    _check(configuration, "configuration", is_dictionary, f"a dictionary of at most {_MAX_CONFIGURATION} characters")
+    _check_fields(configuration, {"class": _TEXT, "flipped": _TRUTH, "values": _DICTIONARY})
+    too_large = [number for number in _numbers_in(configuration["values"]) if abs(number) > _MAX_NUMBER]
+    _check(too_large, "configuration", not too_large, f"made of numbers up to {_MAX_NUMBER}")
+
+
+def _numbers_in(value):
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _numbers_in(each)
+    elif isinstance(value, int | float):
+        yield value
 
 
 def check_preprocessing(preprocessing):

@@ -85,8 +85,9 @@ class Recording:
 class Recorder:
     """Records a function of a network and images, in as much detail as modules are opened."""
 
-    def __init__(self, network, run, image_size):
+    def __init__(self, network, run, image_size, *, follows_image_size=True):
         self._network, self._run, self._image_size = network, run, image_size
+        self._follows_image_size = follows_image_size
         self._copy = None
 
     def record(self, opened):
@@ -97,9 +98,22 @@ class Recorder:
         RecordingError
             If it cannot be written down in this detail.
         """
+        recording = self._record(opened)
+        while True:
+            # They make something from the size of the images alone, position embeddings say: no image crosses there.
+            of_sizes = _modules_of_sizes(recording) - set(opened)
+            if not of_sizes:
+                return recording
+            opened = {*opened, *of_sizes}
+            try:
+                recording = self._record(opened)
+            except RecordingError:
+                return recording
+
+    def _record(self, opened):
         size = self._image_size
         runs = [self._one_run(opened, n_images, size) for n_images in (2, 3)]
-        bigger = self._bigger_run(opened, size + 32 * max(1, size // 128))
+        bigger = self._bigger_run(opened, size + 32 * max(1, size // 128)) if self._follows_image_size else None
         if bigger is not None:
             try:
                 return _merged([*runs, bigger])
@@ -324,10 +338,24 @@ def map_leaves(function, structure):
     return function(structure)
 
 
+def _modules_of_sizes(recording):
+    """Return the modules that take values and give ones that are the same for any number of images."""
+    few, more = recording.shapes[:2]
+    return {
+        call.target
+        for call in recording.calls
+        if call.kind == "module"
+        and any(isinstance(leaf, Value) for leaf in leaves_of(call.arguments))
+        and all(few[number] == more[number] for number in call.outputs)
+    }
+
+
 def _merged(runs):
     """Compare runs call by call: whole numbers that differ are sizes, and anything else that differs is too much."""
     calls, shapes, outputs, own = zip(*runs, strict=True)
     if len({len(each) for each in calls}) > 1:
+        raise RecordingError("it does something else for other sizes")
+    if any(len(each) != len(own[0]) or not _is_same_own(each, own[0]) for each in own):
         raise RecordingError("it does something else for other sizes")
     merged = []
     for same in zip(*calls, strict=True):
@@ -362,6 +390,12 @@ def _merged_arguments(found):
     if any(type(each) is not type(first) or not _is_same(each, first) for each in found):
         raise RecordingError("it does something else for other sizes")
     return first
+
+
+def _is_same_own(one, other):
+    """Return whether two runs took the same tensors from outside."""
+    pairs = [(one.get(path), part) for path, part in other.items()]
+    return all(type(a) is type(b) and (not isinstance(b, torch.Tensor) or torch.equal(a, b)) for a, b in pairs)
 
 
 def _is_same(one, other):

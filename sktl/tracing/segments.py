@@ -35,10 +35,10 @@ class Calls:
     def __init__(self, network, recording):
         self.network, self.recording = network, recording
         self._producer = {number: call for call in recording.calls for number in call.outputs}
-        depends = {0}
+        depends, needed = {0}, _needed_calls(recording)
         self.of_images = []
         for call in recording.calls:
-            if any(leaf.number in depends for leaf in _values(call.arguments)):
+            if id(call) in needed and any(leaf.number in depends for leaf in _values(call.arguments)):
                 depends.update(call.outputs)
                 self.of_images.append(call)
         self._depends = depends
@@ -114,7 +114,7 @@ class Calls:
         paths, n_weights, n_layers = [], 0, 0
         for call in self.with_parameters(start, end):
             for path, part in self.parts_of(call):
-                tensors = [part] if isinstance(part, torch.Tensor) else list(part.parameters())
+                tensors = [part] if isinstance(part, nn.Parameter) else list(getattr(part, "parameters", tuple)())
                 new = [each for each in tensors if id(each) not in seen]
                 seen.update(map(id, new))
                 if new:
@@ -181,3 +181,15 @@ def n_layers_in(part):
 
 def _values(structure):
     return [leaf for leaf in leaves_of(structure) if isinstance(leaf, Value)]
+
+
+def _needed_calls(recording):
+    """Return the identities of the calls that the output follows from, and of those that change a tensor in place."""
+    numbers, found = {leaf.number for leaf in _values(recording.output)}, set()
+    for call in reversed(recording.calls):
+        name = call.target if isinstance(call.target, str) else getattr(call.target, "__name__", "")
+        in_place = call.kind != "module" and name.endswith("_")
+        if in_place or not numbers.isdisjoint(call.outputs):
+            found.add(id(call))
+            numbers.update(leaf.number for leaf in _values(call.arguments))
+    return found

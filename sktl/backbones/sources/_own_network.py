@@ -15,6 +15,7 @@ from sktl.backbones._torchvision_stages import auxiliary_heads
 from sktl.backbones._weight_files import load_tensors
 from sktl.backbones.finiteness import check_finite
 from sktl.backbones.seeding import seeded
+from sktl.backbones.sources._own_transformers import load_own_transformers, redrawn
 from sktl.backbones.sources._timm_network import (
     chain_of_timm,
     image_size_of,
@@ -22,6 +23,7 @@ from sktl.backbones.sources._timm_network import (
     preprocessing_of,
     provenance_of,
 )
+from sktl.backbones.sources._transformers import is_network
 from sktl.backbones.sources._weights import RANDOM, Weights, default_or_file
 
 __all__ = ["find_own_weights", "load_own_network", "with_random_weights"]
@@ -38,6 +40,9 @@ def find_own_weights(weights):
 
 def load_own_network(module, weights, *, draw, seed, match, preprocessing, stages, reload):
     """Load a network from a module, which is copied and left as it is, and draw its weights anew where that is due."""
+    if stages is None and is_network(module):
+        options = {"match": match, "preprocessing": preprocessing, "reload": reload}
+        return load_own_transformers(module, weights, draw=draw, seed=seed, **options)
     name = type(module).__name__
     parts = None if stages is None else named_stages(module, stages)
     network = copy_for_inference(module)
@@ -85,6 +90,8 @@ def _with_structure(digest, stages):
 
 def with_random_weights(backbone, seed):
     """Return the record of the same network with random weights; the one passed is left as it is."""
+    if backbone.configuration is not None:
+        return redrawn(backbone, seed)
     network = nn.ModuleDict({"stages": backbone.stages})
     if backbone.head is not None:
         network["head"] = backbone.head

@@ -41,13 +41,15 @@ def register(source):
 
 def source_of(backbone):
     """Return the source that a network comes from, or None if there is none."""
-    return next((source for source in SOURCES if source.takes(backbone)), None)
+    in_order = sorted(SOURCES, key=lambda source: source.asked_last)
+    return next((source for source in in_order if source.takes(backbone)), None)
 
 
 class NetworkSource(ABC):
     """A kind of thing that may be passed as `backbone`, and how it becomes a record."""
 
     label: str | None = None  # what `list_backbones` calls a source whose networks have names
+    asked_last = False  # whether it takes all that looks like a name, also those that other sources know
     stages_are_fixed = False  # whether the source says the stages of its networks, so that the user must not
 
     def names(self):
