@@ -38,7 +38,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     dropout : float, default=0.0
         Share of the features, and of each hidden layer, dropped in training.
     max_epochs : int or "auto", default="auto"
-        Passes over the training images. ``"auto"`` is 20, but at least 300 and at most 3000 optimizer steps [1]_.
+        Passes over the training images. ``"auto"`` is 20, within 300 and 3000 steps [1]_, or until a loss below 1e-5.
     learning_rate : float or "auto", default="auto"
         AdamW's rate for the top stage, after a warm-up over a tenth of the steps and before a cosine to zero. A linear
         head starts from a linear probe and learns at a tenth of the rate. ``"auto"`` is 1e-3 for ``"tiny_fractal"`` and

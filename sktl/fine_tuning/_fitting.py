@@ -2,10 +2,14 @@
 
 import numpy as np
 import torch
+from sklearn.base import is_classifier
 
 from sktl.fine_tuning._parameters import settings_of
 from sktl.inference import block_rows, run_in_blocks
 from sktl.training import build_net, inner_split, n_epochs, train, trained_tensors, validation_loss
+
+# Cross-entropy of an epoch below which nothing is left to learn.
+_LEARNT = 1e-5
 
 
 def new_net(estimator, network, placement):
@@ -110,6 +114,7 @@ class Fitting:
                 "A network that updates its batch-norm statistics must be trained on at least two distinct images, "
                 f"since batch norm compares them. Got {len(data)} instead (n_samples={len(data)})."
             )
+        is_open = self._whole and estimator.max_epochs == "auto"
         frozen = network.frozen_digest()
         try:
             train(
@@ -121,6 +126,7 @@ class Fitting:
                 seed=self._seed,
                 schedule=self._whole,
                 patience=estimator.patience,
+                learnt=_LEARNT if is_open and is_classifier(estimator) else None,
                 callbacks=estimator.callbacks,
             )
         finally:

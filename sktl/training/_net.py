@@ -76,6 +76,27 @@ class FineTuneNet(NeuralNet):
         return (losses * X["sample_weight"].to(self.device)).mean()
 
 
+class EndWhenLearnt(Callback):
+    """End a training whose loss has vanished.
+
+    AdamW would go on with steps of full size, after noise and rows of next to no weight. It raises KeyboardInterrupt,
+    as skorch's EarlyStopping does.
+    """
+
+    def __init__(self, loss):
+        self.loss = loss
+
+    def on_train_begin(self, net, **kwargs):
+        """Forget how a former training ended."""
+        self.has_ended_ = False
+
+    def on_epoch_end(self, net, **kwargs):
+        """Look at the loss of the epoch."""
+        if net.history[-1, "train_loss"] < self.loss:
+            self.has_ended_ = True
+            raise KeyboardInterrupt
+
+
 class Schedule(Callback):
     """Set the learning rate of each group at each step: its own rate times a factor.
 
@@ -136,8 +157,10 @@ def validation_loss(net, data):
     return float(np.average(losses, weights=sizes))
 
 
-def train(net, data, validation, *, epochs, seed, schedule, stop_after=None, patience=None, callbacks=None):
-    """Train a net on for a number of epochs."""
+def train(
+    net, data, validation, *, epochs, seed, schedule, stop_after=None, patience=None, learnt=None, callbacks=None
+):
+    """Train a net on for a number of epochs, or until the loss of one is below `learnt`."""
     net.max_epochs = epochs  # how long the training was planned to be, for callbacks
     net.iterator_train = partial(
         Batches,
@@ -155,7 +178,9 @@ def train(net, data, validation, *, epochs, seed, schedule, stop_after=None, pat
             group["initial_lr"] = group["lr"]  # a scheduler of the user's asks for it when training goes on
     else:
         users = [callback for callback in users if not isinstance(unnamed(callback), GradualUnfreezing)]
-    net.callbacks = [*_own_callbacks(users, n_steps if schedule else None, validation, patience), *users]
+    own = _own_callbacks(users, n_steps if schedule else None, validation, patience)
+    last = [] if learnt is None else [("sktl_learnt", EndWhenLearnt(learnt))]  # the user's see its last epoch
+    net.callbacks = [*own, *users, *last]
     net.initialize_callbacks()
     try:
         _run(net, data, epochs if stop_after is None else stop_after)
@@ -194,6 +219,8 @@ def _run(net, data, epochs):
 
 
 def _has_stopped(callback):
+    if isinstance(callback, EndWhenLearnt):
+        return callback.has_ended_
     return isinstance(callback, EarlyStopping) and callback.misses_ == callback.patience
 
 

@@ -22,6 +22,7 @@ from sktl.exceptions import (
     ImageReadError,
     TrainingDivergedError,
 )
+from sktl.training import n_epochs
 
 QUICK = {"max_epochs": 2, "random_state": 0}
 
@@ -233,6 +234,19 @@ def test_class_weights_by_label_lean_towards_the_heavy_class(patterns):
     names = np.array(["a", "b"])[y]
     model = FineTuneClassifier(unfreeze_depth=0, max_epochs=20, class_weight={"a": 1000.0, "b": 1e-3}, random_state=0)
     assert (model.fit(X, names).predict(X) == "a").all()
+
+
+def test_a_training_of_automatic_length_ends_when_nothing_is_left_to_learn(patterns):
+    X, y = patterns
+    weights = {0: 1000.0, 1: 1e-4}
+    model = FineTuneClassifier(class_weight=weights, random_state=0).fit(X, y)
+    losses = [row["train_loss"] for row in model.history_]
+    assert losses[-1] < 1e-5 <= min(losses[:-1])
+    assert len(losses) < n_epochs("auto", len(X), model.batch_size)
+    assert (model.predict(X) == 0).all()
+    assert (
+        len(FineTuneClassifier(class_weight=weights, max_epochs=len(losses) + 2).fit(X, y).history_) == len(losses) + 2
+    )
 
 
 def test_early_stopping_restores_the_best_weights(patterns):
