@@ -71,9 +71,8 @@ def chain_of_own_module(module, name, image_size, stages=None):
     with torch.no_grad():
         output = _output(module, name, probe)
         if stages is not None:
-            return _named_ends(module, name, image_size, stages, output) or chain_of_given_stages(
-                module, name, stages, probe
-            )
+            chain = _named_ends(module, name, image_size, stages, output)
+            return chain or chain_of_given_stages(module, name, _in_copy(module, stages), probe)
         chain = _known_family(module)
         if chain is not None and _gives(chain, probe, output):
             return replace(chain, n_features=_features(chain, probe).shape[1])
@@ -147,6 +146,14 @@ def grey(images):
     """Return the luminance of normalised images, one channel; their mean and std must be those of all channels."""
     red, green, blue = images.split(1, 1)
     return 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601, as in Pillow
+
+
+def _in_copy(network, stages):
+    """Return the stages with modules in place of their names, and copies of those without parameters."""
+    return [
+        (stage, [network.get_submodule(part) if isinstance(part, str) else copy_for_inference(part) for part in parts])
+        for stage, parts in stages
+    ]
 
 
 def _named_ends(module, name, image_size, stages, output):

@@ -210,6 +210,25 @@ def test_own_stages_by_dotted_names():
     assert backbone.head.out_features == 2
 
 
+def test_own_stages_end_where_the_named_parts_end():
+    torch.manual_seed(0)
+    transformer = models.VisionTransformer(32, 8, 4, 2, 24, 48, num_classes=3).eval()
+    module = nn.Sequential(OrderedDict(vit=transformer))
+    layers = [f"vit.encoder.layers.encoder_layer_{i}" for i in (0, 2)]
+    backbone = load_backbone(module, stages=[("low", layers[0]), *layers[1:], "vit.encoder.ln"], preprocessing=SMALL)
+    assert backbone.stage_names == ("low", "vit_encoder_layers_encoder_layer_2", "vit_encoder_ln")
+    assert backbone.own_pooling == "token"
+    with torch.no_grad():
+        assert_reproduces(backbone, module)
+
+
+def test_own_stages_by_name_leave_out_no_activation():
+    module = HiddenActivation().eval()
+    backbone = load_backbone(module, stages=[("stem", ["conv1", "norm1", "relu1"]), "conv2"], preprocessing=SMALL)
+    with torch.no_grad():
+        assert_reproduces(backbone, module)
+
+
 def test_own_stages_may_stop_early():
     backbone = load_backbone(HiddenActivation(), stages=["conv1"], preprocessing=SMALL)
     assert backbone.head is None
@@ -217,8 +236,9 @@ def test_own_stages_may_stop_early():
 
 
 def test_own_stages_that_forget_an_activation_are_warned_about():
+    stages = [("stem", ["conv1", "norm1", nn.ReLU()]), "conv2"]
     with pytest.warns(UserWarning, match="an activation may be missing"):
-        backbone = load_backbone(HiddenActivation(), stages=["conv1", "norm1", "relu1", "conv2"], preprocessing=SMALL)
+        backbone = load_backbone(HiddenActivation(), stages=stages, preprocessing=SMALL)
     assert backbone.head is None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from sktl._optional import import_optional
 from sktl.exceptions import WeightsNotFoundError
 
-__all__ = ["hub_file"]
+__all__ = ["cached_hub_file", "hub_file"]
 
 
 def hub_file(repository, files, *, name, extra, revision=None):
@@ -16,11 +16,10 @@ def hub_file(repository, files, *, name, extra, revision=None):
     A file in the Hub's cache (``HF_HUB_CACHE``, ``HF_HOME``) needs no network connection. A download is announced on
     standard error, goes on where a former one broke off, and comes into the cache in one step when it is whole.
     """
-    hub = import_optional("huggingface_hub", extra=extra, caller=f"the backbone {name!r}")
-    for file in files:
-        path = hub.try_to_load_from_cache(repository, file, revision=revision)
-        if isinstance(path, str):
-            return Path(path)
+    path = cached_hub_file(repository, files, name=name, extra=extra, revision=revision)
+    if path is not None:
+        return path
+    hub = _hub(extra, name)
     for file in files:
         try:
             return _download(hub, repository, file, revision)
@@ -31,6 +30,17 @@ def hub_file(repository, files, *, name, extra, revision=None):
         except Exception as error:  # connections fail in as many ways as there are libraries between
             raise WeightsNotFoundError(_how_to_get(hub, repository, file, revision, name, error)) from error
     return None
+
+
+def cached_hub_file(repository, files, *, name, extra, revision=None):
+    """Return the path of the first of some files of a repository that is on this machine, or None."""
+    hub = _hub(extra, name)
+    paths = (hub.try_to_load_from_cache(repository, file, revision=revision) for file in files)
+    return next((Path(path) for path in paths if isinstance(path, str)), None)
+
+
+def _hub(extra, name):
+    return import_optional("huggingface_hub", extra=extra, caller=f"the backbone {name!r}")
 
 
 def _download(hub, repository, file, revision):

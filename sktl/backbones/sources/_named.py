@@ -17,17 +17,14 @@ __all__ = ["load_named", "n_classes_in"]
 
 def load_named(source, name, weights, *, seed, match, preprocessing, reload):
     """Load a network that a source knows by name."""
-    tensors = None
     if not weights.is_random:
-        tensors = source.tensors(name, weights)
         weights = source.recognise(name, weights)
     with seeded(seed):
-        network, tensors = _build_fitting(source, name, weights, tensors)
+        network, tensors = _build_fitting(source, name, weights)
     report = None
     if tensors is not None:
-        origin = weights.description if weights.path is None else str(weights.path)
         ignored = source.auxiliary_heads(network)
-        report = load_tensors(network, tensors, name=name, origin=origin, match=match, ignored=ignored)
+        report = load_tensors(network, tensors, name=name, origin=weights.origin, match=match, ignored=ignored)
     chain = source.chain(network)
     n_features, n_classes = _widths(chain)
     if report is not None and chain.head is not None and not _head_is_loaded(network, chain.head, report):
@@ -49,12 +46,13 @@ def load_named(source, name, weights, *, seed, match, preprocessing, reload):
     )
 
 
-def _build_fitting(source, name, weights, tensors):
-    """Build a network with as many classes, and for vision transformers as many patches, as the file has."""
+def _build_fitting(source, name, weights):
+    """Build a network with as many classes, and for vision transformers as many patches, as its tensors have."""
     variant = source.variant(name, weights)
     network = source.build(name, variant)
-    if tensors is None:
+    if weights.is_random:
         return network, None
+    tensors = source.tensors(name, weights, network.state_dict())
     tensors = source.adapted(name, network, weights, tensors)
     found = _sizes_in(source, network, tensors)
     return (source.build(name, replace(variant, **found)) if found else network), tensors

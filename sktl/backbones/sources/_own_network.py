@@ -12,7 +12,7 @@ from sktl.backbones._given_stages import named_stages
 from sktl.backbones._module_stages import chain_of_own_module, copy_for_inference, forget_weights
 from sktl.backbones._preprocessing import Preprocessing
 from sktl.backbones._torchvision_stages import auxiliary_heads
-from sktl.backbones._weight_files import load_tensors, read_tensors
+from sktl.backbones._weight_files import load_tensors
 from sktl.backbones.finiteness import check_finite
 from sktl.backbones.seeding import seeded
 from sktl.backbones.sources._timm_network import (
@@ -47,12 +47,10 @@ def load_own_network(module, weights, *, draw, seed, match, preprocessing, stage
         with seeded(seed):
             forget_weights(network, name)
     if weights.path is not None:
-        tensors = read_tensors(weights.path, network.state_dict())
-        report = load_tensors(network, tensors, name=name, origin=str(weights.path), match=match, ignored=auxiliary)
+        tensors = weights.read(network.state_dict())
+        report = load_tensors(network, tensors, name=name, origin=weights.origin, match=match, ignored=auxiliary)
     # Or else no chain would reproduce the output.
     check_finite({key: each for key, each in network.named_parameters() if key.split(".")[0] not in auxiliary}, name)
-    if parts is not None:
-        parts = [(stage, [_in_copy(network, part) for part in group]) for stage, group in parts]
     preprocessing = preprocessing or _usual_preprocessing(network)
     if parts is None and is_from_timm(network):
         chain = chain_of_timm(network, preprocessing.crop_size)
@@ -97,10 +95,6 @@ def with_random_weights(backbone, seed):
     stages = network["stages"]
     digest = _with_structure(tensor_digest(backbone.name, stages=stages, head=head), stages)
     return replace(backbone, stages=stages, head=head, digest=digest, load_report=None, **RANDOM.provenance())
-
-
-def _in_copy(network, part):
-    return network.get_submodule(part) if isinstance(part, str) else copy_for_inference(part)
 
 
 def _usual_preprocessing(network):

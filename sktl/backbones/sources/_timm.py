@@ -13,8 +13,8 @@ from torchvision.models import ResNet18_Weights
 from sktl._optional import import_optional
 from sktl._validation import did_you_mean
 from sktl.backbones._weight_files import read_tensors
-from sktl.backbones.sources._huggingface_hub import hub_file
-from sktl.backbones.sources._source import NamedSource, Variant, register
+from sktl.backbones.sources._huggingface_hub import cached_hub_file, hub_file
+from sktl.backbones.sources._source import BackboneCard, NamedSource, Variant, register
 from sktl.backbones.sources._timm_network import chain_of_timm, classifier_names, preprocessing_of, provenance_of
 from sktl.backbones.sources._weights import Weights, looks_like_a_path, weights_of_file
 from sktl.exceptions import WeightsNotFoundError
@@ -30,6 +30,8 @@ _FILTERS = ("checkpoint_filter_fn", "checkpoint_filter_fn_classifier", "_filter_
 class TimmSource(NamedSource):
     """The image classification networks of timm, with the weights that it knows."""
 
+    label = "timm"
+
     is_traced = True
 
     def takes(self, backbone):
@@ -43,6 +45,22 @@ class TimmSource(NamedSource):
         except ImportError:
             return []
         return [_PREFIX + name for name in (*timm.list_models(), *timm.list_models(pretrained=True))]
+
+    def card(self, name):
+        """Return what the configuration of the weights says; it knows no accuracy, and a size once the file is here."""
+        model = name.removeprefix(_PREFIX)
+        config = _config(name, model)
+        if not (config.get("hf_hub_id") or config.get("url")):  # an architecture without weights
+            return BackboneCard(name, self.label, image_size=config["input_size"][-1], is_here=False)
+        path = _file_here(name, config)
+        return BackboneCard(
+            name,
+            self.label,
+            n_bytes=None if path is None else path.stat().st_size,
+            image_size=config["input_size"][-1],
+            license=config.get("license"),
+            is_here=path is not None,
+        )
 
     def find_weights(self, name, weights):
         """Find weights of timm by their tag, or a file."""
@@ -64,9 +82,9 @@ class TimmSource(NamedSource):
         place = config.get("hf_hub_id") or config.get("url")
         return Weights(asked, ("timm", label, place), label=label, entry=config, **provenance_of(config))
 
-    def tensors(self, name, weights):
+    def tensors(self, name, weights, own):
         """Return the tensors of a file, which is downloaded when it is not on this machine."""
-        return read_tensors(_file(name, weights.entry) if weights.path is None else weights.path)
+        return weights.read(own) if weights.path is not None else read_tensors(_file(name, weights.entry))
 
     def variant(self, name, weights):
         """Return number of classes and image size of the weights, or of those that the name means."""
@@ -156,14 +174,32 @@ def _file(name, config):
     """Return the path of the file of some weights, which is downloaded when it is not on this machine."""
     if config.get("hf_hub_id") is None:
         return _file_of_url(name, config["url"])
+    repository, files, revision = _on_the_hub(config)
+    return hub_file(repository, files, name=name, extra="timm", revision=revision)
+
+
+def _file_here(name, config):
+    """Return the path of the file of some weights, None where it is not on this machine."""
+    if config.get("hf_hub_id") is None:
+        path = _place_of_url(config["url"])
+        return path if path.exists() else None
+    repository, files, revision = _on_the_hub(config)
+    return cached_hub_file(repository, files, name=name, extra="timm", revision=revision)
+
+
+def _on_the_hub(config):
+    """Return the repository of some weights, the names that their file may have, and the revision, None for any."""
     repository, _, revision = config["hf_hub_id"].partition("@")
-    files = (config["hf_hub_filename"],) if config.get("hf_hub_filename") else _HUB_FILES
-    return hub_file(repository, files, name=name, extra="timm", revision=revision or None)
+    return repository, (config["hf_hub_filename"],) if config.get("hf_hub_filename") else _HUB_FILES, revision or None
+
+
+def _place_of_url(url):
+    return Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(urlparse(url).path)
 
 
 def _file_of_url(name, url):
     """Return the path of a file in torch's own folder, where timm finds it, too."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(urlparse(url).path)
+    path = _place_of_url(url)
     if path.exists():
         return path
     print(f"Downloading: {url!r} to {path}", file=sys.stderr)
