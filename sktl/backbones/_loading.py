@@ -52,6 +52,7 @@ def load_backbone(
     weights : str, Path, torchvision.models.WeightsEnum or None, default="default"
         - ``"default"``: torchvision's best ones, those that ship with sktl, or those that a module brings along;
         - ``"IMAGENET1K_V1"``, ``"ResNet50_Weights.IMAGENET1K_V1"`` or the member of the enum: torchvision's;
+        - ``"a1_in1k"``: weights of a network of timm, by their tag; its name may have it, too;
         - a path ending in ``.safetensors``, anything that ``torch.save`` has written, or the ``.index.json`` of a
           checkpoint in several files: a local file. The number of classes follows the file; half precision becomes
           float32; nothing in the file is executed. What a training put around the tensors, dictionaries and prefixes,

@@ -23,6 +23,7 @@ timm = pytest.importorskip("timm")
 hub = pytest.importorskip("huggingface_hub")
 
 NAME, TAG = "timm/test_resnet", "r160_in1k"
+LICENSE = timm.get_pretrained_cfg(f"test_resnet.{TAG}").license  # which older versions of timm do not tell
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -120,7 +121,7 @@ def test_weights_in_the_cache_of_the_hub_load_without_a_connection(name, hub_cac
     with torch.no_grad():
         torch.testing.assert_close(backbone.head(features(backbone, images)), original(images), rtol=0, atol=1e-5)
     assert (backbone.name, backbone.weights) == (name, f"test_resnet.{TAG}")
-    assert (backbone.source, backbone.license) == ("ImageNet-1k", "apache-2.0")
+    assert (backbone.source, backbone.license) == ("ImageNet-1k", LICENSE or "unknown")
     assert (backbone.n_features, len(backbone.categories), backbone.categories[0]) == (96, 1000, "tench")
     assert capsys.readouterr().err == ""
     assert load_backbone(name, TAG) is load_backbone(name, f"test_resnet.{TAG}") is backbone
@@ -227,6 +228,7 @@ def test_random_weights_are_fixed_by_the_seed_and_are_those_of_timm():
     assert load_backbone(NAME, None, random_state=4).digest != backbone.digest
 
 
+@pytest.mark.skipif(not timm.list_models("vit_base_patch16_sapiens2"), reason="this timm has no such network")
 def test_pictures_that_are_not_square_are_refused_before_anything_is_downloaded():
     for weights in ("default", None):
         with pytest.raises(ValueError, match=r"must take square pictures in three colours.* 1024 × 768"):
@@ -238,7 +240,7 @@ def test_a_module_of_timm_is_read_with_its_own_configuration():
     backbone = load_backbone(module)
     assert backbone.preprocessing == Preprocessing(160, 168, "bicubic", mean=(0.5,) * 3, std=(0.5,) * 3)
     assert backbone.source == "ImageNet-1k (says its pretrained_cfg)"
-    assert backbone.license == "apache-2.0 (says its pretrained_cfg)"
+    assert backbone.license == ("apache-2.0 (says its pretrained_cfg)" if LICENSE else "unknown")
     images = torch.rand(2, 3, 160, 160)
     torch.testing.assert_close(features(backbone, images), pre_logits(module, images), rtol=0, atol=1e-6)
     assert torch.equal(backbone.head.weight, module.head.weight)
@@ -270,7 +272,7 @@ def test_a_model_file_is_read_without_looking_for_weights(hub_cache, tmp_path, m
     _loading._loaded.clear()
     again = load_model(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(again.predict_proba(images), model.predict_proba(images))
-    assert (again[0].backbone_.weights, again[0].backbone_.license) == (f"test_resnet.{TAG}", "apache-2.0")
+    assert (again[0].backbone_.weights, again[0].backbone_.license) == (f"test_resnet.{TAG}", LICENSE or "unknown")
 
 
 def test_names_of_larger_sets_differ():
