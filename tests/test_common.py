@@ -3,7 +3,7 @@
 import pytest
 from sklearn.utils import estimator_checks
 
-from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor
+from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedClassifier, PretrainedFeatureExtractor
 from sktl.backbones import load_backbone
 
 # On 48-pixel pictures made of a few numbers, short trainings reach the accuracy that the battery asks for.
@@ -19,6 +19,7 @@ INSTANCES = {
         PretrainedFeatureExtractor("resnet18", weights=None, image_size=32, cache=False, random_state=0),
         45,
     ),
+    "the network's own classes": (PretrainedClassifier(), 40),
     "classifier, head only": (FineTuneClassifier(unfreeze_depth=0, **QUICK), 60),
     "classifier, one stage": (FineTuneClassifier(unfreeze_depth=1, image_size=24, **FEWER), 60),
     "regressor, probe": (FineTuneRegressor(unfreeze_depth=0), 58),

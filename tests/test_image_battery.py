@@ -2,20 +2,29 @@
 
 import importlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor
+from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedClassifier, PretrainedFeatureExtractor
 from sktl.backbones import load_backbone
 
 # The checks lie beside this file; last in the path, where they shadow nothing.
 sys.path.append(str(Path(__file__).parent))
 
 QUICK = {"max_epochs": 1, "random_state": 0}
+
+
+def named(name):
+    """A network with random weights whose classes have numbers."""
+    return replace(load_backbone(name, None), categories=tuple(range(1000)))
+
+
 INSTANCES = {
     "extractor": lambda: PretrainedFeatureExtractor(),
     "extractor without store": lambda: PretrainedFeatureExtractor(cache=False),
+    "the network's own classes": lambda: PretrainedClassifier(),
     # Views follow from the content: the same pictures on another scale have other ones.
     "classifier, one stage": lambda: FineTuneClassifier(unfreeze_depth=1, image_size=24, augment=None, **QUICK),
 }
@@ -30,6 +39,11 @@ REAL = {
     "classifier on resnet18": lambda: FineTuneClassifier(
         load_backbone("resnet18", None), image_size=32, augment=None, **QUICK
     ),
+}
+# Their records are made up, so pickles do not lead back to them.
+MADE_UP = {
+    "own classes of mobilenet_v2": lambda: PretrainedClassifier(named("mobilenet_v2"), image_size=32, cache=False),
+    "own classes of squeezenet1_1": lambda: PretrainedClassifier(named("squeezenet1_1"), image_size=48),
 }
 SLOW = {
     **REAL,
@@ -64,9 +78,9 @@ def test_passes_the_image_battery(name, check):
 
 
 @pytest.mark.parametrize("check", NUMERIC)
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", [*REAL, *MADE_UP])
 def test_passes_the_numeric_part_on_real_architectures(name, check):
-    CHECKS[check](REAL[name]())
+    CHECKS[check]({**REAL, **MADE_UP}[name]())
 
 
 @pytest.mark.slow

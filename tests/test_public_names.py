@@ -16,7 +16,10 @@ FOLDERS = sorted(info.name for info in pkgutil.iter_modules(sktl.__path__, "sktl
 PUBLIC_MODULES = [*FOLDERS, "sktl.exceptions", "sktl.training.callbacks"]
 OFFERED_AGAIN = ("sktl._statistics", "sktl.training")  # public names that live in a room without any
 PROMISED = {
-    "sktl": ["FineTuneClassifier", "FineTuneRegressor", "PretrainedFeatureExtractor", "compare_transfer"],
+    "sktl": [
+        *("FineTuneClassifier", "FineTuneRegressor", "PretrainedClassifier", "PretrainedFeatureExtractor"),
+        "compare_transfer",
+    ],
     "sktl.images": ["load_image_folder"],
     "sktl.backbones": ["Backbone", "list_backbones", "load_backbone"],
     "sktl.comparison": ["TransferComparison", "compare_transfer"],

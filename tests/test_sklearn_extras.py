@@ -12,12 +12,12 @@ from sklearn.utils import estimator_checks
 from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.estimator_checks import check_estimator
 
-from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor
+from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedClassifier, PretrainedFeatureExtractor
 
 QUICK = {"max_epochs": 1, "random_state": 0}
 EXTRACTOR = PretrainedFeatureExtractor(random_state=0)
 TRAINED = [FineTuneClassifier(unfreeze_depth=0, **QUICK), FineTuneRegressor(unfreeze_depth=1, **QUICK)]
-ALL = [EXTRACTOR, *TRAINED]
+ALL = [EXTRACTOR, PretrainedClassifier(), *TRAINED]
 
 FOR_ALL = [
     "check_dataframe_column_names_consistency",

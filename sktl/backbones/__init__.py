@@ -1,9 +1,10 @@
 """Pretrained networks, each as one record: an ordered list of stages with the preprocessing of its weights."""
 
 from sktl.backbones._backbone import Backbone, tensor_digest
-from sktl.backbones._loading import list_backbones, load_backbone
+from sktl.backbones._loading import load_backbone
 from sktl.backbones._pooling import POOLINGS, pool
 from sktl.backbones._preprocessing import Preprocessing
+from sktl.backbones.listing import list_backbones
 from sktl.backbones.seeding import GLOBAL_RNG_LOCK, seeded
 
 __all__ = [

@@ -41,8 +41,8 @@ class Backbone:
     head : torch.nn.Module or None
         The network's own classifier: maps penultimate features to its own classes (those of squeezenet are maps before
         pooling). None when there is none that means anything.
-    categories : tuple of str or None
-        Names of its own classes; None when unknown.
+    categories : tuple of str or int, or None
+        Names of its own classes, or their numbers where these are all they are called; None when unknown.
     weights : str or None
         Which weights these are; None for random ones.
     source : str
@@ -77,8 +77,8 @@ class Backbone:
     A pickle holds the way to load the backbone again, not the weights: a few hundred bytes. Reading it loads by name,
     or from the same path, and compares the digest. A file that has moved is looked for by its digest in the folders
     that the environment variable ``SKTL_WEIGHTS_DIR`` names and, under the same name, in the current folder and in
-    torch's folder for checkpoints. Only a backbone made from a module or read from a model file, which is found nowhere
-    again, pickles the modules.
+    torch's folder for checkpoints. Only a backbone made from a module, or from an estimator fitted in this process,
+    which is found nowhere again, pickles the modules.
 
     Examples
     --------
@@ -95,7 +95,7 @@ class Backbone:
     preprocessing: Preprocessing
     n_features: int
     head: nn.Module | None
-    categories: tuple[str, ...] | None
+    categories: tuple[str | int, ...] | None
     weights: str | None
     source: str
     license: str

@@ -12,41 +12,23 @@ from sktl._validation import did_you_mean
 from sktl.backbones._backbone import Backbone
 from sktl.backbones._network_cache import NetworkCache
 from sktl.backbones._preprocessing import Preprocessing
+from sktl.backbones.estimators import architecture_of, gives_backbone, record_of_fitted
+from sktl.backbones.listing import list_backbones
 from sktl.backbones.seeding import GLOBAL_RNG_LOCK
+from sktl.backbones.sources._other_forms import in_plain_form
 from sktl.backbones.sources._own_network import with_random_weights
-from sktl.backbones.sources._source import SOURCES, source_of
+from sktl.backbones.sources._source import source_of
 from sktl.backbones.sources._weights import RANDOM
+from sktl.backbones.torch_defaults import torch_defaults
 
-__all__ = ["list_backbones", "load_backbone"]
+__all__ = ["load_backbone"]
 
 # Enough to compare two networks with the same ones from scratch; one may be hundreds of megabytes.
 # Loading draws random weights, so it holds the lock of the generators.
 _loaded = NetworkCache(capacity=4, lock_of_making=GLOBAL_RNG_LOCK)
 
 
-def list_backbones():
-    """List the names that `load_backbone` knows.
-
-    Nothing is loaded for it: whether the weights of a network are on this machine shows when it is asked for.
-
-    Returns
-    -------
-    list of str
-        ``"tiny_fractal"``, which ships with sktl, and every classification model of torchvision, sorted.
-
-    See Also
-    --------
-    load_backbone : Load one of them.
-
-    Examples
-    --------
-    >>> from sktl.backbones import list_backbones
-    >>> [name for name in list_backbones() if name.startswith("resnet")]
-    ['resnet101', 'resnet152', 'resnet18', 'resnet34', 'resnet50']
-    """
-    return sorted(name for source in SOURCES for name in source.names())
-
-
+@torch_defaults()
 def load_backbone(
     backbone="tiny_fractal", weights="default", *, match="exact", preprocessing=None, random_state=0, stages=None
 ):
@@ -54,28 +36,38 @@ def load_backbone(
 
     Downloads nothing when the weights are on this machine, and says so on standard error when it does. One copy of each
     network is kept per process and shared, so a second call with the same arguments returns the same object.
-    The global random state of torch and numpy is left as it was.
+    The global random state of torch and numpy is left as it was, and torch's default dtype and device, inference mode
+    and autocast change nothing.
 
     Parameters
     ----------
+<<<<<<< HEAD
     backbone : str, torch.nn.Module, callable or Backbone, default="tiny_fractal"
         A name from :func:`list_backbones`. Or a repository of the Hugging Face Hub with an image network of
         transformers, ``"owner/name"`` or ``"owner/name@revision"``, or a folder that its ``save_pretrained`` has
         written. Or a network of your own, which is copied: those of torchvision are cut
+=======
+    backbone : str, torch.nn.Module, callable, Backbone or fitted estimator, default="tiny_fractal"
+        A name from :func:`list_backbones`. Or a network of your own, which is copied: those of torchvision are cut
+>>>>>>> main
         into the same stages as by name, others wherever a single tensor crosses their recorded calls, and what they
         hand to their last layer are the features (one pass checks it). Or a function without arguments that makes a
         network, for instance ``functools.partial(torchvision.models.resnet18, num_classes=7)``: its pickles are
         small, and equal functions share one copy. A Backbone is returned as it is unless another argument says
-        otherwise.
+        otherwise. A fitted FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor or Pipeline that begins
+        with one gives its stages as training has left them, and its preprocessing.
     weights : str, Path, torchvision.models.WeightsEnum or None, default="default"
         - ``"default"``: torchvision's best ones, those that ship with sktl, or those that a module brings along;
         - ``"IMAGENET1K_V1"``, ``"ResNet50_Weights.IMAGENET1K_V1"`` or the member of the enum: torchvision's;
-        - a path ending in ``.safetensors``, or anything that ``torch.save`` has written: a local file. The number of
-          classes follows the file; half precision becomes float32; nothing in the file is executed;
+        - a path ending in ``.safetensors``, anything that ``torch.save`` has written, or the ``.index.json`` of a
+          checkpoint in several files: a local file. The number of classes follows the file; half precision becomes
+          float32; nothing in the file is executed. What a training put around the tensors, dictionaries and prefixes,
+          is taken off. ``"file.pth::model_ema"`` is what a file holds under ``"model_ema"``, for those that hold a
+          model and its average;
         - None: random weights, for training the same network from scratch.
     match : {"exact", "partial"}, default="exact"
-        Whether a file must fit in every name and shape, or as much as fits is taken, with a warning, and listed in
-        `Backbone.load_report`.
+        Whether a file must fit in every name and shape, counters of a training left out, or as much as fits is taken,
+        with a warning, and listed in `Backbone.load_report`.
     preprocessing : Preprocessing or None, default=None
         None takes what the weights were trained with; for local files and random weights what torchvision's first
         weights of the architecture were trained with; for a network of your own 224 pixels and ImageNet's mean.
@@ -95,7 +87,7 @@ def load_backbone(
     Raises
     ------
     TypeError
-        If `backbone` or `preprocessing` is of another kind.
+        If `backbone` or `preprocessing` is of another kind: a network that was scripted, exported or quantized, say.
     ValueError
         If a name is unknown, or the chain of a network of your own does not give its output.
     WeightsNotFoundError
@@ -120,8 +112,11 @@ def load_backbone(
     """
     _check_options(match, preprocessing)
     options = {"match": match, "preprocessing": preprocessing}
+    if gives_backbone(backbone):
+        return _from_fitted(backbone, weights, options, random_state, stages)
     if isinstance(backbone, Backbone):
         return _from_record(backbone, weights, options, random_state, stages)
+    backbone = in_plain_form(backbone)
     source = source_of(backbone)
     if source is None:
         _raise_without_source(backbone)
@@ -142,8 +137,8 @@ def _raise_without_source(backbone):
     if not isinstance(backbone, str):
         hint = " A file of weights goes into weights=." if isinstance(backbone, PathLike) else ""
         raise TypeError(
-            "backbone must be a name, a torch.nn.Module, a function that makes one, or a Backbone. "
-            f"Got {type(backbone).__name__} instead.{hint}"
+            "backbone must be a name, a torch.nn.Module, a function that makes one, a Backbone, or a fitted "
+            f"estimator of sktl. Got {type(backbone).__name__} instead.{hint}"
         )
     message = f"backbone must be a name from list_backbones(). Got {backbone!r} instead."
     # A path is not like a name without a slash.
@@ -151,6 +146,8 @@ def _raise_without_source(backbone):
     hint = did_you_mean(backbone.lower().replace("-", "_"), names)
     if backbone.endswith((".pth", ".pt", ".safetensors")) or (sep in backbone and not hint):
         hint = f" A file does not say its architecture: write load_backbone('resnet18', weights={backbone!r}), say."
+    elif backbone.endswith((".onnx", ".pt2", ".keras", ".h5", ".pb", ".tflite")):
+        hint = " A network in a file cannot be cut into stages: build it in torch, and pass its weights as weights=."
     raise ValueError(message + hint)
 
 
@@ -201,6 +198,15 @@ def _from_record(backbone, weights, options, random_state, stages):
     options = {**options, "preprocessing": options["preprocessing"] or arguments["preprocessing"]}
     stages = arguments.get("stages") if stages is None else stages
     return load_backbone(arguments["backbone"], weights, random_state=random_state, stages=stages, **options)
+
+
+def _from_fitted(estimator, weights, options, random_state, stages):
+    """Load the stages that an estimator has, or others of the same architecture, for images of the same size."""
+    record = record_of_fitted(estimator)
+    if isinstance(weights, str) and weights == "default":
+        return _from_record(record, weights, options, random_state, stages)
+    options = {**options, "preprocessing": options["preprocessing"] or record.preprocessing}
+    return load_backbone(architecture_of(estimator), weights, random_state=random_state, stages=stages, **options)
 
 
 def _as_seed(random_state):

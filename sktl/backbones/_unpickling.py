@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import torch
 
+from sktl.backbones._checkpoints import PART_MARK
 from sktl.backbones._weight_files import WEIGHT_SUFFIXES
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
 
@@ -30,11 +31,12 @@ def load_again(reload, digest):
     if not isinstance(weights, str) or not _is_a_file(weights):  # a name, or random numbers
         raise problem
     own_folders, others = _folders()
-    for candidate in _candidates(PureWindowsPath(PurePosixPath(weights).name).name, own_folders, others):
+    path, mark, part = weights.partition(PART_MARK)
+    for candidate in _candidates(PureWindowsPath(PurePosixPath(path).name).name, own_folders, others):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of files that fit in part, and are not the one
             try:
-                backbone = reload(weights=str(candidate))
+                backbone = reload(weights=f"{candidate}{mark}{part}")
             except WeightsError:
                 continue
         if backbone.digest == digest:

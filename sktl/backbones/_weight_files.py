@@ -1,14 +1,16 @@
 """Files of weights: read without running code from them, and copied into a network only where they fit."""
 
-import re
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from warnings import warn
 
 import torch
-from safetensors.torch import load_file
 
+from sktl.backbones._checkpoints import PART_MARK, network_tensors
+from sktl.backbones._weight_formats import read_content
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
 
 __all__ = [
@@ -16,22 +18,13 @@ __all__ = [
     "WEIGHT_SUFFIXES",
     "existing_file",
     "load_tensors",
+    "path_and_part",
     "read_tensors",
     "tensors_in",
 ]
 
 WEIGHT_SUFFIXES = (".pth", ".pt", ".safetensors", ".bin", ".th", ".ckpt", ".tar")
-# Under these keys training scripts keep the tensors, next to epoch and optimizer.
-_WRAPPERS = ("state_dict", "model_state_dict", "model")
-_MAX_WRAPPERS = 3  # one inside the other; a dictionary may hold itself
-# What data-parallel, compiled and Lightning modules put in front of every name.
-_PREFIXES = ("module.", "_orig_mod.", "model.")
 _N_NAMES_SHOWN = 3
-# How torch names an object that it refuses to make. It takes any "c" for the start of a name, in a text file too.
-_OBJECT_REFUSED = re.compile(
-    r"unsupported (global|class):?( GLOBAL)? [\w.<>-]+( was| whose|$)", re.IGNORECASE | re.MULTILINE
-)
-_UNPICKLER = "WeightsUnpickler error:"
 
 
 @dataclass(frozen=True)
@@ -45,12 +38,16 @@ class LoadReport:
     missing, unexpected, mismatched : tuple of str
         Names that only the network has, that only the file has, and that both have in different shapes, or as numbers
         of different kinds, integers say where the network has floats.
+    counters : tuple of str
+        Names of single numbers that only the file has, such as ``"n_averaged"``: they count steps of a training, and
+        nothing is missing without them.
     """
 
     loaded: int
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
+    counters: tuple[str, ...] = ()
 
     @property
     def is_complete(self):
@@ -62,14 +59,27 @@ class LoadReport:
             (self.missing, "missing from the file"),
             (self.unexpected, "unknown to the network"),
             (self.mismatched, "of another shape or kind"),
+            (self.counters, "single numbers of a training"),
         ]
         parts = [f"{len(names)} {what} ({_some(names)})" for names, what in groups if names]
         return f"{self.loaded} tensors fit" + "".join(f", {part}" for part in parts)
 
 
+def path_and_part(weights):
+    """Return the path that `weights` names and, after "::", which part of the file is meant; None for no part.
+
+    A file of that very name comes first.
+    """
+    text = os.fspath(weights)
+    path, mark, part = text.rpartition(PART_MARK)
+    return (path, part) if mark and path and part and not Path(text).expanduser().exists() else (text, None)
+
+
 def existing_file(path):
     """Return a path made absolute, or say that there is no such file."""
-    file = Path(path).expanduser().resolve()
+    file = Path(path).expanduser()
+    # A link keeps its name, by which the shards beside it are found.
+    file = file.parent.resolve() / file.name
     if file.is_dir():
         raise WeightsError(f"weights must be a file. Got the folder {str(file)!r} instead: name a file in it.")
     if not file.exists():
@@ -77,69 +87,38 @@ def existing_file(path):
         close = get_close_matches(file.name, names, n=1)
         hint = f" Did you mean {str(file.parent / close[0])!r}?" if close else " Check the path, or pass another one."
         raise WeightsNotFoundError(f"weights must be an existing file. Found nothing at {str(file)!r} instead.{hint}")
+    if not file.is_file():
+        raise WeightsError(
+            f"weights must be a regular file. Got a pipe or device at {str(file)!r} instead, of which no end is known: "
+            "write what comes out of it into a file."
+        )
     return file
 
 
-def read_tensors(path, own_names=()):
-    """Read the named tensors of a file.
+def read_tensors(path, own=(), part=None):
+    """Read the tensors of a network from a file, under the names that the network gives them.
 
-    Files ending in ``.safetensors`` are read as such, all others with ``torch.load(weights_only=True)``, which
-    refuses whatever would run code. A checkpoint is unwrapped (``"state_dict"``, ``"model"``), and prefixes such as
-    ``"module."`` are taken off where the network has no such names itself.
+    Parameters
+    ----------
+    path : Path
+        The file, or the index of a checkpoint in several files.
+    own : mapping of str to torch.Tensor, default=()
+        The network's own tensors, which tell the dictionary, and the prefix of its names, where a file has several, and
+        how much it may unpack to. Without them nothing is taken off the names.
+    part : str or None, default=None
+        The dictionary or prefix that is meant, where a file holds several networks.
     """
-    try:
-        if path.suffix == ".safetensors":
-            content = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file fails in as many ways as there are bytes
-        raise WeightsError(_why_unreadable(path, error)) from error
-    return tensors_in(content, path, own_names)
+    own_tensors = own.values() if isinstance(own, Mapping) else ()
+    n_bytes = sum(tensor.numel() * tensor.element_size() for tensor in own_tensors)
+    return tensors_in(read_content(path, n_bytes), path, own, part)
 
 
-def _why_unreadable(path, error):
-    if path.stat().st_size == 0:
-        return f"{str(path)!r} must hold weights. Got an empty file instead: copy or download it again."
-    if _OBJECT_REFUSED.search(str(error)):
-        return (
-            f"{str(path)!r} must hold tensors only. Got Python objects instead, and reading those would run code from "
-            "the file. Where you trust it, save its tensors: torch.save(model.state_dict(), path)."
-        )
-    # Torch goes on with advice, to trust the file for instance: the first sentence of what it found is enough.
-    reason = str(error).rpartition(_UNPICKLER)[2].strip() or type(error).__name__
-    reason = reason.splitlines()[0].split(". ")[0].rstrip(".")
-    return (
-        f"{str(path)!r} must be a file written by torch.save or safetensors. It cannot be read ({reason}): it may be "
-        "truncated or of another kind. Copy or download it again."
-    )
-
-
-def tensors_in(content, path, own_names=()):
-    """Return the named tensors of what a file of weights held, unwrapped."""
-    for _ in range(_MAX_WRAPPERS):
-        wrappers = _WRAPPERS if isinstance(content, dict) else ()
-        content = next((content[key] for key in wrappers if isinstance(content.get(key), dict)), content)
-    if not isinstance(content, dict) or not content:
-        raise WeightsError(
-            f"{str(path)!r} must hold a dictionary of named tensors. Got {type(content).__name__} instead: save it "
-            "with torch.save(model.state_dict(), path)."
-        )
-    strangers = [
-        key for key, value in content.items() if not (isinstance(key, str) and isinstance(value, torch.Tensor))
-    ]
-    if strangers:
-        raise WeightsError(
-            f"{str(path)!r} must hold named tensors and nothing else. Got other values at {_some(strangers)} instead: "
-            "save it with torch.save(model.state_dict(), path)."
-        )
-    for key, tensor in content.items():
+def tensors_in(content, path, own=(), part=None):
+    """Return the named tensors of a network among what a file of weights held."""
+    tensors = network_tensors(content, path, own, part)
+    for key, tensor in tensors.items():
         _check_is_plain(tensor, key, path)
-    own_names = tuple(own_names)
-    # A plain loop over prefixes: one checkpoint may carry several, one inside the other.
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in content) and not any(name.startswith(prefix) for name in own_names):
-            content = {key.removeprefix(prefix): value for key, value in content.items()}
-    return dict(content)
+    return tensors
 
 
 def _check_is_plain(tensor, key, path):
@@ -168,9 +147,11 @@ def load_tensors(network, tensors, *, name, origin, match="exact", ignored=()):
     """Copy tensors into a network, converting half precision to float32."""
     tensors = {key: value for key, value in tensors.items() if key.split(".", 1)[0] not in ignored}
     own = network.state_dict()
+    tensors = {key: _as_counter(value) if _counts(own.get(key)) else value for key, value in tensors.items()}
     misfits = {key: _misfit(tensors[key], own[key]) for key in own if key in tensors}
     misfits = {key: why for key, why in misfits.items() if why is not None}
-    fitting = {key: value for key, value in tensors.items() if key not in misfits}
+    counters = tuple(key for key, value in tensors.items() if key not in own and _is_single_number(value))
+    fitting = {key: value for key, value in tensors.items() if key not in misfits and key not in counters}
     # torch decides what is missing: it knows that old files lack the counters of batch norm.
     keys = network.load_state_dict(fitting, strict=False)
     report = LoadReport(
@@ -178,15 +159,33 @@ def load_tensors(network, tensors, *, name, origin, match="exact", ignored=()):
         missing=tuple(key for key in keys.missing_keys if key not in misfits),
         unexpected=tuple(keys.unexpected_keys),
         mismatched=tuple(f"{key}: {why}" for key, why in misfits.items()),
+        counters=counters,
     )
-    if report.is_complete:
+    if report.is_complete and report.loaded:
         return report
     if match == "exact" or not report.loaded:
         advice = "Choose the architecture the file was made for"
         advice += ", or pass match='partial' to take what fits." if report.loaded else "."
         raise WeightsMismatchError(f"the weights {origin!r} must fit {name}. Got {report} instead. {advice}")
-    warn(f"the weights {origin!r} fit {name} in part only: {report}. The rest keeps its random values.", stacklevel=2)
+    rest = "The rest keeps its random values." if report.missing or report.mismatched else "Nothing of it is missing."
+    warn(f"the weights {origin!r} fit {name} in part only: {report}. {rest}", stacklevel=2)
     return report
+
+
+def _counts(own):
+    """Whether a tensor of a network is a counter, such as the one of batch norm."""
+    return own is not None and own.ndim == 0 and not own.is_floating_point() and not own.is_complex()
+
+
+def _as_counter(tensor):
+    """Return the mean of a counter over the steps of a training, or a counter in half precision, as a whole number."""
+    if tensor.ndim or not tensor.is_floating_point():
+        return tensor
+    return tensor.double().nan_to_num(0.0, 0.0, 0.0).round().long()  # half precision ends at 65504
+
+
+def _is_single_number(tensor):
+    return tensor.ndim == 0 or (tensor.numel() == 1 and not tensor.is_floating_point())
 
 
 def _misfit(tensor, own):

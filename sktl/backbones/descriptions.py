@@ -7,8 +7,9 @@ import torch
 from sktl.backbones._backbone import make_backbone
 from sktl.backbones._functional_modules import ImageNetToInception
 from sktl.backbones._pooling import pool
+from sktl.backbones.sources._bundled import LABEL, TINY_FRACTAL
 
-__all__ = ["describe_network", "file_name", "record_of_chain"]
+__all__ = ["describe_network", "file_name", "never_saw_photographs", "record_of_chain"]
 
 
 def describe_network(backbone):
@@ -30,6 +31,11 @@ def describe_network(backbone):
 def file_name(weights):
     """Leave out in which folder a file of weights lay: descriptions travel, and folders carry names of people."""
     return weights and PureWindowsPath(PurePosixPath(weights).name).name
+
+
+def never_saw_photographs(name, weights):
+    """Tell whether a record of this name and these weights is that of the bundled network with its own weights."""
+    return (name, weights) == (TINY_FRACTAL, LABEL)
 
 
 def record_of_chain(described, chain, preprocessing):

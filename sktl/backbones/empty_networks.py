@@ -1,5 +1,6 @@
 """Networks known by name, built without numbers: those come from a file."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -13,7 +14,7 @@ __all__ = ["empty_chain"]
 
 
 def empty_chain(described):
-    """Build the stages of a network, with shapes and names and, for most, no numbers."""
+    """Build the stages of a network, with shapes and names and, for most, no numbers of their own."""
     name = described["name"]
     if described.get("configuration") is not None:
         return _chain_of_transformers(described)
@@ -21,7 +22,7 @@ def empty_chain(described):
     if source is None:
         raise ValueError(f"backbone must be a name from list_backbones(). Got {name!r} instead.")
     variant = Variant(n_classes=1, image_size=described["image_size"], transform_input=described["transform_input"])
-    with seeded(0), _LargeTensorsOnMeta():
+    with seeded(0), nullcontext() if source.is_traced else _LargeTensorsOnMeta():
         chain = source.chain(source.build(name, variant))
     # Weights without a classifier worth the name have no stage of hidden layers either.
     stages = chain.stages[: len(described["stages"])]

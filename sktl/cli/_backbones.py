@@ -1,17 +1,59 @@
-"""The command ``sktl backbones``: the names that --backbone takes."""
+"""The command ``sktl backbones``: the networks that --backbone takes, and what is known about them."""
 
 import json
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
 
 from sktl.cli._options import JsonOption
-from sktl.cli._reporting import errors_as_messages
+from sktl.cli._reporting import errors_as_messages, size
 
 __all__ = ["backbones"]
 
+_WIDE = 200  # characters of a line that no terminal breaks
+_TITLES = ("name", "source", "size", "pixels", "top-1", "licence", "here")
+_NUMBERS = ("size", "pixels", "top-1")
 
-def backbones(as_json: JsonOption = False):
-    """List the pretrained networks by name, one per line."""
+
+def backbones(
+    pattern: Annotated[
+        str | None, typer.Argument(help="Which names, with wildcards in quotes, such as 'resnet*'; all unless told.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Where they come from: bundled, imagenet, timm, torchvision; all unless told.")
+    ] = None,
+    as_json: JsonOption = False,
+):
+    """List the pretrained networks by name, with the size and licence of their weights.
+
+    Nothing is downloaded: 'here' says whether the weights are on this machine.
+    """
     with errors_as_messages():
-        from sktl.backbones import list_backbones
+        from sktl.backbones.listing import list_cards
 
-        names = list_backbones()
-        print(json.dumps(names, indent=2) if as_json else "\n".join(names))
+        cards = list_cards(pattern, source)
+        if not cards:
+            hint = "" if pattern is None or "*" in pattern else f" Write '*{pattern}*' for names that hold it."
+            raise ValueError(f"PATTERN must match a name that 'sktl backbones' lists. Got {pattern!r} instead.{hint}")
+        if as_json:
+            print(json.dumps([asdict(card) for card in cards], indent=2))
+            return
+        grid = Table(box=None, padding=(0, 1), pad_edge=False, header_style="bold")
+        for title in _TITLES:
+            grid.add_column(title, justify="right" if title in _NUMBERS else "left", no_wrap=title == "name")
+        for card in cards:
+            grid.add_row(*_cells(card))
+        width = None if sys.stdout.isatty() else _WIDE
+        Console(highlight=False, markup=False, width=width).print(grid)
+
+
+def _cells(card):
+    top1 = "" if card.top1 is None else f"{card.top1:.1f} %"
+    n_bytes = "" if card.n_bytes is None else size(card.n_bytes)
+    here = {True: "yes", False: "no", None: ""}[card.is_here]
+    licence = (card.license or "").partition(" (")[0]  # the rest is in the JSON
+    return card.name, card.source or "", n_bytes, str(card.image_size or ""), top1, licence, here

@@ -12,6 +12,7 @@ from sktl._atomic_files import replacing
 from sktl._candidate_names import CANDIDATE_NAMES
 from sktl._optional import import_optional
 from sktl._text import printable
+from sktl.cli._default_backbone import backbone_for
 from sktl.cli._folders import load_classes, read_groups
 from sktl.cli._options import (
     BackboneOption,
@@ -39,7 +40,7 @@ def compare(
     ] = None,
     digits: Annotated[bool, typer.Option("--digits", help="Use the digits that ship inside scikit-learn.")] = False,
     n_labels: Annotated[int, typer.Option(min=10, help="With --digits: how many labelled images.")] = 100,
-    backbone: BackboneOption = "tiny_fractal",
+    backbone: BackboneOption = None,
     weights: WeightsOption = "default",
     image_size: ImageSizeOption = None,
     candidates: Annotated[
@@ -99,6 +100,7 @@ def compare(
     with errors_as_messages(interrupted=_what_is_kept(resume)):
         plot, report = _check_writable(plot, csv, report, resume)
         X, y, names, options = _load_digits(n_labels, seed) if digits else _load_folder(folder, max_images, seed)
+        backbone = backbone_for(X, backbone, weights)
         options |= {"backbone": backbone, "weights": weights, "image_size": image_size}
         options |= {"device": device, "precision": precision, "verbose": int(verbose)}
         own_groups = None if groups is None else read_groups(groups, folder, X)

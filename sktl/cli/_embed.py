@@ -9,6 +9,7 @@ import typer
 
 from sktl._pooling_names import POOLINGS
 from sktl._text import printable
+from sktl.cli._default_backbone import backbone_for
 from sktl.cli._feature_files import ENDINGS, check_packages, write_features
 from sktl.cli._folders import find_images
 from sktl.cli._options import (
@@ -34,7 +35,7 @@ def embed(
         typer.Argument(metavar="IMAGES", help="A folder with one folder per class, or images, or folders."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .parquet, .npz or .csv.")],
-    backbone: BackboneOption = "tiny_fractal",
+    backbone: BackboneOption = None,
     weights: WeightsOption = "default",
     layer: Annotated[
         list[str] | None,
@@ -71,6 +72,7 @@ def embed(
         output = with_ending("--output", output, ENDINGS)
         check_packages(output)
         paths, labels = find_images(images)
+        backbone = backbone_for(paths, backbone, weights)
         options = {"backbone": backbone, "weights": weights, "layer": _layers(layer), "pooling": pooling}
         options |= {"image_size": image_size, "device": device, "precision": precision}
         options |= {"on_error": on_error, "n_jobs": n_jobs, "verbose": bars_wanted(verbose)}

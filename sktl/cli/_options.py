@@ -56,7 +56,15 @@ def _pretrained(text):
     return text
 
 
-BackboneOption = Annotated[str, typer.Option("--backbone", help="The pretrained network: see 'sktl backbones'.")]
+BackboneOption = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone",
+        help="The pretrained network: see 'sktl backbones'. Unless told, efficientnet_lite0 for photographs, where it "
+        "is installed, and tiny_fractal, which ships with sktl, for the rest.",
+        show_default=False,
+    ),
+]
 WeightsOption = Annotated[
     str, typer.Option("--weights", help="Its pretrained weights: a name or a file.", callback=_pretrained)
 ]

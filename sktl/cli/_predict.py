@@ -1,4 +1,4 @@
-"""The command ``sktl predict``: classes of images, from a model file."""
+"""The command ``sktl predict``: classes of images, from a model file or from a network's own classifier."""
 
 import csv
 import json
@@ -11,18 +11,39 @@ import typer
 from sktl._atomic_files import replacing
 from sktl._text import printable
 from sktl.cli._folders import find_images
-from sktl.cli._options import DeviceOption, JobsOption, JsonOption, PrecisionOption, VerboseOption, one_of
+from sktl.cli._options import (
+    DeviceOption,
+    JobsOption,
+    JsonOption,
+    PrecisionOption,
+    VerboseOption,
+    WeightsOption,
+    one_of,
+)
 from sktl.cli._places import check_place
 from sktl.cli._reporting import bars_wanted, errors_as_messages, say, unreadable
 
 __all__ = ["predict"]
 
+_METHODS = {"FineTuneClassifier": "fine_tuned", "Pipeline": "frozen", "PretrainedClassifier": "pretrained"}
+_MODEL_SUFFIX = ".safetensors"
 _TOGETHER = 256  # images whose outputs are held at once, and looked through again when one of them cannot be read
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A file written by 'sktl train' or save_model.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGES", help="Images, or folders of images at any depth.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[MODEL] IMAGES",
+            help="A file written by 'sktl train' or save_model, unless --backbone is given; then images, or folders of "
+            "images at any depth.",
+        ),
+    ],
+    backbone: Annotated[
+        str | None,
+        typer.Option(help="Instead of MODEL, a network that names its own classes: see 'sktl backbones'."),
+    ] = None,
+    weights: WeightsOption = "default",
     top: Annotated[int, typer.Option(min=1, help="Print so many of the most probable classes of each image.")] = 1,
     proba: Annotated[bool, typer.Option("--proba", help="Give the probability of every class.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Where to write the predictions as a table.")] = None,
@@ -45,11 +66,10 @@ def predict(
     """
     with errors_as_messages():
         check_place("--csv", csv)
-        paths, _ = find_images(images)
-        from sktl.models import load_model
-
-        estimator = load_model(model, device=device, precision=precision, n_jobs=n_jobs)
-        _multiply_exactly(estimator)
+        model, paths = _model_and_images(paths, backbone, weights)
+        paths, _ = find_images(paths)
+        session = {"device": device, "precision": precision, "n_jobs": n_jobs}
+        estimator = _model(model, session) if backbone is None else _network(backbone, weights, paths, session)
         classes = _classes(estimator)
         rows = []
         for row in _predictions(estimator, classes, paths, top, proba, _has_bar(verbose, as_json)):
@@ -62,7 +82,7 @@ def predict(
             _write_csv(csv, rows, classes, proba)
             say(f"Wrote {len(rows)} predictions to {printable(csv)}.")
         if as_json:
-            print(json.dumps(_as_dict(model, estimator, classes, rows), indent=2))
+            print(json.dumps(_as_dict(model or backbone, estimator, classes, rows), indent=2))
         n_errors = sum("error" in row for row in rows)
         if n_errors:
             say(f"{n_errors} of {len(rows)} images could not be read.")
@@ -72,6 +92,45 @@ def predict(
 def _has_bar(verbose, as_json):
     """Whether a bar on stderr is wanted: not among lines that come one by one, which say enough themselves."""
     return bars_wanted(verbose) and (as_json or not sys.stdout.isatty())
+
+
+def _model_and_images(paths, backbone, weights):
+    """Tell the model file, which there is without --backbone, from the images."""
+    first = paths[0]
+    if backbone is not None:
+        if first.suffix == _MODEL_SUFFIX:
+            raise ValueError(
+                f"MODEL must be left out where --backbone names a network. Got both {str(first)!r} and {backbone!r} "
+                "instead. Leave out one of them."
+            )
+        return None, paths
+    if weights != "default":
+        raise ValueError(f"--weights must come with --backbone. Got {weights!r} and a MODEL instead. Leave them out.")
+    from sktl.images.formats import EXTENSIONS
+
+    if first.is_dir() or first.suffix.lower() in EXTENSIONS:
+        raise ValueError(
+            f"MODEL must be a file written by save_model or 'sktl train'. Got images at {str(first)!r} instead. Put "
+            "the file in front of the images, or name a network that has classes of its own: --backbone resnet50, say."
+        )
+    if len(paths) == 1:
+        raise typer.BadParameter("IMAGES must be files or folders, behind MODEL. Got none instead.")
+    return first, paths[1:]
+
+
+def _model(path, session):
+    from sktl.models import load_model
+
+    estimator = load_model(path, **session)
+    _multiply_exactly(estimator)
+    return estimator
+
+
+def _network(backbone, weights, paths, session):
+    """Return the network with its own classes, to which images that cannot be read are no reason to stop."""
+    from sktl.feature_extraction import PretrainedClassifier
+
+    return PretrainedClassifier(backbone, weights=weights, **session).fit(paths)
 
 
 def _classes(estimator):
@@ -186,7 +245,7 @@ def _as_dict(model, estimator, classes, rows):
     steps = getattr(estimator, "steps", None)
     backbone = (estimator if steps is None else estimator[0]).backbone_
     about = {
-        "method": "fine_tuned" if steps is None else "frozen",
+        "method": _METHODS[type(estimator).__name__],
         "classes": classes,
         "backbone": {name: getattr(backbone, name) for name in ("name", "weights", "source", "license")},
     }

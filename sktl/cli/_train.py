@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from sktl._text import printable
+from sktl.cli._default_backbone import backbone_for
 from sktl.cli._folders import load_classes
 from sktl.cli._options import (
     BackboneOption,
@@ -48,7 +49,7 @@ def train(
             callback=one_of("fine_tuned", "frozen"),
         ),
     ] = "fine_tuned",
-    backbone: BackboneOption = "tiny_fractal",
+    backbone: BackboneOption = None,
     weights: WeightsOption = "default",
     image_size: ImageSizeOption = None,
     unfreeze_depth: DepthOption = "1",
@@ -82,6 +83,7 @@ def train(
         output = with_ending("--output", output, (".safetensors",))
         images, target, names = load_classes(folder, max_images, seed, verb="Training on")
         _check_folds(target, names, cv)
+        backbone = backbone_for(images, backbone, weights)
         parameters = {"backbone": backbone, "weights": weights, "image_size": image_size, "random_state": seed}
         if method == "fine_tuned":
             parameters |= {"unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs}

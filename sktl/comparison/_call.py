@@ -6,6 +6,8 @@ from inspect import Parameter, signature
 
 import numpy as np
 
+from sktl.backbones.estimators import gives_backbone
+
 __all__ = ["recorded_call"]
 
 # What decides nothing about the scores.
@@ -48,11 +50,17 @@ class _Writer:
         try:
             if name in BY_IMAGE and hasattr(value, "__len__"):
                 raise TypeError(f"{name} is as long as the data")
-            return self._code(value)
+            return self._argument(name, value)
         except TypeError:
             self.imports = known
             self.needed.append(name)
             return name
+
+    def _argument(self, name, value):
+        """Write an argument; an estimator in the place of a backbone is worth what it was fitted on."""
+        if name == "backbone" and gives_backbone(value):
+            raise TypeError(f"{type(value).__name__} is fitted")
+        return self._code(value)
 
     def _code(self, value):
         """Return Python that makes an equal value; raise TypeError where that cannot be written down."""
@@ -89,7 +97,7 @@ class _Writer:
             if name not in kept:
                 raise TypeError(f"{kind.__name__} does not keep {name}")
             if not _is_same(kept[name], parameter.default):
-                texts.append(f"{name}={self._code(kept[name])}")
+                texts.append(f"{name}={self._argument(name, kept[name])}")
         self.imports[kind.__name__] = home
         return f"{kind.__name__}({', '.join(texts)})"
 

@@ -15,7 +15,7 @@ from sktl.comparison._candidates import make_candidates, names_used, uses_transf
 from sktl.comparison._checkpoint_file import CheckpointFile
 from sktl.comparison._execution import run_all
 from sktl.comparison._leakage import warn_of_near_duplicates
-from sktl.comparison._networks import check_networks
+from sktl.comparison._networks import check_networks, first_images, note_on_photographs
 from sktl.comparison._result import TransferComparison
 from sktl.comparison._resume_key import versions
 from sktl.comparison._scoring import check_scoring
@@ -103,7 +103,7 @@ def compare_transfer(
         or (C, H, W), or anything else that sktl reads.
     y : array-like of shape (n_images,)
         Class labels, or numbers for regression.
-    backbone : str, torch.nn.Module or Backbone, default="tiny_fractal"
+    backbone : str, torch.nn.Module, Backbone or fitted estimator, default="tiny_fractal"
         The pretrained network.
     weights : str, path or weights, default="default"
         Its pretrained weights. Not None, and `backbone` no record of a network with random ones: training without
@@ -189,6 +189,8 @@ def compare_transfer(
         If a candidate failed and was left out.
     NearDuplicatesWarning
         If near copies of one image lie on both sides of a split.
+    PhotographsWarning
+        If the bundled network is shown photographs, once in a process.
     ResumeWarning
         If `resume` has lines that cannot be read, or cannot be written to any longer, or if a later call will not
         recognise the fits of a candidate.
@@ -234,13 +236,13 @@ def compare_transfer(
         )
     y, task = check_data(X, y, groups, task)
     reading = {"image_shape": image_shape, "value_range": value_range, "batch_size": batch_size}
-    placing = {"image_size": image_size, "device": device, "precision": precision}
     own = {"weights": weights, "unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs}
-    shared = {"backbone": backbone, **placing, **reading}
+    shared = {"backbone": backbone, "image_size": image_size, "device": device, "precision": precision, **reading}
     estimators = make_candidates(candidates, task=task, **own, **shared)
     _check_baseline(baseline, estimators)
     scorers = check_scoring(scoring, task)
-    check_networks(names_used(candidates), backbone=backbone, weights=weights, unfreeze_depth=unfreeze_depth, **placing)
+    images = first_images(X, image_shape)
+    check_networks(names_used(candidates), images, **own, **shared)
     random_state = fixed_random_state(random_state)
     splits = make_splits(X, y, cv=cv, n_repeats=n_repeats, groups=groups, task=task, random_state=random_state)
     seeds = make_seeds(random_state, "fit", len(splits))
@@ -262,7 +264,7 @@ def compare_transfer(
         checkpoint_file=checkpoint_file,
     )
     settings = {"task": task, "cv": repr(cv), "n_repeats": n_repeats, "random_state": random_state, **own, **shared}
-    settings |= {"near_duplicates": warning, "groups": groups is not None}
+    settings |= {"near_duplicates": warning, "groups": groups is not None, "photographs": images}
     settings["call"] = recorded_call(given | {"random_state": random_state}, signature(compare_transfer).parameters)
     return _collect(runs, splits, y, seeds, baseline, next(iter(scorers)), rope, settings, estimators)
 
@@ -281,6 +283,7 @@ def _collect(runs, splits, y, seeds, baseline, scoring, rope, settings, estimato
         "n_images": int(np.unique(np.concatenate([np.concatenate(split) for split in splits])).size),
         "estimators": {name: repr(estimator) for name, estimator in estimators.items()},
         "networks": {name: run.network for name, run in first.items()},
+        "photographs": note_on_photographs(settings["photographs"], [run.network for run in runs]),
         "versions": versions(),
     }
     return TransferComparison(

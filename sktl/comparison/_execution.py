@@ -11,6 +11,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sktl.comparison._fitting import FitTask, fit_and_score
 from sktl.comparison._progress import Progress
 from sktl.comparison._warnings import CandidateFailedWarning
+from sktl.inference import share_warned
 
 __all__ = ["run_all"]
 
@@ -41,8 +42,8 @@ def run_all(
     progress = Progress(todo, len(runs), len(splits), next(iter(scorers)), verbose)
     failures = Failures(estimators, baseline, on_error, len(splits))
     arrivals = Arrivals(fits, runs, failures, progress, checkpoint_file)
-    home = os.getpid()
-    tasks = (delayed(_fitted_here)(fit, X, y, home) for fit in todo if arrivals.is_wanted(fit.candidate))
+    here = os.getpid(), share_warned()
+    tasks = (delayed(_fitted_here)(fit, X, y, *here) for fit in todo if arrivals.is_wanted(fit.candidate))
     # One by one and in any order: a finished fit that waits for a slower one would be lost with an interrupt.
     results = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(tasks)
     try:
@@ -55,7 +56,8 @@ def run_all(
     return [runs[place] for place in fits if place in runs and not failures.came_before(*place)]
 
 
-def _fitted_here(fit, X, y, home):
+def _fitted_here(fit, X, y, home, warned):
+    share_warned(warned)
     run, error = fit_and_score(fit, X, y)
     return run, error if os.getpid() == home else _as_sent(error)
 

@@ -3,15 +3,35 @@
 import numpy as np
 
 from sktl.backbones import load_backbone
-from sktl.inference import embedding_widths, resolve_placement
+from sktl.backbones.descriptions import never_saw_photographs
+from sktl.images import as_images, rows_as_images, take_rows
+from sktl.inference import (
+    ABOUT_PHOTOGRAPHS,
+    are_photographs,
+    embedding_widths,
+    resolve_placement,
+    warn_of_photographs,
+)
 
-__all__ = ["check_networks", "describe", "fitted_parts", "is_pretrained", "record_of", "trained_part"]
+__all__ = [
+    "check_networks",
+    "describe",
+    "first_images",
+    "fitted_parts",
+    "is_pretrained",
+    "note_on_photographs",
+    "record_of",
+    "trained_part",
+]
 
 BROUGHT_ALONG = "its own"  # how a record calls the weights that came with a module or a function
 
 
-def check_networks(names, *, backbone, weights, unfreeze_depth, image_size, device, precision):
-    """Load the network of named candidates once, so that what cannot work is not reported as the failure of a fit."""
+def check_networks(names, images, *, backbone, weights, unfreeze_depth, image_size, device, precision, **others):
+    """Load the network of named candidates once, so that what cannot work is not reported as the failure of a fit.
+
+    Warn as well, where it is the bundled one and the images are photographs.
+    """
     if not names & {"frozen", "fine_tuned", "from_scratch"}:
         return
     if precision == "float16" and names & {"fine_tuned", "from_scratch"}:
@@ -35,6 +55,23 @@ def check_networks(names, *, backbone, weights, unfreeze_depth, image_size, devi
         )
     if "from_scratch" in names and not isinstance(backbone, str):
         load_backbone(backbone, None)  # not every function can make its network with random weights
+    warn_of_photographs(record, images)
+
+
+def first_images(X, image_shape):
+    """Return the first images of X as a collection; none where X cannot be read, which the fits will say."""
+    try:
+        first = take_rows(X, np.arange(min(len(X), 3)))
+        images = as_images(first)
+        return rows_as_images(np.asarray(first), image_shape=image_shape) if images is None else images
+    except (TypeError, ValueError, OSError):
+        return ()
+
+
+def note_on_photographs(images, networks):
+    """Say that one of some described networks is the bundled one and the images are photographs; None otherwise."""
+    bundled = any(never_saw_photographs(network["name"], network["weights"]) for network in networks if network)
+    return ABOUT_PHOTOGRAPHS if bundled and are_photographs(images) else None
 
 
 def record_of(estimator):

@@ -21,6 +21,8 @@ FEW_SPLITS = 5  # fewer than these get a note
 def make_notes(comparison):
     """Say what a reader of the numbers should know."""
     notes = [*_failures(comparison), *_splits(comparison)]
+    if warning := comparison.settings.get("photographs"):
+        notes.insert(0, warning)
     if warning := comparison.settings.get("near_duplicates"):
         notes.append(warning)
     if unknown := _with_unknown_weights(comparison):

@@ -1,22 +1,19 @@
 """PretrainedFeatureExtractor: check, embed, name the features."""
 
 from numbers import Integral
-from os import PathLike
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sktl._validation import Interval, StrOptions, check_feature_names_in, fit_context
-from sktl.backbones import POOLINGS, load_backbone
-from sktl.images import check_images
-from sktl.images.value_range import fit_value_range
-from sktl.inference import ENGINES, PRECISIONS, StoreInfo, check_engine, embed, embedding_widths, resolve_placement
-from sktl.store import open_store
+from sktl._validation import StrOptions, check_feature_names_in, fit_context
+from sktl.backbones import POOLINGS
+from sktl.feature_extraction._frozen_network import SHARED_CONSTRAINTS, FrozenNetworkEstimator
+from sktl.inference import embedding_widths
 
 
-class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
+class PretrainedFeatureExtractor(TransformerMixin, FrozenNetworkEstimator):
     """Embed images with a frozen, pretrained network.
 
     Each image becomes one vector: the pooled output of a stage of the network. Nothing is trained: `fit` finds the
@@ -25,10 +22,10 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    backbone : str, Backbone, torch.nn.Module or callable, default="tiny_fractal"
+    backbone : str, Backbone, torch.nn.Module, callable or fitted estimator, default="tiny_fractal"
         The network: a name from :func:`~sktl.backbones.list_backbones` (any classification model of torchvision, or
         ``"tiny_fractal"``, which ships with sktl), a record from :func:`~sktl.backbones.load_backbone`, your own
-        module, or a function that makes it.
+        module, a function that makes it, or a fitted estimator of sktl, whose stages are taken as they are.
     weights : str, Path, torchvision weights or None, default="default"
         ``"default"`` takes the best that torchvision has (or what ships with sktl), ``"IMAGENET1K_V1"`` names one of
         several, a path ending in ``.pth``, ``.pt`` or ``.safetensors`` reads a local file, None draws random weights
@@ -119,22 +116,11 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
-        "backbone": "no_validation",  # load_backbone judges these two, with a hint what to write instead
-        "weights": "no_validation",
+        **SHARED_CONSTRAINTS,
         "layer": [Integral, str, "array-like"],
         "pooling": [StrOptions(set(POOLINGS))],
-        "image_size": [Interval(Integral, 1, None, closed="left"), None],
-        "image_shape": [tuple, list, None],
-        "value_range": [tuple, list, None],
         "on_error": [StrOptions({"raise", "nan"})],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "device": "no_validation",  # resolve_placement does
-        "precision": [StrOptions(set(PRECISIONS))],
-        "n_jobs": [Integral, None],
-        "engine": [StrOptions(set(ENGINES))],
-        "cache": ["boolean", str, PathLike],
         "random_state": ["random_state"],
-        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -157,22 +143,7 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
         random_state=None,
         verbose=0,
     ):
-        self.backbone = backbone
-        self.weights = weights
-        self.layer = layer
-        self.pooling = pooling
-        self.image_size = image_size
-        self.image_shape = image_shape
-        self.value_range = value_range
-        self.on_error = on_error
-        self.batch_size = batch_size
-        self.device = device
-        self.precision = precision
-        self.n_jobs = n_jobs
-        self.engine = engine
-        self.cache = cache
-        self.random_state = random_state
-        self.verbose = verbose
+        self._store(locals())
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None):
@@ -202,12 +173,8 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
         ImportError
             If `engine` is not installed.
         """
-        images = check_images(self, X, reset=True, image_shape=self.image_shape)
-        self.value_range_ = fit_value_range(images, self.value_range, on_error=self.on_error)
-        check_engine(self.engine, self._placement())
-        open_store(self.cache)
         seed = check_random_state(self.random_state).randint(2**31 - 1) if self.weights is None else 0
-        self.backbone_ = load_backbone(self.backbone, self.weights, random_state=seed)
+        self.backbone_ = self._find_network(X, seed=seed, on_error=self.on_error)
         cuts = [self._cut(layer) for layer in self._layers()]
         if len(set(cuts)) < len(cuts):
             raise ValueError(f"layer must name each stage once. Got {self.layer!r} instead.")
@@ -233,23 +200,8 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
             If an image cannot be read and ``on_error="raise"``.
         """
         check_is_fitted(self)
-        images = check_images(self, X, reset=False, image_shape=self.image_shape)
-        images = images.with_value_range(self.value_range_, learned=self.value_range is None)
-        embeddings, bad_images = embed(
-            images,
-            self.backbone_,
-            self._preprocessing(),
-            self._placement(),
-            layers=self.layers_,
-            pooling=self.pooling,
-            engine=self.engine,
-            store=open_store(self.cache),
-            info=self.store_info_,
-            batch_size=self.batch_size,
-            n_jobs=self.n_jobs,
-            on_error=self.on_error,
-            verbose=self.verbose,
-        )
+        images = self._images(X)
+        embeddings, bad_images = self._embed(images, layers=self.layers_, pooling=self.pooling, on_error=self.on_error)
         self.bad_images_ = bad_images
         return embeddings
 
@@ -288,11 +240,11 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
 
     def _take_network(self, backbone, layers):
         """Take features after these stages of a network from now on."""
-        self.backbone_, self.layers_ = backbone, layers
+        self._take_backbone(backbone)
+        self.layers_ = layers
         self._widths = embedding_widths(backbone, layers, self.pooling, self._preprocessing())
         self.embedding_dim_ = sum(self._widths)
         self.bad_images_ = []
-        self.store_info_ = StoreInfo()
 
     def _layers(self):
         if isinstance(self.layer, str) and self.layer == "all":
@@ -310,15 +262,6 @@ class PretrainedFeatureExtractor(TransformerMixin, BaseEstimator):
                 f"{len(self.backbone_.stage_names)} for {self.backbone_.name}. Got {layer!r} instead."
             )
         return cut
-
-    def _placement(self):
-        # ONNX Runtime computes in float32 wherever it does.
-        precision = "float32" if (self.engine, self.precision) == ("onnxruntime", "auto") else self.precision
-        return resolve_placement(self.device, precision)
-
-    def _preprocessing(self):
-        own = self.backbone_.preprocessing
-        return own if self.image_size is None else own.resized(self.image_size)
 
     def __sklearn_tags__(self):
         """Say that vectors are always float32."""

@@ -1,23 +1,24 @@
 """The base of classifier and regressor: from images and targets to a trained network, and back to predictions."""
 
 from abc import ABCMeta, abstractmethod
-from copy import copy, deepcopy
+from copy import deepcopy
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sktl._validation import check_sample_weight
-from sktl.backbones import load_backbone, seeded
+from sktl.backbones import load_backbone, seeded, tensor_digest
+from sktl.backbones.estimators import NetworkEstimator, trained_record
+from sktl.backbones.torch_defaults import torch_defaults
 from sktl.fine_tuning._fitting import Fitting
 from sktl.fine_tuning._mirroring import augmentation_of
 from sktl.fine_tuning._parameters import SHARED_CONSTRAINTS, check_structure, check_together, depth_of, settings_of
 from sktl.fine_tuning.network_outputs import NetworkOutputs
 from sktl.images import check_images
 from sktl.images.value_range import fit_value_range
-from sktl.inference import StoreInfo, embedding_widths, resolve_placement
+from sktl.inference import StoreInfo, embedding_widths, resolve_placement, warn_of_photographs
 from sktl.store import open_store
 from sktl.training import (
     Activations,
@@ -33,14 +34,10 @@ from sktl.training import (
 from sktl.training.callbacks import training_options
 
 
-class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
+class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
     """Abstract: the parameters and the order of work of FineTuneClassifier and FineTuneRegressor."""
 
     _parameter_constraints: dict = SHARED_CONSTRAINTS
-
-    def _store(self, parameters):
-        """Keep the `locals()` of a constructor, which are its parameters, each under its own name."""
-        vars(self).update({name: value for name, value in parameters.items() if name != "self"})
 
     @abstractmethod
     def _check_targets(self, y, reset, classes):
@@ -79,11 +76,14 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
 
     # fit
 
+    @torch_defaults()
     def _fit(self, X, y, sample_weight, *, keep, whole, classes=None):
         """Train; the one way through which `fit` and `partial_fit` go."""
         if not keep:
             # What fails from here on must not leave the network of an earlier fit under new labels.
             self.__dict__.pop("net_", None)
+        for name in ("_reload", "_trained_record"):
+            self.__dict__.pop(name, None)
         check_together(self)
         images, rows, targets, weights = self._training_set(X, y, sample_weight, keep, classes)
         teacher = self._teach(X, rows)
@@ -138,6 +138,7 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self._n_trainings = 0
         self.backbone_ = self._record = load_backbone(self.backbone, self.weights, random_state=self._seed)
+        warn_of_photographs(self.backbone_, images)
         self.unfreeze_depth_ = self._depth()
         # One image through the network: a size that it cannot take is found out before the work.
         embedding_widths(self.backbone_, ["penultimate"], "auto", self._preprocessing())
@@ -195,29 +196,25 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
 
     # parameters: some transforms of torchvision have a get_params of another kind
 
-    def get_params(self, deep=True):
-        """Return the parameters by name, as everywhere in scikit-learn; `augment` is taken as it is.
-
-        Parameters
-        ----------
-        deep : bool, default=True
-            Whether to go into parameters that are estimators.
-
-        Returns
-        -------
-        dict of str to object
-        """
-        own = super().get_params(deep=False)
-        parts = {name: value for name, value in own.items() if name != "augment" and hasattr(value, "get_params")}
-        inner = {f"{name}__{key}": value for name, part in parts.items() for key, value in part.get_params().items()}
-        return {**own, **inner} if deep else own
+    _not_opened = ("backbone", "augment")
 
     def __sklearn_clone__(self):
-        without = copy(self)
-        without.augment = None
-        cloned = super(FineTuneEstimator, without).__sklearn_clone__()
+        cloned = super(FineTuneEstimator, self._without("augment")).__sklearn_clone__()
         cloned.augment = deepcopy(self.augment)
         return cloned
+
+    # out of training comes a backbone
+
+    def __sktl_backbone__(self):
+        """Return the trained stages, with the image size that they were trained with."""
+        if self.unfreeze_depth_ == 0 and not next(self.backbone_.stages.parameters()).is_meta:
+            return load_backbone(self.backbone_, preprocessing=self.module_.preprocessing)
+        found = self.__dict__.get("_trained_record")
+        # The network may have been trained on, or changed by hand.
+        if found is None or found.digest != tensor_digest(found.name, stages=self.module_.stages):
+            found = trained_record(self.backbone_, self.module_, type(self).__name__, self.__dict__.get("_reload"))
+            self._trained_record = found
+        return found
 
     # predict
 
@@ -227,11 +224,13 @@ class FineTuneEstimator(BaseEstimator, metaclass=ABCMeta):
     def __getstate__(self):
         """Pickle the weights once: those of the fitted network, and not the file that training started from."""
         state = dict(super().__getstate__())
-        state.pop("_record", None)
+        for name in ("_record", "_reload", "_trained_record"):
+            state.pop(name, None)
         if "backbone_" in state:
             state["backbone_"] = state["backbone_"].without_weights()
         return state
 
+    @torch_defaults()
     def _outputs(self, X):
         """Return the outputs of the network as float64 (n_images, n_outputs)."""
         if isinstance(X, NetworkOutputs):

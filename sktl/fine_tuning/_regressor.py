@@ -19,9 +19,9 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
 
     Parameters
     ----------
-    backbone : str, Backbone, torch.nn.Module or callable, default="tiny_fractal"
-        The network: a name from :func:`~sktl.backbones.list_backbones` (any classification model of torchvision, or the
-        bundled ``"tiny_fractal"``), a record from :func:`~sktl.backbones.load_backbone`, a module or function of yours.
+    backbone : str, Backbone, torch.nn.Module, callable or fitted estimator, default="tiny_fractal"
+        The network: a name from :func:`~sktl.backbones.list_backbones`, a record from
+        :func:`~sktl.backbones.load_backbone`, a module or function of yours, or a fitted estimator of sktl.
     weights : str, Path, torchvision weights or None, default="default"
         ``"default"`` takes the best that torchvision has (or what ships with sktl), ``"IMAGENET1K_V1"`` names one of
         several, a path ending in ``.pth``, ``.pt`` or ``.safetensors`` reads a local file. None trains the same

@@ -5,7 +5,7 @@ from hashlib import sha256
 import numpy as np
 
 from sktl.images._arrays import array_to_picture, canonical, is_array
-from sktl.images._pillow import decode, from_pil
+from sktl.images._pillow import decode, encoded_size, from_pil
 from sktl.images._reading import content, is_pil, named
 from sktl.images.value_range import range_of
 
@@ -40,6 +40,11 @@ class OpenedImage:
             if self._content is not None:
                 return decode(self._content)
             return array_to_picture(self._pixels, self._range)
+
+    def size(self):
+        """Return height and width in pixels, without decoding."""
+        with named(self._item, self._position):
+            return self._pixels.shape[:2] if self._content is None else encoded_size(self._content)
 
     def digest(self):
         """Identify the image in 16 bytes, see `ImageCollection.digest`."""

@@ -122,6 +122,14 @@ def decode(data):
         return _upright_picture(image, _orientation(image))
 
 
+def encoded_size(data):
+    """Return height and width of an image file from its first bytes, before it is turned upright."""
+    Image.init()
+    formats = [name for name in FORMATS if name in Image.OPEN]
+    with _STRICT, _pillow_errors_named(), Image.open(io.BytesIO(data), formats=formats) as image:
+        return image.height, image.width
+
+
 def from_pil(image):
     """Convert a PIL image to uint8 (H, W, 3) without changing it; a file that it has not read yet is read now."""
     with _STRICT, _pillow_errors_named():

@@ -6,13 +6,16 @@ from sktl.inference._device import PRECISIONS, Placement, resolve_placement
 from sktl.inference._dry_run import activation_shape, embedding_widths
 from sktl.inference._embed import embed
 from sktl.inference._engines import ENGINES, check_engine
+from sktl.inference._photographs import ABOUT_PHOTOGRAPHS, are_photographs, share_warned, warn_of_photographs
 
 __all__ = [
+    "ABOUT_PHOTOGRAPHS",
     "ENGINES",
     "PRECISIONS",
     "Placement",
     "StoreInfo",
     "activation_shape",
+    "are_photographs",
     "block_rows",
     "check_engine",
     "embed",
@@ -21,4 +24,6 @@ __all__ = [
     "read_prepared",
     "resolve_placement",
     "run_in_blocks",
+    "share_warned",
+    "warn_of_photographs",
 ]

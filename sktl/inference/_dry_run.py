@@ -5,6 +5,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from sktl.backbones.torch_defaults import torch_defaults
 from sktl.inference._blocks import run_in_blocks
 from sktl.inference._device import Placement
 from sktl.inference._folding import pooled_outputs
@@ -105,6 +106,7 @@ def _run(backbone, cuts, pooling, preprocessing, images, rows):
     return _in_blocks(function, images, rows)
 
 
+@torch_defaults()
 def _in_blocks(function, images, rows):
     with counted_forward_passes():  # apart from all others: these images are nobody's
         return run_in_blocks(function, images, _ON_CPU, rows)

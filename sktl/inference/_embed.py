@@ -7,6 +7,7 @@ from itertools import chain
 import numpy as np
 from tqdm.auto import tqdm
 
+from sktl.backbones.torch_defaults import torch_defaults
 from sktl.exceptions import ImageReadError
 from sktl.inference._blocks import block_rows, map_blocks, stack
 from sktl.inference._cache_key import cache_key_of
@@ -16,6 +17,7 @@ from sktl.inference._engines import check_engine, frozen_function
 from sktl.inference._prefetching import batched, prefetched, reading_threads
 
 
+@torch_defaults()
 def embed(
     images,
     backbone,

@@ -55,7 +55,7 @@ def label_efficiency(
     sizes : sequence of int or float, default=(0.125, 0.25, 0.5, 1.0)
         Ints are numbers of labels, floats are fractions of the training images of a split. Put them close where the
         curves are steep; a doubling each time is a good start.
-    backbone : str, torch.nn.Module or Backbone, default="tiny_fractal"
+    backbone : str, torch.nn.Module, Backbone or fitted estimator, default="tiny_fractal"
         The pretrained network.
     weights : str, path or weights, default="default"
         Its pretrained weights.

@@ -1,11 +1,13 @@
 """load_model: from one file, which may come from anybody, to a fitted estimator."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from sktl.backbones import Preprocessing
+from sktl.backbones import Preprocessing, load_backbone
 from sktl.backbones.empty_networks import empty_chain
+from sktl.backbones.torch_defaults import torch_defaults
 from sktl.exceptions import WeightsError, WeightsMismatchError
 from sktl.inference import resolve_placement
 from sktl.models._fine_tuned import load_fine_tuned
@@ -20,6 +22,7 @@ __all__ = ["load_model"]
 _MAX_PIXELS = 32 * 2048**2
 
 
+@torch_defaults()
 def load_model(path, *, device="auto", precision="auto", n_jobs=None):
     """Read a fitted estimator from a file that `save_model` or the command ``sktl train`` has written.
 
@@ -98,7 +101,18 @@ def _estimator(path, record, session):
     network = estimator[0] if record["kind"] == "Pipeline" else estimator
     network.batch_size = min(network.batch_size, max(_MAX_PIXELS // network._preprocessing().crop_size ** 2, 1))
     _take_input(network, **record["input"])
+    network._reload = partial(
+        stages_of_model,
+        backbone=record["backbone"]["name"],
+        weights=str(path.resolve()),
+        preprocessing=network._preprocessing(),
+    )
     return estimator
+
+
+def stages_of_model(*, backbone, weights, preprocessing):
+    """Return the stages in a model file as a Backbone; `backbone` is the name of their architecture."""
+    return load_backbone(load_model(weights, device="cpu"), preprocessing=preprocessing)
 
 
 def _take_input(network, fitted_on, n_features_in, feature_names_in, value_range):

@@ -6,6 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 from sktl.backbones import Backbone, tensor_digest
 from sktl.backbones.descriptions import describe_network, file_name
 from sktl.backbones.empty_networks import empty_chain
+from sktl.backbones.estimators import gives_backbone
+from sktl.backbones.torch_defaults import torch_defaults
 from sktl.models._fine_tuned import KINDS, fine_tuned_parts
 from sktl.models._format import forms_of, write_model
 from sktl.models._numbers import check_numbers
@@ -17,6 +19,7 @@ __all__ = ["save_model"]
 _PACKAGES = ("sktl", "torch", "torchvision", "scikit-learn", "numpy")
 
 
+@torch_defaults()
 def save_model(estimator, path, *, metadata=None):
     """Write a fitted estimator to one file, which needs nothing else to predict: no weights, no network, no pickle.
 
@@ -114,11 +117,11 @@ def _check_can_be_rebuilt(described, stages):
 def _network_parameters(network):
     """Write down which network was asked for, and where its weights came from."""
     given = network.weights
-    if isinstance(network.backbone, Backbone) and given == "default":
+    if isinstance(network.backbone, Backbone) and isinstance(given, str) and given == "default":
         reload = network.backbone.reload
         given = network.backbone.weights if reload is None else reload.keywords["weights"]
-    elif given is not None and not isinstance(given, str):  # a path, or torchvision's own name
-        given = network.backbone_.weights
+    elif gives_backbone(network.backbone) or not (given is None or isinstance(given, str)):
+        given = network.backbone_.weights  # of an estimator, a path, or torchvision's own name
     return {"backbone": network.backbone_.name, "weights": file_name(given)}
 
 

@@ -96,6 +96,8 @@ def _captions(result):
 
 def _notes(result):
     notes = [f"{name!r} failed and is left out: {message}" for name, message in result.failures.items()]
+    if warning := result.settings.get("photographs"):
+        notes.insert(0, str(warning))
     if result.settings.get("fewer_labels_than_classes"):
         notes.append(
             "the smallest subset has fewer labels than there are classes: what is not in it no candidate can name."

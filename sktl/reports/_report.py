@@ -28,7 +28,7 @@ MEANINGS = {
 }
 SHOWN_ELSEWHERE = {
     *("n_images", "cv", "n_repeats", "random_state", "versions"),
-    *("call", "estimators", "networks", "near_duplicates"),
+    *("call", "estimators", "networks", "near_duplicates", "photographs"),
 }
 MOST_LINES = 200  # of a table; the rest is counted
 

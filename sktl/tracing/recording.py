@@ -178,9 +178,10 @@ class _MeasuredCopy:
         log, path = self._log, self._paths[id(module)]
         if log is None or log.is_paused or path in self._opened:
             return call(*args, **kwargs)
+        arguments = log.arguments(args, kwargs)  # before the call, which may change a list that it is given
         with log.paused():
             result = call(*args, **kwargs)
-        log.note("module", path, args, kwargs, result)
+        log.note("module", path, arguments, result)
         return result
 
 
@@ -222,9 +223,9 @@ class _Log(TorchFunctionMode):
         name = getattr(function, "__name__", "")
         if name == "__get__":
             if isinstance(result, torch.Tensor) and not self._is_known(result):
-                self.note("property", function.__self__.__name__, args[:1], {}, result)
+                self.note("property", function.__self__.__name__, self.arguments(args[:1], {}), result)
         elif result is None and name == "__setitem__":
-            self.note("method", name, args, kwargs, args[0])
+            self.note("method", name, self.arguments(args, kwargs), args[0])
         elif any(isinstance(leaf, torch.Tensor) for leaf in leaves_of(result)):
             self._note_function(function, name, args, kwargs, result)
         return result
@@ -236,7 +237,8 @@ class _Log(TorchFunctionMode):
         if kwargs.get("out") is not None:
             raise RecordingError(f"{name} writes into a tensor that it is given")
         is_method = getattr(torch.Tensor, name, None) is function
-        self.note("method" if is_method else "function", name if is_method else function, args, kwargs, result)
+        kind, target = ("method", name) if is_method else ("function", function)
+        self.note(kind, target, self.arguments(args, kwargs), result)
 
     def _note_dropout(self, kind, args, kwargs, result):
         """Note a module instead of the function, which was told the mode that the network is in now."""
@@ -245,10 +247,12 @@ class _Log(TorchFunctionMode):
             raise RecordingError("it drops values in eval mode")
         path = f"dropout_{len(self._own)}"
         self._own[path] = kind(arguments.get("p", 0.5))
-        self.note("module", path, (arguments["input"],), {}, result)
+        self.note("module", path, self.arguments((arguments["input"],), {}), result)
 
-    def note(self, kind, target, args, kwargs, result):
-        arguments = map_leaves(self._as_argument, (tuple(args), dict(kwargs)))
+    def arguments(self, args, kwargs):
+        return map_leaves(self._as_argument, (tuple(args), dict(kwargs)))
+
+    def note(self, kind, target, arguments, result):
         outputs = tuple(self._new(leaf) for leaf in leaves_of(result) if isinstance(leaf, torch.Tensor))
         self._calls.append(Call(kind, target, arguments, outputs, isinstance(result, torch.Tensor)))
 

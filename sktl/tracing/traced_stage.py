@@ -2,6 +2,7 @@
 
 import operator
 from itertools import combinations_with_replacement
+from math import isqrt
 
 import torch
 from torch import nn
@@ -9,6 +10,8 @@ from torch import nn
 from sktl.tracing.recording import Attribute, Device, RecordingError, Size, Value, leaves_of, map_leaves
 
 __all__ = ["TracedStage", "stage_of_calls"]
+
+_MAX_LEFT_OUT = 16  # tokens that stand for no place: of the class, of a teacher, registers
 
 
 class TracedStage(nn.Module):
@@ -64,10 +67,14 @@ class TracedStage(nn.Module):
 
 
 class Length:
-    """A size, read from a tensor that is at hand: ``factor * product of some of its sides // divisor``."""
+    """A size, read from a tensor that is at hand: ``factor * product of some of its sides // divisor``.
 
-    def __init__(self, number, sides, factor, divisor):
+    Or the side of the square that so many tokens fill, the first of them left out.
+    """
+
+    def __init__(self, number, sides, factor, divisor, n_left_out=None):
         self.number, self.sides, self.factor, self.divisor = number, sides, factor, divisor
+        self.n_left_out = n_left_out
 
     def of(self, values):
         """Return the size."""
@@ -75,10 +82,12 @@ class Length:
         product = self.factor
         for side in self.sides:
             product *= shape[side]
-        return product // self.divisor
+        size = product // self.divisor
+        return size if self.n_left_out is None else isqrt(size - self.n_left_out)
 
     def __repr__(self):
-        return f"Length({self.number}, {self.sides}, {self.factor}, {self.divisor})"
+        root = "" if self.n_left_out is None else f", {self.n_left_out}"
+        return f"Length({self.number}, {self.sides}, {self.factor}, {self.divisor}{root})"
 
 
 def stage_of_calls(network, recording, calls, given, result):
@@ -147,6 +156,16 @@ def _length(size, numbers, known, shapes):
                 divisors = {product // found for found, product in zip(size.found, products, strict=True)}
                 if len(divisors) == 1:
                     return Length(numbers[number], sides, 1, divisors.pop())
+    return _root(size, numbers, known, shapes)
+
+
+def _root(size, numbers, known, shapes):
+    """Find known tokens, or places of maps, that fill a square of which a size was the side in all runs."""
+    for number in reversed(known):
+        for side in range(1, len(shapes[number][0])):
+            beyond = {run[side] - found**2 for run, found in zip(shapes[number], size.found, strict=True)}
+            if len(beyond) == 1 and len(set(size.found)) > 1 and 0 <= min(beyond) <= _MAX_LEFT_OUT:
+                return Length(numbers[number], (side,), 1, 1, beyond.pop())
     raise RecordingError(f"a size that was {size.found} is none of the sides of a tensor at hand")
 
 

@@ -9,6 +9,7 @@ from skorch import NeuralNet
 from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
 from skorch.helper import predefined_split
 
+from sktl.backbones.torch_defaults import torch_defaults
 from sktl.exceptions import TrainingDivergedError
 from sktl.inference.forward_passes import current_counter
 from sktl.training._batches import Batches
@@ -32,6 +33,11 @@ class FineTuneNet(NeuralNet):
     def get_params_for_optimizer(self, prefix, named_parameters):
         """Return the parameter groups, where skorch takes patterns of names."""
         return (self._groups(),), {"lr": self.settings.learning_rate}
+
+    @torch_defaults()
+    def __setstate__(self, state):
+        """Read the tensors of a pickle as ones that can be trained."""
+        super().__setstate__(state)
 
     def learning_rates(self):
         """Return the rate of each group of the optimizer, before any schedule."""

@@ -38,11 +38,33 @@ def test_help_lists_the_commands():
     assert "compare" in result.stdout
 
 
-def test_backbones_are_listed_one_per_line():
+def test_backbones_are_listed_one_per_line_with_what_is_known_about_them():
     result = run("backbones")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout.splitlines() == list_backbones()
-    assert json.loads(run("backbones", "--json").stdout) == list_backbones()
+    title, *lines = [line.split() for line in result.stdout.splitlines()]
+    assert title == ["name", "source", "size", "pixels", "top-1", "licence", "here"]
+    assert [line[0] for line in lines] == list_backbones()
+    row = next(line for line in lines if line[0] == "resnet50")
+    assert row[:7] == ["resnet50", "torchvision", "103", "MB", "224", "80.9", "%"]
+    row = next(line for line in lines if line[0] == "tiny_fractal")
+    assert (row[1], *row[-3:]) == ("bundled", "48", "BSD-3-Clause", "yes")
+
+
+def test_backbones_as_json_and_by_pattern_and_source():
+    cards = json.loads(run("backbones", "resnet*", "--json").stdout)
+    assert [card["name"] for card in cards] == list_backbones("resnet*")
+    assert cards[-1]["license"] == "BSD-3-Clause (torchvision)"
+    assert json.loads(run("backbones", "--source", "bundled", "--json").stdout)[0]["name"] == "tiny_fractal"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(("resnet",), "Write '*resnet*' for names"), (("--source", "torch"), "Did you mean 'torchvision'?")],
+)
+def test_backbones_that_there_are_not(arguments, said):
+    result = run("backbones", *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert said in result.stderr
 
 
 def test_who_names_a_network_that_there_is_not_is_told_where_the_names_are(tmp_path):

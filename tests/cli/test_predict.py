@@ -247,3 +247,61 @@ def test_a_model_that_predicts_numbers_is_refused(photos, run_sktl, tmp_path):
     result = run_sktl("predict", tmp_path / "numbers.safetensors", photos)
     assert result.exit_code == 1
     assert "MODEL must be a classifier" in result.output
+
+
+def test_a_network_names_its_own_classes_without_any_model(run_sktl, unseen, tmp_path):
+    from sktl import PretrainedClassifier
+
+    paths = sorted(map(str, unseen.iterdir()))
+    result = run_sktl("predict", "--backbone", "tiny_fractal", unseen, "--json", "--proba", "--top", "3")
+    assert result.exit_code == 0, result.output
+    content = json.loads(result.stdout)
+    fitted = PretrainedClassifier().fit(paths)
+    rows = content["predictions"]
+    assert (content["model"], content["method"]) == ("tiny_fractal", "pretrained")
+    assert content["backbone"]["name"] == "tiny_fractal"
+    assert [row["path"] for row in rows] == paths
+    assert content["classes"] == [str(name) for name in fitted.classes_]
+    np.testing.assert_array_equal([list(row["probabilities"].values()) for row in rows], fitted.predict_proba(paths))
+    ranked = [[(int(each["class"]), each["probability"]) for each in row["top"]] for row in rows]
+    assert ranked == fitted.top(paths, k=3)
+    lines = run_sktl("predict", unseen, "--backbone", "tiny_fractal", "--csv", tmp_path / "a.csv").stdout.splitlines()
+    assert [line.split("\t")[1] for line in lines] == [str(name) for name in fitted.predict(paths)]
+    with open(tmp_path / "a.csv", newline="") as file:
+        assert [row["class"] for row in csv.DictReader(file)] == [line.split("\t")[1] for line in lines]
+
+
+def test_a_network_passes_over_images_that_cannot_be_read(run_sktl, unseen):
+    (unseen / "0.png").write_text("not a picture")
+    result = run_sktl("predict", "--backbone", "tiny_fractal", unseen)
+    assert result.exit_code == 1
+    assert len(result.stdout.splitlines()) == 7
+    assert "1 of 8 images could not be read." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{photos}"], "MODEL must be a file written by save_model or 'sktl train'. Got images at"),
+        (["{photos}", "{photos}"], "or name a network that has classes of its own: --backbone resnet50, say."),
+        (["{model}", "{photos}", "--backbone", "tiny_fractal"], "MODEL must be left out where --backbone"),
+        (["{model}", "{photos}", "--weights", "IMAGENET1K_V1"], "--weights must come with --backbone."),
+        (["{photos}", "--backbone", "tiny_fractl"], "Did you mean 'tiny_fractal'? 'sktl backbones' lists them."),
+    ],
+)
+def test_a_model_or_a_network_must_be_named_and_not_both(run_sktl, models, photos, arguments, message):
+    result = run_sktl("predict", *(argument.format(model=models["frozen"], photos=photos) for argument in arguments))
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_network_whose_classes_have_no_names_is_refused(run_sktl, photos, tmp_path):
+    from safetensors.torch import save_file
+
+    from sktl.backbones.sources._bundled import TinyResNet
+
+    save_file(TinyResNet(3).state_dict(), tmp_path / "own.safetensors")
+    result = run_sktl("predict", photos, "--backbone", "tiny_fractal", "--weights", tmp_path / "own.safetensors")
+    assert result.exit_code == 1
+    assert "weights must name their classes" in result.stderr

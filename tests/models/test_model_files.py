@@ -419,7 +419,7 @@ def test_a_network_that_changes_the_normalisation_of_its_input_does_so_again():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list_backbones())
+@pytest.mark.parametrize("name", [name for name in list_backbones() if "/" not in name])
 def test_every_network_is_rebuilt_from_its_tensors(name):
     backbone = load_backbone(name, None)
     chain = empty_chain(describe_network(backbone))

@@ -10,7 +10,7 @@ from sklearn.model_selection import KFold, RepeatedStratifiedKFold, ShuffleSplit
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sktl import PretrainedFeatureExtractor, compare_transfer
+from sktl import FineTuneClassifier, PretrainedFeatureExtractor, compare_transfer
 from sktl.comparison._call import recorded_call
 from sktl.reports._reproduce import code_to_run_again
 
@@ -143,3 +143,14 @@ def test_seed_and_last_line_are_always_there(digits):
     assert "    random_state=0,\n" in code
     assert code.endswith("print(comparison)\ncomparison.plot()")
     compile(code, "code", "exec")
+
+
+def test_a_fitted_estimator_as_a_backbone_is_left_for_the_reader_to_put_in():
+    fitted = FineTuneClassifier(max_epochs=1)
+    candidates = {"mine": make_pipeline(PretrainedFeatureExtractor(fitted), LogisticRegression()), "bare": fitted}
+    call = recorded_call(
+        {"backbone": fitted, "candidates": candidates}, {"backbone": signature(compare_transfer).parameters["backbone"]}
+    )
+    assert call["needed"] == ["backbone", "my_mine"]
+    assert call["arguments"]["backbone"] == "backbone"
+    assert call["arguments"]["candidates"] == "{'mine': my_mine, 'bare': FineTuneClassifier(max_epochs=1)}"

@@ -51,6 +51,48 @@ class Tokens(nn.Module):
         return self.fc(self.norm(x)[:, 0])
 
 
+class Squares(nn.Module):
+    """Tokens without an order of their own, whose places a block gets as the side of their square."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.fc = nn.Conv2d(3, 8, 4, 4), nn.Linear(8, 3)
+        self.convolutions = nn.ModuleList([nn.Conv2d(8, 8, 3, 1, 1) for _ in range(4)])
+
+    def forward(self, x):
+        x = self.patches(x)
+        side = x.shape[3]
+        x = x.flatten(2).mT
+        for convolution in self.convolutions:
+            x = x + convolution(x.mT.reshape(len(x), 8, side, side)).flatten(2).mT
+        return self.fc(x.mean(1))
+
+
+class Branches(nn.Module):
+    """Changes the list that it is given, as high-resolution networks do."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolutions = nn.ModuleList([nn.Conv2d(4, 4, 3, 1, 1) for _ in range(2)])
+
+    def forward(self, branches):
+        for i, convolution in enumerate(self.convolutions):
+            branches[i] = convolution(branches[i])
+        return [branches[0] + branches[1], branches[0] * branches[1]]
+
+
+class Exchange(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem, self.top = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 6, 3, 2, 1)
+        self.first, self.second, self.fc = Branches(), Branches(), nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = self.stem(x)
+        branches = self.second(self.first([x, x + 1]))
+        return self.fc(self.top(branches[0] + branches[1]).mean((2, 3)))
+
+
 def convolutions():
     return nn.Sequential(
         Block(3, 8), Block(8, 12), Block(12, 16), Block(16, 20), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(20, 3)
@@ -58,6 +100,7 @@ def convolutions():
 
 
 NETWORKS = {"convolutions": convolutions, "tokens": Tokens}
+ODD = {"squares": Squares, "exchange": Exchange}
 
 
 def make(kind):
@@ -81,6 +124,18 @@ def test_outputs_are_the_same_bits_for_any_number_of_images(kind, n_images):
     assert len(backbone.stages) >= 4
     with torch.no_grad():
         assert torch.equal(scores(backbone, images(n_images)), module(images(n_images)))
+
+
+@pytest.mark.parametrize(("kind", "n_stages"), [("squares", 4), ("exchange", 3)])
+def test_sides_of_squares_and_lists_that_modules_change_are_followed(kind, n_stages):
+    torch.manual_seed(0)
+    module = ODD[kind]().eval()
+    backbone = load_backbone(module, preprocessing=SMALL)
+    assert len(backbone.stages) >= n_stages
+    with torch.no_grad():
+        for n_images in (1, 5):
+            torch.testing.assert_close(scores(backbone, images(n_images)), module(images(n_images)))
+        torch.testing.assert_close(scores(backbone, images(2, 64)), module(images(2, 64)))
 
 
 @pytest.mark.parametrize("size", [24, 33, 64])

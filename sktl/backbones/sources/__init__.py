@@ -4,5 +4,7 @@
 import sktl.backbones.sources._bundled
 import sktl.backbones.sources._function
 import sktl.backbones.sources._hugging_face
+import sktl.backbones.sources._imagenet_wheel
 import sktl.backbones.sources._module
+import sktl.backbones.sources._timm
 import sktl.backbones.sources._torchvision

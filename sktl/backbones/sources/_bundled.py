@@ -7,10 +7,10 @@ from torch import nn
 
 from sktl.backbones._chain import Chain
 from sktl.backbones._preprocessing import Preprocessing
-from sktl.backbones.sources._source import NamedSource, register
+from sktl.backbones.sources._source import BackboneCard, NamedSource, register
 from sktl.backbones.sources._weights import Weights, default_or_file
 
-__all__ = ["BundledSource", "IMAGE_SIZE", "MEAN", "STD", "TINY_FRACTAL", "TinyResNet"]
+__all__ = ["BundledSource", "IMAGE_SIZE", "LABEL", "MEAN", "STD", "TINY_FRACTAL", "TinyResNet"]
 
 TINY_FRACTAL = "tiny_fractal"
 IMAGE_SIZE = 48
@@ -18,11 +18,12 @@ MEAN = (0.5, 0.5, 0.5)
 STD = (0.25, 0.25, 0.25)
 WIDTHS = (24, 48, 96, 192)
 N_CLASSES = 256
-# Results that were recorded call the bundled weights "embedded".
+# What results that were recorded call the bundled weights.
+LABEL = "embedded"
 _WEIGHTS = Weights(
     "default",
     ("bundled",),
-    label="embedded",
+    label=LABEL,
     path=Path(__file__).parents[1] / "weights" / f"{TINY_FRACTAL}.safetensors",
     trained_on="fractals drawn by formula (pretraining/tiny_fractal.py); no photograph was used",
     license="BSD-3-Clause",
@@ -89,11 +90,17 @@ class TinyResNet(nn.Module):
 class BundledSource(NamedSource):
     """The network that is part of the package, and works without any file or connection."""
 
+    label = "bundled"
     offline = True
 
     def names(self):
         """Return the one name."""
         return [TINY_FRACTAL]
+
+    def card(self, name):
+        """Return what the file says."""
+        n_bytes = _WEIGHTS.path.stat().st_size
+        return BackboneCard(name, self.label, n_bytes, IMAGE_SIZE, license=_WEIGHTS.license, is_here=True)
 
     def find_weights(self, name, weights):
         """Find the bundled weights, or those of a file."""
@@ -106,6 +113,10 @@ class BundledSource(NamedSource):
     def preprocessing(self, name, network, weights):
         """Return the preprocessing of the bundled weights."""
         return Preprocessing(crop_size=IMAGE_SIZE, mean=MEAN, std=STD)
+
+    def categories(self, name, weights, n_classes):
+        """Return the numbers of the formulas that the bundled weights tell apart: they have no other names."""
+        return tuple(range(n_classes)) if weights.identity == _WEIGHTS.identity else None
 
     def chain(self, network):
         """Take the children as stages, and the last one as head."""

@@ -7,6 +7,7 @@ from torch import nn
 
 from sktl.backbones._backbone import tensor_digest
 from sktl.backbones.seeding import seeded
+from sktl.backbones.sources._other_forms import in_plain_form
 from sktl.backbones.sources._own_network import find_own_weights, load_own_network
 from sktl.backbones.sources._source import NetworkSource, register
 
@@ -52,7 +53,7 @@ def _is_same(module, other):
 
 def _call(function, seed):
     with seeded(seed):
-        module = function()
+        module = in_plain_form(function())
     if not isinstance(module, nn.Module):
         raise ValueError(
             f"backbone must be a name, a torch.nn.Module, or a function that returns one. Got {function!r}, which "

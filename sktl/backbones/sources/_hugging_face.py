@@ -10,7 +10,7 @@ from warnings import warn
 from safetensors import SafetensorError, safe_open
 
 from sktl.backbones._backbone import make_backbone
-from sktl.backbones._weight_files import WEIGHT_SUFFIXES, LoadReport, load_tensors, read_tensors
+from sktl.backbones._weight_files import WEIGHT_SUFFIXES, LoadReport, load_tensors
 from sktl.backbones.finiteness import check_finite
 from sktl.backbones.seeding import seeded
 from sktl.backbones.sources._huggingface_hub import CONFIGURATION, Repository, facts_in, weight_files_in
@@ -79,8 +79,8 @@ class HuggingFaceSource(NetworkSource):
             else:
                 network, report = build(network_class, configuration), None
         if weights.path is not None:
-            tensors = read_tensors(weights.path, network.state_dict())
-            report = load_tensors(network, tensors, name=name, origin=str(weights.path), match=match)
+            tensors = weights.read(network.state_dict())
+            report = load_tensors(network, tensors, name=name, origin=weights.origin, match=match)
         check_finite(dict(network.named_parameters()), name)  # or else no chain would reproduce the output
         processor = _processor(folder, configuration, name, preprocessing)
         flipped = processor is not None and flips_channels(processor)

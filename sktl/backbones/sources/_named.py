@@ -12,25 +12,22 @@ from sktl.backbones._weight_files import load_tensors
 from sktl.backbones.finiteness import check_finite
 from sktl.backbones.seeding import seeded
 
-__all__ = ["load_named"]
+__all__ = ["load_named", "n_classes_in"]
 
 
 def load_named(source, name, weights, *, seed, match, preprocessing, reload):
     """Load a network that a source knows by name."""
-    tensors = None
     if not weights.is_random:
-        tensors = source.tensors(name, weights)
         weights = source.recognise(name, weights)
     with seeded(seed):
-        network = _build_fitting(source, name, weights, tensors)
+        network, tensors = _build_fitting(source, name, weights)
     report = None
     if tensors is not None:
-        origin = weights.description if weights.path is None else str(weights.path)
         ignored = source.auxiliary_heads(network)
-        report = load_tensors(network, tensors, name=name, origin=origin, match=match, ignored=ignored)
+        report = load_tensors(network, tensors, name=name, origin=weights.origin, match=match, ignored=ignored)
     chain = source.chain(network)
-    n_features, n_classes = _widths(chain.head)
-    if report is not None and not _head_is_loaded(network, chain.head, report):
+    n_features, n_classes = _widths(chain)
+    if report is not None and chain.head is not None and not _head_is_loaded(network, chain.head, report):
         chain = replace(chain, head=None)
     if not weights.has_classifier:
         chain, n_features = _without_classifier(chain)
@@ -49,36 +46,45 @@ def load_named(source, name, weights, *, seed, match, preprocessing, reload):
     )
 
 
-def _build_fitting(source, name, weights, tensors):
-    """Build a network with as many classes, and for vision transformers as many patches, as the file has."""
+def _build_fitting(source, name, weights):
+    """Build a network with as many classes, and for vision transformers as many patches, as its tensors have."""
     variant = source.variant(name, weights)
     network = source.build(name, variant)
-    found = {} if tensors is None else _sizes_in(source, network, tensors)
-    return source.build(name, replace(variant, **found)) if found else network
+    if weights.is_random:
+        return network, None
+    tensors = source.tensors(name, weights, network.state_dict())
+    tensors = source.adapted(name, network, weights, tensors)
+    found = _sizes_in(source, network, tensors)
+    return (source.build(name, replace(variant, **found)) if found else network), tensors
 
 
 def _sizes_in(source, network, tensors):
     """Return what must be different about a network to fit the tensors of a file."""
-    found = {}
-    layer = _layers(source.chain(network).head)[-1]
+    found = {
+        "n_classes": source.n_classes_of(network, tensors),
+        "image_size": source.image_size_of(network, tensors),
+    }
+    return {name: size for name, size in found.items() if size is not None}
+
+
+def n_classes_in(head, network, tensors):
+    """Return the number of rows of the last layer of a head in a file, None where it is the network's own or absent."""
+    layer = _layers(head)[-1]
     weight_name = next(name for name, parameter in network.named_parameters() if parameter is layer.weight)
     weight = tensors.get(weight_name)
-    if weight is not None and weight.ndim == layer.weight.ndim and len(weight) != len(layer.weight):
-        found["n_classes"] = len(weight)
-    image_size = source.image_size_of(network, tensors)
-    if image_size is not None:
-        found["image_size"] = image_size
-    return found
+    differs = weight is not None and weight.ndim == layer.weight.ndim and len(weight) != len(layer.weight)
+    return len(weight) if differs else None
 
 
 def _layers(head):
     return [part for part in head.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
 
 
-def _widths(head):
-    """Return the number of features that a head takes, and of classes that it gives."""
-    first, last = _layers(head)[0], _layers(head)[-1]
-    return first.weight.shape[1], last.weight.shape[0]
+def _widths(chain):
+    """Return the number of features that a chain gives, and of classes that its head makes of them."""
+    layers = [] if chain.head is None else _layers(chain.head)
+    n_classes = layers[-1].weight.shape[0] if layers else None
+    return chain.n_features or layers[0].weight.shape[1], n_classes
 
 
 def _head_is_loaded(network, head, report):

@@ -12,10 +12,17 @@ from sktl.backbones._given_stages import named_stages
 from sktl.backbones._module_stages import chain_of_own_module, copy_for_inference, forget_weights
 from sktl.backbones._preprocessing import Preprocessing
 from sktl.backbones._torchvision_stages import auxiliary_heads
-from sktl.backbones._weight_files import load_tensors, read_tensors
+from sktl.backbones._weight_files import load_tensors
 from sktl.backbones.finiteness import check_finite
 from sktl.backbones.seeding import seeded
 from sktl.backbones.sources._own_transformers import load_own_transformers, redrawn
+from sktl.backbones.sources._timm_network import (
+    chain_of_timm,
+    image_size_of,
+    is_from_timm,
+    preprocessing_of,
+    provenance_of,
+)
 from sktl.backbones.sources._transformers import is_network
 from sktl.backbones.sources._weights import RANDOM, Weights, default_or_file
 
@@ -45,12 +52,17 @@ def load_own_network(module, weights, *, draw, seed, match, preprocessing, stage
         with seeded(seed):
             forget_weights(network, name)
     if weights.path is not None:
-        tensors = read_tensors(weights.path, network.state_dict())
-        report = load_tensors(network, tensors, name=name, origin=str(weights.path), match=match, ignored=auxiliary)
+        tensors = weights.read(network.state_dict())
+        report = load_tensors(network, tensors, name=name, origin=weights.origin, match=match, ignored=auxiliary)
     # Or else no chain would reproduce the output.
     check_finite({key: each for key, each in network.named_parameters() if key.split(".")[0] not in auxiliary}, name)
     preprocessing = preprocessing or _usual_preprocessing(network)
-    chain = chain_of_own_module(network, name, preprocessing.crop_size, parts)
+    if parts is None and is_from_timm(network):
+        chain = chain_of_timm(network, preprocessing.crop_size)
+    else:
+        chain = chain_of_own_module(network, name, preprocessing.crop_size, parts)
+    if weights.path is None and not draw and is_from_timm(network):
+        weights = replace(weights, **_told_by_timm(network.pretrained_cfg))
     record = make_backbone(
         name,
         chain,
@@ -62,6 +74,12 @@ def load_own_network(module, weights, *, draw, seed, match, preprocessing, stage
         **weights.provenance(),
     )
     return replace(record, digest=_with_structure(record.digest, record.stages))
+
+
+def _told_by_timm(config):
+    """Return what a network of timm says about its weights, which may have been trained since."""
+    facts = provenance_of(config).items()
+    return {name: value if value == "unknown" else f"{value} (says its pretrained_cfg)" for name, value in facts}
 
 
 def _with_structure(digest, stages):
@@ -87,6 +105,8 @@ def with_random_weights(backbone, seed):
 
 
 def _usual_preprocessing(network):
+    if is_from_timm(network):
+        return preprocessing_of(network.pretrained_cfg, type(network).__name__, image_size_of(network))
     usual = Preprocessing(crop_size=_USUAL_SIZE, resize_size=_USUAL_RESIZE)
     if isinstance(network, VisionTransformer):
         return usual.resized(network.image_size)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from sktl.backbones._backbone import make_backbone, tensor_digest
 from sktl.backbones._module_stages import copy_for_inference
-from sktl.backbones._weight_files import load_tensors, read_tensors
+from sktl.backbones._weight_files import load_tensors
 from sktl.backbones.finiteness import check_finite
 from sktl.backbones.seeding import seeded
 from sktl.backbones.sources._image_processors import flips_channels, preprocessing_of, usual_processor
@@ -33,8 +33,8 @@ def load_own_transformers(module, weights, *, draw, seed, match, preprocessing, 
     with seeded(seed):
         network = build(network_class, configuration) if draw else without_pooler(copy_for_inference(module))
     if weights.path is not None:
-        tensors = read_tensors(weights.path, network.state_dict())
-        report = load_tensors(network, tensors, name=name, origin=str(weights.path), match=match)
+        tensors = weights.read(network.state_dict())
+        report = load_tensors(network, tensors, name=name, origin=weights.origin, match=match)
     check_finite(dict(network.named_parameters()), name)
     processor = usual_processor(configuration)
     flipped = processor is not None and flips_channels(processor)

@@ -3,10 +3,9 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from sktl.backbones._weight_files import read_tensors
-from sktl.backbones.sources._named import load_named
+from sktl.backbones.sources._named import load_named, n_classes_in
 
-__all__ = ["SOURCES", "NamedSource", "NetworkSource", "Variant", "register", "source_of"]
+__all__ = ["SOURCES", "BackboneCard", "NamedSource", "NetworkSource", "Variant", "register", "source_of"]
 
 
 @dataclass(frozen=True)
@@ -16,6 +15,19 @@ class Variant:
     n_classes: int | None = None  # None for the usual number
     image_size: int | None = None  # of networks that are built for one size; None for the usual one
     transform_input: bool = False  # whether the network itself changes the normalisation of its input
+
+
+@dataclass(frozen=True)
+class BackboneCard:
+    """What is known about a network by name and its default weights before they are read; None for what is not."""
+
+    name: str
+    source: str
+    n_bytes: int | None = None  # of the weights, as a file
+    image_size: int | None = None  # side of what the network sees, in pixels
+    top1: float | None = None  # accuracy on the validation images of ImageNet-1k in percent, as published
+    license: str | None = None
+    is_here: bool | None = None  # whether the weights are on this machine
 
 
 SOURCES: list["NetworkSource"] = []
@@ -36,6 +48,7 @@ def source_of(backbone):
 class NetworkSource(ABC):
     """A kind of thing that may be passed as `backbone`, and how it becomes a record."""
 
+    label: str | None = None  # what `list_backbones` calls a source whose networks have names
     asked_last = False  # whether it takes all that looks like a name, also those that other sources know
     stages_are_fixed = False  # whether the source says the stages of its networks, so that the user must not
 
@@ -68,6 +81,7 @@ class NamedSource(NetworkSource):
 
     stages_are_fixed = True
     offline = False
+    is_traced = False  # whether `chain` runs a network, which must then have numbers
 
     @abstractmethod
     def names(self):
@@ -77,8 +91,8 @@ class NamedSource(NetworkSource):
     def build(self, name, variant):
         """Build a network with random weights from torch's global generator.
 
-        It is built without numbers as well, for weights that come from a model file: large tensors are then on torch's
-        meta device.
+        It is built without numbers as well, for weights that come from a model file, unless it is to be traced: large
+        tensors are then on torch's meta device.
         """
 
     @abstractmethod
@@ -97,21 +111,33 @@ class NamedSource(NetworkSource):
         """Return the names of the side classifiers that files may hold and that are not loaded."""
         return ()
 
+    def adapted(self, name, network, weights, tensors):
+        """Return the tensors of weights under the names, and in the shapes, of a network that was built here."""
+        return tensors
+
+    def n_classes_of(self, network, tensors):
+        """Return the number of classes that a file of tensors was made for, None where it is the network's own."""
+        return n_classes_in(self.chain(network).head, network, tensors)
+
     def image_size_of(self, network, tensors):
         """Return the image size that a file of tensors was made for, None where it fits any."""
         return None
 
-    def tensors(self, name, weights):
-        """Return named tensors, downloaded if they must be."""
-        return read_tensors(weights.path)
+    def tensors(self, name, weights, own):
+        """Return tensors under the names of a network, of which the own ones are given; downloaded if they must be."""
+        return weights.read(own)
 
     def recognise(self, name, weights):
-        """Return weights with all that is known about them once they have been read."""
+        """Return weights with all that their file tells about them."""
         return weights
 
     def categories(self, name, weights, n_classes):
         """Return the names of the classes of a network with as many classes, None if they are unknown."""
         return None
+
+    def card(self, name):
+        """Return the BackboneCard of a network, without a network connection and without reading weights."""
+        return BackboneCard(name, self.label)
 
     def takes(self, backbone):
         """Return whether this is a name of a network of this source."""

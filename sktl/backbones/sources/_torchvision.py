@@ -18,7 +18,7 @@ from sktl._validation import did_you_mean
 from sktl.backbones._preprocessing import Preprocessing
 from sktl.backbones._torchvision_stages import auxiliary_heads, chain_of_known_family
 from sktl.backbones._weight_files import read_tensors, tensors_in
-from sktl.backbones.sources._source import NamedSource, Variant, register
+from sktl.backbones.sources._source import BackboneCard, NamedSource, Variant, register
 from sktl.backbones.sources._weights import Weights, looks_like_a_path, weights_of_file
 from sktl.exceptions import WeightsError, WeightsNotFoundError
 
@@ -34,9 +34,24 @@ _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.")
 class TorchvisionSource(NamedSource):
     """Torchvision's classification models, with the weights of its enums."""
 
+    label = "torchvision"
+
     def names(self):
         """Return the names of the classification models."""
         return models.list_models(module=models)
+
+    def card(self, name):
+        """Return what torchvision says about the default weights, and whether their file is in torch's folder."""
+        member = models.get_model_weights(name).DEFAULT
+        return BackboneCard(
+            name,
+            self.label,
+            round(member.meta["_file_size"] * 2**20),
+            _preprocessing_of(member).crop_size,
+            member.meta["_metrics"].get("ImageNet-1K", {}).get("acc@1"),
+            _license_of(member),
+            is_here=_place(member).exists(),
+        )
 
     def find_weights(self, name, weights):
         """Find a member of torchvision's enum, or a file."""
@@ -53,9 +68,9 @@ class TorchvisionSource(NamedSource):
         member = None if weights.path is None else _member_of_file(name, weights.path)
         return weights if member is None else replace(weights, **_facts(member))
 
-    def tensors(self, name, weights):
+    def tensors(self, name, weights, own):
         """Return the tensors of a file, which is downloaded when it is not on this machine."""
-        return _download_tensors(name, weights.entry) if weights.path is None else read_tensors(weights.path)
+        return _download_tensors(name, weights.entry, own) if weights.path is None else weights.read(own)
 
     def variant(self, name, weights):
         """Return the image size of the weights, and the normalisation that those of inception networks need."""
@@ -172,17 +187,17 @@ def _license_of(member):
     return member.meta.get("license", "BSD-3-Clause (torchvision)")
 
 
-def _download_tensors(name, member):
+def _download_tensors(name, member, own):
     """Return the tensors of weights of torchvision, downloading the file when it is not on this machine.
 
     The file goes to torch's own folder (``TORCH_HOME``), where torchvision finds it, too; torch announces a download
     with a line and a bar on standard error, and compares the hash of what arrived.
     """
-    path = Path(torch.hub.get_dir()) / "checkpoints" / _file_name(member)
+    path = _place(member)
     if path.exists():
-        tensors = read_tensors(path)
+        tensors = read_tensors(path, own)
     else:
-        tensors = tensors_in(_download(name, member, path), path)
+        tensors = tensors_in(_download(name, member, path), path, own)
     if name.startswith("densenet"):
         tensors = {_OLD_DENSENET_NAME.sub(_drop_dot, key): value for key, value in tensors.items()}
     return tensors
@@ -211,6 +226,10 @@ def _how_to_get(name, member, path, error):
         f"{member.url} and put the file into that folder, or pass its path as weights=. The backbone 'tiny_fractal' "
         "ships with sktl and needs no network."
     )
+
+
+def _place(member):
+    return Path(torch.hub.get_dir()) / "checkpoints" / _file_name(member)
 
 
 def _file_name(member):

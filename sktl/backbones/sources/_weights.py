@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sktl._validation import did_you_mean
-from sktl.backbones._weight_files import WEIGHT_SUFFIXES, existing_file
+from sktl.backbones._checkpoints import PART_MARK
+from sktl.backbones._weight_files import WEIGHT_SUFFIXES, existing_file, path_and_part, read_tensors
+from sktl.backbones._weight_formats import INDEX_SUFFIX, files_of
 
 __all__ = ["RANDOM", "Weights", "default_or_file", "looks_like_a_path", "weights_of_file"]
 
@@ -20,6 +22,7 @@ class Weights:
     identity: tuple  # differs when the weights may differ
     label: str | None = None  # what a record calls them; None for `description`
     path: Path | None = None
+    part: str | None = None  # of the file, where it holds several networks
     depends_on_seed: bool = False
     trained_on: str = "unknown"
     license: str = "unknown"
@@ -30,6 +33,15 @@ class Weights:
     def is_random(self):
         """Whether the network keeps the random weights that it was built with."""
         return self.description is None
+
+    @property
+    def origin(self):
+        """What messages call them: a file by its path."""
+        return self.description if self.path is None or self.part else str(self.path)
+
+    def read(self, own=()):
+        """Read the tensors of the file, under the names of the network whose own tensors these are."""
+        return read_tensors(self.path, own, self.part)
 
     def provenance(self):
         """Return what a record says about its weights."""
@@ -60,11 +72,16 @@ def default_or_file(weights, default, *, owner, what):
 
 def weights_of_file(path):
     """Return the weights of a local file, which must exist."""
+    path, part = path_and_part(path)
     file = existing_file(path)
+    identity = ("file", part, *map(_identity, files_of(file)))
+    return Weights(str(file) if part is None else f"{file}{PART_MARK}{part}", identity, path=file, part=part)
+
+
+def _identity(file):
     facts = file.stat()
     # Size and time of writing can be put back; the number of the file and the time of its last change cannot.
-    identity = ("file", str(file), facts.st_size, facts.st_mtime_ns, facts.st_ino, facts.st_ctime_ns)
-    return Weights(str(file), identity, path=file)
+    return str(file), facts.st_size, facts.st_mtime_ns, facts.st_ino, facts.st_ctime_ns
 
 
 def looks_like_a_path(weights):
@@ -73,5 +90,7 @@ def looks_like_a_path(weights):
         return True
     if not isinstance(weights, str) or not weights:
         return False
-    path = Path(weights)
-    return path.suffix in WEIGHT_SUFFIXES or path.name != weights or path.exists()
+    name, _ = path_and_part(weights)
+    path = Path(name)
+    is_named_so = path.suffix in WEIGHT_SUFFIXES or name.endswith(INDEX_SUFFIX)
+    return is_named_so or path.name != name or path.exists()

@@ -4,6 +4,7 @@ from torch import nn
 from torchvision import models
 
 from sktl.backbones import pool
+from sktl.backbones._chain import Chain
 from sktl.backbones._torchvision_stages import chain_of_known_family
 from sktl.backbones._weight_files import LoadReport
 from sktl.backbones.sources._bundled import BundledSource, TinyResNet
@@ -38,9 +39,17 @@ def test_a_file_of_another_architecture_asks_for_no_size():
 
 
 def test_widths_of_a_head_are_features_and_classes():
-    assert _widths(nn.Sequential(nn.Dropout(), nn.Linear(7, 3))) == (7, 3)
-    assert _widths(nn.Sequential(nn.Linear(7, 5), nn.ReLU(), nn.Linear(5, 3))) == (7, 3)
-    assert _widths(nn.Sequential(nn.Conv2d(7, 3, 1), nn.Flatten())) == (7, 3)
+    for layers in (
+        [nn.Dropout(), nn.Linear(7, 3)],
+        [nn.Linear(7, 5), nn.ReLU(), nn.Linear(5, 3)],
+        [nn.Conv2d(7, 3, 1), nn.Flatten()],
+    ):
+        assert _widths(Chain(nn.Sequential(), nn.Sequential(*layers), "toy")) == (7, 3)
+
+
+def test_the_chain_says_its_width_where_the_head_does_not():
+    assert _widths(Chain(nn.Sequential(), None, "toy", n_features=9)) == (9, None)
+    assert _widths(Chain(nn.Sequential(), nn.Linear(7, 3), "toy", n_features=9)) == (9, 3)
 
 
 def test_a_head_counts_as_loaded_only_as_a_whole():

