@@ -14,7 +14,13 @@ import sktl
 
 FOLDERS = sorted(info.name for info in pkgutil.iter_modules(sktl.__path__, "sktl.") if info.ispkg)
 PUBLIC_MODULES = [*FOLDERS, "sktl.exceptions", "sktl.training.callbacks"]
-OFFERED_AGAIN = ("sktl._statistics", "sktl.training")  # public names that live in a room without any
+# Rooms without public names of their own, whose names others offer.
+OFFERED_AGAIN = (
+    "sktl._statistics",
+    "sktl.checkpoints",
+    "sktl.stages",
+    "sktl.training",
+)  # public names that live in a room without any
 PROMISED = {
     "sktl": [
         *("FineTuneClassifier", "FineTuneRegressor", "PretrainedClassifier", "PretrainedFeatureExtractor"),

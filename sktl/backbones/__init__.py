@@ -2,10 +2,10 @@
 
 from sktl.backbones._backbone import Backbone, tensor_digest
 from sktl.backbones._loading import load_backbone
-from sktl.backbones._pooling import POOLINGS, pool
 from sktl.backbones._preprocessing import Preprocessing
 from sktl.backbones.listing import list_backbones
 from sktl.backbones.seeding import GLOBAL_RNG_LOCK, seeded
+from sktl.stages.pooling import POOLINGS, pool
 
 __all__ = [
     "GLOBAL_RNG_LOCK",

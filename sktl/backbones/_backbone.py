@@ -13,8 +13,8 @@ from torch import nn
 from sktl._validation import did_you_mean
 from sktl.backbones._preprocessing import Preprocessing
 from sktl.backbones._unpickling import load_again
-from sktl.backbones._weight_files import LoadReport
 from sktl.backbones.finiteness import check_finite
+from sktl.checkpoints.weight_files import LoadReport
 
 __all__ = ["Backbone", "make_backbone", "tensor_digest"]
 

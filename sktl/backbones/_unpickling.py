@@ -6,8 +6,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import torch
 
-from sktl.backbones._checkpoints import PART_MARK
-from sktl.backbones._weight_files import WEIGHT_SUFFIXES
+from sktl.checkpoints.matching import PART_MARK
+from sktl.checkpoints.weight_files import WEIGHT_SUFFIXES
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
 
 __all__ = ["load_again"]

@@ -5,9 +5,9 @@ from pathlib import PurePosixPath, PureWindowsPath
 import torch
 
 from sktl.backbones._backbone import make_backbone
-from sktl.backbones._functional_modules import ImageNetToInception
-from sktl.backbones._pooling import pool
 from sktl.backbones.sources._bundled import LABEL, TINY_FRACTAL
+from sktl.stages.pooling import pool
+from sktl.stages.torchvision_stages import has_transformed_input
 
 __all__ = ["describe_network", "file_name", "never_saw_photographs", "record_of_chain"]
 
@@ -24,7 +24,7 @@ def describe_network(backbone):
         "digest": backbone.digest,
         "stages": list(backbone.stage_names),
         "image_size": backbone.preprocessing.crop_size,
-        "transform_input": any(isinstance(part, ImageNetToInception) for part in backbone.stages.modules()),
+        "transform_input": has_transformed_input(backbone.stages),
     }
 
 

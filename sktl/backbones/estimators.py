@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from sktl.backbones._backbone import make_backbone
-from sktl.backbones._chain import Chain
+from sktl.stages.chain import Chain
 
 __all__ = ["NetworkEstimator", "architecture_of", "gives_backbone", "record_of_fitted", "trained_record"]
 

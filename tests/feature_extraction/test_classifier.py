@@ -20,9 +20,9 @@ from torchvision.transforms._presets import ImageClassification
 from sktl import FineTuneClassifier, PretrainedClassifier, PretrainedFeatureExtractor
 from sktl.backbones import Preprocessing, load_backbone
 from sktl.backbones._backbone import make_backbone
-from sktl.backbones._chain import Chain
 from sktl.backbones.sources._bundled import MEAN, STD, TinyResNet
 from sktl.datasets import make_fractals
+from sktl.stages.chain import Chain
 
 FILES = {"mobilenet_v2": "mobilenet_v2-imagenet-tf", "squeezenet1_1": "squeezenet1_1-imagenet"}
 SHOWN = {"bird": "chickadee", "dragonfly": "dragonfly", "parrot": "macaw", "hot_dog": "hotdog"}

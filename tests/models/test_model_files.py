@@ -12,12 +12,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from sktl.backbones import list_backbones, load_backbone
-from sktl.backbones._functional_modules import ImageNetToInception
 from sktl.backbones.descriptions import describe_network
 from sktl.backbones.empty_networks import empty_chain
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
 from sktl.models import load_model
 from sktl.models._format import digest_of, read_record
+from sktl.stages._functional_modules import ImageNetToInception
 
 
 @pytest.fixture(params=["fine_tuned", "frozen"])

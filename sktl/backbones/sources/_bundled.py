@@ -5,10 +5,10 @@ from pathlib import Path
 
 from torch import nn
 
-from sktl.backbones._chain import Chain
 from sktl.backbones._preprocessing import Preprocessing
 from sktl.backbones.sources._source import BackboneCard, NamedSource, register
 from sktl.backbones.sources._weights import Weights, default_or_file
+from sktl.stages.chain import Chain
 
 __all__ = ["BundledSource", "IMAGE_SIZE", "LABEL", "MEAN", "STD", "TINY_FRACTAL", "TinyResNet"]
 

@@ -10,7 +10,6 @@ from warnings import warn
 from safetensors import SafetensorError, safe_open
 
 from sktl.backbones._backbone import make_backbone
-from sktl.backbones._weight_files import WEIGHT_SUFFIXES, LoadReport, load_tensors
 from sktl.backbones.finiteness import check_finite
 from sktl.backbones.seeding import seeded
 from sktl.backbones.sources._huggingface_hub import CONFIGURATION, Repository, facts_in, weight_files_in
@@ -25,6 +24,7 @@ from sktl.backbones.sources._transformers import (
     written_configuration,
 )
 from sktl.backbones.sources._weights import Weights, default_or_file
+from sktl.checkpoints.weight_files import WEIGHT_SUFFIXES, LoadReport, load_tensors
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
 
 __all__ = ["HuggingFaceSource"]

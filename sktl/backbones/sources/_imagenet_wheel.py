@@ -10,12 +10,12 @@ from torch.nn import functional as F
 from torchvision.models import MobileNet_V2_Weights
 
 from sktl._optional import file_of_distribution
-from sktl.backbones._chain import Chain, as_stage
 from sktl.backbones._preprocessing import Preprocessing
-from sktl.backbones._weight_files import read_tensors
 from sktl.backbones.sources._source import BackboneCard, NamedSource, register
 from sktl.backbones.sources._weights import Weights, default_or_file
+from sktl.checkpoints.weight_files import read_tensors
 from sktl.exceptions import WeightsError
+from sktl.stages.chain import Chain, as_stage
 
 __all__ = ["EFFICIENTNET_LITE0", "EfficientNetLite0", "ImageNetWheelSource"]
 

@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from sktl.backbones._backbone import make_backbone
-from sktl.backbones._chain import Chain
-from sktl.backbones._pooling import pool
-from sktl.backbones._weight_files import load_tensors
 from sktl.backbones.finiteness import check_finite
 from sktl.backbones.seeding import seeded
+from sktl.checkpoints.weight_files import load_tensors
+from sktl.stages.chain import Chain
+from sktl.stages.pooling import pool
 
 __all__ = ["load_named", "n_classes_in"]
 

@@ -8,11 +8,7 @@ from torch import nn
 from torchvision.models import Inception3, MaxVit, VisionTransformer
 
 from sktl.backbones._backbone import make_backbone, tensor_digest
-from sktl.backbones._given_stages import named_stages
-from sktl.backbones._module_stages import chain_of_own_module, copy_for_inference, forget_weights
 from sktl.backbones._preprocessing import Preprocessing
-from sktl.backbones._torchvision_stages import auxiliary_heads
-from sktl.backbones._weight_files import load_tensors
 from sktl.backbones.finiteness import check_finite
 from sktl.backbones.seeding import seeded
 from sktl.backbones.sources._own_transformers import load_own_transformers, redrawn
@@ -25,6 +21,10 @@ from sktl.backbones.sources._timm_network import (
 )
 from sktl.backbones.sources._transformers import is_network
 from sktl.backbones.sources._weights import RANDOM, Weights, default_or_file
+from sktl.checkpoints.weight_files import load_tensors
+from sktl.stages.given_stages import named_stages
+from sktl.stages.module_stages import chain_of_own_module, copy_for_inference, forget_weights
+from sktl.stages.torchvision_stages import auxiliary_heads
 
 __all__ = ["find_own_weights", "load_own_network", "with_random_weights"]
 

@@ -3,8 +3,6 @@
 from dataclasses import replace
 
 from sktl.backbones._backbone import make_backbone, tensor_digest
-from sktl.backbones._module_stages import copy_for_inference
-from sktl.backbones._weight_files import load_tensors
 from sktl.backbones.finiteness import check_finite
 from sktl.backbones.seeding import seeded
 from sktl.backbones.sources._image_processors import flips_channels, preprocessing_of, usual_processor
@@ -18,6 +16,8 @@ from sktl.backbones.sources._transformers import (
     written_configuration,
 )
 from sktl.backbones.sources._weights import RANDOM
+from sktl.checkpoints.weight_files import load_tensors
+from sktl.stages.module_stages import copy_for_inference
 
 __all__ = ["load_own_transformers", "redrawn"]
 

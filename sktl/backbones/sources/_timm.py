@@ -12,11 +12,11 @@ from torchvision.models import ResNet18_Weights
 
 from sktl._optional import import_optional
 from sktl._validation import did_you_mean
-from sktl.backbones._weight_files import read_tensors
 from sktl.backbones.sources._huggingface_hub import cached_hub_file, hub_file
 from sktl.backbones.sources._source import BackboneCard, NamedSource, Variant, register
 from sktl.backbones.sources._timm_network import chain_of_timm, classifier_names, preprocessing_of, provenance_of
 from sktl.backbones.sources._weights import Weights, looks_like_a_path, weights_of_file
+from sktl.checkpoints.weight_files import read_tensors
 from sktl.exceptions import WeightsNotFoundError
 
 __all__ = ["TimmSource"]

@@ -5,9 +5,9 @@ from math import floor
 import torch
 from torch import nn
 
-from sktl.backbones._pooling import pool
 from sktl.backbones._preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
-from sktl.backbones._traced_stages import chain_of_features
+from sktl.stages.pooling import pool
+from sktl.stages.traced_stages import chain_of_features
 
 __all__ = ["chain_of_timm", "classifier_names", "image_size_of", "is_from_timm", "preprocessing_of", "provenance_of"]
 

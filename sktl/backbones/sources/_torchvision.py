@@ -16,11 +16,11 @@ from torchvision import models
 
 from sktl._validation import did_you_mean
 from sktl.backbones._preprocessing import Preprocessing
-from sktl.backbones._torchvision_stages import auxiliary_heads, chain_of_known_family
-from sktl.backbones._weight_files import read_tensors, tensors_in
 from sktl.backbones.sources._source import BackboneCard, NamedSource, Variant, register
 from sktl.backbones.sources._weights import Weights, looks_like_a_path, weights_of_file
+from sktl.checkpoints.weight_files import read_tensors, tensors_in
 from sktl.exceptions import WeightsError, WeightsNotFoundError
+from sktl.stages.torchvision_stages import auxiliary_heads, chain_of_known_family
 
 __all__ = ["TorchvisionSource"]
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from sktl._optional import import_optional
-from sktl.backbones._traced_stages import chain_of_features
+from sktl.stages.traced_stages import chain_of_features
 
 __all__ = [
     "build",

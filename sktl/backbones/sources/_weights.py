@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sktl._validation import did_you_mean
-from sktl.backbones._checkpoints import PART_MARK
-from sktl.backbones._weight_files import WEIGHT_SUFFIXES, existing_file, path_and_part, read_tensors
-from sktl.backbones._weight_formats import INDEX_SUFFIX, files_of
+from sktl.checkpoints.formats import INDEX_SUFFIX, files_of
+from sktl.checkpoints.matching import PART_MARK
+from sktl.checkpoints.weight_files import WEIGHT_SUFFIXES, existing_file, path_and_part, read_tensors
 
 __all__ = ["RANDOM", "Weights", "default_or_file", "looks_like_a_path", "weights_of_file"]
 

@@ -4,12 +4,12 @@ from torch import nn
 from torchvision import models
 
 from sktl.backbones import pool
-from sktl.backbones._chain import Chain
-from sktl.backbones._torchvision_stages import chain_of_known_family
-from sktl.backbones._weight_files import LoadReport
 from sktl.backbones.sources._bundled import BundledSource, TinyResNet
 from sktl.backbones.sources._named import _head_is_loaded, _sizes_in, _widths, _without_classifier
 from sktl.backbones.sources._torchvision import TorchvisionSource
+from sktl.checkpoints.weight_files import LoadReport
+from sktl.stages.chain import Chain
+from sktl.stages.torchvision_stages import chain_of_known_family
 
 
 def small_vit(image_size, num_classes=5):

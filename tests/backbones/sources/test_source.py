@@ -12,13 +12,13 @@ from torch import nn
 
 from sktl import FineTuneClassifier, PretrainedFeatureExtractor
 from sktl.backbones import Preprocessing, _loading, list_backbones, load_backbone, pool
-from sktl.backbones._chain import Chain
 from sktl.backbones.empty_networks import empty_chain
 from sktl.backbones.sources._source import SOURCES, NamedSource, source_of
 from sktl.backbones.sources._weights import Weights, default_or_file
 from sktl.datasets import make_fractals
 from sktl.exceptions import WeightsMismatchError
 from sktl.models._saving import describe_network
+from sktl.stages.chain import Chain
 
 NARROW, WIDE = "toy_narrow", "toy_wide"
 WIDTHS = {NARROW: 4, WIDE: 8}

@@ -12,8 +12,8 @@ from torch import nn
 from torchvision import models
 
 from sktl.backbones import Preprocessing, load_backbone
-from sktl.backbones._weight_files import existing_file, read_tensors
 from sktl.backbones.sources._source import source_of
+from sktl.checkpoints.weight_files import existing_file, read_tensors
 from sktl.exceptions import WeightsError, WeightsNotFoundError
 
 SMALL = Preprocessing(crop_size=16)

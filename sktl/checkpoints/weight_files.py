@@ -9,8 +9,8 @@ from warnings import warn
 
 import torch
 
-from sktl.backbones._checkpoints import PART_MARK, network_tensors
-from sktl.backbones._weight_formats import read_content
+from sktl.checkpoints.formats import read_content
+from sktl.checkpoints.matching import PART_MARK, network_tensors
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
 
 __all__ = [

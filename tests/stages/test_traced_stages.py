@@ -11,8 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from sktl.backbones import Preprocessing, load_backbone, pool
-from sktl.tracing.recording import Recorder, RecordingError
-from sktl.tracing.segments import Calls
+from sktl.stages._calls import RecordingError
+from sktl.stages._recording import Recorder
+from sktl.stages._segments import Calls
 
 SMALL = Preprocessing(crop_size=32)
 

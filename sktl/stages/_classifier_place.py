@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from sktl.tracing.recording import RecordingError, Value
-from sktl.tracing.segments import Calls, n_layers_in
+from sktl.stages._calls import RecordingError, Value
+from sktl.stages._segments import Calls, n_layers_in
 
 __all__ = ["classifier_position", "opened_to_last_layer", "output_of"]
 

@@ -7,7 +7,7 @@ from math import isqrt
 import torch
 from torch import nn
 
-from sktl.tracing.recording import Attribute, Device, RecordingError, Size, Value, leaves_of, map_leaves
+from sktl.stages._calls import Attribute, Device, RecordingError, Size, Value, leaves_of, map_leaves
 
 __all__ = ["TracedStage", "stage_of_calls"]
 

@@ -13,7 +13,7 @@ from torch import nn
 from torchvision import models
 
 from sktl.backbones import _loading, load_backbone
-from sktl.backbones._checkpoints import network_tensors
+from sktl.checkpoints.matching import network_tensors
 from sktl.exceptions import WeightsError, WeightsMismatchError
 
 FILE = Path("file.pth")

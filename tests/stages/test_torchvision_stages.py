@@ -8,7 +8,7 @@ from torch import nn
 from torchvision import models
 
 from sktl.backbones import pool
-from sktl.backbones._torchvision_stages import auxiliary_heads, chain_of_known_family, is_known_family
+from sktl.stages.torchvision_stages import auxiliary_heads, chain_of_known_family, is_known_family
 
 # One small member of each family: input size in pixels, and the chain that it must have.
 FAMILIES = {

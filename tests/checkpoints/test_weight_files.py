@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from sktl.backbones._weight_files import existing_file, load_tensors, read_tensors
+from sktl.checkpoints.weight_files import existing_file, load_tensors, read_tensors
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
 
 

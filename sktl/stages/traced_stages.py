@@ -7,12 +7,13 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from sktl.backbones._chain import Chain
-from sktl.backbones._functional_modules import ChannelsFirst, ChannelsLast, FixedImageSize, MapsOfTokens, TokensOfMaps
-from sktl.backbones._pooling import pool
-from sktl.tracing.recording import Recorder, RecordingError
-from sktl.tracing.segments import Calls, n_layers_in
-from sktl.tracing.stage_groups import MAX_SHARE, MIN_STAGES, grouped, name_groups
+from sktl.stages._calls import RecordingError
+from sktl.stages._functional_modules import ChannelsFirst, ChannelsLast, FixedImageSize, MapsOfTokens, TokensOfMaps
+from sktl.stages._recording import Recorder
+from sktl.stages._segments import Calls, n_layers_in
+from sktl.stages._stage_groups import MAX_SHARE, MIN_STAGES, grouped, name_groups
+from sktl.stages.chain import Chain
+from sktl.stages.pooling import pool
 
 __all__ = ["WholeNetwork", "chain_of_features", "divided", "joined_stages", "probe_of"]
 

@@ -7,8 +7,8 @@ from math import isqrt, prod
 import torch
 from torch import nn
 
-from sktl.tracing.recording import Attribute, Value, leaves_of
-from sktl.tracing.traced_stage import stage_of_calls
+from sktl.stages._calls import Attribute, Value, leaves_of
+from sktl.stages._traced_stage import stage_of_calls
 
 __all__ = ["Calls", "Segment", "n_layers_in"]
 

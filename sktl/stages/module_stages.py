@@ -7,14 +7,15 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from sktl.backbones._chain import Chain
-from sktl.backbones._classifier_place import classifier_position, opened_to_last_layer
-from sktl.backbones._given_stages import ADVICE, chain_of_given_stages
-from sktl.backbones._pooling import pool
-from sktl.backbones._torchvision_stages import chain_of_known_family, is_known_family
-from sktl.backbones._traced_stages import divided, joined_stages, probe_of
-from sktl.tracing.recording import Recorder, RecordingError
-from sktl.tracing.segments import Calls, n_layers_in
+from sktl.stages._calls import RecordingError
+from sktl.stages._classifier_place import classifier_position, opened_to_last_layer
+from sktl.stages._recording import Recorder
+from sktl.stages._segments import Calls, n_layers_in
+from sktl.stages.chain import Chain
+from sktl.stages.given_stages import ADVICE, chain_of_given_stages
+from sktl.stages.pooling import pool
+from sktl.stages.torchvision_stages import chain_of_known_family, is_known_family
+from sktl.stages.traced_stages import divided, joined_stages, probe_of
 
 __all__ = ["chain_of_own_module", "copy_for_inference", "forget_weights"]
 

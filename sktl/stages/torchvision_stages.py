@@ -5,8 +5,7 @@ from collections import OrderedDict
 from torch import nn
 from torchvision import models
 
-from sktl.backbones._chain import Chain, as_stage
-from sktl.backbones._functional_modules import (
+from sktl.stages._functional_modules import (
     ChannelsFirst,
     ChannelsLast,
     ClassToken,
@@ -14,8 +13,9 @@ from sktl.backbones._functional_modules import (
     ImageNetToInception,
     TokenStem,
 )
+from sktl.stages.chain import Chain, as_stage
 
-__all__ = ["auxiliary_heads", "chain_of_known_family", "is_known_family"]
+__all__ = ["auxiliary_heads", "chain_of_known_family", "has_transformed_input", "is_known_family"]
 
 # Side classifiers that only help training along; a chain has no place for them.
 _AUXILIARY_HEADS = {models.GoogLeNet: ("aux1", "aux2"), models.Inception3: ("AuxLogits",)}
@@ -40,6 +40,11 @@ def chain_of_known_family(network):
             stages = OrderedDict((name, as_stage(*modules)) for name, modules in stages.items())
             return Chain(nn.Sequential(stages), head if _has_parameters(head) else None, family, *own_pooling)
     raise TypeError(f"there is no recipe for networks of class {type(network).__name__}")
+
+
+def has_transformed_input(stages):
+    """Return whether the stages of an inception network change the normalisation of their input themselves."""
+    return any(isinstance(part, ImageNetToInception) for part in stages.modules())
 
 
 def _has_parameters(module):

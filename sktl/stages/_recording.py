@@ -14,61 +14,11 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-__all__ = [
-    "Attribute",
-    "Call",
-    "Device",
-    "Recorder",
-    "Recording",
-    "RecordingError",
-    "Size",
-    "Value",
-    "leaves_of",
-    "map_leaves",
-]
+from sktl.stages._calls import Attribute, Call, Device, RecordingError, Size, Value, leaves_of, map_leaves
+
+__all__ = ["Recorder", "Recording"]
 
 _DROPOUTS = {F.dropout: nn.Dropout, F.dropout2d: nn.Dropout2d, F.alpha_dropout: nn.AlphaDropout}
-
-
-class RecordingError(Exception):
-    """A network, or a module in it, does something that cannot be written down."""
-
-
-@dataclass(frozen=True)
-class Value:
-    """A tensor that was computed, by number; the images are number 0."""
-
-    number: int
-
-
-@dataclass(frozen=True)
-class Attribute:
-    """A parameter or buffer of the network, by its dotted name."""
-
-    path: str
-
-
-@dataclass(frozen=True)
-class Device:
-    """The device that the images are on."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """A whole number that follows the size of the input: what it was in each run."""
-
-    found: tuple
-
-
-@dataclass(frozen=True)
-class Call:
-    """One step: a module, function, method or property, and what it was given."""
-
-    kind: str  # "module" by its dotted name, "function", "method" by its name, or "property" by its name
-    target: object
-    arguments: tuple  # (args, kwargs), with the classes above in place of tensors, devices and sizes
-    outputs: tuple  # numbers of the tensors in what it returned
-    is_tensor: bool  # whether it returned a tensor, rather than a structure with tensors in it
 
 
 @dataclass(frozen=True)
@@ -307,35 +257,6 @@ def _tensors(network):
 
 def _by_id(network):
     return {id(tensor): name for name, tensor in _tensors(network)}
-
-
-def leaves_of(structure):
-    """Yield what stands in nested sequences, mappings, slices and data classes, in order."""
-    if isinstance(structure, Mapping):
-        for each in structure.values():
-            yield from leaves_of(each)
-    elif isinstance(structure, list | tuple) and not isinstance(structure, torch.Size):
-        for each in structure:
-            yield from leaves_of(each)
-    elif isinstance(structure, slice):
-        yield from (structure.start, structure.stop, structure.step)
-    elif dataclasses.is_dataclass(structure) and not isinstance(structure, Value | Attribute | Size | Device | type):
-        for field in dataclasses.fields(structure):
-            yield from leaves_of(getattr(structure, field.name))
-    else:
-        yield structure
-
-
-def map_leaves(function, structure):
-    """Return the same structure of sequences, mappings and slices, with a function applied to what stands in it."""
-    if isinstance(structure, Mapping):
-        return {key: map_leaves(function, each) for key, each in structure.items()}
-    if isinstance(structure, tuple | list):
-        kind = list if isinstance(structure, list) else tuple
-        return kind(map_leaves(function, each) for each in structure)
-    if isinstance(structure, slice):
-        return slice(*(map_leaves(function, each) for each in (structure.start, structure.stop, structure.step)))
-    return function(structure)
 
 
 def _modules_of_sizes(recording):

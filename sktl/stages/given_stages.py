@@ -6,9 +6,9 @@ from warnings import warn
 from torch import nn
 
 from sktl._validation import did_you_mean
-from sktl.backbones._chain import Chain, as_stage
-from sktl.backbones._functional_modules import MeanToken
-from sktl.backbones._pooling import pool
+from sktl.stages._functional_modules import MeanToken
+from sktl.stages.chain import Chain, as_stage
+from sktl.stages.pooling import pool
 
 __all__ = ["ADVICE", "chain_of_given_stages", "named_stages"]
 

@@ -1,1 +1,0 @@
-"""What a network does to its images, call by call, and where it can be cut into stages."""
