@@ -42,7 +42,9 @@ def load_backbone(
     Parameters
     ----------
     backbone : str, torch.nn.Module, callable, Backbone or fitted estimator, default="tiny_fractal"
-        A name from :func:`list_backbones`. Or a network of your own, which is copied: those of torchvision are cut
+        A name from :func:`list_backbones`. Or a repository of the Hugging Face Hub with an image network of
+        transformers, ``"owner/name"`` or ``"owner/name@revision"``, or a folder that its ``save_pretrained`` has
+        written. Or a network of your own, which is copied: those of torchvision are cut
         into the same stages as by name, others wherever a single tensor crosses their recorded calls, and what they
         hand to their last layer are the features (one pass checks it). Or a function without arguments that makes a
         network, for instance ``functools.partial(torchvision.models.resnet18, num_classes=7)``: its pickles are

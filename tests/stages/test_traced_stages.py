@@ -4,6 +4,7 @@ import copy
 import pickle
 import threading
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -256,3 +257,68 @@ def test_what_is_made_of_parameters_alone_belongs_to_whoever_takes_it():
         stage = calls.stage(1, 2)
         assert torch.equal(stage(images(2, 16)), F.conv2d(images(2, 16), calls.network.weight * 2))
     assert [name for name, _ in stage.named_parameters()] == ["parts.weight"]
+
+
+class Rotations(nn.Module):
+    """Makes rotations from nothing but the size of the images, as rotary position embeddings do."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("frequencies", torch.rand(12), persistent=False)
+
+    def forward(self, images):
+        angles = torch.arange((images.shape[2] // 8) ** 2)[:, None] * self.frequencies
+        return angles.cos(), angles.sin()
+
+
+class Rotated(nn.Module):
+    """Blocks that all take the same rotations, and a side classifier that nobody reads."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches, self.rotations = nn.Conv2d(3, 12, 8, 8), Rotations()
+        self.blocks = nn.ModuleList([nn.Sequential(nn.Linear(12, 24), nn.GELU(), nn.Linear(24, 12)) for _ in range(4)])
+        self.unread, self.fc = nn.Linear(12, 9), nn.Linear(12, 3)
+
+    def forward(self, x):
+        cos, sin = self.rotations(x)
+        x = self.patches(x).flatten(2).mT
+        for block in self.blocks:
+            x = x * cos + block(x.roll(1, 2) * sin)
+        self.unread(x)
+        return self.fc(x.mean(1))
+
+
+def test_what_is_made_from_sizes_alone_does_not_cross():
+    network = Rotated().eval()
+    backbone = load_backbone(network, preprocessing=SMALL)
+    assert len(backbone.stage_names) >= 4
+    images = torch.rand(3, 3, 32, 32)
+    features = pool(backbone.stages(images), "auto", backbone.own_pooling)
+    torch.testing.assert_close(network.fc(features), network(images))
+
+
+def test_what_nobody_reads_is_left_out():
+    stages = load_backbone(Rotated(), preprocessing=SMALL).stages
+    assert not any("unread" in name for name, _ in stages.named_parameters())
+
+
+class Constant(nn.Module):
+    """Adds a tensor of its own, which is no buffer and follows the size of the images."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 8, 3, 2), nn.Linear(8, 3)
+        self.made = {}
+
+    def forward(self, x):
+        side = x.shape[2]
+        if side not in self.made:
+            with torch.inference_mode(False):
+                self.made[side] = torch.from_numpy(np.full((side, side), side / 32, dtype=np.float32))
+        return self.fc(self.conv(x + self.made[side]).mean((2, 3)))
+
+
+def test_constants_that_follow_the_size_are_recorded_for_one_size():
+    recording = Recorder(Constant().eval(), lambda network, images: network(images), 32).record({""})
+    assert not recording.follows_image_size

@@ -152,6 +152,12 @@ def test_what_the_hub_refuses_is_an_error(name, message, hub, files):
         load_backbone(name)
 
 
+def test_without_the_library_of_the_hub_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ImportError, match=r"'owner/network' needs huggingface_hub.*pip install 'sktl\[hub\]'"):
+        load_backbone(NAME)
+
+
 def test_a_repository_of_pickles_is_refused(hub):
     del hub.repositories[NAME]["model.safetensors"]
     hub.repositories[NAME]["pytorch_model.bin"] = b"pickle"

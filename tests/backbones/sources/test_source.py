@@ -20,7 +20,7 @@ from sktl.exceptions import WeightsMismatchError
 from sktl.models._saving import describe_network
 from sktl.stages.chain import Chain
 
-NARROW, WIDE = "toy/narrow", "toy/wide"
+NARROW, WIDE = "toy_narrow", "toy_wide"
 WIDTHS = {NARROW: 4, WIDE: 8}
 
 
@@ -63,9 +63,9 @@ def toy():
 @pytest.mark.usefixtures("toy")
 def test_names_of_a_new_source_are_listed_and_suggested():
     assert {NARROW, WIDE} < set(list_backbones())
-    with pytest.raises(ValueError, match=r"must be a name from list_backbones\(\)\. Got 'toy/narow'.* 'toy/narrow'"):
-        load_backbone("toy/narow")
-    with pytest.raises(ValueError, match=r"weights of toy/wide must be 'default' \(tenths\)"):
+    with pytest.raises(ValueError, match=r"must be a name from list_backbones\(\)\. Got 'toy_narow'.* 'toy_narrow'"):
+        load_backbone("toy_narow")
+    with pytest.raises(ValueError, match=r"weights of toy_wide must be 'default' \(tenths\)"):
         load_backbone(WIDE, "defualt")
 
 
@@ -85,7 +85,7 @@ def test_a_network_of_a_new_source_loads_with_its_facts_with_random_weights_and_
     assert torch.equal(loaded.stages.body.weight, network.body.weight)
     assert torch.equal(loaded.head.weight, network.fc.weight)
     assert loaded.source == "unknown"
-    with pytest.raises(WeightsMismatchError, match="must fit toy/narrow"):
+    with pytest.raises(WeightsMismatchError, match="must fit toy_narrow"):
         load_backbone(NARROW, tmp_path / "toy.safetensors")
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import sys
 import warnings
 
 import numpy as np
@@ -180,6 +181,36 @@ def test_an_extractor_of_a_folder_gives_the_features_of_the_network(tmp_path):
     )
 
 
+def test_the_vector_of_an_image_does_not_depend_on_its_neighbours(tmp_path):
+    saved("Dinov2Model", tmp_path)
+    X, _ = make_fractals(9, n_classes=2, random_state=0)
+    vectors = [
+        PretrainedFeatureExtractor(str(tmp_path), batch_size=size, cache=False).fit_transform(X) for size in (1, 4, 9)
+    ]
+    np.testing.assert_array_equal(vectors[0], vectors[1])
+    np.testing.assert_array_equal(vectors[0], vectors[2])
+
+
+def test_an_image_goes_through_the_network_once(tmp_path, passes):
+    saved("Dinov2Model", tmp_path)
+    X, _ = make_fractals(4, n_classes=2, random_state=0)
+    first = PretrainedFeatureExtractor(str(tmp_path)).fit_transform(X)
+    n_passes = len(passes)
+    again = PretrainedFeatureExtractor(str(tmp_path)).fit_transform(X[::-1])
+    assert len(passes) == n_passes > 0
+    np.testing.assert_array_equal(first, again[::-1])
+
+
+def test_what_is_frozen_stays_as_it_was(tmp_path):
+    saved("Dinov2Model", tmp_path)
+    X, y = make_fractals(8, n_classes=2, random_state=0)
+    model = FineTuneClassifier(str(tmp_path), unfreeze_depth=1, max_epochs=2, random_state=0).fit(X, y)
+    before, after = load_backbone(tmp_path).stages.state_dict(), model.module_.stages.state_dict()
+    top = load_backbone(tmp_path).stage_names[-1]
+    changed = {name.split(".")[0] for name, tensor in before.items() if not torch.equal(tensor, after[name])}
+    assert changed == {top}
+
+
 def test_a_file_that_is_cut_off_is_an_error(tmp_path):
     saved("ViTModel", tmp_path)
     file = tmp_path / "model.safetensors"
@@ -208,6 +239,13 @@ def test_numbers_that_are_not_finite_are_an_error(tmp_path):
     network.layernorm.weight.data[3] = torch.nan
     network.save_pretrained(tmp_path)
     with pytest.raises(WeightsError, match="finite"):
+        load_backbone(tmp_path)
+
+
+def test_without_transformers_the_error_names_the_extra(tmp_path, monkeypatch):
+    saved("ViTModel", tmp_path)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ImportError, match=r"pip install 'sktl\[hub\]'"):
         load_backbone(tmp_path)
 
 
