@@ -64,7 +64,9 @@ def classifier_position(calls):
         return end
     if last in calls.places:
         return last
-    if len(result) == 2:
+    # After a residual connection there are still maps or tokens, which the network pools later on.
+    after = next(number for position, number in calls.places.items() if position > last)
+    if len(result) == 2 or len(calls.shape(after)) == 2:
         raise RecordingError("several layers give its scores together, so that its features are not one tensor")
     return end
 

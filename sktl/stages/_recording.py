@@ -196,7 +196,7 @@ class _Log(TorchFunctionMode):
         if arguments.get("training", True):
             raise RecordingError("it drops values in eval mode")
         path = f"dropout_{len(self._own)}"
-        self._own[path] = kind(arguments.get("p", 0.5))
+        self._own[path] = kind(arguments.get("p", 0.5)).eval()
         self.note("module", path, self.arguments((arguments["input"],), {}), result)
 
     def arguments(self, args, kwargs):
