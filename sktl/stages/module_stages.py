@@ -72,7 +72,7 @@ def chain_of_own_module(module, name, image_size, stages=None):
     with torch.no_grad():
         output = _output(module, name, probe)
         if stages is not None:
-            chain = _named_ends(module, name, image_size, stages, output)
+            chain = _named_ends(module, image_size, stages, output)
             return chain or chain_of_given_stages(module, name, _in_copy(module, stages), probe)
         chain = _known_family(module)
         if chain is not None and _gives(chain, probe, output):
@@ -112,18 +112,17 @@ def _known_family(module):
 
 
 def _recorded(module, name, image_size, output):
-    recorder = Recorder(module, run_own, image_size)
     try:
-        calls = Calls(module, recorder.record({""}))
-        opened, calls = opened_to_last_layer(recorder, calls)
-        classifier_position(calls)
+        chain = _cut(module, name, image_size, output, follows_image_size=True)
+        # A stage may need a size that no tensor in it has; for one image size it is a constant.
+        chain = chain or _cut(module, name, image_size, output, follows_image_size=False)
     except RecordingError as error:
         raise ValueError(
             f"the features of {name} must be told from its class scores: they are what its last layer is handed. They "
             f"cannot be found, since {error}. {ADVICE}"
         ) from error
-    calls, groups = divided(module, run_own, image_size, opened, classifier_position)
-    chain = _chain(module, name, calls, groups, image_size, output)
+    if chain is None:
+        raise ValueError(f"the recorded calls of {name} must give its output. They give something else. {ADVICE}")
     if len(chain.stages) == 1 and n_layers_in(chain.stages) > 1:
         warnings.warn(
             f"{name} is one whole stage, since more than one tensor crosses wherever it could be cut: unfreeze_depth "
@@ -131,6 +130,20 @@ def _recorded(module, name, image_size, output):
             stacklevel=2,
         )
     return chain
+
+
+def _cut(module, name, image_size, output, *, follows_image_size):
+    """Return the chain of a network below its classifier; None where its calls do not give its output again."""
+    recorder = Recorder(module, run_own, image_size, follows_image_size=follows_image_size)
+    calls = Calls(module, recorder.record({""}))
+    opened, calls = opened_to_last_layer(recorder, calls)
+    classifier_position(calls)
+    options = {"follows_image_size": follows_image_size}
+    try:
+        calls, groups = divided(module, run_own, image_size, opened, classifier_position, **options)
+        return _chain(module, calls, groups, image_size, output)
+    except RecordingError:
+        return None
 
 
 def run_own(module, images):
@@ -157,7 +170,7 @@ def _in_copy(network, stages):
     ]
 
 
-def _named_ends(module, name, image_size, stages, output):
+def _named_ends(module, image_size, stages, output):
     """Return the chain whose stages end where the named parts end; None where the names do not say such stages."""
     ends = [parts[-1] for _, parts in stages]
     if not all(isinstance(part, str) for _, parts in stages for part in parts):
@@ -170,8 +183,8 @@ def _named_ends(module, name, image_size, stages, output):
         groups = _groups_ending(calls, ends)
         if groups is None:
             return None
-        chain = _chain(module, name, calls, groups, image_size, output)
-    except (RecordingError, ValueError):
+        chain = _chain(module, calls, groups, image_size, output)
+    except RecordingError:
         return None
     renamed = nn.Sequential()
     for (stage_name, _), stage in zip(stages, chain.stages, strict=True):
@@ -194,14 +207,14 @@ def _groups_ending(calls, ends):
     return groups
 
 
-def _chain(module, name, calls, groups, image_size, output):
+def _chain(module, calls, groups, image_size, output):
     """Return the chain of groups of segments below the classifier, which must give the output of the network."""
     probe, position = probe_of(image_size), classifier_position(calls)
     end = len(calls.of_images)
     head = None if position == end else calls.stage(position, end)
     handed = calls.stage(0, position)(probe)
     if head is not None and not _agree(head(handed), output):
-        raise ValueError(f"the recorded calls of {name} must give its output. They give something else. {ADVICE}")
+        raise RecordingError("its recorded calls give something else")
     features = _vectors(calls, calls.places[position], handed)
     is_open = head is None and handed.ndim > 2  # maps that the network itself does not pool
     stages, own_pooling = joined_stages(calls, groups, probe, features, image_size, keeps_end=is_open)
