@@ -14,6 +14,7 @@ from sktl.backbones.seeding import seeded
 from sktl.backbones.sources._own_transformers import load_own_transformers, redrawn
 from sktl.backbones.sources._timm_network import (
     chain_of_timm,
+    draw_anew,
     image_size_of,
     is_from_timm,
     preprocessing_of,
@@ -50,7 +51,8 @@ def load_own_network(module, weights, *, draw, seed, match, preprocessing, stage
     report = None
     if draw:
         with seeded(seed):
-            forget_weights(network, name)
+            if not (is_from_timm(network) and draw_anew(network)):
+                forget_weights(network, name)
     if weights.path is not None:
         tensors = weights.read(network.state_dict())
         report = load_tensors(network, tensors, name=name, origin=weights.origin, match=match, ignored=auxiliary)

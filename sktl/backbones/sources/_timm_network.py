@@ -1,5 +1,6 @@
 """What a network of timm says about itself: preprocessing, training data, features, and classifier."""
 
+import sys
 from math import floor
 
 import torch
@@ -9,7 +10,15 @@ from sktl.backbones._preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preproces
 from sktl.stages.pooling import pool
 from sktl.stages.traced_stages import chain_of_features
 
-__all__ = ["chain_of_timm", "classifier_names", "image_size_of", "is_from_timm", "preprocessing_of", "provenance_of"]
+__all__ = [
+    "chain_of_timm",
+    "classifier_names",
+    "draw_anew",
+    "image_size_of",
+    "is_from_timm",
+    "preprocessing_of",
+    "provenance_of",
+]
 
 _TOLERANCE = 1e-5
 # What parts of the tags of weights stand for, where timm's documentation says so.
@@ -48,6 +57,19 @@ def is_from_timm(module):
     """Return whether a module is a network that timm has made, which needs no import of timm to tell."""
     own = type(module).__module__.partition(".")[0] == "timm" and hasattr(module, "forward_head")
     return own and isinstance(getattr(module, "pretrained_cfg", None), dict)
+
+
+def draw_anew(network):
+    """Fill a network with the weights that timm draws for a new one of its name; return whether that was possible."""
+    config = network.pretrained_cfg
+    options = {"img_size": image_size_of(network)} if config.get("fixed_input_size") else {}
+    try:
+        timm = sys.modules["timm"]  # it has made the network
+        fresh = timm.create_model(config["architecture"], num_classes=network.num_classes, **options)
+        network.load_state_dict(fresh.state_dict())
+    except (AttributeError, KeyError, RuntimeError, TypeError):
+        return False  # it was made with other options, or has been changed
+    return True
 
 
 def preprocessing_of(config, name, image_size=None):

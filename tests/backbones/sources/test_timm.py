@@ -253,6 +253,24 @@ def test_a_module_of_timm_for_another_image_size_is_given_that_size():
     assert load_backbone(network("test_resnet"), preprocessing=given).preprocessing == given
 
 
+@pytest.mark.parametrize("name", ["test_vit", "test_convnext"])
+def test_a_module_of_timm_has_a_twin_that_timm_draws(name):
+    module = network(name, num_classes=3)
+    twin = load_backbone(module, None, random_state=4)
+    torch.manual_seed(4)
+    expected = load_backbone(timm.create_model(name, num_classes=3))
+    assert twin.weights is None
+    for own, other in zip(twin.stages.parameters(), expected.stages.parameters(), strict=True):
+        assert torch.equal(own, other)
+
+
+def test_a_changed_module_of_timm_needs_modules_that_draw_their_weights():
+    module = network("test_convnext", num_classes=3)
+    module.stem[0] = torch.nn.Conv2d(3, 24, 2, 2)
+    with pytest.raises(ValueError, match="pass a function that makes the network"):
+        load_backbone(module, None)
+
+
 def test_a_network_of_timm_is_trained_and_pickled():
     images, target = make_fractals(12, n_classes=2, random_state=0)
     tuned = FineTuneClassifier(NAME, weights=None, unfreeze_depth=1, image_size=32, max_epochs=1, random_state=0)
