@@ -5,14 +5,20 @@ __all__ = ["MAX_SHARE", "MIN_STAGES", "grouped", "name_groups"]
 MIN_STAGES, _WANTED_STAGES, _MAX_STAGES = 4, 5, 6
 # Of all weights, in one stage: otherwise to unfreeze it would be to unfreeze nearly everything.
 MAX_SHARE = 0.55
+# In the top stage: what mixes a few vectors at the end is no stage to unfreeze.
+_LEAST_AT_TOP = 0.01
 
 
 def grouped(segments, calls):
     """Group segments into stages; the first group is the stem. Segments without layers join those before them."""
     groups = _split_where_resolution_drops(segments, calls)
     total = sum(map(_weight, groups))
+    if len(groups) > 1 and _weight(groups[-1]) < _LEAST_AT_TOP * total:
+        groups[-2:] = [groups[-2] + groups[-1]]
     while len(groups) < _WANTED_STAGES or _weight(groups[_heaviest(groups)]) > MAX_SHARE * total:
         candidates = [i for i, group in enumerate(groups) if len(_layered(group)) > 1]
+        if candidates and candidates[-1] == len(groups) - 1 and _weight(_halves(groups[-1])[1]) < _LEAST_AT_TOP * total:
+            candidates.pop()
         too_heavy = [i for i in candidates if _weight(groups[i]) > MAX_SHARE * total]
         if not candidates or (len(groups) >= _WANTED_STAGES and not too_heavy):
             break

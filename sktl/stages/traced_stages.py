@@ -19,8 +19,9 @@ __all__ = ["WholeNetwork", "chain_of_features", "divided", "joined_stages", "pro
 
 # Features of stages and network may differ by this much of the largest, for the order of sums.
 TOLERANCE = 1e-5
-_LARGE = 256  # pixels, from which on one image is enough to compare, as it takes long
+_LARGE = 128  # pixels, from which on one image is enough to compare, as it takes long
 _POSSIBLE_POOLINGS = {2: ("avg",), 3: ("token", "avg"), 4: ("avg",)}
+_MAX_TRIALS = 12  # modules to open in search of better stages; each takes a run or three on shapes alone
 _LEAST_WORTH = 0.05  # share of all weights below which opening a module changes nothing
 
 
@@ -114,7 +115,7 @@ def divided(network, run, image_size, opened=("",), end_of=lambda calls: None, *
         segments = calls.segments(end_of(calls))
         groups = grouped(segments, calls) if segments else []
         candidates = [path for path in _worth_opening(calls, groups) if path not in closed]
-        if not candidates:
+        if not candidates or len(closed) == _MAX_TRIALS:
             return calls, groups
         closed.add(candidates[0])
         better = _opened(network, recorder, opened, candidates[0], calls, end_of)
