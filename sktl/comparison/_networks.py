@@ -63,7 +63,9 @@ def first_images(X, image_shape):
     try:
         first = take_rows(X, np.arange(min(len(X), 3)))
         images = as_images(first)
-        return rows_as_images(np.asarray(first), image_shape=image_shape) if images is None else images
+        if images is None and np.ndim(first) == 2:
+            return rows_as_images(np.asarray(first), image_shape=image_shape)
+        return () if images is None else images
     except (TypeError, ValueError, OSError):
         return ()
 

@@ -36,7 +36,11 @@ def opened_to_last_layer(recorder, calls, opened=("",)):
 
 
 def _is_single_layer(module):
-    return type(module).__module__.startswith("torch.nn.") and not list(module.children())
+    """Whether a module is a layer of torch, or a kind of one; others may do several things."""
+    of_torch = any(
+        kind.__module__.startswith("torch.nn.modules.") for kind in type(module).__mro__ if kind is not nn.Module
+    )
+    return of_torch and not list(module.children())
 
 
 def classifier_position(calls):

@@ -256,16 +256,12 @@ def test_random_state_means_nothing_with_pretrained_weights(images):
 def test_image_size_is_what_the_network_sees(images):
     seen = []
 
-    class Watched(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv = nn.Conv2d(3, 4, 3)
-
+    class Watched(nn.Conv2d):
         def forward(self, x):
             seen.append(tuple(x.shape[2:]))
-            return self.conv(x)
+            return super().forward(x)
 
-    network = nn.Sequential(Watched(), nn.ReLU())
+    network = nn.Sequential(Watched(3, 4, 3), nn.ReLU())
     for image_size in (20, 33):
         preprocessing = Preprocessing(crop_size=24)
         backbone = load_backbone(network, preprocessing=preprocessing)
@@ -273,7 +269,7 @@ def test_image_size_is_what_the_network_sees(images):
         embed(images, backbone, image_size=image_size)
         assert set(seen) == {(image_size, image_size)}
     seen.clear()
-    embed(images, load_backbone(network, preprocessing=preprocessing))
+    embed(images, backbone)
     assert set(seen) == {(24, 24)}
 
 

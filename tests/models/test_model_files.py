@@ -97,7 +97,7 @@ def changed(record, path, value):
         ("backbone.preprocessing.crop_size", 48.0, "crop_size must be a whole number up to 2048"),
         ("backbone.preprocessing.crop_size", True, "crop_size must be a whole number up to 2048"),
         ("backbone.preprocessing.resize_size", 10**7, "resize_size must be up to 4096"),
-        ("backbone.preprocessing.interpolation", "lanczos", "interpolation must be one of"),
+        ("backbone.preprocessing.interpolation", "lanczos3", "interpolation must be one of"),
         ("backbone.preprocessing.mean", [0.5, 0.5], "mean must be three numbers"),
         ("backbone.preprocessing.mean", [0.5, 0.5, float("nan")], "mean must be three numbers"),
         ("backbone.preprocessing.mean", [0.5, 0.5, 10**400], "mean must be three numbers"),

