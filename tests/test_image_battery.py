@@ -50,7 +50,7 @@ SLOW = {
     "classifier, one stage, as it comes": lambda: FineTuneClassifier(unfreeze_depth=1, augment=None, **QUICK),
     "regressor, one stage": lambda: FineTuneRegressor(unfreeze_depth=1, **QUICK),
     "classifier, head only": lambda: FineTuneClassifier(unfreeze_depth=0, **QUICK),
-    "classifier, from scratch": lambda: FineTuneClassifier(weights=None, **QUICK),
+    "classifier, from scratch": lambda: FineTuneClassifier(weights=None, augment=None, **QUICK),
     "regressor, everything": lambda: FineTuneRegressor(unfreeze_depth="all", **QUICK),
     "classifier, everything of resnet18": lambda: FineTuneClassifier(
         load_backbone("resnet18", None), unfreeze_depth="all", image_size=32, augment=None, **QUICK
