@@ -16,6 +16,7 @@ constants = pytest.importorskip("huggingface_hub").constants
 _http = pytest.importorskip("huggingface_hub.utils._http")
 
 from fake_hub import COMMIT, FakeHub
+from safetensors.torch import save
 from tiny_transformers import tiny
 
 from sktl.backbones import Preprocessing, _loading, load_backbone
@@ -177,3 +178,35 @@ def test_the_environment_says_where_hub_and_cache_are(files, tmp_path):
         [sys.executable, "-c", program], env={**environment, "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True
     )
     assert offline.stdout == first.stdout
+
+
+@pytest.fixture
+def timm_hub(tmp_path, monkeypatch):
+    timm = pytest.importorskip("timm")
+    weights = save(timm.create_model("test_resnet").state_dict())
+    with FakeHub({"timm/test_resnet.r160_in1k": {"model.safetensors": weights}}) as hub:
+        use(hub.url, tmp_path, monkeypatch)
+        yield hub
+
+
+def test_weights_of_timm_are_downloaded_announced_and_read_without_a_question_afterwards(timm_hub, capsys):
+    backbone = load_backbone("timm/test_resnet.r160_in1k")
+    assert "Downloading: 'model.safetensors' of 'timm/test_resnet.r160_in1k'" in capsys.readouterr().err
+    asked = len(timm_hub.requests)
+    _loading._loaded.clear()
+    assert load_backbone("timm/test_resnet.r160_in1k").digest == backbone.digest
+    assert len(timm_hub.requests) == asked
+
+
+def test_weights_of_timm_with_another_hash_are_refused_and_deleted(timm_hub, tmp_path):
+    content = timm_hub.repositories["timm/test_resnet.r160_in1k"]["model.safetensors"]
+    timm_hub.served["model.safetensors"] = content[:-1] + bytes([content[-1] ^ 1])
+    with pytest.raises(WeightsError, match="must have the hash that the Hub gives"):
+        load_backbone("timm/test_resnet.r160_in1k")
+    assert whole_files(tmp_path) == []
+
+
+def test_a_download_of_timm_that_breaks_off_goes_on_where_it_was(timm_hub):
+    timm_hub.cut_after["model.safetensors"] = 20000
+    assert load_backbone("timm/test_resnet.r160_in1k").weights is not None
+    assert "bytes=20000-" in [asked for _, _, asked in timm_hub.requests if asked]
