@@ -13,6 +13,8 @@ _SCORES = (nn.Softmax, nn.LogSoftmax, nn.Softmax2d, nn.Softmin, nn.Sigmoid, nn.M
 _ACTIVATIONS = tuple(getattr(nn.modules.activation, name) for name in nn.modules.activation.__all__)
 _ACTIVATION_NAMES = {kind.__name__.lower() for kind in _ACTIVATIONS if kind not in _SCORES} | {"relu_", "normalize"}
 
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+
 
 def output_of(calls):
     """Return the number of the value that a recorded network returns; None where it is no tensor of its own."""
@@ -57,20 +59,19 @@ def classifier_position(calls):
     end, last = len(calls.of_images), _last_layer(calls)
     if last is None or len(calls.shape(output_of(calls))) != 2:
         return end
-    result = calls.shape(calls.of_images[last].outputs[0])
-    after = [part for i in range(last + 1, end) for _, part in _parts(calls, i)]
-    if any(_has_parameters(part) for part in after):
+    result, after = calls.shape(calls.of_images[last].outputs[0]), calls.of_images[last + 1 :]
+    if any(_is_norm(calls, call) for call in after):
         return end
     is_convolution = len(result) == 4
     if is_convolution and not _is_pointwise(calls, last):
         return end
-    if not is_convolution and any(_is_activation(calls, call) for call in calls.of_images[last + 1 :]):
+    if not is_convolution and any(_is_activation(calls, call) for call in after):
         return end
     if last in calls.places:
         return last
     # After a residual connection there are still maps or tokens, which the network pools later on.
-    after = next(number for position, number in calls.places.items() if position > last)
-    if len(result) == 2 or len(calls.shape(after)) == 2:
+    joined = next(number for position, number in calls.places.items() if position > last)
+    if len(result) == 2 or len(calls.shape(joined)) == 2:
         raise RecordingError("several layers give its scores together, so that its features are not one tensor")
     return end
 
@@ -85,10 +86,14 @@ def _parts(calls, position):
     return [part for call in calls.with_parameters(position, position + 1) for part in calls.parts_of(call)]
 
 
-def _has_parameters(part):
-    if isinstance(part, torch.Tensor):
-        return isinstance(part, nn.Parameter) and part.numel() > 1  # a single one scales the scores
-    return any(parameter.numel() > 1 for parameter in part.parameters())
+def _is_norm(calls, call):
+    """Whether a call is a norm with weights, rather than a bias or a scale of scores."""
+    if call.kind == "module":
+        module = calls.part(call.target)
+        is_norm = isinstance(module, _NORMS) or "norm" in type(module).__name__.lower()
+        return is_norm and any(parameter.numel() > 1 for parameter in module.parameters())
+    name = call.target if isinstance(call.target, str) else call.target.__name__
+    return name.endswith("_norm") and any(isinstance(part, nn.Parameter) for _, part in calls.parts_of(call))
 
 
 def _is_pointwise(calls, position):

@@ -70,36 +70,41 @@ def chain_of_own_module(module, name, image_size, stages=None):
     """Cut a network of the user's own into stages that reproduce it, and find its classifier."""
     probe = probe_of(image_size)
     with torch.no_grad():
-        output = _output(module, name, probe)
+        run, output = _way_to_run(module, name, probe)
         if stages is not None:
-            chain = _named_ends(module, image_size, stages, output)
+            chain = _named_ends(module, run, image_size, stages, output)
             return chain or chain_of_given_stages(module, name, _in_copy(module, stages), probe)
         chain = _known_family(module)
         if chain is not None and _gives(chain, probe, output):
             return replace(chain, n_features=_features(chain, probe).shape[1])
-        return _recorded(module, name, image_size, output)
+        return _recorded(module, name, run, image_size, output)
 
 
-def _output(module, name, probe):
+def _way_to_run(module, name, probe):
+    """Return how to run a network on images in colour, or on what is left of them in one channel."""
     size, n_channels = probe.shape[-1], n_channels_of(module)
-    if n_channels not in (1, 3):
-        raise ValueError(
-            f"{name} must take images of 1 or 3 channels. Its first convolution takes {n_channels} instead: put one of "
-            "your own before it that makes as many of 3."
-        )
     try:
-        output = run_own(module, probe)
+        output = module(probe)
+        run = run_own
     except Exception as error:
-        raise ValueError(
-            f"{name} must take normalised pictures of shape (n_images, 3, {size}, {size}). It raised {error!r} "
-            "instead. Another size is passed as preprocessing=Preprocessing(crop_size=...)."
-        ) from error
+        if n_channels not in (1, 3):
+            raise ValueError(
+                f"{name} must take images of 1 or 3 channels. Its first convolution takes {n_channels} instead: put "
+                "one of your own before it that makes as many of 3."
+            ) from error
+        if n_channels == 1:
+            run, output = run_grey, run_grey(module, probe)
+        else:
+            raise ValueError(
+                f"{name} must take normalised pictures of shape (n_images, 3, {size}, {size}). It raised {error!r} "
+                "instead. Another size is passed as preprocessing=Preprocessing(crop_size=...)."
+            ) from error
     if not isinstance(output, torch.Tensor):
         raise ValueError(
             f"{name} must return one tensor in eval mode. Got {type(output).__name__} instead: wrap it in a module "
             "that returns the tensor that counts."
         )
-    return output
+    return run, output
 
 
 def _known_family(module):
@@ -111,11 +116,11 @@ def _known_family(module):
         return None  # parts were taken out or renamed
 
 
-def _recorded(module, name, image_size, output):
+def _recorded(module, name, run, image_size, output):
     try:
-        chain = _cut(module, name, image_size, output, follows_image_size=True)
+        chain = _cut(module, run, image_size, output, follows_image_size=True)
         # A stage may need a size that no tensor in it has; for one image size it is a constant.
-        chain = chain or _cut(module, name, image_size, output, follows_image_size=False)
+        chain = chain or _cut(module, run, image_size, output, follows_image_size=False)
     except RecordingError as error:
         raise ValueError(
             f"the features of {name} must be told from its class scores: they are what its last layer is handed. They "
@@ -132,34 +137,34 @@ def _recorded(module, name, image_size, output):
     return chain
 
 
-def _cut(module, name, image_size, output, *, follows_image_size):
+def _cut(module, run, image_size, output, *, follows_image_size):
     """Return the chain of a network below its classifier; None where its calls do not give its output again."""
-    recorder = Recorder(module, run_own, image_size, follows_image_size=follows_image_size)
+    recorder = Recorder(module, run, image_size, follows_image_size=follows_image_size)
     calls = Calls(module, recorder.record({""}))
     opened, calls = opened_to_last_layer(recorder, calls)
     classifier_position(calls)
     options = {"follows_image_size": follows_image_size}
     try:
-        calls, groups = divided(module, run_own, image_size, opened, classifier_position, **options)
+        calls, groups = divided(module, run, image_size, opened, classifier_position, **options)
         return _chain(module, calls, groups, image_size, output)
     except RecordingError:
         return None
 
 
 def run_own(module, images):
-    """Run a network on images in colour, or on what is left of them in one channel."""
-    return module(grey(images) if n_channels_of(module) == 1 else images)
+    """Run a network on images in colour."""
+    return module(images)
+
+
+def run_grey(module, images):
+    """Run a network on the luminance of normalised images, whose channels must have one mean and std."""
+    red, green, blue = images.split(1, 1)
+    return module(0.299 * red + 0.587 * green + 0.114 * blue)  # ITU-R BT.601, as in Pillow
 
 
 def n_channels_of(module):
     """Return how many channels the first convolution of a network takes, 3 where there is none."""
     return next((part.in_channels for part in module.modules() if isinstance(part, nn.Conv2d)), 3)
-
-
-def grey(images):
-    """Return the luminance of normalised images, one channel; their mean and std must be those of all channels."""
-    red, green, blue = images.split(1, 1)
-    return 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601, as in Pillow
 
 
 def _in_copy(network, stages):
@@ -170,13 +175,13 @@ def _in_copy(network, stages):
     ]
 
 
-def _named_ends(module, image_size, stages, output):
+def _named_ends(module, run, image_size, stages, output):
     """Return the chain whose stages end where the named parts end; None where the names do not say such stages."""
     ends = [parts[-1] for _, parts in stages]
     if not all(isinstance(part, str) for _, parts in stages for part in parts):
         return None
     owners = {path[:dot] for path in ends for dot, letter in enumerate(path) if letter == "."}
-    recorder = Recorder(module, run_own, image_size)
+    recorder = Recorder(module, run, image_size)
     try:
         calls = Calls(module, recorder.record({"", *owners}))
         _, calls = opened_to_last_layer(recorder, calls, {"", *owners})

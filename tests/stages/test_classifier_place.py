@@ -13,7 +13,7 @@ N_CLASSES = 5
 
 
 class Head(nn.Module):
-    def __init__(self, n_features=16, act=None):
+    def __init__(self, n_features=16):
         super().__init__()
         self.pool, self.drop, self.fc = nn.AdaptiveAvgPool2d(1), nn.Dropout(0.2), nn.Linear(n_features, N_CLASSES)
 
@@ -39,6 +39,50 @@ class ConvHead(nn.Module):
 
     def forward(self, maps):
         return F.adaptive_avg_pool2d(self.conv(maps).relu(), 1).flatten(1)
+
+
+class Affine(nn.Module):
+    """A bias and a scale of each class of their own, as calibration adds them."""
+
+    def __init__(self):
+        super().__init__()
+        self.bias, self.scale = nn.Parameter(torch.randn(N_CLASSES)), nn.Parameter(torch.rand(N_CLASSES) + 0.5)
+
+    def forward(self, scores):
+        return (scores + self.bias) * self.scale
+
+
+class Product(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.randn(16, N_CLASSES)), nn.Parameter(torch.randn(N_CLASSES))
+
+    def forward(self, maps):
+        return maps.mean((2, 3)) @ self.weight + self.bias
+
+
+class WeightedHeads(nn.Module):
+    """Scores of several layers, each with a share that was learnt."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.other, self.shares = Head(), Head(), nn.Parameter(torch.zeros(2))
+
+    def forward(self, maps):
+        shares = self.shares.softmax(0)
+        return self.one(maps) * shares[0] + self.other(maps) * shares[1]
+
+
+class TokenHeads(nn.Module):
+    """Scores of a token for itself, and the best of all the others."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.others = nn.Linear(16, N_CLASSES), nn.Linear(16, N_CLASSES)
+
+    def forward(self, maps):
+        tokens = maps.flatten(2).transpose(1, 2)
+        return self.one(tokens[:, 0]) + 0.5 * self.others(tokens[:, 1:]).max(1)[0]
 
 
 class TwoHeads(nn.Module):
@@ -91,6 +135,8 @@ HEADS = {
     "pool, dropout and linear": Head,
     "cosine": CosineHead,
     "convolution": ConvHead,
+    "calibrated": lambda: nn.Sequential(Head(), Affine()),
+    "product with a bias": Product,
     "softmax": lambda: Scores(_softmax),
     "log-softmax": lambda: Scores(nn.LogSoftmax(1)),
     "sigmoid": lambda: Scores(torch.sigmoid),
@@ -147,9 +193,20 @@ def test_a_network_without_classifier_gives_its_own_output(kind):
     torch.testing.assert_close(features_of(backbone), output if output.ndim == 2 else output.mean((2, 3)))
 
 
-def test_scores_that_several_layers_give_are_never_taken_for_features():
+@pytest.mark.parametrize("head", [TwoHeads, WeightedHeads, TokenHeads])
+def test_scores_that_several_layers_give_are_never_taken_for_features(head):
     with pytest.raises(ValueError, match=r"must be told from its class scores.*several layers.*Pass stages="):
-        load_backbone(Net(TwoHeads()), preprocessing=SMALL)
+        load_backbone(Net(head()), preprocessing=SMALL)
+
+
+def test_a_network_may_make_the_channels_of_its_first_convolution_itself():
+    torch.manual_seed(0)
+    unshuffle = nn.PixelUnshuffle(4)
+    module = nn.Sequential(
+        unshuffle, nn.Conv2d(48, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)
+    ).eval()
+    backbone = load_backbone(module, preprocessing=SMALL)
+    torch.testing.assert_close(backbone.head(features_of(backbone)), module(images()))
 
 
 @pytest.mark.parametrize("make", [lambda: nn.ReLU(), lambda: nn.ReLU6(inplace=True), lambda: nn.Dropout2d(0.5)])

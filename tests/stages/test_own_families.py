@@ -18,7 +18,7 @@ OTHERS = [name for name in DOCUMENTED if name not in QUICK]
 # Two classifiers give their scores together: what stands before them is nobody's to tell.
 TOGETHER = [
     *("deit_tiny_distilled_patch16_224", "levit_128s", "efficientformer_l1", "efficientformerv2_s0", "volo_d1_224"),
-    *("crossvit_tiny_240", "pit_ti_distilled_224"),
+    *("crossvit_tiny_240", "pit_ti_distilled_224", "repvit_m1", "swiftformer_xs", "efficientvim_m1"),
 ]
 TORCHVISION = [
     *("alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet", "maxvit_t", "mnasnet0_5"),
