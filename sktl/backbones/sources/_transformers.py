@@ -5,6 +5,7 @@ import inspect
 import json
 import sys
 from contextlib import contextmanager
+from threading import RLock
 
 import torch
 from torch import nn
@@ -29,6 +30,7 @@ __all__ = [
 ]
 
 _MAX_NUMBERS = 2 * 10**9  # of a network that a file describes, which may come from anybody
+_QUIET_LOCK = RLock()  # how much transformers says is a matter of the whole process
 _VISION = (
     "backbone must be an image network of transformers that takes pixel_values of three colours: a model for image "
     "classification, a base model such as ViT, DINOv2, Swin, ConvNeXt or ResNet, or CLIP and SigLIP."
@@ -293,12 +295,13 @@ def network_of(written):
 def quiet():
     """Keep reports of transformers to itself for a while: what is wrong becomes an error or a warning of sktl."""
     logging = transformers().logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
+    with _QUIET_LOCK:  # or else a second thread would find, and put back, the silence of the first one
+        level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity(logging.CRITICAL)
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(level)
+            if bars:
+                logging.enable_progress_bar()
