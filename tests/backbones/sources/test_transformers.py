@@ -1,6 +1,7 @@
 """Networks of transformers are cut into stages whose pooled output is what transformers computes."""
 
 import copy
+import json
 import pickle
 import shutil
 import sys
@@ -18,7 +19,7 @@ from tiny_transformers import BASE_MODELS, CLASSIFIERS, saved, tiny
 
 from sktl import FineTuneClassifier, PretrainedFeatureExtractor
 from sktl.backbones import load_backbone, pool
-from sktl.backbones.sources._transformers import quiet, transformers
+from sktl.backbones.sources._transformers import network_of, quiet, transformers
 from sktl.datasets import make_fractals
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
 from sktl.models import load_model, save_model
@@ -335,6 +336,27 @@ def test_no_code_of_a_folder_is_run(tmp_path):
     (tmp_path / "code.py").write_text("raise SystemExit('it was run')")
     with pytest.raises(ValueError, match="image network of transformers"):
         load_backbone(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model_type": "dpt", "is_hybrid": True, "backbone": "owner/other", "use_pretrained_backbone": True},
+        {"model_type": "timm_wrapper", "architecture": "hf-hub:owner/other"},
+        {"model_type": "timm_wrapper", "architecture": "resnet10t", "model_args": {"checkpoint_path": "/other.pth"}},
+        {"model_type": "clip", "vision_config": {"backbone": "owner/other"}},
+    ],
+)
+def test_nothing_from_elsewhere_is_fetched_to_build_a_network(values, tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise SystemExit("it asked for something else")
+
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match="it takes a part from elsewhere"):
+        load_backbone(tmp_path, None)
+    with pytest.raises(ValueError, match="it takes a part from elsewhere"):  # what a model file may ask for
+        network_of({"class": "DPTModel", "flipped": False, "values": values})
 
 
 def test_sharded_weights_are_read(tmp_path):
