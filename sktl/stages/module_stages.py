@@ -113,9 +113,9 @@ def _known_family(module):
 
 def _recorded(module, name, image_size, output):
     try:
-        chain = _cut(module, name, image_size, output, follows_image_size=True)
+        chain = _cut(module, image_size, output, follows_image_size=True)
         # A stage may need a size that no tensor in it has; for one image size it is a constant.
-        chain = chain or _cut(module, name, image_size, output, follows_image_size=False)
+        chain = chain or _cut(module, image_size, output, follows_image_size=False)
     except RecordingError as error:
         raise ValueError(
             f"the features of {name} must be told from its class scores: they are what its last layer is handed. They "
@@ -132,7 +132,7 @@ def _recorded(module, name, image_size, output):
     return chain
 
 
-def _cut(module, name, image_size, output, *, follows_image_size):
+def _cut(module, image_size, output, *, follows_image_size):
     """Return the chain of a network below its classifier; None where its calls do not give its output again."""
     recorder = Recorder(module, run_own, image_size, follows_image_size=follows_image_size)
     calls = Calls(module, recorder.record({""}))

@@ -31,7 +31,6 @@ __all__ = ["HuggingFaceSource"]
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _TIMM = "timm/"
-_N_SHOWN = 3
 
 
 @register
