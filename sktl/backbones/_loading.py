@@ -183,9 +183,9 @@ def _from_record(backbone, weights, options, random_state, stages):
             return backbone
         reload = backbone.reload and partial(backbone.reload, preprocessing=preprocessing)
         return replace(backbone, preprocessing=preprocessing, reload=reload)
-    if not arguments and weights is None:
-        redrawn = with_random_weights(backbone, _as_seed(random_state))
-        return replace(redrawn, preprocessing=options["preprocessing"] or backbone.preprocessing)
+    is_from_file = backbone.reload is not None and backbone.reload.func is not load_backbone
+    if weights is None and (not arguments or (is_from_file and backbone.configuration is not None)):
+        return _redrawn(backbone, options, random_state)
     if not arguments:
         raise ValueError(
             f"weights must be 'default' or None for a Backbone made from a module. Got {weights!r} instead: pass the "
@@ -196,11 +196,18 @@ def _from_record(backbone, weights, options, random_state, stages):
     return load_backbone(arguments["backbone"], weights, random_state=random_state, stages=stages, **options)
 
 
+def _redrawn(backbone, options, random_state):
+    redrawn = with_random_weights(backbone, _as_seed(random_state))
+    return replace(redrawn, preprocessing=options["preprocessing"] or backbone.preprocessing)
+
+
 def _from_fitted(estimator, weights, options, random_state, stages):
     """Load the stages that an estimator has, or others of the same architecture, for images of the same size."""
     record = record_of_fitted(estimator)
     if isinstance(weights, str) and weights == "default":
         return _from_record(record, weights, options, random_state, stages)
+    if weights is None and record.configuration is not None:  # its folder may be gone, and its name says too little
+        return _redrawn(record, options, random_state)
     options = {**options, "preprocessing": options["preprocessing"] or record.preprocessing}
     return load_backbone(architecture_of(estimator), weights, random_state=random_state, stages=stages, **options)
 

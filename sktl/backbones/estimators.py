@@ -113,5 +113,6 @@ def trained_record(backbone, network, by, reload):
         weights=f"{start}, trained by {by}",
         source=f"{known}what {by} was fitted on",
         license="unknown" if from_random else backbone.license,
+        configuration=backbone.configuration,
         reload=reload,
     )

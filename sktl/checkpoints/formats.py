@@ -61,12 +61,14 @@ def read_content(path, n_bytes=0):
 
     Safetensors are read as such, all else with ``torch.load(weights_only=True)``, which refuses what would run code.
     """
+    most = _MAX_TIMES_OWN * n_bytes + _SLACK
     if not path.name.endswith(INDEX_SUFFIX):
-        return _read_file(path, n_bytes)
-    shards, tensors = {}, {}
-    for name, shard in _weight_map(path).items():
+        return _read_file(path, n_bytes, most)
+    shards, tensors, places = {}, {}, _weight_map(path)
+    most //= len(set(places.values()))  # for all of them together
+    for name, shard in places.items():
         if shard not in shards:
-            shards[shard] = _read_file(_shard(path, shard), n_bytes)
+            shards[shard] = _read_file(_shard(path, shard), n_bytes, most)
         if not isinstance(shards[shard], dict) or name not in shards[shard]:
             raise WeightsError(
                 f"{str(path)!r} must say where its tensors are. Got a shard {shard!r} without {name!r} instead. Copy "
@@ -107,12 +109,12 @@ def _shard(path, name):
     return shard
 
 
-def _read_file(path, n_bytes):
+def _read_file(path, n_bytes, most):
     with path.open("rb") as file:
         start = file.read(16)
     is_zip = start.startswith(b"PK\x03\x04")
     if is_zip:
-        _check_archive(path, n_bytes)
+        _check_archive(path, n_bytes, most)
     if not is_zip and (path.suffix == ".safetensors" or _is_safetensors(path, start)):
         read = load_file
     else:
@@ -135,7 +137,7 @@ def _is_safetensors(path, start):
     return start[8:9] == b"{" and length <= min(_MAX_HEADER, path.stat().st_size - 8)
 
 
-def _check_archive(path, n_bytes):
+def _check_archive(path, n_bytes, most):
     """Refuse archives of other kinds, and those that unpack to far more than the network that they are for."""
     try:
         with ZipFile(path) as archive:
@@ -152,7 +154,7 @@ def _check_archive(path, n_bytes):
     if names and all(name.endswith(".npy") for name in names):
         _refuse(path, "arrays of numpy", _OTHER_LIBRARY)
     unpacked, packed = sum(entry.file_size for entry in entries), path.stat().st_size
-    if unpacked > max(packed, _MAX_TIMES_OWN * n_bytes + _SLACK):
+    if unpacked > max(packed, most):
         raise WeightsError(
             f"{str(path)!r} must be as large as what it holds, as torch.save writes it. Got {_size(packed)} that "
             f"unpack to {_size(unpacked)} instead, for a network of {_size(n_bytes)}. Save it again with torch.save."

@@ -7,7 +7,7 @@ import PIL
 import torch
 import torchvision
 
-from sktl.inference._dry_run import has_own_code, output_digests
+from sktl.inference._dry_run import has_code_of_others, output_digests
 
 # To be raised when the same key gives other bits from now on.
 _VERSION = 1
@@ -39,9 +39,9 @@ def cache_key_of(backbone, cuts, pooling, preprocessing, placement, engine, rows
     bit: the shape of a block, the processor's or accelerator's kind, and the versions of what decodes and computes.
     """
     pooling = backbone.own_pooling if pooling == "auto" else pooling
-    own_code = output_digests(backbone, cuts, pooling, preprocessing) if has_own_code(backbone) else ()
+    code = output_digests(backbone, cuts, pooling, preprocessing) if has_code_of_others(backbone) else ()
     parts = (
-        *(backbone.name, backbone.family, backbone.digest, own_code),
+        *(backbone.name, backbone.family, backbone.digest, code),
         *(repr(preprocessing), cuts, pooling, str(placement.dtype), engine, rows),
         *(torch.__version__, torchvision.__version__, PIL.__version__, _kind_of(placement.device), _version_of(engine)),
     )

@@ -45,7 +45,7 @@ def activation_shape(backbone, cut, pooling, preprocessing):
 def output_digests(backbone, cuts, pooling, preprocessing):
     """Identify what a network computes, beyond its weights, by its outputs for a random image.
 
-    The code of a network of one's own may change while its weights stay the same.
+    Its code may change while its weights stay the same.
     """
     return tuple(_dry_run(backbone, cut, pooling, preprocessing)[1] for cut in cuts)
 
@@ -53,6 +53,15 @@ def output_digests(backbone, cuts, pooling, preprocessing):
 def has_own_code(backbone):
     """Whether a network came as a module or a function, so that its code may be anything; by name it may not."""
     return backbone.reload is None or not isinstance(backbone.reload.keywords.get("backbone"), str)
+
+
+def has_code_of_others(backbone):
+    """Whether more than name and weights says what a network computes: code of one's own, or of another library.
+
+    Networks of timm change with its version. Those of transformers do, too, and with the configuration in their folder,
+    of which two may lie beside the same weights.
+    """
+    return has_own_code(backbone) or backbone.configuration is not None or backbone.name.startswith("timm/")
 
 
 def is_batch_invariant(backbone, cuts, pooling, preprocessing, rows):

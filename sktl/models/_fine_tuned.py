@@ -50,6 +50,7 @@ def load_fine_tuned(path, record, chain, preprocessing, session):
         categories=None,
         family=chain.family,
         own_pooling=chain.own_pooling,
+        configuration=record["backbone"].get("configuration"),
         **{name: record["backbone"][name] for name in ("name", "weights", "source", "license", "digest")},
     )
     _check_network(network, backbone)

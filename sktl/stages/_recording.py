@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -111,7 +112,7 @@ class _MeasuredCopy:
         self._opened = opened
         generator = torch.Generator().manual_seed(0)
         images = torch.rand((n_images, 3, size, size), generator=generator).to(self._device) * 2 - 1
-        self._log = _Log(images, dict(_by_id(self._network)), self._device)
+        self._log = _Log(images, _by_id(self._network), self._device)
         try:
             with torch.no_grad(), self._log:
                 output = function(self._network, images)
@@ -250,13 +251,8 @@ class _Paused:
         self._log.is_paused = False
 
 
-def _tensors(network):
-    yield from network.named_parameters()
-    yield from network.named_buffers()
-
-
 def _by_id(network):
-    return {id(tensor): name for name, tensor in _tensors(network)}
+    return {id(tensor): name for name, tensor in (*network.named_parameters(), *network.named_buffers())}
 
 
 def _modules_of_sizes(recording):
@@ -322,4 +318,6 @@ def _is_same_own(one, other):
 def _is_same(one, other):
     if one is other:
         return True
+    if isinstance(one, np.ndarray):
+        return np.array_equal(one, other)
     return bool(one == other) or (one != one and other != other)

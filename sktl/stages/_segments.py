@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sktl.stages._calls import Attribute, Value, leaves_of
-from sktl.stages._traced_stage import stage_of_calls
+from sktl.stages._traced_stage import part_at, stage_of_calls
 
 __all__ = ["Calls", "Segment", "n_layers_in"]
 
@@ -132,10 +132,7 @@ class Calls:
 
     def part(self, path):
         """Return the module or tensor of a path."""
-        if path in self.recording.own:
-            return self.recording.own[path]
-        owner, _, name = path.rpartition(".")
-        return getattr(self.network.get_submodule(owner), name)
+        return part_at(self.network, self.recording, path)
 
     def _weights_of(self, call):
         for _, part in self.parts_of(call):

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from sktl.stages._calls import Attribute, Device, RecordingError, Size, Value, leaves_of, map_leaves
+from sktl.stages.chain import as_stage
 
-__all__ = ["TracedStage", "stage_of_calls"]
+__all__ = ["TracedStage", "part_at", "stage_of_calls"]
 
 _MAX_LEFT_OUT = 16  # tokens that stand for no place: of the class, of a teacher, registers
 
@@ -119,14 +120,14 @@ def stage_of_calls(network, recording, calls, given, result):
         steps.append(_renumbered(call, arguments, numbers))
         known.extend(call.outputs)
     if all(_is_plain(step, i) for i, step in enumerate(steps)) and numbers[result] == len(steps):
-        return _joined([_find(network, recording, step.target) for step in steps])
+        return as_stage(*(part_at(network, recording, step.target) for step in steps))
     stage = TracedStage(tuple(steps), numbers[result])
     for step in steps:
         if step.kind == "module":
-            _put(stage.parts, step.target, _find(network, recording, step.target))
+            _put(stage.parts, step.target, part_at(network, recording, step.target))
         for leaf in leaves_of(step.arguments):
             if isinstance(leaf, Attribute):
-                _put(stage.parts, leaf.path, _find(network, recording, leaf.path))
+                _put(stage.parts, leaf.path, part_at(network, recording, leaf.path))
     return stage.train(network.training)
 
 
@@ -189,11 +190,8 @@ def _is_plain(step, position):
     return step.kind == "module" and step.is_tensor and args == (Value(position),) and not kwargs
 
 
-def _joined(modules):
-    return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
-
-
-def _find(network, recording, path):
+def part_at(network, recording, path):
+    """Return the module or tensor of a path in a recorded network."""
     if path in recording.own:
         return recording.own[path]
     owner, _, name = path.rpartition(".")

@@ -106,7 +106,7 @@ def _adapt(chain, module, probe):
         return None
     layer = _first_layer(chain.head)
     expected = _run_watched(module, probe, layer)
-    for ending, own_pooling in _possible_poolings(chain, output):
+    for ending, own_pooling in _possible_poolings(output):
         features = pool(output if ending is None else ending(output), "auto", own_pooling)
         if any(_agree(result, expected) for result in _results(chain.head, features, output, layer)):
             stages = chain.stages if ending is None else _with_ending(chain.stages, ending)
@@ -134,7 +134,7 @@ def _run_watched(module, argument, layer):
         hook.remove()
 
 
-def _possible_poolings(chain, output):
+def _possible_poolings(output):
     """List what networks do between maps or tokens and their head, the most usual first."""
     if output.ndim == 3:
         return [(None, "token"), (MeanToken(), "avg"), (nn.Flatten(1), "avg")]

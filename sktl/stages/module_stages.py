@@ -15,7 +15,7 @@ from sktl.stages.chain import Chain
 from sktl.stages.given_stages import ADVICE, chain_of_given_stages
 from sktl.stages.pooling import pool
 from sktl.stages.torchvision_stages import chain_of_known_family, is_known_family
-from sktl.stages.traced_stages import divided, joined_stages, probe_of
+from sktl.stages.traced_stages import agree, divided, joined_stages, probe_of
 
 __all__ = ["chain_of_own_module", "copy_for_inference", "forget_weights"]
 
@@ -218,7 +218,7 @@ def _chain(module, calls, groups, image_size, output):
     end = len(calls.of_images)
     head = None if position == end else calls.stage(position, end)
     handed = calls.stage(0, position)(probe)
-    if head is not None and not _agree(head(handed), output):
+    if head is not None and not agree(head(handed), output, _TOLERANCE):
         raise RecordingError("its recorded calls give something else")
     features = _vectors(calls, calls.places[position], handed)
     is_open = head is None and handed.ndim > 2  # maps that the network itself does not pool
@@ -239,10 +239,10 @@ def _gives(chain, probe, output):
     maps = chain.stages(probe)
     features = pool(maps, "auto", chain.own_pooling)
     if chain.head is None:
-        return _agree(features, output) or _agree(maps, output)
+        return agree(features, output, _TOLERANCE) or agree(maps, output, _TOLERANCE)
     for given in (features, maps):
         try:
-            if _agree(chain.head(given), output):
+            if agree(chain.head(given), output, _TOLERANCE):
                 return True
         except (RuntimeError, ValueError, IndexError):
             continue  # of a width that this pooling does not give
@@ -251,9 +251,3 @@ def _gives(chain, probe, output):
 
 def _features(chain, probe):
     return pool(chain.stages(probe), "auto", chain.own_pooling)
-
-
-def _agree(found, expected):
-    if found.shape != expected.shape:
-        return False
-    return bool((found - expected).abs().max() <= _TOLERANCE * expected.abs().max())

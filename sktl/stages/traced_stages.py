@@ -12,13 +12,13 @@ from sktl.stages._functional_modules import ChannelsFirst, ChannelsLast, FixedIm
 from sktl.stages._recording import Recorder
 from sktl.stages._segments import Calls, n_layers_in
 from sktl.stages._stage_groups import MAX_SHARE, MIN_STAGES, grouped, name_groups
-from sktl.stages.chain import Chain
+from sktl.stages.chain import Chain, as_stage
 from sktl.stages.pooling import pool
 
-__all__ = ["WholeNetwork", "chain_of_features", "divided", "joined_stages", "probe_of"]
+__all__ = ["WholeNetwork", "agree", "chain_of_features", "divided", "joined_stages", "probe_of"]
 
 # Features of stages and network may differ by this much of the largest, for the order of sums.
-TOLERANCE = 1e-5
+_TOLERANCE = 1e-5
 _LARGE = 128  # pixels, from which on one image is enough to compare, as it takes long
 _POSSIBLE_POOLINGS = {2: ("avg",), 3: ("token", "avg"), 4: ("avg",)}
 _MAX_TRIALS = 12  # modules to open in search of better stages; each takes a run or three on shapes alone
@@ -184,7 +184,7 @@ def joined_stages(calls, groups, probe, expected, image_size, *, keeps_end=False
         output = nn.Sequential(*modules)(output)
     last, own_pooling = _last_stage(calls, groups[-1], stages[-1], output, expected, keeps_end)
     stages[-1] = last
-    chain = nn.Sequential(OrderedDict((name, _one(modules)) for name, modules in zip(names, stages, strict=True)))
+    chain = nn.Sequential(OrderedDict((name, as_stage(*modules)) for name, modules in zip(names, stages, strict=True)))
     return chain, own_pooling
 
 
@@ -201,15 +201,16 @@ def _last_stage(calls, group, modules, given, expected, keeps_end):
         for leaving in ([], _adapters(calls, segment.result)[0]):
             left = nn.Sequential(*leaving)(output)
             for own_pooling in _POSSIBLE_POOLINGS[left.ndim]:
-                if _agree(pool(left, "auto", own_pooling), expected):
+                if agree(pool(left, "auto", own_pooling), expected):
                     return [*entering, calls.stage(group[0].start, segment.end), *leaving], own_pooling
     raise RecordingError("its recorded calls do not give its features")
 
 
-def _agree(found, expected):
+def agree(found, expected, tolerance=_TOLERANCE):
+    """Whether two tensors have the same shape, and differ by no more than a share of the largest value expected."""
     if found.shape != expected.shape:
         return False
-    return bool((found - expected).abs().max() <= TOLERANCE * expected.abs().max())
+    return bool((found - expected).abs().max() <= tolerance * expected.abs().max())
 
 
 def _adapters(calls, number):
@@ -220,10 +221,6 @@ def _adapters(calls, number):
     if len(shape) == 3 and not calls.has_class_token(number) and shape[1] > 1:
         return [MapsOfTokens()], [TokensOfMaps()]
     return [], []
-
-
-def _one(modules):
-    return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
 
 
 def _warn_about_whole(name, error):

@@ -170,6 +170,21 @@ def test_a_file_that_unpacks_to_far_more_than_its_network_is_refused_before(tmp_
         load_backbone("tiny_fractal", plain)
 
 
+def test_shards_may_not_unpack_to_far_more_than_the_network_together(tmp_path):
+    places = {}
+    for i in range(4):
+        plain, shard = tmp_path / "plain.pth", tmp_path / f"model-{i}.bin"
+        torch.save({f"part{i}": torch.zeros(5_000_000)}, plain)
+        with zipfile.ZipFile(plain) as source, zipfile.ZipFile(shard, "w", zipfile.ZIP_DEFLATED) as target:
+            for entry in source.infolist():
+                target.writestr(entry.filename, source.read(entry))
+        places[f"part{i}"] = shard.name
+    index = tmp_path / "model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": places}))
+    with pytest.raises(WeightsError, match=r"unpack to 20\.0 MB instead"):
+        read_tensors(index, network().state_dict())
+
+
 def test_a_compressed_file_of_the_usual_size_is_read(tmp_path):
     plain, path, state = tmp_path / "plain.pth", tmp_path / "small.pth", network().state_dict()
     torch.save(state, plain)

@@ -319,6 +319,25 @@ class Constant(nn.Module):
         return self.fc(self.conv(x + self.made[side]).mean((2, 3)))
 
 
+class Array(nn.Module):
+    """Makes an array of numpy in every call."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 8, 3, 2), nn.Linear(8, 3)
+
+    def forward(self, x):
+        scale = torch.as_tensor(np.linspace(1, 2, 8, dtype=np.float32))
+        return self.fc((self.conv(x) * scale[:, None, None]).mean((2, 3)))
+
+
+def test_arrays_among_the_arguments_are_compared():
+    torch.manual_seed(0)
+    module, x = Array().eval(), images()
+    with torch.no_grad():
+        torch.testing.assert_close(scores(load_backbone(module, preprocessing=SMALL), x), module(x))
+
+
 def test_constants_that_follow_the_size_are_recorded_for_one_size():
     recording = Recorder(Constant().eval(), lambda network, images: network(images), 32).record({""})
     assert not recording.follows_image_size

@@ -31,7 +31,6 @@ __all__ = ["HuggingFaceSource"]
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _TIMM = "timm/"
-_N_SHOWN = 3
 
 
 @register
@@ -56,8 +55,9 @@ class HuggingFaceSource(NetworkSource):
         return _NAME.fullmatch(name) is not None and not name.startswith((_TIMM, ".", "-"))
 
     def cache_key(self, backbone):
-        """Return the name, or the folder in full."""
-        return str(_as_folder(backbone) or backbone)
+        """Return the name, or the folder in full with the state of its files: the weights may come from elsewhere."""
+        folder = _as_folder(backbone)
+        return str(backbone) if folder is None else (str(folder), *map(_state, _files_in(folder)))
 
     def find_weights(self, backbone, weights):
         """Find the weights of the repository or folder, or those of another file."""

@@ -54,15 +54,20 @@ class Repository:
 
     def _file(self, name, *, optional=False):
         """Return the path of a file of the repository; None where it has none of the name."""
-        path = self._library.try_to_load_from_cache(self.name, name, revision=self._revision)
+        try:
+            path = self._library.try_to_load_from_cache(self.name, name, revision=self._revision)
+        except self._library.errors.HFValidationError as error:
+            raise ValueError(
+                f"backbone must be a name, or 'owner/name' of the Hugging Face Hub. Got {self.name!r} instead."
+            ) from error
         if path is None:
-            path = self._download(name, optional)
+            path = self._download(name)
         path = Path(path) if isinstance(path, str) else None
         if path is None and not optional:
             raise WeightsNotFoundError(self._says(f"has no file {name!r}"))
         return path
 
-    def _download(self, name, optional):
+    def _download(self, name):
         errors = self._library.errors
         print(f"Downloading {name} of {self.name} from the Hugging Face Hub", file=sys.stderr)
         try:
@@ -78,19 +83,12 @@ class Repository:
         except errors.LocalEntryNotFoundError as error:  # before the next: it is one of those, too
             raise WeightsNotFoundError(self._how_to_get(name, error.__cause__ or error)) from error
         except errors.EntryNotFoundError:
-            return None if optional else self._missing(name)
-        except errors.HFValidationError as error:
-            raise ValueError(
-                f"backbone must be a name, or 'owner/name' of the Hugging Face Hub. Got {self.name!r} instead."
-            ) from error
+            return None
         except Exception as error:  # of the network: of several libraries, not all of which are OSErrors
             raise WeightsNotFoundError(self._how_to_get(name, error)) from error
         self._has_downloaded = True
         _check_hash(Path(path), self.name)
         return path
-
-    def _missing(self, name):
-        raise WeightsNotFoundError(self._says(f"has no file {name!r}"))
 
     def _says(self, problem):
         revision = "" if self._revision is None else f" (revision {self._revision!r})"

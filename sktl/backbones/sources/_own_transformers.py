@@ -59,4 +59,5 @@ def redrawn(backbone, seed):
         network, flipped = network_of(backbone.configuration)
     stages = chain_of(network, backbone.preprocessing.crop_size, flipped=flipped).stages.requires_grad_(False)
     digest = tensor_digest(backbone.name, stages=stages)
-    return replace(backbone, stages=stages, head=None, digest=digest, load_report=None, **RANDOM.provenance())
+    facts = {"digest": digest, "load_report": None, "reload": None, **RANDOM.provenance()}
+    return replace(backbone, stages=stages, head=None, **facts)

@@ -8,7 +8,7 @@ from torch import nn
 
 from sktl.backbones._preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from sktl.stages.pooling import pool
-from sktl.stages.traced_stages import chain_of_features
+from sktl.stages.traced_stages import agree, chain_of_features
 
 __all__ = [
     "chain_of_timm",
@@ -20,7 +20,6 @@ __all__ = [
     "provenance_of",
 ]
 
-_TOLERANCE = 1e-5
 # What parts of the tags of weights stand for, where timm's documentation says so.
 _DATA = {
     "in1k": "ImageNet-1k",
@@ -163,6 +162,4 @@ def _gives(classifier, features, scores):
         result = classifier(features)
     except (RuntimeError, ValueError, IndexError, NotImplementedError):
         return False  # of another width, or no layers to be called at all
-    if not isinstance(scores, torch.Tensor) or result.shape != scores.shape:
-        return False
-    return bool((result - scores).abs().max() <= _TOLERANCE * scores.abs().max())
+    return isinstance(scores, torch.Tensor) and agree(result, scores)

@@ -5,6 +5,7 @@ import inspect
 import json
 import sys
 from contextlib import contextmanager
+from threading import RLock
 
 import torch
 from torch import nn
@@ -29,6 +30,10 @@ __all__ = [
 ]
 
 _MAX_NUMBERS = 2 * 10**9  # of a network that a file describes, which may come from anybody
+_QUIET_LOCK = RLock()  # how much transformers says is a matter of the whole process
+# What configurations name that is not in them: other repositories, and files anywhere.
+_FROM_ELSEWHERE = ("backbone", "use_pretrained_backbone", "model_args")
+_ONLY_FACTS = ("pretrained_cfg", "id2label", "label2id")
 _VISION = (
     "backbone must be an image network of transformers that takes pixel_values of three colours: a model for image "
     "classification, a base model such as ViT, DINOv2, Swin, ConvNeXt or ResNet, or CLIP and SigLIP."
@@ -52,11 +57,23 @@ def read_configuration(folder):
     library = transformers()
     try:
         with quiet():
+            values, _ = library.PretrainedConfig.get_config_dict(folder, local_files_only=True)
+            _check_stands_alone(values)
             configuration = library.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"{_VISION} Got a config.json that this transformers cannot read instead: {reason}") from error
+        raise ValueError(f"{_VISION} Got a config.json that cannot be read instead: {reason}") from error
     return _network_class(library, _with_plain_attention(configuration))
+
+
+def _check_stands_alone(values):
+    """Refuse what lets transformers, or timm for it, fetch other networks or read other files to build this one."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            _check_stands_alone({} if name in _ONLY_FACTS else value)
+        is_elsewhere = name == "architecture" and not str(value).replace(".", "_").isidentifier()
+        if is_elsewhere or (name in _FROM_ELSEWHERE and value):
+            raise ValueError(f"it takes a part from elsewhere, {name}={value!r}")
 
 
 def _with_plain_attention(configuration):
@@ -270,6 +287,7 @@ def network_of(written):
     """
     library, values = transformers(), copy.deepcopy(written["values"])
     try:
+        _check_stands_alone(values)
         configuration = library.AutoConfig.for_model(values.pop("model_type"), **values)
         configuration = _with_plain_attention(configuration)
         possible = [library.MODEL_MAPPING.get(type(configuration), None)]
@@ -293,12 +311,13 @@ def network_of(written):
 def quiet():
     """Keep reports of transformers to itself for a while: what is wrong becomes an error or a warning of sktl."""
     logging = transformers().logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
+    with _QUIET_LOCK:  # or else a second thread would find, and put back, the silence of the first one
+        level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity(logging.CRITICAL)
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(level)
+            if bars:
+                logging.enable_progress_bar()

@@ -153,6 +153,12 @@ def test_what_the_hub_refuses_is_an_error(name, message, hub, files):
         load_backbone(name)
 
 
+def test_what_is_no_name_of_a_repository_is_an_error(hub):
+    with pytest.raises(ValueError, match=r"backbone must be a name, or 'owner/name' .* Got 'owner/..' instead"):
+        load_backbone("owner/..")
+    assert not hub.requests
+
+
 def test_without_the_library_of_the_hub_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match=r"'owner/network' needs huggingface_hub.*pip install 'sktl\[hub\]'"):

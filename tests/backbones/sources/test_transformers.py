@@ -1,8 +1,12 @@
 """Networks of transformers are cut into stages whose pooled output is what transformers computes."""
 
 import copy
+import json
 import pickle
+import shutil
 import sys
+import threading
+import time
 import warnings
 
 import numpy as np
@@ -15,6 +19,7 @@ from tiny_transformers import BASE_MODELS, CLASSIFIERS, saved, tiny
 
 from sktl import FineTuneClassifier, PretrainedFeatureExtractor
 from sktl.backbones import load_backbone, pool
+from sktl.backbones.sources._transformers import network_of, quiet, transformers
 from sktl.datasets import make_fractals
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
 from sktl.models import load_model, save_model
@@ -191,6 +196,67 @@ def test_the_vector_of_an_image_does_not_depend_on_its_neighbours(tmp_path):
     np.testing.assert_array_equal(vectors[0], vectors[2])
 
 
+def test_vectors_of_the_same_weights_under_another_configuration_are_others(tmp_path):
+    X, _ = make_fractals(2, n_classes=2, random_state=0)
+    vectors = []
+    for n_heads in (2, 4):
+        saved("ViTModel", tmp_path / str(n_heads) / "model", num_attention_heads=n_heads)
+        extractor = PretrainedFeatureExtractor(str(tmp_path / str(n_heads) / "model")).fit(X)
+        vectors.append(extractor.transform(X))
+        assert extractor.store_info_.n_hits == 0
+    assert not np.allclose(*vectors)
+
+
+def test_a_network_from_scratch_follows_a_configuration_that_was_rewritten(tmp_path):
+    saved("ViTModel", tmp_path)
+    before = load_backbone(tmp_path, None)
+    assert load_backbone(tmp_path, None) is before
+    saved("ViTModel", tmp_path, num_hidden_layers=3)
+    assert load_backbone(tmp_path, None).stage_names != before.stage_names
+
+
+@pytest.mark.parametrize("from_file", [False, True])
+def test_trained_networks_are_saved_and_drawn_anew_without_their_folder(tmp_path, from_file):
+    saved("ViTModel", tmp_path / "network")
+    X, y = make_fractals(4, n_classes=2, random_state=0)
+    options = {"max_epochs": 1, "random_state": 0}
+    trained = FineTuneClassifier(tmp_path / "network", **options).fit(X, y)
+    if from_file:
+        save_model(trained, tmp_path / "first.safetensors")
+        trained = load_model(tmp_path / "first.safetensors")
+    shutil.rmtree(tmp_path / "network")
+    for twin in (load_backbone(trained, None), load_backbone(load_backbone(trained), None)):
+        assert twin.stage_names == load_backbone(trained).stage_names
+        assert twin.weights is None
+        assert pickle.loads(pickle.dumps(twin)).digest == twin.digest
+    further = FineTuneClassifier(trained, **options).fit(X, y)
+    save_model(further, tmp_path / "second.safetensors")
+    again = load_model(tmp_path / "second.safetensors")
+    np.testing.assert_array_equal(again.predict_proba(X), further.predict_proba(X))
+
+
+def test_what_transformers_says_is_as_before_after_several_threads():
+    logging, inside = transformers().logging, threading.Event()
+    level = logging.get_verbosity()
+
+    def first():
+        with quiet():
+            inside.set()
+            time.sleep(0.1)
+
+    def second():
+        inside.wait()
+        with quiet():
+            time.sleep(0.2)
+
+    threads = [threading.Thread(target=each) for each in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert logging.get_verbosity() == level != logging.CRITICAL
+
+
 def test_an_image_goes_through_the_network_once(tmp_path, passes):
     saved("Dinov2Model", tmp_path)
     X, _ = make_fractals(4, n_classes=2, random_state=0)
@@ -270,6 +336,27 @@ def test_no_code_of_a_folder_is_run(tmp_path):
     (tmp_path / "code.py").write_text("raise SystemExit('it was run')")
     with pytest.raises(ValueError, match="image network of transformers"):
         load_backbone(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model_type": "dpt", "is_hybrid": True, "backbone": "owner/other", "use_pretrained_backbone": True},
+        {"model_type": "timm_wrapper", "architecture": "hf-hub:owner/other"},
+        {"model_type": "timm_wrapper", "architecture": "resnet10t", "model_args": {"checkpoint_path": "/other.pth"}},
+        {"model_type": "clip", "vision_config": {"backbone": "owner/other"}},
+    ],
+)
+def test_nothing_from_elsewhere_is_fetched_to_build_a_network(values, tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise SystemExit("it asked for something else")
+
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match="it takes a part from elsewhere"):
+        load_backbone(tmp_path, None)
+    with pytest.raises(ValueError, match="it takes a part from elsewhere"):  # what a model file may ask for
+        network_of({"class": "DPTModel", "flipped": False, "values": values})
 
 
 def test_sharded_weights_are_read(tmp_path):
