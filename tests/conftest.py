@@ -26,6 +26,7 @@ NETWORK = {
     "source": "fractals",
     "license": "BSD-3-Clause",
     "digest": "0123456789abcdef" * 4,
+    "image_size": 48,
 }
 SCORES = {
     "dummy": [0.3, 0.3, 0.4],

@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 from numbers import Integral
 from os import PathLike, sep
+from os.path import isdir
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -136,15 +137,28 @@ def _raise_without_source(backbone):
             "backbone must be a name, a torch.nn.Module, a function that makes one, a Backbone, or a fitted "
             f"estimator of sktl. Got {type(backbone).__name__} instead.{hint}"
         )
-    message = f"backbone must be a name from list_backbones(). Got {backbone!r} instead."
+    raise ValueError(f"backbone must be a name from list_backbones(). Got {backbone!r} instead.{_hint(backbone)}")
+
+
+def _hint(backbone):
+    """Guess what was meant by a name that no source knows, and say what to write."""
+    if "://" in backbone:
+        return " Nothing is loaded by an address: of the Hugging Face Hub write 'owner/name' alone."
+    if isdir(backbone):
+        return " A folder needs a config.json, as save_pretrained of transformers writes it."
     # A path is not like a name without a slash.
     names = [name for name in list_backbones() if (sep in name) == (sep in backbone)]
     hint = did_you_mean(backbone.lower().replace("-", "_"), names)
     if backbone.endswith((".pth", ".pt", ".safetensors")) or (sep in backbone and not hint):
-        hint = f" A file does not say its architecture: write load_backbone('resnet18', weights={backbone!r}), say."
-    elif backbone.endswith((".onnx", ".pt2", ".keras", ".h5", ".pb", ".tflite")):
-        hint = " A network in a file cannot be cut into stages: build it in torch, and pass its weights as weights=."
-    raise ValueError(message + hint)
+        return f" A file does not say its architecture: write load_backbone('resnet18', weights={backbone!r}), say."
+    if backbone.endswith((".onnx", ".pt2", ".keras", ".h5", ".pb", ".tflite")):
+        return " A network in a file cannot be cut into stages: build it in torch, and pass its weights as weights=."
+    if f"timm/{backbone}" in list_backbones(source="timm"):
+        return f" Did you mean 'timm/{backbone}'?"
+    return hint or (
+        " Those of timm go as 'timm/NAME', with the extra 'timm', and those of the Hugging Face Hub as 'owner/name', "
+        "with the extra 'hub'."
+    )
 
 
 def _from_source(source, backbone, weights, options, random_state, stages):

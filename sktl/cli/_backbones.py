@@ -33,12 +33,11 @@ def backbones(
     Nothing is downloaded: 'here' says whether the weights are on this machine.
     """
     with errors_as_messages():
-        from sktl.backbones.listing import list_cards
+        from sktl.backbones.listing import list_backbones, list_cards
 
         cards = list_cards(pattern, source)
         if not cards:
-            hint = "" if pattern is None or "*" in pattern else f" Write '*{pattern}*' for names that hold it."
-            raise ValueError(f"PATTERN must match a name that 'sktl backbones' lists. Got {pattern!r} instead.{hint}")
+            raise ValueError(_without_match(pattern, source, timm_is_here=bool(list_backbones(source="timm"))))
         if as_json:
             print(json.dumps([asdict(card) for card in cards], indent=2))
             return
@@ -49,6 +48,17 @@ def backbones(
             grid.add_row(*_cells(card))
         width = None if sys.stdout.isatty() else _WIDE
         Console(highlight=False, markup=False, width=width).print(grid)
+
+
+def _without_match(pattern, source, *, timm_is_here):
+    """Say what to write where nothing is listed."""
+    if not timm_is_here and (source == "timm" or (pattern or "").startswith("timm")):
+        return "networks of timm must be installed to be listed. Found no timm: pip install 'sktl[timm]'."
+    hint = "" if pattern is None or "*" in pattern else f" Write '*{pattern}*' for names that hold it."
+    if "/" in (pattern or ""):
+        hint += " Repositories of the Hugging Face Hub are not listed, and go by their names all the same."
+    within = "" if source is None else f" --source {source}"
+    return f"PATTERN must match a name that 'sktl backbones{within}' lists. Got {pattern!r} instead.{hint}"
 
 
 def _cells(card):

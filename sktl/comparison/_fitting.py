@@ -77,7 +77,7 @@ def _about_network(estimator, split):
     trained = trained_part(estimator)
     return {
         "history": None if trained is None else _history(trained),
-        "network": describe(record),
+        "network": describe(estimator),
         # The first split stands for all: asking a function for a second network takes as long as making one.
         "pretrained": is_pretrained(record) if record is not None and split == 0 else None,
     }

@@ -81,10 +81,13 @@ def record_of(estimator):
 
     Records of pretrained networks come before those with random weights.
     """
-    records = [part.backbone_ for part in fitted_parts(estimator)]
-    return next(
-        (record for record in records if getattr(record, "weights", None) is not None), next(iter(records), None)
-    )
+    return getattr(_part_with_network(estimator), "backbone_", None)
+
+
+def _part_with_network(estimator):
+    parts = list(fitted_parts(estimator))
+    pretrained = (part for part in parts if getattr(part.backbone_, "weights", None) is not None)
+    return next(pretrained, parts[0] if parts else None)
 
 
 def trained_part(estimator):
@@ -116,11 +119,15 @@ def _parts(part, seen):
         yield from _parts(one, seen)
 
 
-def describe(record):
-    """Tell a network in plain Python, for the settings of a comparison."""
-    if record is None:
+def describe(estimator):
+    """Tell the network of a fitted estimator in plain Python, for the settings of a comparison."""
+    part = _part_with_network(estimator)
+    if part is None:
         return None
-    return {field: getattr(record, field, None) for field in ("name", "weights", "source", "license", "digest")}
+    record = part.backbone_
+    facts = {field: getattr(record, field, None) for field in ("name", "weights", "source", "license", "digest")}
+    own_size = getattr(getattr(record, "preprocessing", None), "crop_size", None)
+    return {**facts, "image_size": getattr(part, "image_size", None) or own_size}
 
 
 def is_pretrained(record):

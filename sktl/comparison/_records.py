@@ -36,7 +36,7 @@ class FitRecord:
         One entry per epoch: "epoch", "train_loss", and where there "valid_loss", "valid_accuracy"; None without
         training by epochs.
     network : dict or None, default=None
-        Name, weights, source, licence and digest of the network.
+        Name, weights, source, licence and digest of the network, and the side in pixels of what it sees.
     pretrained : bool or None, default=None
         Whether its weights were pretrained ones, found out on the first split.
     error : str or None, default=None

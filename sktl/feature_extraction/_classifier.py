@@ -154,8 +154,9 @@ class PretrainedClassifier(FrozenNetworkEstimator):
         backbone = self._find_network(X)
         if backbone.head is None or backbone.categories is None:
             raise ValueError(
-                "weights must name their classes, as those with a classifier of ImageNet do in torchvision and what "
-                f"ships with sktl. Got {backbone.weights or 'random weights'} of {backbone.name}, which name none, "
+                "weights must name their classes, as those of 'efficientnet_lite0' do, those with a classifier of "
+                "ImageNet in torchvision and timm, and repositories of the Hugging Face Hub whose configuration has "
+                f"names. Got {backbone.weights or 'random weights'} of {backbone.name}, which name none, "
                 "instead. For classes of your own, write make_pipeline(PretrainedFeatureExtractor(...), "
                 "LogisticRegression())."
             )

@@ -6,7 +6,13 @@ from sktl.inference._device import PRECISIONS, Placement, resolve_placement
 from sktl.inference._dry_run import activation_shape, embedding_widths
 from sktl.inference._embed import embed
 from sktl.inference._engines import ENGINES, check_engine
-from sktl.inference._photographs import ABOUT_PHOTOGRAPHS, are_photographs, share_warned, warn_of_photographs
+from sktl.inference._photographs import (
+    ABOUT_PHOTOGRAPHS,
+    are_photographs,
+    share_warned,
+    unwarned_of_photographs,
+    warn_of_photographs,
+)
 
 __all__ = [
     "ABOUT_PHOTOGRAPHS",
@@ -25,5 +31,6 @@ __all__ = [
     "resolve_placement",
     "run_in_blocks",
     "share_warned",
+    "unwarned_of_photographs",
     "warn_of_photographs",
 ]

@@ -1,11 +1,13 @@
 """The bundled network has never seen a photograph, and says so when it is shown photographs."""
 
 import warnings
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from sktl.backbones.descriptions import never_saw_photographs
 from sktl.exceptions import ImageReadError, PhotographsWarning
 
-__all__ = ["ABOUT_PHOTOGRAPHS", "are_photographs", "share_warned", "warn_of_photographs"]
+__all__ = ["ABOUT_PHOTOGRAPHS", "are_photographs", "share_warned", "unwarned_of_photographs", "warn_of_photographs"]
 
 ABOUT_PHOTOGRAPHS = (
     "The bundled network 'tiny_fractal' has never seen a photograph: it was trained on pictures drawn by formula, "
@@ -16,6 +18,7 @@ ABOUT_PHOTOGRAPHS = (
 _SMALL = 64
 _N_LOOKED_AT = 3  # one of them may be damaged
 _state = {"warned": False}
+_is_silent = ContextVar("is_silent", default=False)
 
 
 def are_photographs(images):
@@ -56,6 +59,16 @@ def share_warned(warned=None):
     return _state["warned"]
 
 
+@contextmanager
+def unwarned_of_photographs():
+    """Say nothing within the block, where no result rests on what the network knows; later uses warn as ever."""
+    token = _is_silent.set(True)
+    try:
+        yield
+    finally:
+        _is_silent.reset(token)
+
+
 def warn_of_photographs(backbone, images):
     """Warn, once in a process, where the bundled network with its own weights is shown photographs.
 
@@ -66,7 +79,9 @@ def warn_of_photographs(backbone, images):
     images : ImageCollection
         What it is shown.
     """
-    if _state["warned"] or not never_saw_photographs(backbone.name, backbone.weights) or not are_photographs(images):
+    if _is_silent.get() or _state["warned"]:
+        return
+    if not never_saw_photographs(backbone.name, backbone.weights) or not are_photographs(images):
         return
     warnings.warn(ABOUT_PHOTOGRAPHS, PhotographsWarning, stacklevel=4)
     _state["warned"] = True

@@ -167,11 +167,12 @@ def _networks(comparison):
     if not names:
         return ""
     fields = {"name": "network", "weights": "weights", "source": "pretrained on", "license": "licence"}
-    fields["digest"] = "SHA-256 of the weights"
+    fields |= {"image_size": "pixels", "digest": "SHA-256 of the weights"}
     columns = [Column("candidate", names, "words")]
     for field, title in fields.items():
         cells = [_field(first[name], field) for name in names]
-        columns.append(Column(title, cells, "words" if field == "name" else "long"))
+        kind = {"name": "words", "image_size": "number"}.get(field, "long")
+        columns.append(Column(title, cells, kind))
     return "<h3>Networks</h3>" + scrolling("Networks of the candidates", Table(columns))
 
 

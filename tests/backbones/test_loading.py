@@ -274,11 +274,35 @@ def test_a_backbone_of_a_module_has_a_random_twin():
         ("efficientnet-b0", "Did you mean 'efficientnet_b0'"),
         ("tiny", "list_backbones"),
         ("models/resnet.pth", "A file does not say its architecture"),
+        ("dinov2_vits14", "as 'timm/NAME', with the extra 'timm', and .* as 'owner/name', with the extra 'hub'"),
+        ("https://huggingface.co/facebook/dinov2-small", "write 'owner/name' alone"),
     ],
 )
 def test_unknown_names_are_answered(name, message):
     with pytest.raises(ValueError, match=message):
         load_backbone(name)
+
+
+def test_a_folder_without_a_network_is_no_file_of_weights(tmp_path):
+    with pytest.raises(ValueError, match=r"A folder needs a config\.json"):
+        load_backbone(f"{tmp_path}{os.sep}")
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "tf_efficientnet_lite0"])
+def test_names_of_timm_alone_are_completed(name):
+    pytest.importorskip("timm", reason="comes with the extra 'timm'")
+    with pytest.raises(ValueError, match=f"Did you mean 'timm/{name}'"):
+        load_backbone(name)
+
+
+@pytest.mark.parametrize(
+    ("weights", "shown"),
+    [(True, "Got True instead"), (nn.Linear(1, 1), "Got Linear instead"), ("a1", "Got 'a1' instead")],
+    ids=["True", "module", "name"],
+)
+def test_weights_of_another_kind_are_shown_in_few_words(weights, shown):
+    with pytest.raises(ValueError, match=shown):
+        load_backbone("resnet18", weights)
 
 
 @pytest.mark.parametrize("wrong", [None, 3, ["resnet18"]])

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -72,3 +73,11 @@ def test_who_names_a_network_that_there_is_not_is_told_where_the_names_are(tmp_p
     result = run("embed", str(tmp_path / "a.png"), "-o", str(tmp_path / "a.csv"), "--backbone", "resnet1")
     assert result.exit_code == 1
     assert result.stderr.endswith("Did you mean 'resnet18'? 'sktl backbones' lists them.\n")
+
+
+def test_networks_of_timm_need_it_to_be_listed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    for arguments in (["--source", "timm"], ["timm/*"]):
+        result = run("backbones", *arguments)
+        assert result.exit_code == 1
+        assert "pip install 'sktl[timm]'" in " ".join(result.stderr.split())

@@ -383,6 +383,7 @@ def test_the_recipes_run_and_tell_their_networks(named):
     networks = named.settings["networks"]
     assert networks["dummy"] is None
     assert networks["frozen"]["digest"] == networks["fine_tuned"]["digest"] != networks["from_scratch"]["digest"]
+    assert {networks[name]["image_size"] for name in ("frozen", "fine_tuned", "from_scratch")} == {48}
 
 
 @pytest.mark.slow

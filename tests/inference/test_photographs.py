@@ -13,6 +13,7 @@ from sktl.exceptions import ImageReadError, PhotographsWarning
 from sktl.images import as_images
 from sktl.inference import ABOUT_PHOTOGRAPHS, _photographs, are_photographs
 from sktl.label_efficiency import label_efficiency
+from sktl.near_duplicates import near_duplicate_groups
 
 LARGE = np.random.default_rng(0).integers(0, 256, (8, 72, 90, 3), dtype=np.uint8)
 Y = np.arange(8) % 2
@@ -145,6 +146,12 @@ def test_a_candidate_of_the_users_own_is_noted_too():
     untrained = make_pipeline(PretrainedFeatureExtractor(weights=None, image_size=16), LogisticRegression())
     notes = compare(LARGE, candidates={"own": untrained, "pixels": "pixels"}).notes()
     assert ABOUT_PHOTOGRAPHS not in notes
+
+
+def test_the_search_for_near_copies_is_no_use_of_the_network():
+    assert said(lambda: compare(LARGE, candidates=["dummy", "pixels"], duplicates="warn")) == []
+    assert said(lambda: near_duplicate_groups(LARGE)) == []
+    assert len(said(lambda: PretrainedFeatureExtractor().fit(LARGE))) == 1  # later uses warn as ever
 
 
 def test_rows_of_large_pictures_are_photographs_too():

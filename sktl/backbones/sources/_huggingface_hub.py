@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from sktl._optional import import_optional
+from sktl.backbones.sources._weights import NEED_NO_NETWORK
 from sktl.exceptions import WeightsError, WeightsNotFoundError
 
 __all__ = ["CONFIGURATION", "Repository", "cached_hub_file", "facts_in", "hub_file", "weight_files_in"]
@@ -110,7 +111,7 @@ class Repository:
             f"{name!r} of {self.name} is not whole on this machine and cannot be downloaded ({reason}). Looked in "
             f"{str(cache)!r}. Where there is a network, run: hf download {self.name}{revision} and copy that folder, "
             "or pass a folder with its files as backbone=. What has arrived of a file that was broken off is kept, and "
-            "the next try goes on there. The backbone 'tiny_fractal' ships with sktl and needs no network."
+            f"the next try goes on there. {NEED_NO_NETWORK}"
         )
 
 
@@ -245,5 +246,5 @@ def _how_to_get(hub, repository, file, revision, name, error):
     return (
         f"the weights of {name} are not on this machine and cannot be downloaded ({reason}). Looked for {file!r} in "
         f"{_folder(hub, repository)!r} ({home}). Where there is a network, run: hf download {repository} {file}{pinned}"
-        ", or pass the path of a file as weights=. The backbone 'tiny_fractal' ships with sktl and needs no network."
+        f", or pass the path of a file as weights=. {NEED_NO_NETWORK}"
     )

@@ -15,7 +15,7 @@ from sktl._validation import did_you_mean
 from sktl.backbones.sources._huggingface_hub import cached_hub_file, hub_file
 from sktl.backbones.sources._source import BackboneCard, NamedSource, Variant, register
 from sktl.backbones.sources._timm_network import chain_of_timm, classifier_names, preprocessing_of, provenance_of
-from sktl.backbones.sources._weights import Weights, looks_like_a_path, weights_of_file
+from sktl.backbones.sources._weights import NEED_NO_NETWORK, Weights, as_asked, looks_like_a_path, weights_of_file
 from sktl.checkpoints.weight_files import read_tensors
 from sktl.exceptions import WeightsNotFoundError
 
@@ -73,7 +73,7 @@ class TimmSource(NamedSource):
             if not looks_like_a_path(weights):
                 raise ValueError(
                     f"weights of {name} must be one of {['default', *known] if known else 'no names'}, an existing "
-                    f"file, or None for random ones. Got {str(weights)!r} instead.{did_you_mean(asked, known)}"
+                    f"file, or None for random ones. Got {as_asked(weights)} instead.{did_you_mean(asked, known)}"
                 )
             return weights_of_file(weights)
         config = _config(name, f"{architecture}.{asked}")
@@ -211,8 +211,7 @@ def _file_of_url(name, url):
         raise WeightsNotFoundError(
             f"the weights of {name} are not on this machine and cannot be downloaded ({error}). Looked for "
             f"{path.name!r} in {str(path.parent)!r}. Where there is a network, run: curl -L -o {path.name} {url} and "
-            "put the file into that folder, or pass its path as weights=. The backbone 'tiny_fractal' ships with sktl "
-            "and needs no network."
+            f"put the file into that folder, or pass its path as weights=. {NEED_NO_NETWORK}"
         ) from error
     return path
 

@@ -17,7 +17,7 @@ from torchvision import models
 from sktl._validation import did_you_mean
 from sktl.backbones._preprocessing import Preprocessing
 from sktl.backbones.sources._source import BackboneCard, NamedSource, Variant, register
-from sktl.backbones.sources._weights import Weights, looks_like_a_path, weights_of_file
+from sktl.backbones.sources._weights import NEED_NO_NETWORK, Weights, as_asked, looks_like_a_path, weights_of_file
 from sktl.checkpoints.weight_files import read_tensors, tensors_in
 from sktl.exceptions import WeightsError, WeightsNotFoundError
 from sktl.stages.torchvision_stages import auxiliary_heads, chain_of_known_family
@@ -146,7 +146,7 @@ def _member_named(name, weights):
     asked = str(weights).rpartition(".")[2]
     raise ValueError(
         f"weights of {name} must be one of {own}, an existing file, or None for random ones. "
-        f"Got {str(weights)!r} instead.{did_you_mean(asked, own) or did_you_mean(asked.upper(), own)}"
+        f"Got {as_asked(weights)} instead.{did_you_mean(asked, own) or did_you_mean(asked.upper(), own)}"
     )
 
 
@@ -223,8 +223,7 @@ def _how_to_get(name, member, path, error):
     return (
         f"the weights {member!s} of {name} are not on this machine and cannot be downloaded ({error}). Looked for "
         f"{path.name!r} in {str(path.parent)!r} ({home}). Where there is a network, run: curl -L -o {path.name} "
-        f"{member.url} and put the file into that folder, or pass its path as weights=. The backbone 'tiny_fractal' "
-        "ships with sktl and needs no network."
+        f"{member.url} and put the file into that folder, or pass its path as weights=. {NEED_NO_NETWORK}"
     )
 
 

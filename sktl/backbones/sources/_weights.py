@@ -11,7 +11,21 @@ from sktl.checkpoints.formats import INDEX_SUFFIX, files_of
 from sktl.checkpoints.matching import PART_MARK
 from sktl.checkpoints.weight_files import WEIGHT_SUFFIXES, existing_file, path_and_part, read_tensors
 
-__all__ = ["RANDOM", "Weights", "default_or_file", "looks_like_a_path", "weights_of_file"]
+__all__ = [
+    "NEED_NO_NETWORK",
+    "RANDOM",
+    "Weights",
+    "as_asked",
+    "default_or_file",
+    "looks_like_a_path",
+    "weights_of_file",
+]
+
+# How an error ends that could not download weights.
+NEED_NO_NETWORK = (
+    "Backbones that need no network: 'tiny_fractal', which ships with sktl, and for photographs 'efficientnet_lite0', "
+    "which the extra 'imagenet' brings."
+)
 
 
 @dataclass(frozen=True)
@@ -63,11 +77,18 @@ def default_or_file(weights, default, *, owner, what):
         return default
     if looks_like_a_path(weights):
         return weights_of_file(weights)
-    shown = repr(str(weights) if isinstance(weights, Enum) else weights)
     raise ValueError(
         f"weights of {owner} must be 'default' ({what}), an existing file, or None for random ones. "
-        f"Got {shown} instead.{did_you_mean(weights, ['default'])}"
+        f"Got {as_asked(weights)} instead.{did_you_mean(weights, ['default'])}"
     )
+
+
+def as_asked(weights):
+    """Write what was passed as `weights` for an error: names and plain values as they are, of the rest the kind."""
+    if isinstance(weights, str | Enum):
+        return repr(str(weights))
+    is_short = weights is None or isinstance(weights, bool | int | float)
+    return repr(weights) if is_short else type(weights).__name__
 
 
 def weights_of_file(path):

@@ -82,6 +82,7 @@ def test_offline_the_error_says_what_to_put_where(checkpoint, tmp_path):
     assert f"TORCH_HOME is {str(tmp_path / 'home')!r}" in message
     assert f"curl -L -o {checkpoint.name} {MEMBER.url}" in message
     assert "weights=" in message
+    assert "for photographs 'efficientnet_lite0'" in message
 
 
 def test_a_file_that_is_not_there_is_not_found(server, checkpoint):
