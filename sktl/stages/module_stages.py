@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from sktl.stages._calls import RecordingError
 from sktl.stages._classifier_place import classifier_position, opened_to_last_layer
@@ -25,7 +26,28 @@ _TOLERANCE = 1e-4
 
 def copy_for_inference(module):
     """Return a copy of a module on the CPU in float32, in eval mode and without gradients."""
-    return copy.deepcopy(module).to("cpu").float().eval().requires_grad_(False)
+    name = type(module).__name__
+    if any(is_lazy(each) for each in (*module.parameters(), *module.buffers())):
+        raise ValueError(
+            f"{name} must have all of its weights. Got a lazy module that has seen no image instead: run it once first."
+        )
+    try:
+        copied = copy.deepcopy(module, _computed_tensors(module))
+    except Exception as error:  # of the network's own, which may be any
+        raise ValueError(
+            f"{name} must be a module that copy.deepcopy copies. It raised {error!r} instead: pass a function that "
+            "makes it, or clear what it keeps from training."
+        ) from error
+    if {id(part) for part in module.modules()} & {id(part) for part in copied.modules()}:
+        raise ValueError(f"{name} must be a module that copy.deepcopy copies. Some of it is the same object instead.")
+    return copied.to("cpu").float().eval().requires_grad_(False)
+
+
+def _computed_tensors(module):
+    """Return copies, by id, of the tensors that a training has left in modules: torch copies none with a history."""
+    kept = [each for part in module.modules() for each in (*vars(part).values(), *part._buffers.values())]
+    tensors = [each for each in kept if isinstance(each, torch.Tensor) and not each.is_leaf]
+    return {id(each): each.detach().clone() for each in tensors}
 
 
 def forget_weights(module, name):
@@ -70,26 +92,35 @@ def chain_of_own_module(module, name, image_size, stages=None):
     """Cut a network of the user's own into stages that reproduce it, and find its classifier."""
     probe = probe_of(image_size)
     with torch.no_grad():
-        output = _output(module, name, probe)
+        run, output = _output(module, name, probe)
+        _check_alone(module, name, run, probe, output)
         if stages is not None:
-            chain = _named_ends(module, image_size, stages, output)
+            chain = _named_ends(module, run, image_size, stages, output)
             return chain or chain_of_given_stages(module, name, _in_copy(module, stages), probe)
         chain = _known_family(module)
         if chain is not None and _gives(chain, probe, output):
             return replace(chain, n_features=_features(chain, probe).shape[1])
-        return _recorded(module, name, image_size, output)
+        return _recorded(module, name, run, image_size, output)
 
 
 def _output(module, name, probe):
+    """Return how a network runs on images in colour, and its output."""
     size, n_channels = probe.shape[-1], n_channels_of(module)
-    if n_channels not in (1, 3):
-        raise ValueError(
-            f"{name} must take images of 1 or 3 channels. Its first convolution takes {n_channels} instead: put one of "
-            "your own before it that makes as many of 3."
-        )
+    run = run_own
     try:
-        output = run_own(module, probe)
+        try:
+            output = run(module, probe.clone())  # which it may change in place
+        except Exception:
+            if n_channels != 1:
+                raise
+            run = run_grey
+            output = run(module, probe)
     except Exception as error:
+        if n_channels not in (1, 3):
+            raise ValueError(
+                f"{name} must take images of 1 or 3 channels. Its first convolution takes {n_channels} instead: put "
+                "one of your own before it that makes as many of 3."
+            ) from error
         raise ValueError(
             f"{name} must take normalised pictures of shape (n_images, 3, {size}, {size}). It raised {error!r} "
             "instead. Another size is passed as preprocessing=Preprocessing(crop_size=...)."
@@ -99,7 +130,20 @@ def _output(module, name, probe):
             f"{name} must return one tensor in eval mode. Got {type(output).__name__} instead: wrap it in a module "
             "that returns the tensor that counts."
         )
-    return output
+    return run, output
+
+
+def _check_alone(module, name, run, probe, output):
+    """Check that an image gets the same output whatever images are beside it, and however often it is shown."""
+    if output.ndim < 2 or len(output) != len(probe):
+        return  # one image is no batch to it, which fails where the features are made
+    shown = run(module, torch.cat([probe[:1], -probe[:1]]))[:1]
+    if shown.shape != output[:1].shape or not _agree(shown, output[:1]):
+        raise ValueError(
+            f"{name} must give an image the same output each time in eval mode, whatever images are beside it. It gave "
+            "others instead: it draws random numbers, counts its calls, or normalises over the images of a batch, as "
+            "BatchNorm does with track_running_stats=False."
+        )
 
 
 def _known_family(module):
@@ -111,11 +155,11 @@ def _known_family(module):
         return None  # parts were taken out or renamed
 
 
-def _recorded(module, name, image_size, output):
+def _recorded(module, name, run, image_size, output):
     try:
-        chain = _cut(module, name, image_size, output, follows_image_size=True)
+        chain = _cut(module, run, image_size, output, follows_image_size=True)
         # A stage may need a size that no tensor in it has; for one image size it is a constant.
-        chain = chain or _cut(module, name, image_size, output, follows_image_size=False)
+        chain = chain or _cut(module, run, image_size, output, follows_image_size=False)
     except RecordingError as error:
         raise ValueError(
             f"the features of {name} must be told from its class scores: they are what its last layer is handed. They "
@@ -132,27 +176,32 @@ def _recorded(module, name, image_size, output):
     return chain
 
 
-def _cut(module, name, image_size, output, *, follows_image_size):
+def _cut(module, run, image_size, output, *, follows_image_size):
     """Return the chain of a network below its classifier; None where its calls do not give its output again."""
-    recorder = Recorder(module, run_own, image_size, follows_image_size=follows_image_size)
+    recorder = Recorder(module, run, image_size, follows_image_size=follows_image_size)
     calls = Calls(module, recorder.record({""}))
     opened, calls = opened_to_last_layer(recorder, calls)
     classifier_position(calls)
     options = {"follows_image_size": follows_image_size}
     try:
-        calls, groups = divided(module, run_own, image_size, opened, classifier_position, **options)
+        calls, groups = divided(module, run, image_size, opened, classifier_position, **options)
         return _chain(module, calls, groups, image_size, output)
     except RecordingError:
         return None
 
 
 def run_own(module, images):
-    """Run a network on images in colour, or on what is left of them in one channel."""
-    return module(grey(images) if n_channels_of(module) == 1 else images)
+    """Run a network on images in colour."""
+    return module(images)
+
+
+def run_grey(module, images):
+    """Run a network on what is left of images in one channel."""
+    return module(grey(images))
 
 
 def n_channels_of(module):
-    """Return how many channels the first convolution of a network takes, 3 where there is none."""
+    """Return how many channels the convolution that comes first in a network's list takes, 3 where there is none."""
     return next((part.in_channels for part in module.modules() if isinstance(part, nn.Conv2d)), 3)
 
 
@@ -170,13 +219,13 @@ def _in_copy(network, stages):
     ]
 
 
-def _named_ends(module, image_size, stages, output):
+def _named_ends(module, run, image_size, stages, output):
     """Return the chain whose stages end where the named parts end; None where the names do not say such stages."""
     ends = [parts[-1] for _, parts in stages]
     if not all(isinstance(part, str) for _, parts in stages for part in parts):
         return None
     owners = {path[:dot] for path in ends for dot, letter in enumerate(path) if letter == "."}
-    recorder = Recorder(module, run_own, image_size)
+    recorder = Recorder(module, run, image_size)
     try:
         calls = Calls(module, recorder.record({"", *owners}))
         _, calls = opened_to_last_layer(recorder, calls, {"", *owners})
