@@ -6,7 +6,23 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["Attribute", "Call", "Device", "RecordingError", "Size", "Value", "leaves_of", "map_leaves"]
+__all__ = [
+    "Attribute",
+    "Call",
+    "Device",
+    "RecordingError",
+    "Size",
+    "Value",
+    "is_in_place",
+    "leaves_of",
+    "like",
+    "map_leaves",
+]
+
+
+_IN_PLACE = {"__setitem__"} | {
+    f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor")
+}
 
 
 class RecordingError(Exception):
@@ -50,6 +66,12 @@ class Call:
     is_tensor: bool  # whether it returned a tensor, rather than a structure with tensors in it
 
 
+def is_in_place(call):
+    """Return whether a call of torch changes a tensor that it is given."""
+    name = call.target if isinstance(call.target, str) else getattr(call.target, "__name__", "")
+    return call.kind != "module" and (name in _IN_PLACE or (name.endswith("_") and not name.endswith("__")))
+
+
 def leaves_of(structure):
     """Yield what stands in nested sequences, mappings, slices and data classes, in order."""
     if isinstance(structure, Mapping):
@@ -67,13 +89,19 @@ def leaves_of(structure):
         yield structure
 
 
+def like(sequence, items):
+    """Return items in a list or tuple, under the names that it gives them; a torch.Size becomes a tuple."""
+    if isinstance(sequence, list):
+        return list(items)
+    return type(sequence)(*items) if hasattr(sequence, "_fields") else tuple(items)
+
+
 def map_leaves(function, structure):
     """Return the same structure of sequences, mappings and slices, with a function applied to what stands in it."""
     if isinstance(structure, Mapping):
         return {key: map_leaves(function, each) for key, each in structure.items()}
     if isinstance(structure, tuple | list):
-        kind = list if isinstance(structure, list) else tuple
-        return kind(map_leaves(function, each) for each in structure)
+        return like(structure, (map_leaves(function, each) for each in structure))
     if isinstance(structure, slice):
         return slice(*(map_leaves(function, each) for each in (structure.start, structure.stop, structure.step)))
     return function(structure)

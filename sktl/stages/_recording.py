@@ -15,11 +15,24 @@ from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from sktl.stages._calls import Attribute, Call, Device, RecordingError, Size, Value, leaves_of, map_leaves
+from sktl.stages._calls import Attribute, Call, Device, RecordingError, Size, Value, leaves_of, like, map_leaves
 
 __all__ = ["Recorder", "Recording"]
 
-_DROPOUTS = {F.dropout: nn.Dropout, F.dropout2d: nn.Dropout2d, F.alpha_dropout: nn.AlphaDropout}
+_DROPOUTS = {
+    F.dropout: nn.Dropout,
+    F.dropout1d: nn.Dropout1d,
+    F.dropout2d: nn.Dropout2d,
+    F.dropout3d: nn.Dropout3d,
+    F.alpha_dropout: nn.AlphaDropout,
+    F.feature_alpha_dropout: nn.FeatureAlphaDropout,
+}
+# What turns a tensor into numbers of Python, which may decide what is done next.
+_READS = {"__bool__", "__float__", "__int__", "__index__", "__complex__", "__contains__", "__array__"} | {
+    *("item", "tolist", "numpy", "equal", "allclose")
+}
+_CHECKS = {"isnan", "isfinite", "isinf"}  # and what sums them up; to read these only stops a network
+_SUMS_OF_CHECKS = {"any", "all", "logical_not", "__invert__", "__or__", "__and__"}
 
 
 @dataclass(frozen=True)
@@ -126,8 +139,9 @@ class _MeasuredCopy:
 
     def called(self, module, call, args, kwargs):
         """Run a module that was called: written down as a whole, or step by step where it was opened."""
-        log, path = self._log, self._paths[id(module)]
-        if log is None or log.is_paused or path in self._opened:
+        # Forward functions make modules, too: a slice of a Sequential is one, of modules that have a path.
+        log, path = self._log, self._paths.get(id(module))
+        if log is None or log.is_paused or path is None or path in self._opened:
             return call(*args, **kwargs)
         arguments = log.arguments(args, kwargs)  # before the call, which may change a list that it is given
         with log.paused():
@@ -161,6 +175,7 @@ class _Log(TorchFunctionMode):
         self._shapes = [tuple(images.shape)]
         self._calls: list = []
         self._own: dict = {}
+        self._of_images, self._of_checks = {0}, set()
         self.is_paused = False
 
     def paused(self):
@@ -170,8 +185,10 @@ class _Log(TorchFunctionMode):
         kwargs = kwargs or {}
         if self.is_paused:
             return function(*args, **kwargs)
-        result = function(*args, **kwargs)
         name = getattr(function, "__name__", "")
+        if name in _READS:
+            self._refuse_numbers_of_images(args)
+        result = function(*args, **kwargs)
         if name == "__get__":
             if isinstance(result, torch.Tensor) and not self._is_known(result):
                 self.note("property", function.__self__.__name__, self.arguments(args[:1], {}), result)
@@ -181,7 +198,17 @@ class _Log(TorchFunctionMode):
             self._note_function(function, name, args, kwargs, result)
         return result
 
+    def _refuse_numbers_of_images(self, args):
+        numbers = {self._numbers.get(id(leaf)) for leaf in leaves_of(args)} & self._of_images
+        if numbers - self._of_checks:
+            raise RecordingError("it reads numbers off its images, which may decide what it does")
+
     def _note_function(self, function, name, args, kwargs, result):
+        if isinstance(function, torch._ops.OpOverload) and function.namespace == "prims":
+            raise RecordingError("a part of it is compiled")
+        if name in ("to", "type_as") and len(args) > 1 and isinstance(args[1], torch.Tensor):
+            # It takes device and type of the other tensor, and no numbers.
+            function, name, args = torch.Tensor.to, "to", (args[0], self._device, args[1].dtype, *args[2:])
         if function in _DROPOUTS:
             self._note_dropout(_DROPOUTS[function], args, kwargs, result)
             return
@@ -206,6 +233,12 @@ class _Log(TorchFunctionMode):
     def note(self, kind, target, arguments, result):
         outputs = tuple(self._new(leaf) for leaf in leaves_of(result) if isinstance(leaf, torch.Tensor))
         self._calls.append(Call(kind, target, arguments, outputs, isinstance(result, torch.Tensor)))
+        taken = {leaf.number for leaf in leaves_of(arguments) if isinstance(leaf, Value)}
+        if taken & self._of_images:
+            self._of_images.update(outputs)
+        name = getattr(target, "__name__", target)
+        if name in _CHECKS or (name in _SUMS_OF_CHECKS and taken <= self._of_checks):
+            self._of_checks.update(outputs)
 
     def finished(self, output):
         return self._calls, self._shapes, map_leaves(self._as_argument, output), self._own
@@ -228,6 +261,8 @@ class _Log(TorchFunctionMode):
                 return Attribute(self._attributes[id(leaf)])
             if leaf.device.type == "meta":
                 raise RecordingError("a tensor comes from nowhere")
+            if isinstance(leaf, nn.Parameter):
+                raise RecordingError("it uses weights that belong to none of its modules, so that nothing trains them")
             path = f"constant_{len(self._own)}"
             self._own[path] = leaf.detach()
             self._kept.append(leaf)
@@ -299,7 +334,7 @@ def _merged_arguments(found):
     if isinstance(first, tuple | list):
         if any(type(each) is not type(first) or len(each) != len(first) for each in found):
             raise RecordingError("it does something else for other sizes")
-        return type(first)(_merged_arguments(each) for each in zip(*found, strict=True))
+        return like(first, (_merged_arguments(each) for each in zip(*found, strict=True)))
     if isinstance(first, slice):
         return slice(*(_merged_arguments([getattr(each, end) for each in found]) for end in ("start", "stop", "step")))
     if all(type(each) is int for each in found) and len(set(found)) > 1:

@@ -7,7 +7,7 @@ from math import isqrt, prod
 import torch
 from torch import nn
 
-from sktl.stages._calls import Attribute, Value, leaves_of
+from sktl.stages._calls import Attribute, RecordingError, Value, is_in_place, leaves_of
 from sktl.stages._traced_stage import part_at, stage_of_calls
 
 __all__ = ["Calls", "Segment", "n_layers_in"]
@@ -43,6 +43,8 @@ class Calls:
                 self.of_images.append(call)
         self._depends = depends
         self.places = self._find_places()
+        if 0 not in self.places or len(self.of_images) not in self.places:
+            raise RecordingError("its output does not follow from its images in calls that can be written down")
 
     def _find_places(self):
         """Return {position: value}: before the call at this position, this value is all that the rest needs."""
@@ -184,9 +186,7 @@ def _needed_calls(recording):
     """Return the identities of the calls that the output follows from, and of those that change a tensor in place."""
     numbers, found = {leaf.number for leaf in _values(recording.output)}, set()
     for call in reversed(recording.calls):
-        name = call.target if isinstance(call.target, str) else getattr(call.target, "__name__", "")
-        in_place = call.kind != "module" and name.endswith("_")
-        if in_place or not numbers.isdisjoint(call.outputs):
+        if is_in_place(call) or not numbers.isdisjoint(call.outputs):
             found.add(id(call))
             numbers.update(leaf.number for leaf in _values(call.arguments))
     return found

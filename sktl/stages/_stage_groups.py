@@ -1,5 +1,7 @@
 """Which segments of a network make a stage: cut where the resolution drops, and even in weight where it does not."""
 
+from torch import nn
+
 __all__ = ["MAX_SHARE", "MIN_STAGES", "grouped", "name_groups"]
 
 MIN_STAGES, _WANTED_STAGES, _MAX_STAGES = 4, 5, 6
@@ -73,6 +75,7 @@ def name_groups(groups):
         weights = [segment.n_weights / len(segment.paths) for segment in group for _ in segment.paths]
         name = _name(own, weights)
         name = f"stage{len(names)}" if name.replace("_", "").isdigit() else name
+        name = f"stage_{name}" if hasattr(nn.Sequential, name) else name  # a method's, such as append
         names.append(name if name not in names else f"{name}_{len(names)}")
     return names
 

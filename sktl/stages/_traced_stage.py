@@ -7,7 +7,7 @@ from math import isqrt
 import torch
 from torch import nn
 
-from sktl.stages._calls import Attribute, Device, RecordingError, Size, Value, leaves_of, map_leaves
+from sktl.stages._calls import Attribute, Device, RecordingError, Size, Value, is_in_place, leaves_of, map_leaves
 from sktl.stages.chain import as_stage
 
 __all__ = ["TracedStage", "part_at", "stage_of_calls"]
@@ -27,10 +27,12 @@ class TracedStage(nn.Module):
         self._steps = steps
         self._result = result
         self._last_use = _last_uses(steps, result)
+        self._changes_in_place = any(is_in_place(step) for step in steps)
 
     def forward(self, images):
         """Return the output of the last call."""
-        values = {0: images}
+        # What it takes belongs to the caller, who may use it again.
+        values = {0: images.clone() if self._changes_in_place else images}
         for step, unused in zip(self._steps, self._last_use, strict=True):
             args, kwargs = map_leaves(lambda leaf: self._found(leaf, values), step.arguments)
             result = self._call(step, args, kwargs)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from sktl.stages._calls import RecordingError
 from sktl.stages._classifier_place import classifier_position, opened_to_last_layer
@@ -25,7 +26,28 @@ _TOLERANCE = 1e-4
 
 def copy_for_inference(module):
     """Return a copy of a module on the CPU in float32, in eval mode and without gradients."""
-    return copy.deepcopy(module).to("cpu").float().eval().requires_grad_(False)
+    name = type(module).__name__
+    if any(is_lazy(each) for each in (*module.parameters(), *module.buffers())):
+        raise ValueError(
+            f"{name} must have all of its weights. Got a lazy module that has seen no image instead: run it once first."
+        )
+    try:
+        copied = copy.deepcopy(module, _computed_tensors(module))
+    except Exception as error:  # of the network's own, which may be any
+        raise ValueError(
+            f"{name} must be a module that copy.deepcopy copies. It raised {error!r} instead: pass a function that "
+            "makes it, or clear what it keeps from training."
+        ) from error
+    if {id(part) for part in module.modules()} & {id(part) for part in copied.modules()}:
+        raise ValueError(f"{name} must be a module that copy.deepcopy copies. Some of it is the same object instead.")
+    return copied.to("cpu").float().eval().requires_grad_(False)
+
+
+def _computed_tensors(module):
+    """Return copies, by id, of the tensors that a training has left in modules: torch copies none with a history."""
+    kept = [each for part in module.modules() for each in (*vars(part).values(), *part._buffers.values())]
+    tensors = [each for each in kept if isinstance(each, torch.Tensor) and not each.is_leaf]
+    return {id(each): each.detach().clone() for each in tensors}
 
 
 def forget_weights(module, name):
@@ -70,7 +92,8 @@ def chain_of_own_module(module, name, image_size, stages=None):
     """Cut a network of the user's own into stages that reproduce it, and find its classifier."""
     probe = probe_of(image_size)
     with torch.no_grad():
-        run, output = _way_to_run(module, name, probe)
+        run, output = _output(module, name, probe)
+        _check_alone(module, name, run, probe, output)
         if stages is not None:
             chain = _named_ends(module, run, image_size, stages, output)
             return chain or chain_of_given_stages(module, name, _in_copy(module, stages), probe)
@@ -80,31 +103,47 @@ def chain_of_own_module(module, name, image_size, stages=None):
         return _recorded(module, name, run, image_size, output)
 
 
-def _way_to_run(module, name, probe):
-    """Return how to run a network on images in colour, or on what is left of them in one channel."""
+def _output(module, name, probe):
+    """Return how a network runs on images in colour, and its output."""
     size, n_channels = probe.shape[-1], n_channels_of(module)
+    run = run_own
     try:
-        output = module(probe)
-        run = run_own
+        try:
+            output = run(module, probe.clone())  # which it may change in place
+        except Exception:
+            if n_channels != 1:
+                raise
+            run = run_grey
+            output = run(module, probe)
     except Exception as error:
         if n_channels not in (1, 3):
             raise ValueError(
                 f"{name} must take images of 1 or 3 channels. Its first convolution takes {n_channels} instead: put "
                 "one of your own before it that makes as many of 3."
             ) from error
-        if n_channels == 1:
-            run, output = run_grey, run_grey(module, probe)
-        else:
-            raise ValueError(
-                f"{name} must take normalised pictures of shape (n_images, 3, {size}, {size}). It raised {error!r} "
-                "instead. Another size is passed as preprocessing=Preprocessing(crop_size=...)."
-            ) from error
+        raise ValueError(
+            f"{name} must take normalised pictures of shape (n_images, 3, {size}, {size}). It raised {error!r} "
+            "instead. Another size is passed as preprocessing=Preprocessing(crop_size=...)."
+        ) from error
     if not isinstance(output, torch.Tensor):
         raise ValueError(
             f"{name} must return one tensor in eval mode. Got {type(output).__name__} instead: wrap it in a module "
             "that returns the tensor that counts."
         )
     return run, output
+
+
+def _check_alone(module, name, run, probe, output):
+    """Check that an image gets the same output whatever images are beside it, and however often it is shown."""
+    if output.ndim < 2 or len(output) != len(probe):
+        return  # one image is no batch to it, which fails where the features are made
+    shown = run(module, torch.cat([probe[:1], -probe[:1]]))[:1]
+    if shown.shape != output[:1].shape or not agree(shown, output[:1], _TOLERANCE):
+        raise ValueError(
+            f"{name} must give an image the same output each time in eval mode, whatever images are beside it. It gave "
+            "others instead: it draws random numbers, counts its calls, or normalises over the images of a batch, as "
+            "BatchNorm does with track_running_stats=False."
+        )
 
 
 def _known_family(module):
@@ -163,7 +202,7 @@ def run_grey(module, images):
 
 
 def n_channels_of(module):
-    """Return how many channels the first convolution of a network takes, 3 where there is none."""
+    """Return how many channels the convolution that comes first in a network's list takes, 3 where there is none."""
     return next((part.in_channels for part in module.modules() if isinstance(part, nn.Conv2d)), 3)
 
 
