@@ -6,7 +6,7 @@ from numbers import Integral
 import numpy as np
 import torch
 from scipy.special import softmax
-from sklearn.utils import check_consistent_length
+from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from sktl._validation import Interval, fit_context, validate_params
@@ -281,11 +281,11 @@ class PretrainedClassifier(FrozenNetworkEstimator):
         Raises
         ------
         ValueError
-            If `X` and `y` differ in length.
+            If `X`, `y` and `sample_weight` differ in length, or `y` is no list of names.
         """
         names = self.predict(X)
-        y = np.asarray(y, dtype=object)
-        check_consistent_length(names, y)
+        y = column_or_1d(np.asarray(y, dtype=object), dtype=object, warn=True)
+        check_consistent_length(names, y, sample_weight)
         return float(np.average(names.astype(object) == y, weights=sample_weight))
 
     def _logits(self, X):

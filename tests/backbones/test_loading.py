@@ -179,6 +179,16 @@ def test_partial_reports_what_did_not_fit(weight_file):
     assert other.digest != backbone.digest
 
 
+def with_or_without_norm(norm):
+    return nn.Sequential(nn.Conv2d(3, 4, 3), *([nn.BatchNorm2d(4)] if norm is True else []), nn.AdaptiveAvgPool2d(1))
+
+
+def test_arguments_that_are_equal_and_of_other_kinds_make_other_networks():
+    with_norm, without = (load_backbone(partial(with_or_without_norm, norm), preprocessing=SMALL) for norm in (True, 1))
+    assert with_norm is not without
+    assert len(list(with_norm.stages.buffers())) > len(list(without.stages.buffers())) == 0
+
+
 def test_a_factory_is_called_under_the_seed_and_shared():
     make = partial(no_pretraining, num_classes=7)
     backbone = load_backbone(make, preprocessing=SMALL)

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from sklearn.base import is_classifier
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import cross_val_score
 from sklearn.utils._param_validation import InvalidParameterError
@@ -161,6 +161,12 @@ def test_it_is_no_classifier_of_labels_and_says_so(fractals):
     assert classifier.score(fractals, one_right, sample_weight=weights) == pytest.approx(3 / 8)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         classifier.score(fractals, names[:-1])
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        classifier.score(fractals, names, sample_weight=[1, 2])
+    with pytest.warns(DataConversionWarning):
+        assert classifier.score(fractals, np.array(names)[:, None]) == 1
+    with pytest.raises(ValueError, match="1d array"):
+        classifier.score(fractals, np.array([names, names]).T)
     scores = cross_val_score(classifier, fractals, names, cv=2, scoring="accuracy", error_score="raise")
     assert scores.tolist() == [1, 1]
 

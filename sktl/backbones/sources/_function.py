@@ -23,9 +23,11 @@ class FunctionSource(NetworkSource):
         return callable(backbone) and not isinstance(backbone, nn.Module)
 
     def cache_key(self, backbone):
-        """Let equal partial objects be one: clone copies them."""
+        """Let equal partial objects be one: clone copies them. To a function, True is something else than 1."""
         if isinstance(backbone, partial):
-            return self.cache_key(backbone.func), backbone.args, tuple(sorted(backbone.keywords.items()))
+            named = sorted(backbone.keywords.items())
+            kinds = tuple(type(value) for value in (*backbone.args, *dict(named).values()))
+            return self.cache_key(backbone.func), backbone.args, tuple(named), kinds
         return backbone
 
     def find_weights(self, backbone, weights):
