@@ -99,6 +99,13 @@ def leads_somewhere(page, link):
     return link["anchor"] in {re.sub(r"[^\w\- ]", "", h).strip().lower().replace(" ", "-") for h in headings}
 
 
+def test_files_that_pages_name_are_there():
+    path_of = re.compile(r"\b(?:benchmarks|examples|pretraining|tests)/[\w/]+\.py")
+    named = [(page, path) for page in PAGES for path in path_of.findall(page.read_text(encoding="utf-8"))]
+    assert named
+    assert [f"{name_of(page)}: {path}" for page, path in named if not (ROOT / path).exists()] == []
+
+
 def test_every_page_is_in_the_table_of_contents():
     toctree = re.search(r"```\{toctree\}(.*?)```", (ROOT / "docs/index.md").read_text(encoding="utf-8"), re.DOTALL)[1]
     pages = {page.relative_to(ROOT / "docs").with_suffix("").as_posix() for page in PAGES if "docs" in page.parts}

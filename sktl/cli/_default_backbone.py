@@ -10,8 +10,11 @@ _SMALL = "tiny_fractal"
 def backbone_for(images, backbone, weights):
     """Return the network that was named, or else the one that suits the images, and say which one that is."""
     # Weights by name or file belong to one architecture: without its name, to the one that was always the default.
-    if backbone is not None or weights != "default":
-        return backbone or _SMALL
+    if backbone is not None:
+        return backbone
+    if weights != "default":
+        say(f"Network: {_SMALL}, since --weights goes without --backbone, which names their architecture.")
+        return _SMALL
     from sktl.backbones.listing import list_cards
     from sktl.images import as_images
     from sktl.inference import are_photographs

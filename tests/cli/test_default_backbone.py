@@ -85,7 +85,7 @@ def test_who_names_a_network_or_weights_is_not_overruled(run, large, tmp_path):
 
     name, said = embedded_by(run, large, tmp_path, "--weights", _bundled._WEIGHTS.path)
     assert name == "tiny_fractal"
-    assert "Network:" not in said
+    assert "Network: tiny_fractal, since --weights goes without --backbone" in said
 
 
 @pytest.mark.usefixtures("no_wheel")
