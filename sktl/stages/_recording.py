@@ -7,6 +7,7 @@ by themselves, unless they were opened; sizes that differ between runs are told 
 import copy
 import dataclasses
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,7 @@ class Recording:
     calls: tuple
     shapes: tuple  # for each run: shapes of the values, by number
     output: object  # of the whole, in the form of an argument
+    opened: frozenset  # the modules whose insides it tells
     own: dict  # tensors and dropouts that belong to no module of the network, by a path of their own
     follows_image_size: bool  # whether one of the runs had another image size
 
@@ -74,18 +76,34 @@ class Recorder:
             except RecordingError:
                 return recording
 
+    def trains_otherwise(self, opened):
+        """Whether what the opened modules do themselves is something else in training mode, where that can be run."""
+        try:
+            evaluated = self._one_run(opened, 2, self._image_size)
+            with self._copy.in_training():
+                trained = self._one_run(opened, 2, self._image_size)
+        except RecordingError:
+            return False
+        try:
+            _merged([evaluated, trained], opened)
+        except RecordingError:
+            return True
+        return False
+
     def _record(self, opened):
         size = self._image_size
         runs = [self._one_run(opened, n_images, size) for n_images in (2, 3)]
-        bigger = self._bigger_run(opened, size + 32 * max(1, size // 128)) if self._follows_image_size else None
-        if bigger is not None:
+        bigger = size + 32 * max(1, size // 128)
+        # What is rounded shows at a size that nothing divides.
+        others = [self._other_run(opened, other) for other in (bigger, bigger + 13)] if self._follows_image_size else []
+        if others and others[0] is not None:
             try:
-                return _merged([*runs, bigger])
+                return _merged([*runs, *(run for run in others if run is not None)], opened)
             except RecordingError:
                 pass  # it does other things for other sizes, so it is recorded for this one
-        return _merged(runs)
+        return _merged(runs, opened)
 
-    def _bigger_run(self, opened, size):
+    def _other_run(self, opened, size):
         try:
             return self._one_run(opened, 2, size)
         except RecordingError:
@@ -121,11 +139,20 @@ class _MeasuredCopy:
         self._log = None
         self._opened = frozenset()
 
+    @contextmanager
+    def in_training(self):
+        """Run in training mode, in which functions may drop values."""
+        self._network.train()
+        try:
+            yield
+        finally:
+            self._network.eval()
+
     def run(self, function, opened, n_images, size):
         self._opened = opened
         generator = torch.Generator().manual_seed(0)
         images = torch.rand((n_images, 3, size, size), generator=generator).to(self._device) * 2 - 1
-        self._log = _Log(images, _by_id(self._network), self._device)
+        self._log = _Log(images, _by_id(self._network), self._device, self._network.training)
         try:
             with torch.no_grad(), self._log:
                 output = function(self._network, images)
@@ -166,8 +193,9 @@ def _tell_calls(module, copy_):
 class _Log(TorchFunctionMode):
     """Notes the calls of torch that have tensors in their result."""
 
-    def __init__(self, images, attributes, device):
+    def __init__(self, images, attributes, device, is_training):
         super().__init__()
+        self._is_training = is_training
         self._attributes, self._device = attributes, torch.device(device)
         # All tensors are kept, or their ids might be given away again.
         self._kept = [images]
@@ -221,7 +249,7 @@ class _Log(TorchFunctionMode):
     def _note_dropout(self, kind, args, kwargs, result):
         """Note a module instead of the function, which was told the mode that the network is in now."""
         arguments = dict(zip(("input", "p", "training", "inplace"), args, strict=False)) | kwargs
-        if arguments.get("training", True):
+        if arguments.get("training", True) and not self._is_training:
             raise RecordingError("it drops values in eval mode")
         path = f"dropout_{len(self._own)}"
         self._own[path] = kind(arguments.get("p", 0.5)).eval()
@@ -302,7 +330,7 @@ def _modules_of_sizes(recording):
     }
 
 
-def _merged(runs):
+def _merged(runs, opened):
     """Compare runs call by call: whole numbers that differ are sizes, and anything else that differs is too much."""
     calls, shapes, outputs, own = zip(*runs, strict=True)
     if len({len(each) for each in calls}) > 1:
@@ -320,6 +348,7 @@ def _merged(runs):
         calls=tuple(merged),
         shapes=tuple(tuple(each) for each in shapes),
         output=_merged_arguments(outputs),
+        opened=frozenset(opened),
         own=own[0],
         follows_image_size=len({each[0][2] for each in shapes}) > 1,
     )

@@ -155,10 +155,11 @@ def _length(size, numbers, known, shapes):
                 factors = {found // product for found, product in zip(size.found, products, strict=True)}
                 if len(factors) == 1:
                     return Length(numbers[number], sides, factors.pop(), 1)
-            if all(found and product % found == 0 for found, product in zip(size.found, products, strict=True)):
-                divisors = {product // found for found, product in zip(size.found, products, strict=True)}
-                if len(divisors) == 1:
-                    return Length(numbers[number], sides, 1, divisors.pop())
+            divisor = products[0] // max(size.found[0], 1)
+            if divisor and all(
+                product // divisor == found for found, product in zip(size.found, products, strict=True)
+            ):
+                return Length(numbers[number], sides, 1, divisor)
     return _root(size, numbers, known, shapes)
 
 

@@ -157,9 +157,9 @@ def _known_family(module):
 
 def _recorded(module, name, run, image_size, output):
     try:
-        chain = _cut(module, run, image_size, output, follows_image_size=True)
+        chain = _cut(module, name, run, image_size, output, follows_image_size=True)
         # A stage may need a size that no tensor in it has; for one image size it is a constant.
-        chain = chain or _cut(module, run, image_size, output, follows_image_size=False)
+        chain = chain or _cut(module, name, run, image_size, output, follows_image_size=False)
     except RecordingError as error:
         raise ValueError(
             f"the features of {name} must be told from its class scores: they are what its last layer is handed. They "
@@ -176,7 +176,7 @@ def _recorded(module, name, run, image_size, output):
     return chain
 
 
-def _cut(module, run, image_size, output, *, follows_image_size):
+def _cut(module, name, run, image_size, output, *, follows_image_size):
     """Return the chain of a network below its classifier; None where its calls do not give its output again."""
     recorder = Recorder(module, run, image_size, follows_image_size=follows_image_size)
     calls = Calls(module, recorder.record({""}))
@@ -185,9 +185,17 @@ def _cut(module, run, image_size, output, *, follows_image_size):
     options = {"follows_image_size": follows_image_size}
     try:
         calls, groups = divided(module, run, image_size, opened, classifier_position, **options)
-        return _chain(module, calls, groups, image_size, output)
+        chain = _chain(module, calls, groups, image_size, output)
     except RecordingError:
         return None
+    if recorder.trains_otherwise(calls.recording.opened):
+        warnings.warn(
+            f"{name} does something else in training mode than in eval mode, in a forward function that was cut: an "
+            "'if self.training', say. Its stages always do what it does in eval mode, and only the modules in them "
+            "follow the mode. Put what differs into a module of its own.",
+            stacklevel=2,
+        )
+    return chain
 
 
 def run_own(module, images):

@@ -285,3 +285,52 @@ def test_every_function_of_dropout_follows_the_mode(function):
     expected = module.features(images())
     torch.manual_seed(1)
     torch.testing.assert_close(pool(stages(images())), expected.detach())
+
+
+class Padded(Net):
+    def forward(self, x):
+        height = x.shape[2]
+        return super().forward(nn.functional.pad(x, (0, 0, 0, (8 - height % 8) % 8)))
+
+
+class Windows(Net):
+    def forward(self, x):
+        size = -(-x.shape[3] // 8)
+        return super().forward(nn.functional.interpolate(x, size=(4 * size, 4 * size)))
+
+
+@pytest.mark.parametrize("kind", [Padded, Windows])
+@pytest.mark.parametrize("size", [32, 33, 45, 64, 96])
+def test_what_is_rounded_at_other_image_sizes_is_right_or_refused(kind, size):
+    torch.manual_seed(0)
+    module = kind().eval()
+    backbone = load_backbone(module, preprocessing=SMALL)
+    images = torch.rand(2, 3, size, size)
+    with torch.no_grad():
+        try:
+            found = backbone.head(pool(backbone.stages(images), "auto", backbone.own_pooling))
+        except ValueError as error:
+            found = None
+            message = str(error)
+        if found is None:
+            assert "image_size must be 32 for this network" in message
+        else:
+            torch.testing.assert_close(found, module(images))
+
+
+class NoisyInTraining(Net):
+    def forward(self, x):
+        if self.training:
+            x = x + torch.randn_like(x)
+        return super().forward(x)
+
+
+class DroppedInTraining(Net):
+    def forward(self, x):
+        return super().forward(nn.functional.dropout(x, 0.2, self.training))
+
+
+def test_what_only_a_training_does_outside_of_modules_is_told():
+    with pytest.warns(UserWarning, match="NoisyInTraining does something else in training mode.*a module of its own"):
+        load_backbone(NoisyInTraining(), preprocessing=SMALL)
+    load_backbone(DroppedInTraining(), preprocessing=SMALL)
