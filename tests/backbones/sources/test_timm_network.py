@@ -204,3 +204,29 @@ def test_networks_are_trained_at_any_depth_and_written_to_a_model_file(name, dep
     save_model(model, tmp_path / "model.safetensors")
     again = load_model(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(again.predict_proba(images), model.predict_proba(images))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_networks_of_every_family_are_trained_pickled_cloned_and_drawn_anew(name, tmp_path):
+    images, target = make_fractals(6, n_classes=2, random_state=0)
+    fixed = timm.get_pretrained_cfg(name).fixed_input_size
+    options = {"image_size": None if fixed else 64, "max_epochs": 1, "augment": None, "random_state": 0}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* is taken as one whole stage")
+        record = load_backbone(f"timm/{name}", None, random_state=0)  # random weights stand in for pretrained ones
+        twin, again = (load_backbone(f"timm/{name}", None, random_state=seed) for seed in (1, 0))
+        assert again.digest == record.digest != twin.digest
+        for depth in (0, 1, "all"):
+            model = FineTuneClassifier(record, unfreeze_depth=depth, cache=tmp_path, **options).fit(images, target)
+            before = record.stages.state_dict()
+            trained = model.__sktl_backbone__().stages
+            frozen = record.stage_names[: {0: len(record.stages), 1: -1, "all": 0}[depth]]
+            after = trained.state_dict()
+            assert all(torch.equal(after[key], before[key]) for key in after if key.split(".")[0] in frozen)
+            copied = pickle.loads(pickle.dumps(model))
+            # Of some, copies lie otherwise in memory and round otherwise.
+            np.testing.assert_allclose(copied.predict_proba(images), model.predict_proba(images), rtol=1e-5)
+            assert clone(model).get_params()["backbone"] is record
+        scratch = FineTuneClassifier(f"timm/{name}", weights=None, **options).fit(images, target)
+    assert np.isfinite(scratch.predict_proba(images)).all()
