@@ -15,6 +15,8 @@ import torch
 
 pytest.importorskip("transformers")
 
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
 from tiny_transformers import BASE_MODELS, CLASSIFIERS, saved, tiny
 
 from sktl import FineTuneClassifier, PretrainedFeatureExtractor
@@ -71,6 +73,39 @@ def test_features_of_a_base_model_are_its_pooled_output(name, tmp_path):
     assert backbone.head is None
     assert backbone.n_features == features_of(backbone, images).shape[1]
     check_stages(backbone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BASE_MODELS)
+def test_networks_of_every_family_are_trained_pickled_cloned_and_drawn_anew(name, tmp_path):
+    saved(name, tmp_path / "network")
+    folder = str(tmp_path / "network")
+    images, target = make_fractals(6, n_classes=2, random_state=0)
+    options = {"max_epochs": 1, "augment": None, "random_state": 0}
+    record = load_backbone(folder)
+    before = record.stages.state_dict()
+    for depth in (0, 1, "all"):
+        model = FineTuneClassifier(folder, unfreeze_depth=depth, **options).fit(images, target)
+        after = model.__sktl_backbone__().stages.state_dict()
+        frozen = record.stage_names[: {0: len(record.stages), 1: -1, "all": 0}[depth]]
+        assert all(torch.equal(after[key], before[key]) for key in after if key.split(".")[0] in frozen)
+        expected = model.predict_proba(images)
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict_proba(images), expected)
+        again = clone(model).fit(images, target)
+        np.testing.assert_array_equal(again.predict_proba(images), expected)
+    twins = [load_backbone(folder, None, random_state=seed).digest for seed in (5, 5, 6)]
+    assert record.digest != twins[0] == twins[1] != twins[2]
+    scratch = FineTuneClassifier(folder, weights=None, **options).fit(images, target)
+    assert np.isfinite(scratch.predict_proba(images)).all()
+
+
+@pytest.mark.slow
+def test_folds_in_two_processes_give_the_same_scores(tmp_path):
+    saved("Dinov2Model", tmp_path)
+    images, target = make_fractals(12, n_classes=2, random_state=0)
+    model = FineTuneClassifier(str(tmp_path), unfreeze_depth=1, max_epochs=1, random_state=0)
+    one, two = (cross_val_score(model, images, target, cv=2, n_jobs=n_jobs) for n_jobs in (1, 2))
+    np.testing.assert_array_equal(one, two)
 
 
 @pytest.mark.parametrize("name", marked(CLASSIFIERS))
