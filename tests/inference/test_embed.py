@@ -310,6 +310,7 @@ def test_a_network_that_changes_with_its_mode_is_run_in_eval_mode_without_gradie
 
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), Watch(), nn.Dropout(0.5)).train()
     backbone = load_backbone(network, preprocessing=Preprocessing(crop_size=16))
+    seen.clear()
     one = embed(as_images(pictures), backbone, backbone.preprocessing, CPU)[0]
     assert {(training, grad) for training, grad, _ in seen} == {(False, False)}
     seen.clear()

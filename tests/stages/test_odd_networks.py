@@ -203,11 +203,6 @@ class ConvolutionalScores(Net):
         return self.fc(self.body(x)).mean((2, 3))
 
 
-class OfTheBatch(Net):
-    def features(self, x):
-        return F.batch_norm(self.body(x), None, None, training=True).relu().mean((2, 3))
-
-
 class Noisy(Net):
     def features(self, x):
         features = super().features(x)
@@ -235,7 +230,6 @@ REFUSED = {
     Threshold: "reads numbers off its images",
     Hidden: "weights that belong to none of its modules",
     ConvolutionalScores: "a convolution, may give scores or features",
-    OfTheBatch: "whatever images are beside it",
     Noisy: "the same output each time",
     NotCopied: "copy.deepcopy copies.*the same object",
     Lazy: "run it once first",
