@@ -21,11 +21,11 @@ INSTANCES = {
     ),
     "the network's own classes": (PretrainedClassifier(), 40),
     "classifier, head only": (FineTuneClassifier(unfreeze_depth=0, **QUICK), 60),
-    "classifier, one stage": (FineTuneClassifier(unfreeze_depth=1, image_size=24, **FEWER), 60),
     "regressor, probe": (FineTuneRegressor(unfreeze_depth=0), 58),
-    "regressor, head only": (FineTuneRegressor(unfreeze_depth=0, **HEAD_REGRESSOR), 58),
 }
 SLOW = {
+    "classifier, one stage": (FineTuneClassifier(unfreeze_depth=1, image_size=24, **FEWER), 60),
+    "regressor, head only": (FineTuneRegressor(unfreeze_depth=0, **HEAD_REGRESSOR), 58),
     "regressor, one stage": (FineTuneRegressor(unfreeze_depth=1, image_size=24, **QUICK), 58),
     "classifier, everything": (FineTuneClassifier(unfreeze_depth="all", image_size=24, **FEWER), 60),
     "regressor, everything": (FineTuneRegressor(unfreeze_depth="all", image_size=24, **FEWER), 58),

@@ -309,6 +309,7 @@ def test_what_is_fitted_is_public(images, X):
     assert hasattr(model, "n_features_in_") == (not isinstance(X, str))
 
 
+@pytest.mark.slow
 def test_pickles_are_small_and_give_the_same_vectors_in_another_process(images, tmp_path):
     options = [{"cache": False}, {**RESNET, "cache": False}, {}]
     extractors = [PretrainedFeatureExtractor(**each).fit(images) for each in options]

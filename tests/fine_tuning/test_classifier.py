@@ -361,6 +361,7 @@ def test_a_head_of_the_wrong_shape_is_named(patterns, head):
         FineTuneClassifier(head=head, **QUICK).fit(*patterns)
 
 
+@pytest.mark.slow
 def test_a_grid_over_depth_runs_in_two_processes(three_patterns):
     X, y = three_patterns
     grid = {"unfreeze_depth": [0, 1, "all"]}

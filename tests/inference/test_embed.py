@@ -143,6 +143,7 @@ def differences_between_threads(sizes):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_another_number_of_threads_changes_no_bit():
     differences = differences_between_threads({"mobilenet_v3_small": 64, "squeezenet1_1": 96})
     assert len(differences) == 2

@@ -240,7 +240,7 @@ def test_weights_that_are_used_twice_stay_in_one_stage():
     torch.testing.assert_close(backbone.head(features_of(backbone)), module(images()))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "mobilenet_v3_small", "shufflenet_v2_x0_5"])
+@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1"])
 def test_a_copy_of_a_class_of_torchvision_is_read_as_the_original(name):
     torch.manual_seed(0)
     module = models.get_model(name, weights=None, num_classes=N_CLASSES).eval()

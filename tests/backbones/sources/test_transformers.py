@@ -27,7 +27,7 @@ from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundE
 from sktl.models import load_model, save_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*says nothing about the preprocessing")
-QUICK = {"ViTModel", "Dinov2Model", "DINOv3ViTModel", "ConvNextForImageClassification", "SiglipVisionModel"}
+QUICK = {"ViTModel", "Dinov2Model", "ConvNextForImageClassification", "SiglipVisionModel"}
 
 
 def marked(names):
