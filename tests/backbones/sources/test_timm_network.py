@@ -26,6 +26,8 @@ SMALL = [
     *("test_resnet", "test_vit", "test_vit3", "test_efficientnet", "test_convnext", "test_byobnet"),
     *("test_nfnet", "test_mambaout", "test_coatnet", "test_vit_relpos", "test_vit2", "test_efficientnet_gn"),
 ]
+# Networks of which a pickled copy was seen to differ in the last bits; why is not known.
+ROUNDED_OTHERWISE = ["crossvit_tiny_240"]
 TRAINED = ["test_resnet", "test_vit", "test_convnext"]
 
 
@@ -225,8 +227,8 @@ def test_networks_of_every_family_are_trained_pickled_cloned_and_drawn_anew(name
             after = trained.state_dict()
             assert all(torch.equal(after[key], before[key]) for key in after if key.split(".")[0] in frozen)
             copied = pickle.loads(pickle.dumps(model))
-            # Of some, copies lie otherwise in memory and round otherwise.
-            np.testing.assert_allclose(copied.predict_proba(images), model.predict_proba(images), rtol=1e-5)
+            tolerance = 1e-5 if name in ROUNDED_OTHERWISE else 0
+            np.testing.assert_allclose(copied.predict_proba(images), model.predict_proba(images), tolerance)
             assert clone(model).get_params()["backbone"] is record
         scratch = FineTuneClassifier(f"timm/{name}", weights=None, **options).fit(images, target)
     assert np.isfinite(scratch.predict_proba(images)).all()
