@@ -5,6 +5,7 @@ import json
 
 from sktl._atomic_files import replacing
 from sktl._optional import import_optional
+from sktl._text import escaped
 
 __all__ = ["ENDINGS", "check_packages", "write_features"]
 
@@ -37,18 +38,25 @@ def _write_npz(path, images, labels, features, names, about):
 
 
 def _write_csv(path, images, labels, features, names, about):
-    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+    columns = _columns(images, labels)
+    with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["path", *(["label"] if labels is not None else []), *names])
-        for i, image in enumerate(images):
-            label = [] if labels is None else [labels[i]]
+        writer.writerow([*columns, *names])
+        for *cells, vector in zip(*columns.values(), features, strict=True):
             # As few digits as give the same float32 again.
-            writer.writerow([image, *label, *map(str, features[i])])
+            writer.writerow([*cells, *map(str, vector)])
 
 
 def _write_parquet(path, images, labels, features, names, about):
     pandas = import_optional("pandas", extra="frame", caller="Writing .parquet")
-    columns = {"path": images, **({} if labels is None else {"label": labels})}
-    frame = pandas.concat([pandas.DataFrame(columns), pandas.DataFrame(features, columns=names)], axis=1)
+    frame = pandas.concat(
+        [pandas.DataFrame(_columns(images, labels)), pandas.DataFrame(features, columns=names)], axis=1
+    )
     frame.attrs = {"sktl": about}
     frame.to_parquet(path, index=False)
+
+
+def _columns(images, labels):
+    """Return paths and labels as text that any reader of tables takes."""
+    columns = {"path": images} if labels is None else {"path": images, "label": labels}
+    return {name: [text and escaped(text) for text in texts] for name, texts in columns.items()}
