@@ -27,7 +27,7 @@ def _with_home(argument):
 
 
 class _HomeExpandingGroup(TyperGroup):
-    """The command, where ``~`` is the user's home in every path: quotes and equals signs keep a shell from seeing it."""
+    """The command, where ``~`` is the user's home in every path, also where a shell does not look for it."""
 
     def parse_args(self, ctx, args):
         return super().parse_args(ctx, [_with_home(argument) for argument in args])

@@ -182,7 +182,7 @@ def test_parts_of_a_data_set_are_no_classes(tmp_path, parts, shown):
 
 def test_a_part_without_classes_is_none_either(tmp_path):
     root = filled(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/1.png", "test/2.png")
-    with pytest.raises(ValueError, match="'test' and 'train' are parts.*--test-folder"):
+    with pytest.raises(ValueError, match=r"'test' and 'train' are parts.*--test-folder"):
         load_image_folder(root)
 
 
@@ -213,7 +213,9 @@ def test_what_is_no_folder_is_an_error(folder):
     ):
         load_image_folder(folder / "dog" / "2.png")
     for path in (folder.parent / "nowhere", folder / "none" / "below"):
-        with pytest.raises(FileNotFoundError, match="with one folder per class.*which does not exist; a relative path"):
+        with pytest.raises(
+            FileNotFoundError, match=r"with one folder per class.*which does not exist; a relative path"
+        ):
             load_image_folder(path)
     with pytest.raises(FileNotFoundError, match=r"Did you mean 'pets'\?"):
         load_image_folder(folder.parent / "pet")
