@@ -7,8 +7,6 @@ from scipy.sparse import issparse
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
-from sktl._text import enumerated
-
 __all__ = ["check_classes", "check_data", "class_names", "has_fractions", "is_missing", "plain_labels"]
 
 _FEW = 10  # classes that may have a single image each
@@ -73,8 +71,8 @@ def plain_labels(y):
     rows = np.flatnonzero(missing.reshape(len(missing), -1).any(axis=1)) if missing.ndim else []
     if len(rows):
         raise ValueError(
-            f"y must have a label for every image. Got none for {len(rows)} of {len(missing)} instead, at position "
-            f"{enumerated(rows.tolist())}. Leave these images out."
+            f"y must have a label for every image. Got none for {len(rows)} of {len(missing)} instead, the first at "
+            f"position {rows[0]}. Leave these images out."
         )
     if np.ma.isMaskedArray(y):
         return array

@@ -54,7 +54,9 @@ def test_labels_of_any_column_are_those_of_a_plain_array(y):
 @pytest.mark.parametrize("y", MISSING, ids=lambda y: f"{type(y).__name__} {getattr(y, 'dtype', '')}")
 @pytest.mark.parametrize("Estimator", [FineTuneClassifier, FineTuneRegressor])
 def test_a_label_that_is_missing_is_named(Estimator, y):
-    message = r"y must have a label for every image\. Got none for 1 of 3 instead, at position 1\. Leave these"
+    message = (
+        r"y must have a label for every image\. Got none for 1 of 3 instead, the first at position 1\. Leave these"
+    )
     with pytest.raises(ValueError, match=message):
         plain_labels(y)
     with pytest.raises(ValueError, match=message):

@@ -78,7 +78,7 @@ def load_image_table(table, *, image, target=None, group=None, root=None, task="
     ...     for name in ("1.png", "2.png"):
     ...         Image.new("RGB", (8, 8)).save(Path(folder, name))
     ...     table = Path(folder, "photos.csv")
-    ...     _ = table.write_text("path,label,patient\\n1.png,bee,a\\n2.png,ant,b\\n")
+    ...     _ = table.write_text("path,label,patient\n1.png,bee,a\n2.png,ant,b\n")
     ...     data = load_image_table(table, image="path", target="label", group="patient")
     >>> data.target_names, data.target.tolist(), data.groups.tolist()
     (['ant', 'bee'], [1, 0], ['a', 'b'])
