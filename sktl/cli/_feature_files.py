@@ -19,26 +19,27 @@ def check_packages(path):
             import_optional(package, extra="frame", caller="Writing .parquet")
 
 
-def write_features(path, images, labels, features, names, about):
-    """Write a table with one row per image, in one step."""
+def write_features(path, columns, features, names, about):
+    """Write a table with one row per image, in one step: columns of what is known of it, and its features."""
     write = {".parquet": _write_parquet, ".npz": _write_npz, ".csv": _write_csv}[path.suffix.lower()]
     with replacing(path) as unfinished:
-        write(unfinished, images, labels, features, [str(name) for name in names], about)
+        write(unfinished, columns, features, [str(name) for name in names], about)
 
 
-def _write_npz(path, images, labels, features, names, about):
+def _write_npz(path, columns, features, names, about):
     import numpy as np
 
     # Arrays of text, not of objects: those would be pickled.
-    arrays = {"path": np.array(images, dtype=np.str_), "features": features, "feature_names": np.array(names)}
-    if labels is not None:
-        arrays["label"] = np.array([label or "" for label in labels], dtype=np.str_)
+    arrays = {"features": features, "feature_names": np.array(names), "about": np.array(json.dumps(about))}
+    for name, cells in columns.items():
+        numbers = all(isinstance(cell, float) for cell in cells)
+        arrays[name] = np.array(cells) if numbers else np.array([cell or "" for cell in cells], dtype=np.str_)
     with open(path, "wb") as file:
-        np.savez(file, **arrays, about=np.array(json.dumps(about)))
+        np.savez(file, **arrays)
 
 
-def _write_csv(path, images, labels, features, names, about):
-    columns = _columns(images, labels)
+def _write_csv(path, columns, features, names, about):
+    columns = _as_text(columns)
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*columns, *names])
@@ -47,16 +48,15 @@ def _write_csv(path, images, labels, features, names, about):
             writer.writerow([*cells, *map(str, vector)])
 
 
-def _write_parquet(path, images, labels, features, names, about):
+def _write_parquet(path, columns, features, names, about):
     pandas = import_optional("pandas", extra="frame", caller="Writing .parquet")
-    frame = pandas.concat(
-        [pandas.DataFrame(_columns(images, labels)), pandas.DataFrame(features, columns=names)], axis=1
-    )
+    frame = pandas.concat([pandas.DataFrame(_as_text(columns)), pandas.DataFrame(features, columns=names)], axis=1)
     frame.attrs = {"sktl": about}
     frame.to_parquet(path, index=False)
 
 
-def _columns(images, labels):
-    """Return paths and labels as text that any reader of tables takes."""
-    columns = {"path": images} if labels is None else {"path": images, "label": labels}
-    return {name: [text and escaped(text) for text in texts] for name, texts in columns.items()}
+def _as_text(columns):
+    """Return the columns with text that any reader of tables takes."""
+    return {
+        name: [escaped(cell) if isinstance(cell, str) else cell for cell in cells] for name, cells in columns.items()
+    }
