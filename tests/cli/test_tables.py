@@ -74,7 +74,6 @@ def test_a_comparison_of_a_table_is_that_of_the_folder(run_sktl, photos, rows, t
     assert "Numbers: from " in result.stderr
 
 
-@pytest.mark.filterwarnings("ignore:The tiny network")
 def test_a_regression_is_compared_and_reported(run_sktl, photos, table, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = "--target light --task regression --candidates dummy --candidates pixels --baseline dummy --cv 2 --json"
