@@ -165,6 +165,7 @@ def test_files_that_are_left_out_are_listed_where_verbose_is_written(run_sktl, p
     assert line in run_sktl(*command, "--verbose").stderr
 
 
+@pytest.mark.filterwarnings("default:path must have images")
 def test_what_the_system_makes_is_named_and_changes_no_model(run_sktl, photos, tmp_path):
     shutil.copytree(photos, tmp_path / "photos")
     for name in ("__MACOSX/ants", "ants/@eaDir"):
