@@ -141,12 +141,13 @@ class ImageCollection:
         limits = []
         for i in range(len(self)):
             try:
-                limits += self._limits(i)
+                found = self._limits(i)
             except ImageReadError:
                 if on_error == "raise":
                     raise
                 continue
-            if self._is_lazy() and self._items[self._position(i)] is not None and _in_unit_range(limits):
+            limits += found or ()
+            if self._is_lazy() and found is not None and _in_unit_range(limits):
                 break
         if not limits:
             return None
@@ -242,7 +243,7 @@ class ImageCollection:
         position = self._position(i)
         item = self._items[position]
         if not is_array(item):
-            return ()
+            return None if item is None else ()
         with named(item, position):
             pixels = canonical(item)
             return () if has_own_range(pixels.dtype) else value_limits(pixels)

@@ -143,5 +143,6 @@ def test_what_is_in_memory_or_in_files_is_left_as_it_is():
         assert read_once(X) is X
     assert type(read_once(OnAccess(PIXELS.__getitem__))).__name__ == "ImageCollection"
     rows = OnAccess(lambda i: [1.0, 2.0])
+    assert read_once(rows) is rows
     with pytest.raises(TypeError, match=r"whose first item is a list of \(float, float\)"):
-        read_once(rows)
+        as_images(rows)
