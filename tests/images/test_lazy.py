@@ -4,6 +4,9 @@ import pickle
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from sktl.exceptions import ImageReadError
@@ -126,6 +129,25 @@ def test_an_image_on_another_scale_than_the_first_is_refused():
     with pytest.raises(ImageReadError, match=r"image 3: numbers must lie in \[0, 1\].*value_range=\(0, 255\)"):
         learned[3]
     assert images.with_value_range((0, 255))[3].max() <= 1
+
+
+@given(
+    hnp.arrays(
+        st.sampled_from([np.uint8, np.uint16, np.int16, np.float32]),
+        st.tuples(st.integers(1, 6), st.integers(5, 7), st.integers(5, 7), st.sampled_from([1, 3, 4])),
+        elements={"min_value": 0, "max_value": 255},
+    ),
+    st.lists(st.integers(0, 5), max_size=8),
+)
+def test_pictures_and_digests_are_those_of_the_same_images_in_a_list(pixels, order):
+    order = [i % len(pixels) for i in order]
+    expected = as_images(list(pixels)).with_value_range((0, 100)).subset(order)
+    found = as_images(OnAccess(pixels.__getitem__, n=len(pixels)))[np.array(order, dtype=int)].with_value_range(
+        (0, 100)
+    )
+    assert [found.digest(i) for i in range(len(found))] == [expected.digest(i) for i in range(len(expected))]
+    for i in range(len(order)):
+        np.testing.assert_array_equal(found[i], expected[i])
 
 
 def test_a_pickle_leaves_the_images_behind():
