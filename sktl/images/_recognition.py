@@ -74,7 +74,7 @@ def as_images(X):
         return _from_items(list(X), type(X).__name__)
     if isinstance(X, Mapping):
         raise TypeError(f"X must be a sequence of images. Got a {type(X).__name__} instead; write list(X.values()).")
-    if hasattr(X, "column_names"):
+    if hasattr(X, "column_names") and makes_items(X):  # a streaming data set has them too
         return _from_table(X)
     refuse_what_is_no_sequence(X)
     return _from_lazy(X) if makes_items(X) else None

@@ -65,4 +65,4 @@ def described(item):
 
 def makes_items(X):
     """Whether X has a length and gives an item for each position."""
-    return hasattr(X, "__getitem__") and hasattr(X, "__len__") and not isinstance(X, type)
+    return hasattr(X, "__getitem__") and (hasattr(X, "__len__") or hasattr(X, "shape")) and not isinstance(X, type)

@@ -16,8 +16,8 @@ def read_once(X):
     Returns
     -------
     sequence of length n_images
-        `X` itself where its images are in memory or in files; an `ImageCollection` where they are made on access, as by
-        a torch data set, a column of a Hugging Face data set or an array of zarr.
+        `X` itself where its images are in memory or its items are paths; an `ImageCollection` where they are made or
+        read on access, as by a torch data set, a column of a Hugging Face data set or an array of h5py or zarr.
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sktl._text import shortened
 from sktl.exceptions import ImageReadError
 from sktl.images._arrays import has_own_range, value_limits
 
@@ -28,7 +29,7 @@ def checked_range(value_range):
     if not (np.isfinite(high - low) and low <= high):
         raise ValueError(
             f"value_range must be two finite numbers, the values of black and white, in ascending order. "
-            f"Got {value_range!r} instead."
+            f"Got {shortened(repr(value_range), 80)} instead."
         )
     return low, high
 

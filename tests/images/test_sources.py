@@ -17,7 +17,7 @@ from sklearn.utils import _safe_indexing
 from torch.utils.data import ConcatDataset, Dataset, Subset, TensorDataset
 
 from sktl.exceptions import ImageReadError
-from sktl.images import as_images, read_image, read_once, take_rows
+from sktl.images import ImageCollection, as_images, read_image, read_once, take_rows
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 6, 7, 3), dtype=np.uint8)
 N = len(PIXELS)
@@ -146,6 +146,7 @@ SOURCES = {
     "paths on access": lambda tmp, paths: OnAccess(lambda i: Path(paths[i])),
     "open files on access": lambda tmp, paths: OnAccess(lambda i: io.BytesIO(FILES[i])),
 }
+ON_ACCESS = [name for name in SOURCES if name.startswith(("HDF5", "zarr", "Subset", "ConcatD")) or "on access" in name]
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore:The data type", "ignore::ResourceWarning")
@@ -158,6 +159,7 @@ def test_every_source_holds_the_same_pictures_and_its_rows_can_be_selected(sourc
     for i in range(N):
         np.testing.assert_array_equal(images[i], PIXELS[i])
         np.testing.assert_array_equal(images[i], PIXELS[i])  # an open file can be read again
+    assert source not in ON_ACCESS or isinstance(read_once(X), ImageCollection)
     selected = as_images(take_rows(read_once(X), np.array([4, 1])))
     np.testing.assert_array_equal([selected[0], selected[1]], PIXELS[[4, 1]])
     by_sklearn = _safe_indexing(as_images(X), np.array([4, 1]))
