@@ -20,9 +20,9 @@ class ImageCollection:
     Nothing is read when it is made, nothing is kept after reading; files are opened and closed one at a time. Several
     threads may read at once. Made by `as_images` and `rows_as_images`.
 
-    An `X` that makes its images on access (a torch data set, a column of a Hugging Face data set) is asked for each when
-    it is needed; up to 256 MiB of them are kept. scikit-learn can index a collection, so ``X = as_images(dataset)`` goes
-    into a cross-validation or a search, whose folds share what is kept.
+    An `X` that makes its images on access (a torch data set, a column of a Hugging Face data set) is asked for each
+    when it is needed; up to 256 MiB of them are kept. scikit-learn can index a collection, so
+    ``X = as_images(dataset)`` goes into a cross-validation or a search, whose folds share what is kept.
 
     Parameters
     ----------

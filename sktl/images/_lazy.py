@@ -4,7 +4,7 @@ import numpy as np
 
 from sktl._text import shortened
 from sktl.exceptions import ImageReadError
-from sktl.images._arrays import length
+from sktl.images._arrays import is_tensor, length, unusable
 from sktl.images._cells import image_in
 from sktl.images._pillow import load
 from sktl.images._reading import content, is_pil, is_stream, named
@@ -59,7 +59,7 @@ class LazyItems:
                 load(item)
         size = _n_bytes(item)
         if self._n_bytes + size <= _MEMORY:
-            self._kept[i] = item
+            self._kept[i] = item = _alone(item)
             self._n_bytes += size
         return item
 
@@ -113,6 +113,15 @@ def _converter_for(source):
 
 
 def _unchanged(item):
+    return item
+
+
+def _alone(item):
+    """Return an array that keeps nothing but itself: a slice keeps all of the volume that it was cut from."""
+    if isinstance(item, np.ndarray) and item.base is not None:
+        return item.copy(order="K")
+    if is_tensor(item) and not unusable(item) and item.untyped_storage().nbytes() > item.nbytes:
+        return item.clone()
     return item
 
 

@@ -65,4 +65,5 @@ def described(item):
 
 def makes_items(X):
     """Whether X has a length and gives an item for each position."""
-    return hasattr(X, "__getitem__") and (hasattr(X, "__len__") or hasattr(X, "shape")) and not isinstance(X, type)
+    has_length = hasattr(X, "__len__") or bool(getattr(X, "shape", ()))  # arrays of zarr have the latter alone
+    return hasattr(X, "__getitem__") and has_length and not isinstance(X, type)

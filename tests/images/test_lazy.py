@@ -1,9 +1,11 @@
 """What makes its images on access is asked for each of them once, as far as there is room."""
 
 import pickle
+import weakref
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -52,6 +54,25 @@ def test_nothing_is_read_at_the_door_but_the_first():
     assert images.learn_value_range() is None
     np.testing.assert_array_equal(images.subset([10**5])[0], PIXELS[10**5 % 6])
     assert X.asked == [0, 10**5]
+
+
+@pytest.mark.parametrize("as_volume", [np.array, torch.tensor])
+def test_a_slice_that_is_kept_does_not_keep_the_volume_that_it_was_cut_from(as_volume):
+    volumes = []
+
+    def make(i):
+        volume = as_volume(PIXELS[..., 0])
+        volumes.append(weakref.ref(volume))
+        return volume[i]
+
+    images = as_images(OnAccess(make))
+    np.testing.assert_array_equal([picture[..., 0] for picture in pictures(images)], PIXELS[..., 0])
+    assert len(images._items._kept) == len(volumes) == 6
+    for kept in images._items._kept.values():
+        held = kept.untyped_storage().nbytes() if isinstance(kept, torch.Tensor) else kept.nbytes
+        assert held == kept.nbytes == 72
+        assert getattr(kept, "base", None) is None
+    assert not any(volume() is not None for volume in volumes)
 
 
 def test_positions_are_plain_numbers():
