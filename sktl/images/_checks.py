@@ -92,8 +92,8 @@ def _raw_errors_named(X):
             raise
         ragged = "inhomogeneous" in str(error) or "sequence" in str(error)
         raise type(error)(
-            "X must be images or rows of numbers of one length, of which every argument must be an image, such as a "
-            f"path as a string, or a number. Got {'rows of several lengths' if ragged else _odd_one(X)} instead."
+            "X must be images or rows of numbers: each argument must be an image, such as a path as a string, or a "
+            f"number, and rows have one length. Got {'rows of several lengths' if ragged else _odd_one(X)} instead."
         ) from error
 
 

@@ -32,12 +32,12 @@ def refuse_what_is_no_sequence(X):
         return
     if hasattr(X, "dataset"):
         raise TypeError(f"{start}, which gives batches; write X.dataset.")
-    if hasattr(X, "__getitem__"):
-        raise TypeError(f"{start}, which has no length; give it a __len__, or write a list of its images.")
     if isinstance(X, Set):
         raise TypeError(f"{start}, which has no order; write sorted(X).")
     if hasattr(X, "__iter__"):
         raise TypeError(f"{start}, which can be read only once; write list(X).")
+    if hasattr(X, "__getitem__"):
+        raise TypeError(f"{start}, which has no length; give it a __len__, or write a list of its images.")
 
 
 def refuse_rows_with_images(item):

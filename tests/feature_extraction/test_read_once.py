@@ -1,5 +1,7 @@
 """Images that are made on access go through transformers, searches and comparisons, each made once."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,11 +21,11 @@ Y = np.arange(12) % 2
 
 
 class OnAccess:
-    def __init__(self, make):
-        self.make, self.asked = make, np.zeros(12, dtype=int)
+    def __init__(self, make, n=12):
+        self.make, self.asked = make, np.zeros(n, dtype=int)
 
     def __len__(self):
-        return 12
+        return len(self.asked)
 
     def __getitem__(self, i):
         self.asked[i] += 1
@@ -59,6 +61,20 @@ def test_fit_transform_makes_each_image_once(kind, cache, n_in_memory, monkeypat
 
 def clone_without_store(extractor):
     return PretrainedFeatureExtractor(image_size=extractor.image_size, cache=False)
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_memory_does_not_grow_with_the_number_of_images(cache, monkeypatch, tmp_path):
+    monkeypatch.setattr(_lazy, "_MEMORY", 2 << 20)
+    X = OnAccess(lambda i: np.full((128, 128, 3), i % 251, np.uint8), n=500)
+    extractor = PretrainedFeatureExtractor(image_size=16, cache=tmp_path if cache else False).fit(X)
+    tracemalloc.start()
+    try:
+        extractor.fit_transform(X)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 12 << 20 < 500 * 128 * 128 * 3
 
 
 def test_a_frame_keeps_its_index_and_its_names(tmp_path):

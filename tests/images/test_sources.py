@@ -175,6 +175,8 @@ def test_a_data_set_of_the_hub_gives_its_column_and_says_so(name, paths):
         images = as_images(X)
         for i in range(N):
             np.testing.assert_array_equal(images[i], PIXELS[i])
+    with pytest.raises(TypeError, match=r"can be read only once; write list\(X\)"):
+        as_images(whole.to_iterable_dataset())
     with pytest.raises(ValueError, match=rf"Got 2 columns instead; .*X\['{name}'\]"):
         as_images(whole)
 
@@ -264,6 +266,7 @@ def test_a_closed_file_and_a_connection_are_named():
         (lambda: OnAccess(lambda i: FILES[i], n=0), "at least one image. Got an empty OnAccess"),
         (lambda: pa.table({"label": [1], "image": FILES[:1]}), r"Got 2 columns instead; .*X\['image'\]"),
         (lambda: torch.utils.data.DataLoader(TensorDataset(TENSORS)), r"gives batches; write X\.dataset"),
+        (lambda: type("NoLength", (), {"__getitem__": lambda X, i: FILES[i]})(), "has no length; give it a __len__"),
         (lambda: np.ma.masked_equal(PIXELS, 3), r"masked values instead; fill them"),
         (lambda: np.ma.masked_equal(np.eye(3), 1), r"3 masked values instead; fill them"),
         (lambda: TENSORS.to_sparse(), r"to_dense"),
