@@ -24,9 +24,10 @@ def fit_value_range(images, stated=None, *, on_error="raise"):
 
 
 def _warn_where_it_has_no_effect(images, stated):
-    """Look at the first image, since others are most often of its kind."""
+    """Look at the first image, since others are most often of its kind; one that is made on access does not tell."""
     with suppress(ImageReadError):  # which is raised where images are read
-        if not images.open(0).follows_range():
+        follows_range = getattr(images.open(0), "follows_range", None)
+        if follows_range is not None and not follows_range():
             low, high = stated
             warn(
                 f"value_range=({low}, {high}) has no effect on files and PIL images of 8 bits, such as "
