@@ -87,8 +87,6 @@ def test_a_folder_an_empty_file_and_a_text_are_named(tmp_path):
         read_image(tmp_path / "text.png")
 
 
-
-
 @pytest.mark.parametrize("path", ["a\0b.png", "x" * 5000, "", "cat.png/dog.png"])
 def test_an_impossible_path_is_an_image_read_error(path):
     with pytest.raises(ImageReadError):
