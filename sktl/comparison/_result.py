@@ -328,12 +328,12 @@ class TransferComparison:
         return pandas.DataFrame([asdict(row) for row in self.rows()], columns=names).set_index("candidate")
 
     def plot(self, ax=None):
-        """Draw the scores of all splits and the differences to the baseline.
+        """Draw the differences to the baseline, and the scores of all splits.
 
         Parameters
         ----------
         ax : matplotlib Axes or pair of Axes, default=None
-            Where to draw: a pair for scores and differences, one Axes to be divided, or None for a new figure.
+            Where to draw: a pair for differences and scores, one Axes to be divided, or None for a new figure.
 
         Returns
         -------

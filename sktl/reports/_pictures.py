@@ -31,7 +31,7 @@ def _drawn(sheet):
 
 
 def comparison_plot(comparison):
-    """Show the scores, and the differences to the baseline."""
+    """Show the differences to the baseline, and the scores."""
     rows, digits = comparison.rows(), digits_for(comparison.scores.values())
     height = 1.0 + 0.6 * len(rows)
     sheets = [figure_of(WIDTH, height) for _ in range(2)]
@@ -44,14 +44,15 @@ def comparison_plot(comparison):
     )
     left = figure(
         _drawn(sheets[0][0]),
-        f"Mean {comparison.scoring}: {means}.",
-        f"Each of the {comparison.n_splits} splits is a point, joined across candidates by a line. Diamonds: means.",
+        f"Differences in {comparison.scoring} to {comparison.baseline}: {differences}.",
+        "Mean differences with their 95 % corrected intervals, grey while undecided. Within the band of "
+        f"±{comparison.rope:g} they make no difference in practice.",
     )
     right = figure(
         _drawn(sheets[1][0]),
-        f"Differences in {comparison.scoring} to {comparison.baseline}: {differences}.",
-        "Mean differences with their 95 % corrected intervals. Within the grey band of "
-        f"±{comparison.rope:g} they make no difference in practice.",
+        f"Mean {comparison.scoring}: {means}.",
+        f"Each of the {comparison.n_splits} splits is a point, joined across candidates by a line; equal ones are "
+        "stacked. Bars: means.",
     )
     return f'<div class="figures">{left}{right}</div>'
 
@@ -132,11 +133,14 @@ def _below(mistake):
 def curves(comparison):
     """Show losses by epoch for every candidate that trained by epochs."""
     names = [name for name in comparison.candidates if any(comparison.histories(name))]
+    displays = [TrainingCurveDisplay.from_comparison(comparison, name) for name in names]
+    sheets = [figure_of(WIDTH, 3.1) for _ in names]
+    axes = [display.plot(ax).ax_ for display, (_, ax) in zip(displays, sheets, strict=True)]
+    for ax in axes:  # on one scale: side by side they are compared
+        ax.set_ylim(min(one.get_ylim()[0] for one in axes), max(one.get_ylim()[1] for one in axes))
+        ax.set_xlim(min(one.get_xlim()[0] for one in axes), max(one.get_xlim()[1] for one in axes))
     shown = []
-    for name in names:
-        display = TrainingCurveDisplay.from_comparison(comparison, name)
-        sheet, ax = figure_of(WIDTH, 3.1)
-        display.plot(ax)
+    for name, display, (sheet, _) in zip(names, displays, sheets, strict=True):
         losses = display.mean("train_loss")
         shown.append(
             figure(
