@@ -27,7 +27,7 @@ from sktl.cli._options import (
     one_of,
 )
 from sktl.cli._places import check_place, with_ending
-from sktl.cli._reporting import bars_wanted, errors_as_messages, print_comparison, say
+from sktl.cli._reporting import bars_wanted, errors_as_messages, print_comparison, say, say_near_copies
 
 __all__ = ["compare"]
 
@@ -113,9 +113,9 @@ def compare(
         try:
             _print(comparison, as_json)
         finally:  # also when the reader of our output has gone, as `head` does
-            if comparison.settings.get("near_duplicates"):
-                say("Run it again with --near-duplicates group: near copies then stay on one side of every split.")
-            _write(comparison, plot, csv, report, X, [names[label] for label in sorted(set(y.tolist()))])
+            target_names = [names[label] for label in sorted(set(y.tolist()))]
+            say_near_copies(comparison, target_names)
+            _write(comparison, plot, csv, report, X, target_names)
         _end_with_failures(comparison)
 
 

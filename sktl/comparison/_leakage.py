@@ -30,7 +30,7 @@ def warn_of_near_duplicates(X, splits, *, groups, backbone, image_shape, value_r
         found = near_duplicate_groups(X, backbone=NETWORK, cache=backbone != NETWORK, device="cpu", **options)
     except (TypeError, ValueError, OSError):  # an image that cannot be read, or none at all: the fits will say so
         return no_search()
-    near_copies = _groups_of_several(found)
+    near_copies = _groups_of_several(found, X)
     leaks = find_leaks(found, splits, most=1)
     if not leaks:
         return {"near_duplicates": None, "near_copies": near_copies}
@@ -44,11 +44,12 @@ def no_search(*_, **__):
     return {"near_duplicates": None, "near_copies": []}
 
 
-def _groups_of_several(found):
-    """List the images of every group that has more than one."""
+def _groups_of_several(found, X):
+    """List the images of every group that has more than one, with their paths where there are some."""
     order = np.argsort(found, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(found[order])) + 1)
-    return [group.tolist() for group in groups if len(group) > 1]
+    several = (group.tolist() for group in groups if len(group) > 1)
+    return [[{"image": image, "file": path_at(X, image)} for image in group] for group in several]
 
 
 def _holds_images(X, image_shape):

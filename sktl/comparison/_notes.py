@@ -1,5 +1,7 @@
 """What a reader of the numbers should know besides, one sentence each."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from sktl._statistics import images_to_settle, repeats_to_settle, spread_is_zero
@@ -19,6 +21,7 @@ def make_notes(comparison):
     notes += [*_failures(comparison), *_splits(comparison), *_off_zero(comparison)]
     if warning := comparison.settings.get("near_duplicates"):
         notes.append(warning)
+    notes += _copies_of_several_classes(comparison)
     if unknown := _with_unknown_weights(comparison):
         notes.append(
             f"The network of {', '.join(map(repr, unknown))} came with its weights, and nothing shows how they "
@@ -65,6 +68,23 @@ def _off_zero(comparison):
         f"The interval of {', '.join(map(repr, names))} leaves out zero, and the verdict is undecided all the same: "
         f"the difference may lie within ±{comparison.rope:g}, the region of practical equivalence (rope)."
     ]
+
+
+def _copies_of_several_classes(comparison):
+    if comparison.settings.get("task") == "regression":
+        return []
+    groups = comparison.settings.get("near_copies", [])
+    pairs = [pair for group in groups if (pair := _of_two_classes(group, comparison.y))]
+    if not pairs:
+        return []
+    one, other = (repr(copy["file"]) if copy["file"] else f"X[{copy['image']}]" for copy in pairs[0])
+    have = "1 picture has near copies" if len(pairs) == 1 else f"{len(pairs):,} pictures have near copies"
+    return [f"{have} with different labels, which cannot all be right: {one} and {other} for instance."]
+
+
+def _of_two_classes(group, y):
+    """Find two copies with different labels; None where all have one."""
+    return next((pair for pair in pairwise(group) if len({y[copy["image"]] for copy in pair}) > 1), None)
 
 
 def _with_unknown_weights(comparison):

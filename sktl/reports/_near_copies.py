@@ -7,7 +7,6 @@ import numpy as np
 
 from sktl._targets import class_names
 from sktl.displays.thumbnails import images_compared, thumbnail
-from sktl.images.paths import path_at
 from sktl.reports._figures import as_data_uri
 from sktl.reports._html_page import paragraph, tiles
 
@@ -32,22 +31,22 @@ class Copies:
         return len(set(self.labels)) > 1
 
 
-def near_copies(comparison, X=None, target_names=None):
+def near_copies(comparison, target_names=None):
     """List the groups of near copies: those with different labels first, then those on both sides of most splits."""
     found = comparison.settings.get("near_copies", [])
     is_regression = comparison.settings.get("task") == "regression"
     names = {} if is_regression else class_names(comparison.y, target_names)
-    groups = [_copies(comparison, group, X, names) for group in found]
+    groups = [_copies(comparison, group, names) for group in found]
     return sorted(groups, key=lambda group: (not group.labels_differ, -len(group.across)))
 
 
-def _copies(comparison, group, X, names):
+def _copies(comparison, copies, names):
+    group = [copy["image"] for copy in copies]
     in_test = np.array([np.isin(group, test) for _, test in comparison.splits])
     in_train = np.array([np.isin(group, train) for train, _ in comparison.splits])
-    files = [None if X is None else path_at(X, index) for index in group]
     return Copies(
         tuple(group),
-        tuple(f"X[{index}]" if file is None else file for index, file in zip(group, files, strict=True)),
+        tuple(copy["file"] or f"X[{copy['image']}]" for copy in copies),
         tuple(names[label] for label in np.asarray(comparison.y)[group].tolist()) if names else (),
         tuple(tuple((1 + np.flatnonzero(column)).tolist()) for column in in_test.T),
         tuple((1 + np.flatnonzero(in_test.any(axis=1) & in_train.any(axis=1))).tolist()),
@@ -58,7 +57,8 @@ def said_of_copies(groups):
     """Say how many near copies there are, and what follows."""
     n_images, n_across = sum(len(group.images) for group in groups), sum(bool(group.across) for group in groups)
     n_differ = sum(group.labels_differ for group in groups)
-    said = f"{n_images:,} images are near copies of each other, {_counted(len(groups), 'picture')} in all."
+    verb = "is" if len(groups) == 1 else "are"
+    said = f"{_counted(len(groups), 'picture')} {verb} there more than once, as {n_images:,} near copies."
     if n_across:
         verb = "is" if n_across == 1 else "are"
         said += f" {n_across:,} of them {verb} on both sides of a split, which flatters every candidate."
@@ -81,7 +81,7 @@ def where(group, place):
 
 def shown_copies(comparison, X, target_names):
     """Show near copies beside each other, with their files, classes and splits; without X in words alone."""
-    groups = near_copies(comparison, X, target_names)
+    groups = near_copies(comparison, target_names)
     if not groups:
         return []
     parts = [paragraph(said_of_copies(groups))]
@@ -102,9 +102,9 @@ def shown_copies(comparison, X, target_names):
 
 def _heading(number, group):
     said = ["different labels"] if group.labels_differ else []
-    splits = ", ".join(map(str, group.across[:MOST_COPIES]))
-    more = ", …" if len(group.across) > MOST_COPIES else ""
-    said += [f"on both sides of split {splits}{more}"] if group.across else ["on one side of every split"]
+    splits = ", ".join(map(str, group.across[:MOST_COPIES])) + (", …" if len(group.across) > MOST_COPIES else "")
+    word = "split" if len(group.across) == 1 else "splits"
+    said += [f"on both sides of {word} {splits}"] if group.across else ["on one side of every split"]
     return f"{number}. {', '.join(said).capitalize()}"
 
 
