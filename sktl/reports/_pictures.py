@@ -58,23 +58,25 @@ def comparison_plot(comparison):
 
 
 def confusion(comparison, target_names):
-    """Show the matrix of the best candidate, or a list of pairs where there are too many classes for one."""
+    """Show the matrix of the best candidate; of many classes those that are confused most, and a list of pairs."""
     best = comparison.best_candidate
     if not _has_predictions(comparison, best):
         return []
-    matrix = confusion_display(comparison, best, target_names=target_names)
+    whole = confusion_display(comparison, best, target_names=target_names, most=None)
     names = list(class_names(comparison.y, target_names).values())
-    pairs = _pairs(matrix.confusion_matrix, names)
+    pairs = _pairs(whole.confusion_matrix, names)
     said = paragraph(f"Predictions of {best!r} for the test images of all splits, by fits that did not train on them.")
     if len(names) <= MOST_CLASSES:
-        return [said, _matrix(matrix, names, best, pairs)]
+        return [said, _matrix(whole, whole, best, pairs)]
+    shown = confusion_display(comparison, best, target_names=target_names, most=MOST_CLASSES - 1)
     pairs = pairs[:MOST_PAIRS]
     columns = [
         Column("class", [true for true, _, _ in pairs], "words"),
-        Column("is taken for", [predicted for _, predicted, _ in pairs], "words"),
+        Column("is taken for", [predicted for _, predicted, _ in pairs], "long"),
         Column("times", [times for _, _, times in pairs]),
     ]
-    return [said, scrolling("Most frequent confusions", Table(columns))]
+    table = [scrolling("Most frequent confusions", Table(columns))] if pairs else []
+    return [said, _matrix(shown, whole, best, pairs), *table]
 
 
 def _has_predictions(comparison, candidate):
@@ -87,19 +89,35 @@ def _pairs(counts, names):
     return [[names[i], names[j], f"{n:,}"] for n, i, j in sorted(wrong, key=lambda one: (-one[0], one[1], one[2]))]
 
 
-def _matrix(matrix, names, best, pairs):
-    side = WIDTH if len(names) > 5 else 3.6
+def _matrix(matrix, whole, best, pairs):
+    n_shown = len(matrix.display_labels)
+    side = 3.6 if n_shown <= 5 else WIDTH if n_shown <= 10 else 1.3 * WIDTH
     sheet, ax = figure_of(side, side * 0.92)
-    matrix.display_labels = written_apart(names, most=LONGEST)
-    long = max(map(len, names)) > 6
-    matrix.plot(ax=ax, cmap="Blues", colorbar=False, xticks_rotation="vertical" if long else "horizontal")
+    matrix.display_labels = written_apart((name.replace(r"\$", "$") for name in matrix.display_labels), most=LONGEST)
+    long = max(map(len, matrix.display_labels)) > 6 or n_shown > 8
+    rotation = "vertical" if long else "horizontal"
+    small = {"fontsize": "small"} if n_shown > 8 else None
+    matrix.plot(ax=ax, cmap="Blues", colorbar=False, xticks_rotation=rotation, text_kw=small)
+    if matrix is not whole:
+        _without_the_others(matrix)
     worst = f" Most often {pairs[0][0]} is taken for {pairs[0][1]} ({pairs[0][2]} ×)." if pairs else " No mistakes."
-    share = np.trace(matrix.confusion_matrix) / max(1, matrix.confusion_matrix.sum())
+    share = np.trace(whole.confusion_matrix) / max(1, whole.confusion_matrix.sum())
+    few = f"The {n_shown - 1} classes that are confused most, and all others as one. " if matrix is not whole else ""
     return figure(
         _drawn(sheet),
         f"Confusion matrix of {best}: {100 * share:.0f} % on the diagonal.{worst}",
-        f"Rows: what it is. Columns: what it was taken for.{worst}",
+        f"{few}Rows: what it is. Columns: what it was taken for.{worst}",
     )
+
+
+def _without_the_others(matrix):
+    """Colour the classes by their own counts, which those of all others would drown, and leave out zeros."""
+    counts = matrix.confusion_matrix
+    most = max(1, counts[:-1].max())
+    matrix.im_.set_clim(0, most)
+    for text, count in zip(matrix.text_.ravel(), counts.ravel(), strict=True):
+        text.set_text(text.get_text() if count else "")
+        text.set_color("white" if count > most / 2 else "black")
 
 
 def mistakes(comparison, X, target_names):
