@@ -3,17 +3,17 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sktl._validation import StrOptions, check_feature_names_in, fit_context
 from sktl.backbones import POOLINGS
 from sktl.feature_extraction._frozen_network import SHARED_CONSTRAINTS, FrozenNetworkEstimator
+from sktl.feature_extraction._read_once import ReadOnceMixin
 from sktl.inference import embedding_widths
 
 
-class PretrainedFeatureExtractor(TransformerMixin, FrozenNetworkEstimator):
+class PretrainedFeatureExtractor(ReadOnceMixin, FrozenNetworkEstimator):
     """Embed images with a frozen, pretrained network.
 
     Each image becomes one vector: the pooled output of a stage of the network. Nothing is trained: `fit` finds the

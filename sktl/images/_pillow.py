@@ -130,6 +130,12 @@ def encoded_size(data):
         return image.height, image.width
 
 
+def load(image):
+    """Decode a PIL image that has not read its file yet, and so close the file."""
+    with _STRICT, _pillow_errors_named(), _LOADING:
+        image.load()
+
+
 def from_pil(image):
     """Convert a PIL image to uint8 (H, W, 3) without changing it; a file that it has not read yet is read now."""
     with _STRICT, _pillow_errors_named():
