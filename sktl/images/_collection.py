@@ -155,7 +155,7 @@ class ImageCollection:
         return (0.0, 1.0) if _in_unit_range(limits) else (low, high)
 
     def with_value_range(self, value_range, *, learned=False):
-        """Return the same images, with arrays mapped so that the value range becomes [0, 1].
+        """Return the same images, with numbers mapped so that the value range becomes [0, 1].
 
         Parameters
         ----------
@@ -164,8 +164,8 @@ class ImageCollection:
             taken as they are, and with `learned` have to lie in [0, 1].
         learned : bool, default=False
             Whether the range comes from `learn_value_range`. Such a range leaves arrays of bool, uint8 and uint16
-            alone, which say their range themselves; one that the user states applies to them too. Files and PIL images
-            are never mapped.
+            alone, which say their range themselves, and files and PIL images; one that the user states applies to those
+            arrays too, and to files and PIL images of more than 8 bits.
 
         Returns
         -------
@@ -186,9 +186,9 @@ class ImageCollection:
     def digest(self, i):
         """Identify the content of image i in 16 bytes; identical images have identical digests.
 
-        A file is identified by its bytes, which need no decoding, and shares its digest with those bytes. Everything
-        else is identified by the picture that `__getitem__` returns, whatever the container: PIL image, array or
-        tensor, channels first or last.
+        A file is identified by its bytes, which need no decoding, and shares its digest with those bytes; where a range
+        that the user states applies to it, by its bytes and the range. Everything else is identified by the picture
+        that `__getitem__` returns, whatever the container: PIL image, array or tensor, channels first or last.
 
         Parameters
         ----------

@@ -117,12 +117,9 @@ def read_image(item, *, index=None):
     ((4, 6, 3), 'uint8', 255)
     """
     with named(item, index):
-        return decoded(item) if not is_array(item) else array_to_picture(canonical(item))
-
-
-def decoded(item):
-    """Picture of an item that is not an array."""
-    return from_pil(item) if is_pil(item) else decode(content(item))
+        if is_array(item):
+            return array_to_picture(canonical(item))
+        return from_pil(item) if is_pil(item) else decode(content(item))
 
 
 def content(item):

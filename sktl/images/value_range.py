@@ -1,5 +1,8 @@
 """The data range: values of black and white in arrays, learned once in `fit` and applied to every image afterwards."""
 
+from contextlib import suppress
+from warnings import warn
+
 import numpy as np
 
 from sktl._text import shortened
@@ -10,14 +13,30 @@ __all__ = ["FROM_THE_FIRST", "checked_range", "fit_value_range", "range_of"]
 
 FROM_THE_FIRST = "from the first"  # for `learned`: not every image of `fit` was looked at
 
+_EIGHT_BIT = (0, 255)
+
 
 def fit_value_range(images, stated=None, *, on_error="raise"):
     """Return the `value_range_` of an estimator: the range that its user states, else the one that the images show."""
     if stated is not None:
-        checked_range(stated)
+        if checked_range(stated) != _EIGHT_BIT:
+            _warn_where_it_has_no_effect(images, stated)
         return tuple(stated)
     learned = images.learn_value_range(on_error=on_error)
     return learned if learned is None else checked_range(learned)
+
+
+def _warn_where_it_has_no_effect(images, stated):
+    """Look at the first image, since others are most often of its kind; one that is made on access does not tell."""
+    with suppress(ImageReadError):  # which is raised where images are read
+        follows_range = getattr(images.open(0), "follows_range", None)
+        if follows_range is not None and not follows_range():
+            low, high = stated
+            warn(
+                f"value_range=({low}, {high}) has no effect on files and PIL images of 8 bits, such as "
+                f"{images.describe(0)}: their black and white are 0 and 255. Leave it out, or pass arrays.",
+                stacklevel=2,
+            )
 
 
 def checked_range(value_range):
