@@ -357,6 +357,13 @@ class TransferComparison:
         -------
         Path
             The file written.
+
+        Raises
+        ------
+        OSError
+            If `path` is a folder, or its folder does not exist.
+        ValueError
+            If `path` is one of the images.
         """
         return write_report(self, path, X=X, target_names=target_names)
 

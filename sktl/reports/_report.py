@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sktl._atomic_files import replacing
+from sktl._atomic_files import check_not_read, replacing
 from sktl._targets import class_names
 from sktl._text import digits_for, number
+from sktl.images.files import files_in
 from sktl.reports._comparison_summary import summarize
 from sktl.reports._html_page import code, definitions, details, note_list, page, paragraph, scrolling, section
 from sktl.reports._pictures import comparison_plot, confusion, cost_plots, curves, mistakes
@@ -40,7 +41,7 @@ def write_report(comparison, path, *, X=None, target_names=None):
     classes are taken for which, what was run and the Python to run it again. It grows with candidates and splits, and
     not with the number of images: at most 12 thumbnails of 160 pixels are in it.
     """
-    path, summary = _checked(path), summarize(comparison)
+    path, summary = _checked(path, X), summarize(comparison)
     word, _, rest = summary.sentence.partition(": ")
     body = [
         *_top(word, rest, summary.notes),
@@ -58,7 +59,7 @@ def write_report(comparison, path, *, X=None, target_names=None):
     return path
 
 
-def _checked(path):
+def _checked(path, X):
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(
@@ -69,6 +70,7 @@ def _checked(path):
         raise FileNotFoundError(
             f"The folder of the report must exist. Got {str(path.absolute().parent)!r} instead. Make it first."
         )
+    check_not_read("path", path, files_in(X))
     return path
 
 

@@ -167,6 +167,20 @@ def test_failed_fits_are_named(small, tmp_path):
     assert "ValueError: <no> way" in page.text("li")
 
 
+def test_the_report_is_never_written_onto_an_image(small, pictures, tmp_path):
+    paths = [tmp_path / f"{number:02}.png" for number in range(len(pictures))]
+    for path, picture in zip(paths, pictures, strict=True):
+        Image.fromarray(picture).save(path)
+    (tmp_path / "link.html").symlink_to(paths[3])
+    os.link(paths[4], tmp_path / "hard.html")
+    before = [path.read_bytes() for path in paths]
+    for place in (paths[5], tmp_path / "link.html", str(tmp_path / "hard.html")):
+        for X in (paths, [str(path) for path in paths], np.array(paths, dtype=object)[:, None]):
+            with pytest.raises(ValueError, match="path must be a file of its own"):
+                small.report(place, X=X)
+    assert [path.read_bytes() for path in paths] == before
+
+
 def test_mistakes_need_the_images(small, pictures, written, tmp_path):
     without, _ = report(small, tmp_path)
     page, _ = written
