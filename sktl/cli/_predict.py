@@ -22,6 +22,7 @@ from sktl.cli._options import (
 )
 from sktl.cli._places import check_place
 from sktl.cli._reporting import bars_wanted, errors_as_messages, say, unreadable
+from sktl.cli._streams import is_read
 
 __all__ = ["predict"]
 
@@ -71,13 +72,15 @@ def predict(
         session = {"device": device, "precision": precision, "n_jobs": n_jobs}
         estimator = _model(model, session) if backbone is None else _network(backbone, weights, paths, session)
         classes = _classes(estimator)
-        rows = []
+        rows, has_reader = [], True
         for row in _predictions(estimator, classes, paths, top, proba, _has_bar(verbose, as_json)):
             rows.append(row)
             if "error" in row:
                 _say_unreadable(row, on_error)
-            elif not as_json:
-                print(_line(row, proba))
+            elif has_reader and not as_json:
+                has_reader = is_read(_line(row, proba))
+            if not has_reader and csv is None:
+                break
         if csv is not None:
             _write_csv(csv, rows, classes, proba)
             say(f"Wrote {len(rows)} predictions to {printable(csv)}.")
@@ -86,6 +89,7 @@ def predict(
         n_errors = sum("error" in row for row in rows)
         if n_errors:
             say(f"{n_errors} of {len(rows)} images could not be read.")
+        if n_errors or not has_reader:
             raise typer.Exit(1)
 
 
