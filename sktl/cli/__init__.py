@@ -3,13 +3,14 @@
 import sys
 
 from sktl._optional import import_optional
-from sktl.cli._streams import sound_streams
 
 __all__ = ["main"]
 
 
 def main():
     """Run the command ``sktl`` with the arguments of the process."""
+    from sktl.cli._streams import sound_streams
+
     with sound_streams():
         try:
             import_optional("typer", extra="cli", caller="The command sktl")

@@ -341,7 +341,7 @@ class TransferComparison:
         """
         return ComparisonDisplay.from_comparison(self).plot(ax=ax)
 
-    def report(self, path, *, X=None, target_names=None):
+    def report(self, path, *, X=None, target_names=None, maps_of=None):
         """Write one self-contained HTML page about the comparison.
 
         Parameters
@@ -352,6 +352,9 @@ class TransferComparison:
             The images that were compared on, for thumbnails of the worst mistakes; without them there are none.
         target_names : sequence of str, default=None
             Names of the classes, in the order of the sorted labels.
+        maps_of : fitted estimator or None, default=None
+            A classifier whose class-activation maps to lay over these thumbnails, see
+            :meth:`MistakesDisplay.from_comparison <sktl.displays.MistakesDisplay.from_comparison>`.
 
         Returns
         -------
@@ -365,7 +368,7 @@ class TransferComparison:
         ValueError
             If `path` is one of the images.
         """
-        return write_report(self, path, X=X, target_names=target_names)
+        return write_report(self, path, X=X, target_names=target_names, maps_of=maps_of)
 
     def to_dict(self):
         """Everything in plain Python that `json.dumps` takes; numbers that are not finite become None.

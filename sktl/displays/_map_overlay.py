@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from sktl.displays._class_activation import class_activation_map, preprocessing_of
+from sktl.displays._class_activation import class_activation_map
 from sktl.images import take_rows
 
 __all__ = ["overlays"]
@@ -17,14 +17,15 @@ def overlays(estimator, X, images, indices, labels, pictures):
     if not indices:
         return []
     maps = class_activation_map(estimator, take_rows(X, indices), labels)
-    parts = [preprocessing_of(estimator).seen_part(images[index]) for index in indices]
+    _, network = getattr(estimator, "steps", [("", estimator)])[0]
+    parts = [network._preprocessing().seen_part(images[index]) for index in indices]
     return [_overlaid(*each) for each in zip(pictures, maps, parts, strict=True)]
 
 
 def _overlaid(picture, values, part):
     """Colour a picture where a map of the part of it that the network sees is above zero."""
     height, width = picture.shape[:2]
-    top, bottom, left, right = (round(share * side) for share, side in zip(part, (height, height, width, width)))
+    top, bottom, left, right = np.rint(np.multiply(part, (height, height, width, width))).astype(int).tolist()
     strength = np.clip(values, 0, None) / (max(values.max(), 0) or 1)
     seen = Image.fromarray(strength.astype(np.float32)).resize((max(right - left, 1), max(bottom - top, 1)), 2)
     whole = Image.new("F", (width, height))

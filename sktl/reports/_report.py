@@ -34,7 +34,7 @@ SHOWN_ELSEWHERE = {
 MOST_LINES = 200  # of a table; the rest is counted
 
 
-def write_report(comparison, path, *, X=None, target_names=None):
+def write_report(comparison, path, *, X=None, target_names=None, maps_of=None):
     """Write one self-contained HTML page about a comparison.
 
     The page loads nothing and runs no script. It holds the verdict, the table, plots, what each candidate cost, which
@@ -46,7 +46,7 @@ def write_report(comparison, path, *, X=None, target_names=None):
     body = [
         *_top(word, rest, summary.notes),
         _result(summary, comparison),
-        *_predictions(comparison, X, target_names),
+        *_predictions(comparison, X, target_names, maps_of),
         section("How training went", *curves(comparison)),
         _costs(summary, comparison),
         _what_was_run(comparison, target_names),
@@ -102,12 +102,12 @@ def _result(summary, comparison):
     )
 
 
-def _predictions(comparison, X, target_names):
+def _predictions(comparison, X, target_names, maps_of):
     if comparison.settings.get("task") == "regression":
         return
     yield section("Which classes are taken for which", *confusion(comparison, target_names))
     if X is not None:
-        yield section("The most confident mistakes", *mistakes(comparison, X, target_names))
+        yield section("The most confident mistakes", *mistakes(comparison, X, target_names, maps_of))
 
 
 def _costs(summary, comparison):

@@ -12,8 +12,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
-from sktl import compare_transfer
+from sktl import PretrainedFeatureExtractor, compare_transfer
 from sktl._text import seconds
 from sktl.comparison import Run
 from sktl.datasets import make_fractals
@@ -190,6 +192,18 @@ def test_mistakes_need_the_images(small, pictures, written, tmp_path):
     with pytest.raises(ValueError, match="the images that were compared on"):
         small.report(tmp_path / "other.html", X=pictures[:5])
     assert not (tmp_path / "other.html").exists()
+
+
+def test_maps_of_where_a_classifier_looked_are_in_the_thumbnails(comparison, pictures, written, tmp_path):
+    model = make_pipeline(PretrainedFeatureExtractor(), LogisticRegression(C=0.01)).fit(pictures, np.arange(30) % 3)
+    comparison.report(tmp_path / "maps.html", X=pictures, maps_of=model)
+    plain, coloured = (
+        [attributes["src"] for tag, attributes in page.elements if tag == "img"]
+        for page in (written[0], Page((tmp_path / "maps.html").read_text()))
+    )
+    assert len(plain) == len(coloured)
+    assert sum(one != other for one, other in zip(plain, coloured, strict=True)) == len(WRONG["fine_tuned"])
+    assert "Orange: where the classifier" in (tmp_path / "maps.html").read_text()
 
 
 def test_a_single_split_has_no_interval_and_a_page_all_the_same(small, tmp_path):
