@@ -23,6 +23,7 @@ from torch import nn
 from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor
 from sktl.backbones import load_backbone
 from sktl.backbones.sources._bundled import TinyResNet
+from sktl.exceptions import WeightsError
 from sktl.models import load_model, save_model
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (24, 20, 24, 3), dtype=np.uint8)
@@ -288,3 +289,8 @@ def test_a_model_may_take_the_place_of_the_file_that_it_was_read_from(tmp_path):
     before = load_model(path).predict_proba(PICTURES)
     save_model(load_model(path), path)
     assert_array_equal(load_model(path).predict_proba(PICTURES), before)
+
+
+def test_a_pipe_socket_or_device_is_refused_rather_than_waited_for(special_file):
+    with pytest.raises(WeightsError, match=r"must be a model file, .* a pipe, socket or device, which may have no end"):
+        load_model(special_file)
