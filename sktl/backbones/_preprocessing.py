@@ -149,6 +149,35 @@ class Preprocessing:
         resized = self.resize_to(image, *self._new_sides(image))
         return _planes(_crop_centre(resized, size, self._colour(image), self.crop_mode == "floor"))
 
+    def seen_part(self, image):
+        """Return which part of a picture the network sees.
+
+        Parameters
+        ----------
+        image : ndarray of shape (height, width, 3)
+            One picture.
+
+        Returns
+        -------
+        top, bottom, left, right : float
+            Edges of the square that `prepare` makes, as shares of height and width: 0 and 1 are the edges of the
+            picture. Beyond them lies what is filled up.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sktl.backbones import load_backbone
+        >>> preprocessing = load_backbone("resnet18", weights=None).preprocessing  # 256 pixels, of which 224 are kept
+        >>> preprocessing.seen_part(np.zeros((256, 512, 3)))
+        (0.0625, 0.9375, 0.28125, 0.71875)
+        """
+        whole = np.array(image.shape[:2])
+        if min(whole) == 1:
+            return 0.0, 1.0, 0.0, 1.0
+        kept = _cut_long_ends(image) if self.crop_mode in ("center", "floor") else image
+        half = self.crop_size / np.array(self._new_sides(kept)) * kept.shape[:2] / whole / 2
+        return tuple(float(0.5 + sign * part) for part in half for sign in (-1, 1))
+
     def _new_sides(self, image):
         """Return height and width before the crop; rounds as torchvision does, for "border" as timm does."""
         height, width = image.shape[:2]

@@ -12,6 +12,7 @@ from sktl.cli._backbones import backbones
 from sktl.cli._cache import cache
 from sktl.cli._compare import compare
 from sktl.cli._embed import embed
+from sktl.cli._places import aware_of_places
 from sktl.cli._predict import predict
 from sktl.cli._train import train
 
@@ -63,5 +64,5 @@ def sktl(
 
 
 for command in (compare, embed, train, predict, backbones):
-    app.command()(command)
+    app.command()(aware_of_places(command))
 app.add_typer(cache, name="cache")

@@ -159,7 +159,7 @@ def _what_is_kept(resume):
 def _check_writable(plot, csv, report, resume):
     """Find out before the work, not after it, that its result has no place to go; return the true names of files."""
     for option, path in (("--csv", csv), ("--resume", resume), ("--report", report), ("--plot", plot)):
-        check_place(option, path)
+        check_place(option, path, is_picture=option == "--plot")
     if csv is not None:
         import_optional("pandas", extra="frame", caller="--csv")
     if report is not None:
@@ -170,7 +170,7 @@ def _check_writable(plot, csv, report, resume):
     figure = import_optional("matplotlib.figure", extra="plot", caller="The figure").Figure()
     if not plot.suffix:
         plot = plot.with_name(f"{plot.name}.png")
-        check_place("--plot", plot)
+        check_place("--plot", plot, is_picture=True)
     known = figure.canvas.get_supported_filetypes()
     if plot.suffix[1:].lower() not in known:
         raise ValueError(f"--plot must end in one of {', '.join(sorted(known))}. Got {str(plot)!r} instead.")

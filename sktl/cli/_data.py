@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sktl._text import enumerated, printable
 from sktl.cli._folders import load_classes, say_classes
+from sktl.cli._places import keep_from_outputs
 from sktl.cli._reporting import say
 
 __all__ = ["Data", "is_verbose", "load_data", "load_test_folder", "named_targets", "read_table"]
@@ -90,9 +91,11 @@ def read_table(context, target, **options):
 
     given = context.params
     columns = {"image": given["image"], "target": target, "group": given.get("group"), "root": given["root"]}
-    return load_image_table(
+    bunch = load_image_table(
         given["table"], **columns, **{"task": given.get("task", "auto"), "separator": given["separator"], **options}
     )
+    keep_from_outputs(bunch.images)
+    return bunch
 
 
 def named_targets(bunch):

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from sktl._text import enumerated, printable
+from sktl.cli._places import keep_from_outputs
 from sktl.cli._reporting import say
 
 __all__ = ["find_images", "load_classes", "read_groups", "say_classes"]
@@ -18,6 +19,7 @@ def load_classes(folder, max_images, seed, *, verb, listed=False):
     from sktl.images import load_image_folder
 
     bunch = load_image_folder(folder)
+    keep_from_outputs(bunch.images)
     names = bunch.target_names
     if len(names) < 2:
         raise ValueError(
@@ -70,6 +72,7 @@ def find_images(paths, *, listed=False):
         images += [str(file) for file in found]
         parts = [file.relative_to(path).parts for file in found]
         labels += [part[0] if len(part) > 1 else None for part in parts]
+    keep_from_outputs(images)
     return images, labels
 
 

@@ -1,14 +1,34 @@
-"""Where results are written: checked before the work."""
+"""Where results are written: checked before the work, so that nothing is lost by it."""
 
 import os
 import sys
 from contextlib import suppress
+from contextvars import ContextVar
+from functools import wraps
 
-__all__ = ["check_place", "with_ending"]
+from sktl._atomic_files import check_not_read
+
+__all__ = ["aware_of_places", "check_place", "keep_from_outputs", "with_ending"]
+
+_running: ContextVar = ContextVar("running", default=None)  # what a command was given, and its outputs by option
 
 
-def check_place(option, path):
-    """Refuse a place that nothing can be written to."""
+def aware_of_places(command):
+    """Let the checks of places know what else a command was given."""
+
+    @wraps(command)
+    def run(**values):
+        token = _running.set((values, {}))
+        try:
+            return command(**values)
+        finally:
+            _running.reset(token)
+
+    return run
+
+
+def check_place(option, path, *, is_picture=False):
+    """Refuse a place that nothing can be written to, and one that the same command reads or writes to as well."""
     if path is None:
         return
     if path.is_dir():
@@ -18,6 +38,11 @@ def check_place(option, path):
             f"{option} must be a regular file. Got {str(path)!r} instead: a device, a pipe, or where the output of "
             "this command goes, which a file would take the place of."
         )
+    if not is_picture and path.exists() and _is_named_as_a_picture(path):
+        raise ValueError(
+            f"{option} must not take the place of a picture. Got {str(path)!r} instead, which is there already: was it "
+            "meant to be read? Name the file to write right behind the option."
+        )
     folder = path.absolute().parent
     if not folder.is_dir():
         raise ValueError(f"The folder to write {path} to must exist. Got {folder} instead.")
@@ -25,6 +50,47 @@ def check_place(option, path):
         raise PermissionError(f"The folder to write {path} to must be yours to write to. Got {folder} instead.")
     with suppress(FileNotFoundError):
         path.lstat()
+    _take_note(option, path)
+
+
+def _take_note(option, path):
+    """Remember where a command is going to write, and keep that apart from its other files."""
+    if _running.get() is None:
+        return
+    values, outputs = _running.get()
+    own = option.lstrip("-").replace("-", "_")
+    check_not_read(option, path, _named({name: value for name, value in values.items() if name != own}))
+    for other, place in outputs.items():
+        if other != option and os.path.realpath(place) == os.path.realpath(path):
+            raise ValueError(
+                f"{option} must be a file of its own. Got {str(path)!r} instead, as for {other}. Name another one."
+            )
+    outputs[option] = path
+
+
+def _named(values):
+    """Yield what the other options and arguments name, and the files of the embedding store."""
+    from sktl.store import store_folder
+
+    for value in values.values():
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(one, str | os.PathLike):
+                yield one
+    with suppress(RuntimeError):  # a user without a home has no store
+        yield from store_folder().glob("embeddings-*")
+
+
+def keep_from_outputs(files):
+    """Refuse to write onto files that a command is going to read, such as the images that it has found in a folder."""
+    _, outputs = _running.get() or ({}, {})
+    for option, path in outputs.items():
+        check_not_read(option, path, files)
+
+
+def _is_named_as_a_picture(path):
+    from sktl.images.formats import EXTENSIONS
+
+    return path.suffix.lower() in EXTENSIONS
 
 
 def _is_own_output(path):

@@ -25,6 +25,7 @@ from sktl.cli._options import (
 from sktl.cli._places import check_place
 from sktl.cli._reporting import bars_wanted, errors_as_messages, say, unreadable
 from sktl.cli._scores import METRICS, score_of_answers
+from sktl.cli._streams import is_read
 from sktl.cli._table_options import ImageOption, RootOption, SeparatorOption, TableOption, TargetOption, check_of_table
 
 __all__ = ["predict"]
@@ -82,17 +83,20 @@ def predict(
         check_place("--csv", csv)
         model, paths = _model_and_images(paths or [], backbone, weights, table)
         session = {"device": device, "precision": precision, "n_jobs": n_jobs}
+        listed = find_images(paths, listed=is_verbose(context))[0] if table is None else None
         estimator = None if model is None else _model(model, session)
-        paths, targets = _images(context, paths, estimator)
+        paths, targets = (listed, None) if table is None else _images_of_table(context, estimator)
         estimator = estimator or _network(backbone, weights, paths, session)
         answers = answers_of(estimator, model, top=top, proba=proba, separator=separator or "|")
-        rows = []
+        rows, has_reader = [], True
         for row in _predictions(answers, paths, targets, _has_bar(verbose, as_json)):
             rows.append(row)
             if "error" in row:
                 _say_unreadable(row, on_error)
-            elif not as_json:
-                print(_line(row, answers))
+            elif has_reader and not as_json:
+                has_reader = is_read(_line(row, answers))
+            if not has_reader and csv is None:
+                break
         if csv is not None:
             _write_csv(csv, rows, answers, proba)
             say(f"Wrote {len(rows)} predictions to {printable(csv)}.")
@@ -102,13 +106,12 @@ def predict(
         n_errors = sum("error" in row for row in rows)
         if n_errors:
             say(f"{n_errors} of {len(rows)} images could not be read.")
+        if n_errors or not has_reader:
             raise typer.Exit(1)
 
 
-def _images(context, paths, estimator):
-    """List the images and, where a table says what they are, that."""
-    if context.params["table"] is None:
-        return find_images(paths, listed=is_verbose(context))[0], None
+def _images_of_table(context, estimator):
+    """List the images of a table and, where it says what they are, that."""
     is_number = estimator is not None and not hasattr(estimator, "classes_")
     several = getattr(getattr(estimator, "_labels", None), "multilabel", False)
     separator = (context.params["separator"] or "|") if several else None

@@ -2,10 +2,11 @@
 
 The file is not trusted: it holds JSON and nothing that runs, and its values are checked by the types of the record's
 fields. A line belongs to a fit by its key, a digest of everything that the scores depend on; lines of other comparisons
-are simply not matched.
+are simply not matched. It ends with a checksum of itself, which lines of older versions lack.
 """
 
 import json
+import math
 import os
 import warnings
 from dataclasses import asdict
@@ -16,13 +17,18 @@ from types import UnionType
 from typing import Union, get_args, get_origin, get_type_hints
 from uuid import uuid4
 
+from sktl._atomic_files import check_not_read
 from sktl.comparison._records import FitRecord
 from sktl.comparison._resume_key import digest_of, digest_of_images, versions
 from sktl.comparison._warnings import ResumeWarning
+from sktl.images.files import files_in
 
 __all__ = ["CheckpointFile"]
 
 START = b'{"sktl": "fit", "version": 1, "key": "'
+CHECKSUM = b', "checksum": "'
+DIGITS = 16  # of the checksum
+FIELDS = {"sktl", "version", "key", "run"}
 KINDS = get_type_hints(FitRecord)  # of the fields
 
 
@@ -31,6 +37,7 @@ class CheckpointFile:
 
     def __init__(self, path, X, y, scorers, candidates):
         self._path = Path(path)
+        check_not_read("resume", self._path, files_in(X))
         self._scorers = list(scorers)
         self._candidates = {}
         for name, estimator in candidates.items():
@@ -73,8 +80,9 @@ class CheckpointFile:
         if not self._writes:
             return
         content = json.dumps(self._key(fit))[1:-1].encode() + b'", "run": ' + json.dumps(asdict(run)).encode()
+        line = START + content
         try:
-            self._append(START + content + b"}\n")
+            self._append(line + CHECKSUM + _checksum(line) + b'"}\n')
         except OSError as error:
             self._writes = False
             warnings.warn(
@@ -99,27 +107,53 @@ class CheckpointFile:
         return sha256(json.dumps([*parts, fit.train.tolist(), fit.test.tolist()]).encode()).hexdigest()
 
     def _read(self):
-        lines = self._path.read_bytes().splitlines()
-        if lines and lines[0][: len(START)] != START[: len(lines[0])]:
+        lines = self._path.read_bytes().split(b"\n")
+        if lines[0][: len(START)] != START[: len(lines[0])]:
             raise ValueError(
                 "resume must be a new file, or one in which compare_transfer keeps its finished fits. "
                 f"Got {str(self._path)!r} instead, which holds something else."
             )
-        runs, n_broken = {}, 0
-        for line in filter(None, lines):
+        runs, damaged = {}, []
+        for number, line in enumerate(lines, 1):
             try:
-                content = json.loads(line)
-                runs[content["key"]] = _checked_run(content["run"])
-            except (ValueError, TypeError, KeyError, RecursionError):
-                # the line in which a process was killed is no surprise
-                n_broken += line.endswith(b"}}") or not line.startswith(START[: len(line)])
-        if n_broken:
-            warnings.warn(
-                f"{n_broken} lines of {self._path} cannot be read and are passed over: their fits are done again.",
-                ResumeWarning,
-                stacklevel=5,
-            )
+                if line.strip():
+                    key, run = _content(line)
+                    runs[key] = run
+            except (ValueError, TypeError, OverflowError, RecursionError):
+                if not _is_cut_off(line):  # the line in which a process was killed is no surprise
+                    damaged.append(number)
+        if damaged:
+            warnings.warn(_about_damage(damaged, self._path), ResumeWarning, stacklevel=5)
         return runs
+
+
+def _checksum(line):
+    return sha256(line).hexdigest()[:DIGITS].encode()
+
+
+def _content(line):
+    """Return key and record of a line, or raise where it is not as it was written."""
+    before, mark, after = line.rpartition(CHECKSUM)
+    if mark and after[:DIGITS] != _checksum(before):
+        raise ValueError("not the line that was written")
+    content = json.loads(before + b"}" if mark else line)
+    if not isinstance(content, dict) or content.keys() != FIELDS:
+        raise ValueError("not the fields of a line")
+    return content["key"], _checked_run(content["run"])
+
+
+def _is_cut_off(line):
+    """Whether a line begins as it should, and has no end."""
+    _, mark, after = line.rpartition(CHECKSUM)
+    has_end = len(after) >= DIGITS if mark else line.rstrip().endswith((b"}}", b'"}'))
+    return line.startswith(START[: len(line)]) and not has_end
+
+
+def _about_damage(numbers, path):
+    if len(numbers) == 1:
+        return f"Line {numbers[0]} of {path} cannot be read or was changed: its fit is done again."
+    shown = ", ".join(map(str, numbers[:10])) + (", …" if len(numbers) > 10 else "")
+    return f"Lines {shown} of {path} cannot be read or were changed: their fits are done again."
 
 
 def _checked_run(content):
@@ -128,6 +162,8 @@ def _checked_run(content):
         raise TypeError("not the fields of a fit")
     if not all(_is_of(value, KINDS[name]) for name, value in content.items()) or content["error"] is not None:
         raise TypeError("not the values of a fit")
+    if not all(map(math.isfinite, content["scores"].values())):  # a fit of such a score has failed, and is not kept
+        raise ValueError("not the scores of a fit")
     return FitRecord(**content)
 
 

@@ -347,7 +347,7 @@ class TransferComparison:
         """
         return ComparisonDisplay.from_comparison(self).plot(ax=ax)
 
-    def report(self, path, *, X=None, target_names=None):
+    def report(self, path, *, X=None, target_names=None, maps_of=None):
         """Write one self-contained HTML page about the comparison.
 
         Parameters
@@ -358,13 +358,23 @@ class TransferComparison:
             The images that were compared on, for thumbnails of the worst mistakes; without them there are none.
         target_names : sequence of str, default=None
             Names of the classes, in the order of the sorted labels.
+        maps_of : fitted estimator or None, default=None
+            A classifier whose class-activation maps to lay over these thumbnails, see
+            :meth:`MistakesDisplay.from_comparison <sktl.displays.MistakesDisplay.from_comparison>`.
 
         Returns
         -------
         Path
             The file written.
+
+        Raises
+        ------
+        OSError
+            If `path` is a folder, or its folder does not exist.
+        ValueError
+            If `path` is one of the images.
         """
-        return write_report(self, path, X=X, target_names=target_names)
+        return write_report(self, path, X=X, target_names=target_names, maps_of=maps_of)
 
     def to_dict(self):
         """Everything in plain Python that `json.dumps` takes; numbers that are not finite become None.

@@ -1,5 +1,6 @@
 """Plots: each display holds numbers, and `plot` draws them."""
 
+from sktl.displays._class_activation import class_activation_map
 from sktl.displays._comparison_display import ComparisonDisplay
 from sktl.displays._confusion import confusion_display
 from sktl.displays._cost_display import CostDisplay
@@ -18,5 +19,6 @@ __all__ = [
     "Mistake",
     "MistakesDisplay",
     "TrainingCurveDisplay",
+    "class_activation_map",
     "confusion_display",
 ]

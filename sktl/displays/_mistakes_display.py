@@ -9,6 +9,7 @@ from sktl._optional import import_optional
 from sktl._targets import class_names
 from sktl._text import as_written, shortened
 from sktl.displays._drawing import axes_for
+from sktl.displays._map_overlay import overlays
 from sktl.displays._predictions import predictions_of
 from sktl.displays.thumbnails import images_compared, thumbnail
 from sktl.images.paths import path_at
@@ -69,6 +70,8 @@ class MistakesDisplay:
         How many images it took for something else, shown or not.
     n_images : int
         How many images were tested.
+    overlays : list of ndarray of shape (height, width, 3), uint8, or None, default=None
+        The pictures with maps of where a classifier looked over them; None for the pictures alone.
 
     Attributes
     ----------
@@ -94,15 +97,16 @@ class MistakesDisplay:
     (3, (8, 8, 3))
     """
 
-    def __init__(self, mistakes, pictures, *, candidate, n_mistakes, n_images):
+    def __init__(self, mistakes, pictures, *, candidate, n_mistakes, n_images, overlays=None):
         self.mistakes = mistakes
         self.pictures = pictures
         self.candidate = candidate
         self.n_mistakes = n_mistakes
         self.n_images = n_images
+        self.overlays = overlays
 
     @classmethod
-    def from_comparison(cls, comparison, X, candidate=None, *, n=12, target_names=None):
+    def from_comparison(cls, comparison, X, candidate=None, *, n=12, target_names=None, maps_of=None):
         """Find the mistakes among the predictions for test images, and read their pictures.
 
         An image that several splits tested is shown once, with the prediction that was most confident.
@@ -120,6 +124,10 @@ class MistakesDisplay:
         target_names : sequence of str or None, default=None
             Names of the classes in the order of the sorted labels, such as the target_names of
             :func:`~sktl.images.load_image_folder`.
+        maps_of : fitted estimator or None, default=None
+            A classifier whose :func:`class_activation_map` to lay over each picture, for the class that the image was
+            taken for: orange where it spoke for that class. A comparison keeps no fitted candidate: fit one yourself,
+            on images without those looked at where the map shall be that of a fit that had not seen them.
 
         Returns
         -------
@@ -138,11 +146,21 @@ class MistakesDisplay:
             raise ValueError(f"n must be at least 1. Got {n!r} instead.")
         candidate, found = predictions_of(comparison, candidate, "MistakesDisplay")
         images = images_compared(X, comparison)
-        mistakes = _mistakes_in(found, class_names(comparison.y, target_names))
+        names = class_names(comparison.y, target_names)
+        mistakes = _mistakes_in(found, names)
         mistakes = [replace(one, file=path_at(X, one.index)) for one in mistakes[:n]] + mistakes[n:]
         pictures = [thumbnail(images[mistake.index]) for mistake in mistakes[:n]]
         n_images = len(np.unique(found["index"]))
-        return cls(mistakes[:n], pictures, candidate=candidate, n_mistakes=len(mistakes), n_images=n_images)
+        display = cls(mistakes[:n], pictures, candidate=candidate, n_mistakes=len(mistakes), n_images=n_images)
+        if maps_of is not None:
+            labels = _labels_for(maps_of, mistakes[:n], names)
+            display.overlays = overlays(maps_of, X, images, [one.index for one in mistakes[:n]], labels, pictures)
+        return display
+
+    @property
+    def shown(self):
+        """The overlays, or the pictures where there are none."""
+        return self.pictures if self.overlays is None else self.overlays
 
     def plot(self, ax=None):
         """Draw.
@@ -172,7 +190,7 @@ class MistakesDisplay:
         if not self.mistakes:
             ax.set_title(f"{shown}.", fontsize="medium", loc="left")
         self.axes_ = np.empty(len(self.mistakes), dtype=object)
-        for number, (mistake, picture) in enumerate(zip(self.mistakes, self.pictures, strict=True)):
+        for number, (mistake, picture) in enumerate(zip(self.mistakes, self.shown, strict=True)):
             row, column = divmod(number, columns)
             place = [(column + 0.04) / columns, 1 - (row + 0.7) / rows, 0.92 / columns, 0.66 / rows]
             tile = self.axes_[number] = ax.inset_axes(place)
@@ -209,6 +227,13 @@ def lines_of(mistake):
     often = "" if mistake.times_tested == 1 else f", {mistake.times_wrong}/{mistake.times_tested} times"
     predicted, true = (shortened(name, LONGEST) for name in (mistake.predicted, mistake.true))
     return [f"→ {predicted}{sure}", f"is {true}", f"X[{mistake.index}]{often}"]
+
+
+def _labels_for(estimator, mistakes, names):
+    """Return the classes that images were taken for as an estimator has them, which may know them by their names."""
+    label_of = {name: label for label, name in names.items()}
+    labels = [label_of[one.predicted] for one in mistakes]
+    return labels if set(labels) <= set(estimator.classes_.tolist()) else [one.predicted for one in mistakes]
 
 
 def _mistakes_in(found, names):

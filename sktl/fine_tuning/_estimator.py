@@ -237,8 +237,7 @@ class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
         if isinstance(X, NetworkOutputs):
             return X.values()
         check_is_fitted(self)
-        images = check_images(self, X, reset=False, image_shape=self.image_shape)
-        images = images.with_value_range(self.value_range_, learned=self._range_is_learned)
+        images = self._images(X)
         placement = resolve_placement(self.device, self.precision)
         network = self.module_.to(placement.device)
         frozen_part = self._frozen_part(network, placement)
@@ -248,6 +247,11 @@ class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
             mirror_images = frozen_part.predict(mirrored(images, own), prepared_already(own), verbose=self.verbose)
             outputs = (outputs + mirror_images) / 2
         return outputs.double().numpy()
+
+    def _images(self, X):
+        """Return the images of another X than that of `fit`."""
+        images = check_images(self, X, reset=False, image_shape=self.image_shape)
+        return images.with_value_range(self.value_range_, learned=self._range_is_learned)
 
     # the fitted network
 

@@ -1,8 +1,10 @@
 """save_model: from a fitted estimator to one file."""
 
 import json
+import os
 from importlib.metadata import PackageNotFoundError, version
 
+from sktl._atomic_files import check_not_read
 from sktl.backbones import Backbone, tensor_digest
 from sktl.backbones.descriptions import describe_network, file_name
 from sktl.backbones.empty_networks import empty_chain
@@ -39,7 +41,8 @@ def save_model(estimator, path, *, metadata=None):
     NotFittedError
         If the estimator is not fitted.
     ValueError
-        If a part of the estimator is one that a model file cannot hold, or `metadata` cannot be written as JSON.
+        If a part of the estimator is one that a model file cannot hold, or `metadata` cannot be written as JSON, or
+        `path` is the file of weights that the estimator was made from.
 
     See Also
     --------
@@ -68,12 +71,21 @@ def save_model(estimator, path, *, metadata=None):
     """
     if type(estimator) not in KINDS.values() and not is_frozen_pipeline(estimator):
         raise ValueError(_what_can_be_saved(_shown(estimator)))
+    check_not_read("path", path, _files_of(estimator))
     _check_metadata(metadata)
     try:
         record, tensors = _record_and_tensors(estimator)
         write_model(path, {**record, "metadata": metadata}, tensors)
     except TypeError as error:
         raise ValueError(_what_can_be_saved(str(error))) from error
+
+
+def _files_of(estimator):
+    """Name the files that the network was read from, which a pickle of the estimator reads again."""
+    backbone = getattr(estimator[0] if is_frozen_pipeline(estimator) else estimator, "backbone_", None)
+    reload = getattr(getattr(backbone, "reload", None), "keywords", {})
+    named = [*estimator.get_params().values(), *reload.values()]
+    return [value for value in named if isinstance(value, str | os.PathLike)]
 
 
 def _check_metadata(metadata):

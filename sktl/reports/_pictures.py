@@ -120,20 +120,25 @@ def _without_the_others(matrix):
         text.set_color("white" if count > most / 2 else "black")
 
 
-def mistakes(comparison, X, target_names):
+def mistakes(comparison, X, target_names, maps_of=None):
     """Show the pictures that the best candidate was most sure and wrong about."""
     best = comparison.best_candidate
     if not _has_predictions(comparison, best):
         return []
-    display = MistakesDisplay.from_comparison(comparison, X, best, n=MOST_MISTAKES, target_names=target_names)
+    options = {"n": MOST_MISTAKES, "target_names": target_names, "maps_of": maps_of}
+    display = MistakesDisplay.from_comparison(comparison, X, best, **options)
     said = f"{best!r} took {display.n_mistakes:,} of {display.n_images:,} images for something else."
     if not display.mistakes:
         return [paragraph(said)]
     said += (
         " Those that it was most sure about come first. Some may be wrong labels: look before you blame the network."
     )
+    if maps_of is not None:
+        said += (
+            " Orange: where the classifier given as maps_of finds what speaks for the class that they were taken for."
+        )
     pictures = []
-    for mistake, picture in zip(display.mistakes, display.pictures, strict=True):
+    for mistake, picture in zip(display.mistakes, display.shown, strict=True):
         uri, small = as_data_uri(picture)
         alt = f"Image {mistake.index}: {mistake.true}, taken for {mistake.predicted}"
         pictures.append((uri, small, alt, _below(mistake)))

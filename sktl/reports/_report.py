@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sktl._atomic_files import replacing
+from sktl._atomic_files import check_not_read, replacing
 from sktl._candidate_names import RECIPES
 from sktl._targets import class_names
 from sktl._text import digits_for, number, shortened
 from sktl.displays.verdicts import about
+from sktl.images.files import files_in
 from sktl.reports._comparison_summary import summarize
 from sktl.reports._html_page import code, definitions, details, note_list, page, paragraph, scrolling, section
 from sktl.reports._near_copies import shown_copies
@@ -38,21 +39,21 @@ LONGEST = 200  # letters of an estimator on top
 MOST_LINES = 200  # of a table; the rest is counted
 
 
-def write_report(comparison, path, *, X=None, target_names=None):
+def write_report(comparison, path, *, X=None, target_names=None, maps_of=None):
     """Write one self-contained HTML page about a comparison.
 
     The page loads nothing and runs no script. It holds the verdict, the table, plots, what each candidate cost, which
     classes are taken for which, what was run and the Python to run it again. It grows with candidates and splits, and
     not with the number of images: at most 12 thumbnails of 160 pixels are in it.
     """
-    path, summary = _checked(path), summarize(comparison)
+    path, summary = _checked(path, X), summarize(comparison)
     word, _, rest = summary.sentence.partition(": ")
     body = [
         *_top(word, rest, summary, comparison),
         section("What was compared", *_what_was_compared(comparison)),
         _result(summary, comparison),
         section("Near copies of one picture", *shown_copies(comparison, X, target_names)),
-        *_predictions(comparison, X, target_names),
+        *_predictions(comparison, X, target_names, maps_of),
         section("How training went", *curves(comparison)),
         _costs(summary, comparison),
         _what_was_run(comparison, target_names),
@@ -67,7 +68,7 @@ def write_report(comparison, path, *, X=None, target_names=None):
     return path
 
 
-def _checked(path):
+def _checked(path, X):
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(
@@ -78,6 +79,7 @@ def _checked(path):
         raise FileNotFoundError(
             f"The folder of the report must exist. Got {str(path.absolute().parent)!r} instead. Make it first."
         )
+    check_not_read("path", path, files_in(X))
     return path
 
 
@@ -122,12 +124,12 @@ def _result(summary, comparison):
     )
 
 
-def _predictions(comparison, X, target_names):
+def _predictions(comparison, X, target_names, maps_of):
     if comparison.settings.get("task") == "regression":
         return
     yield section("Which classes are taken for which", *confusion(comparison, target_names))
     if X is not None:
-        yield section("The most confident mistakes", *mistakes(comparison, X, target_names))
+        yield section("The most confident mistakes", *mistakes(comparison, X, target_names, maps_of))
 
 
 def _costs(summary, comparison):

@@ -10,6 +10,8 @@ import time
 from hashlib import sha256
 from typing import Protocol, runtime_checkable
 
+__all__ = ["Database", "Key", "is_of_this_format", "number_in"]
+
 # Rows of 2 to 8 KiB fill pages of this size; commits stay small.
 _PAGE_SIZE = 16384
 _MAX_WAIT = 10.0  # seconds until another process has finished its transaction, each of which takes milliseconds
@@ -61,8 +63,9 @@ class Key(Protocol):
 class Database:
     """One file of vectors."""
 
-    def __init__(self, path, how="new"):
+    def __init__(self, path, how="new", number=1):
         self._path = path
+        self._number = number
         self._key_ids = {}
         name = f"{path.as_uri()}?{_HOW[how]}"
         # Autocommit: transactions are begun where they are needed. Whoever calls takes care that threads take turns.
@@ -188,13 +191,15 @@ class Database:
     def contents(self):
         """Return one row per key: description, vectors stored, bytes of these, images computed, seconds spent."""
         return self._connection.execute(
-            "SELECT description, count(vectors.id), coalesce(sum(length(vector)), 0), n_computed, seconds "
+            "SELECT coalesce(CAST(description AS TEXT), ''), count(vectors.id), coalesce(sum(length(vector)), 0), "
+            "coalesce(CAST(n_computed AS INTEGER), 0), coalesce(CAST(seconds AS REAL), 0) "
             "FROM recipes LEFT JOIN vectors ON recipe = recipes.id GROUP BY recipes.id ORDER BY recipes.id"
         ).fetchall()
 
     def _prepare(self):
         # Written down in a new file only: in another one they change nothing, and wait for those that write.
-        layout = (f"page_size = {_PAGE_SIZE}", "auto_vacuum = INCREMENTAL") if self._pragma("page_count") == 0 else ()
+        layout = (f"page_size = {_PAGE_SIZE}", "auto_vacuum = INCREMENTAL", f"user_version = {self._number}")
+        layout = layout if self._pragma("page_count") == 0 else ()
         for pragma in (*layout, "journal_mode = WAL"):
             self._connection.execute(f"PRAGMA {pragma}").fetchall()
         # A power cut may lose the last commits, and leaves the file in order: good enough for what can be recomputed.
@@ -245,6 +250,24 @@ class Database:
         # As a script, since each step of this statement gives back one page, and sqlite3 otherwise makes one step.
         self._connection.executescript("PRAGMA incremental_vacuum")
         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def number_in(path):
+    """Return the number that a file was made under, as its header holds it; 0 where there is none."""
+    return int.from_bytes(_header(path)[60:], "big")
+
+
+def is_of_this_format(path):
+    """Whether SQLite writes to files of such a header: others it takes for those of a later SQLite, and only reads."""
+    return max(_header(path)[18:20], default=0) <= 2
+
+
+def _header(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read(64)
+    except OSError:
+        return b""
 
 
 def _parts(digests):

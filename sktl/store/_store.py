@@ -5,7 +5,9 @@ a fault does to a user is one warning and the time it takes to compute again.
 """
 
 import os
+import re
 import sqlite3
+import stat
 import time
 import warnings
 from contextlib import suppress
@@ -14,7 +16,7 @@ from threading import RLock
 
 import numpy as np
 
-from sktl.store._database import Database
+from sktl.store._database import Database, is_of_this_format, number_in
 from sktl.store._leases import Leases
 
 __all__ = ["EmbeddingStore", "StoreUsage"]
@@ -26,6 +28,8 @@ _TRANSIENT = ("locked", "busy", "protocol")
 _NO_SPACE = ("disk is full", "no space", "quota", "too large")
 _NO_WRITING = (*_NO_SPACE, "readonly", "read-only", "disk i/o")
 _NO_ACCESS = ("unable to open", "authorization")
+# What sqlite3 raises besides: at a name in the file that is no text, which its own message would repeat.
+_DAMAGED = (UnicodeError,)
 _inherited: list = []  # connections of the parent process: kept, since SQLite demands that a child leaves them alone
 
 
@@ -59,7 +63,7 @@ class EmbeddingStore:
         self._leases = Leases(folder / "processes")
         self._at_work = set()
         self._can_read = self._can_write = True
-        self._warned = False
+        self._warned = self._looked_at = False
 
     def read(self, key, digests):
         """Return the stored vectors among those asked for, as {digest: read-only ndarray of float32}."""
@@ -169,7 +173,7 @@ class EmbeddingStore:
                     if writes and not self._can_write:
                         break
                     return operation(self._database)
-                except (sqlite3.Error, OSError, NotImplementedError) as error:
+                except (sqlite3.Error, OSError, NotImplementedError, *_DAMAGED) as error:
                     if not self._mend(error, attempt, writes):
                         break
             return otherwise
@@ -179,19 +183,20 @@ class EmbeddingStore:
             self._close_database()
         if self._database is None:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._look_at_folder()
             files = self._files()
-            file = files[-1] if files else self._file(1)
+            number, file = files[-1] if files else self._next_after(0)
             self._in_use = file
             try:
                 # One that was listed is not made again: another process may have started anew in between.
-                self._database = Database(file, "existing" if files else "new")
+                self._database = Database(file, "existing" if files else "new", number)
             except sqlite3.OperationalError as error:
                 if not files or _is_cut_off(error) or not _means(error, _NO_WRITING + _NO_ACCESS):
                     raise
                 self._database = Database(file, "frozen")
                 self._give_up_writing(error)
             if self._can_write:
-                self._remove(files[:-1])
+                self._remove(file for _, file in files[:-1])
 
     def _mend(self, error, attempt, writes):
         """Do what helps against an error; return whether another attempt makes sense."""
@@ -208,9 +213,9 @@ class EmbeddingStore:
         self._close_database()
         if attempt == 0:
             return True  # a connection of its own may be all that is wrong
-        if writes and not _is_cut_off(error) and (isinstance(error, OSError) or _means(error, _NO_WRITING)):
+        if writes and self._is_about_the_place(error):
             self._give_up_writing(error)
-        elif isinstance(error, sqlite3.Error) and self._can_write and not is_last and not _means(error, _NO_ACCESS):
+        elif _is_damage(error) and self._can_write and not is_last:
             self._start_anew()
             self._warn(f"was damaged ({error}) and has started anew")
             return True
@@ -218,6 +223,12 @@ class EmbeddingStore:
             self._can_read = False
             self._warn(f"cannot be used ({error}), so embeddings are neither looked up nor kept")
         return False
+
+    def _is_about_the_place(self, error):
+        """Whether an error says that the folder or disk takes no writing, not that the file is damaged."""
+        if _is_cut_off(error) or (self._in_use is not None and not is_of_this_format(self._in_use)):
+            return False
+        return isinstance(error, OSError) or _means(error, _NO_WRITING)
 
     def _give_up_writing(self, error):
         self._can_write = False
@@ -233,22 +244,61 @@ class EmbeddingStore:
             stacklevel=2,
         )
 
+    def _look_at_folder(self):
+        """Warn once of others who could put vectors of their own into the store, which nobody could tell apart."""
+        if self._looked_at or os.name != "posix":
+            return
+        self._looked_at = True
+        status = os.stat(self.folder)
+        if status.st_uid != os.getuid():
+            what, advice = f"belongs to another user (number {status.st_uid})", "Take a folder of your own"
+        elif others := _writers(status):
+            what, advice = (
+                f"may be written to by {others}",
+                f"Run chmod go-w {str(self.folder)!r}, or take another one",
+            )
+        else:
+            return
+        warnings.warn(
+            f"the embedding store in {str(self.folder)!r} {what}, who could change what is found there, and with it "
+            f"results. {advice}: SKTL_CACHE_DIR names it.",
+            stacklevel=2,
+        )
+
     # files
 
     def _file(self, number):
         return self.folder / f"embeddings-v{_VERSION}-{number:06d}.sqlite"
 
     def _files(self):
-        """Return the files of vectors, oldest first: the last one is in use, others were damaged."""
-        return sorted(self.folder.glob(f"embeddings-v{_VERSION}-*.sqlite"))
+        """Return numbers and files of vectors, oldest first: the last one is in use, others were damaged.
+
+        A file that was started anew holds its own number; one of another number is a copy that somebody has put there.
+        """
+        numbers = [
+            int(match[1])
+            for name in os.listdir(self.folder)
+            if (match := re.fullmatch(rf"embeddings-v{_VERSION}-(\d{{6,9}})\.sqlite", name))
+        ]
+        found = [(number, file) for number in sorted(numbers) if (file := self._file(number)).is_file()]
+        own = [(number, file) for number, file in found if number == 1 or number_in(file) == number]
+        return own or found[:1]  # files of older versions hold no number
+
+    def _next_after(self, number):
+        """Return the next number, and its file, that nobody has put anything of another number under."""
+        while True:
+            number, file = number + 1, self._file(number + 1)
+            if not os.path.lexists(file) or (number, file) in self._files():
+                return number, file
 
     def _start_anew(self):
         """Go on in a file of another name, as another process may hold the damaged one open."""
         with suppress(sqlite3.Error, OSError):  # the next attempt meets the same error and judges it
             files = self._files()
-            if files and files[-1] == self._in_use:  # else another process has started anew already
-                Database(self._file(int(files[-1].stem.rpartition("-")[2]) + 1)).close()
-                self._remove(files)
+            if files and files[-1][1] == self._in_use:  # else another process has started anew already
+                number, file = self._next_after(files[-1][0])
+                Database(file, "new", number).close()
+                self._remove(old for _, old in files)
 
     def _remove(self, files):
         for file in files:
@@ -261,6 +311,29 @@ class EmbeddingStore:
             with suppress(sqlite3.Error):  # it is given up anyway
                 self._database.close()
             self._database = None
+
+
+def _writers(status):
+    """Say who else may write to a folder; the group that a user is alone in does not count."""
+    if status.st_mode & stat.S_IWOTH:
+        return "everybody"
+    if status.st_mode & stat.S_IWGRP and not _is_private(status.st_gid):
+        return "its group"
+    return ""
+
+
+def _is_private(group):
+    import grp
+    import pwd
+
+    try:
+        return grp.getgrgid(group).gr_name == pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # numbers without names, as in a container
+        return False
+
+
+def _is_damage(error):
+    return isinstance(error, _DAMAGED) or (isinstance(error, sqlite3.Error) and not _means(error, _NO_ACCESS))
 
 
 def _is_cut_off(error):

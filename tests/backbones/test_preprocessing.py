@@ -217,3 +217,26 @@ def test_equal_values_are_equal_and_survive_pickling():
 def test_wrong_values_are_named(wrong, message):
     with pytest.raises(ValueError, match=message):
         Preprocessing(**wrong)
+
+
+@pytest.mark.parametrize("crop_mode", ["center", "floor", "squash", "border"])
+@pytest.mark.parametrize(("crop_size", "resize_size"), [(48, 48), (48, 64), (64, 48)])
+@pytest.mark.parametrize("size", [(60, 60), (90, 200), (200, 90), (48, 130), (12, 100)])
+def test_the_part_that_is_seen_is_where_a_ramp_comes_out_again(crop_mode, crop_size, resize_size, size):
+    preprocessing = Preprocessing(crop_size, resize_size, "bilinear", crop_mode=crop_mode)
+    height, width = size
+    rows, columns = (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width
+    ramps = np.stack(np.broadcast_arrays(rows[:, None], columns, np.ones(size)), axis=2).astype(np.float32)
+    shown = preprocessing.prepare(ramps)
+    top, bottom, left, right = preprocessing.seen_part(ramps)
+    centres = (np.arange(crop_size) + 0.5) / crop_size
+    for plane, low, high, n in ((shown[0], top, bottom, height), (shown[1].T, left, right, width)):
+        expected = low + (high - low) * centres
+        edge = max(2 / n, 2 * (high - low) / crop_size)  # where interpolation stops
+        within = (expected > edge) & (expected < 1 - edge)
+        middle = plane[:, crop_size // 2]
+        np.testing.assert_allclose(middle[within], expected[within], rtol=0, atol=0.6 * (high - low) / crop_size + 1e-3)
+
+
+def test_of_a_picture_one_pixel_wide_all_is_seen():
+    assert Preprocessing(48, 64).seen_part(np.zeros((1, 30, 3))) == (0, 1, 0, 1)

@@ -1,6 +1,9 @@
 """The store on the command line says what is there and deletes what it says."""
 
 import json
+import os
+import shutil
+import sqlite3
 
 import pytest
 from typer.testing import CliRunner
@@ -8,6 +11,7 @@ from typer.testing import CliRunner
 from sktl import PretrainedFeatureExtractor
 from sktl.cli._app import app
 from sktl.datasets import make_fractals
+from sktl.store import _opening
 
 
 def run(*arguments):
@@ -17,6 +21,51 @@ def run(*arguments):
 @pytest.fixture
 def images():
     return make_fractals(5, n_classes=2, random_state=0)[0]
+
+
+def damage_a_letter(folder):
+    (file,) = folder.glob("*.sqlite")
+    connection = sqlite3.connect(file)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    content = bytearray(file.read_bytes())
+    content[content.index(b"vectors_by_use") + 3] = 0xD8
+    file.write_bytes(content)
+
+
+def put_a_copy_beside(folder):
+    (file,) = folder.glob("*.sqlite")
+    shutil.copyfile(file, file.with_stem(f"{file.stem}-copy"))
+    shutil.copyfile(file, file.with_stem(file.stem.replace("1-000001", "1-000002")))
+
+
+def let_others_write(folder):
+    folder.chmod(0o777)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of files are POSIX")
+@pytest.mark.parametrize(
+    ("make", "said", "n_kept"),
+    [
+        (damage_a_letter, ("was damaged",), 0),
+        (put_a_copy_beside, (), 5),
+        (let_others_write, ("may be written to by everybody",), 5),
+    ],
+)
+@pytest.mark.filterwarnings("always")
+def test_info_and_clear_work_whatever_has_happened_to_the_folder(images, tmp_path, make, said, n_kept):
+    folder = tmp_path / "store"
+    PretrainedFeatureExtractor(cache=folder).fit_transform(images)
+    _opening._stores.pop(folder).close()  # as in another process
+    make(folder)
+    info = run("info", "--folder", folder)
+    assert (info.exit_code, info.exception) == (0, None)
+    assert f": {n_kept} embeddings" in info.stdout
+    assert all(one in info.stderr for one in said)
+    assert bool(info.stderr) == bool(said)
+    clear = run("clear", "--folder", folder)
+    assert (clear.exit_code, clear.stderr.count("Deleted")) == (0, 1)
+    _opening._stores.pop(folder).close()
 
 
 def test_path_is_the_folder_that_the_environment_names(fresh_store, tmp_path):

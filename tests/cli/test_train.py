@@ -27,7 +27,7 @@ def record_in(path):
 def test_methods_are_the_candidates_that_compare_judges(method):
     shared = {"backbone": "resnet18", "image_size": 64}
     training = {"weights": "w.pth", "unfreeze_depth": 2, "max_epochs": 7}
-    judged = make_candidates(["dummy", method], task="classification", **training, **shared)[method]
+    judged = make_candidates(["dummy", method], task="classification", random_state=0, **training, **shared)[method]
     own = {**shared, **training} if method == "fine_tuned" else {**shared, "weights": "w.pth"}
     trained = make_estimator(method, own)
     parameters = {name: value for name, value in judged.get_params().items() if not hasattr(value, "get_params")}

@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 import time
+import warnings
+from hashlib import sha256
 from pathlib import Path
 from threading import Lock
 
@@ -20,6 +22,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.tree import DecisionTreeClassifier
 
 from sktl.comparison import ResumeWarning, compare_transfer
+from sktl.comparison._checkpoint_file import CheckpointFile
 
 DIGITS, LABELS = (part[:60] for part in load_digits(return_X_y=True))
 CHEAP = {"neighbours": KNeighborsClassifier(3), "tree": DecisionTreeClassifier()}
@@ -28,6 +31,13 @@ CHEAP = {"neighbours": KNeighborsClassifier(3), "tree": DecisionTreeClassifier()
 def compare(path, X=DIGITS, y=LABELS, candidates=None, **options):
     options = {"baseline": "tree", "cv": 3, "duplicates": "ignore"} | options
     return compare_transfer(X, y, candidates=CHEAP if candidates is None else candidates, resume=path, **options)
+
+
+def without_checksum(line):
+    """Return the content of a line as older versions wrote it."""
+    content = json.loads(line)
+    del content["checksum"]
+    return content
 
 
 @pytest.fixture
@@ -157,17 +167,99 @@ def test_lines_that_cannot_be_read_are_reported_once_and_done_again(damage, tmp_
         damaged = damaged.replace(b'"accuracy": "high", "accuracy": ', b'"accuracy": "high", "other": ')
     path.write_bytes(b"".join([*lines[:2], damaged, *lines[3:]]))
     n_fits.clear()
-    with pytest.warns(ResumeWarning, match="cannot be read and are passed over") as caught:
+    with pytest.warns(
+        ResumeWarning, match=r"Lines? 3(, 4)? of .*fits\.jsonl cannot be read or w.* done again"
+    ) as caught:
         compare(path)
     assert len(caught) == 1
     assert n_fits == [("neighbours", 1)]
+
+
+def test_lines_of_older_versions_without_a_checksum_are_taken(tmp_path, n_fits):
+    path = tmp_path / "fits.jsonl"
+    first = compare(path)
+    lines = path.read_text().splitlines()
+    path.write_text("".join(f"{json.dumps(without_checksum(line))}\n" for line in lines[:4]) + "\n".join(lines[4:]))
+    n_fits.clear()
+    assert compare(path).runs == first.runs
+    assert not n_fits
+
+
+def test_a_checksum_is_that_of_the_line_before_it(tmp_path):
+    path = tmp_path / "fits.jsonl"
+    compare(path)
+    for line in path.read_bytes().splitlines():
+        before, after = line.split(b', "checksum": "')
+        assert after == sha256(before).hexdigest()[:16].encode() + b'"}'
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_a_changed_digit_of_a_score_is_found(tmp_path, n_fits, ending):
+    path = tmp_path / "fits.jsonl"
+    first = compare(path)
+    lines = path.read_text().splitlines()
+    changed = re.sub(r'("accuracy": 0\.)(\d)', lambda match: match[1] + str((int(match[2]) + 1) % 10), lines[4])
+    assert changed != lines[4]
+    path.write_text(ending.join([*lines[:4], changed, lines[5], ""]), newline="")
+    n_fits.clear()
+    with pytest.warns(ResumeWarning, match=r"^Line 5 of .*fits\.jsonl cannot be read or was changed: its fit is done"):
+        again = compare(path)
+    assert n_fits == [("neighbours", 2)]
+    np.testing.assert_array_equal(again.scores["neighbours"], first.scores["neighbours"])
+
+
+def runs_in(path):
+    """Read the file as a comparison does, and return its records and what was warned of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        runs = CheckpointFile(path, DIGITS[:6], LABELS[:6], {}, {})._runs
+    return runs, [str(one.message) for one in caught]
+
+
+def check_changed_bytes(path, step):
+    """Whatever single byte changes, what is taken is what was written, and what is lost is said with its line."""
+    compare(path)
+    content, whole = path.read_bytes(), runs_in(path)[0]
+    starts = [0, *(match.end() for match in re.finditer(b"\n", content))]
+    for place in range(len(b'{"sktl": "fit", "version": 1, "key": "'), len(content), step):
+        value = content[place] ^ 1 << place % 8
+        path.write_bytes(content[:place] + bytes([value]) + content[place + 1 :])
+        runs, said = runs_in(path)
+        line = max(number for number, start in enumerate(starts, 1) if start <= place)
+        assert runs.items() <= whole.items()
+        assert len(whole) - len(runs) <= 1 + (content[place : place + 1] == b"\n")
+        if len(runs) < len(whole):
+            assert len(said) == 1
+            assert re.match(rf"Lines? {line}\b", said[0])
+        else:  # in the end of a line, behind its checksum
+            assert said == []
+
+
+def test_a_changed_byte_never_changes_what_is_taken(tmp_path):
+    check_changed_bytes(tmp_path / "fits.jsonl", 53)
+
+
+@pytest.mark.slow
+def test_no_changed_byte_changes_what_is_taken(tmp_path):
+    check_changed_bytes(tmp_path / "fits.jsonl", 1)
+
+
+def test_a_file_that_ends_anywhere_gives_the_whole_lines_before_without_a_word(tmp_path):
+    path = tmp_path / "fits.jsonl"
+    compare(path)
+    content, whole = path.read_bytes(), runs_in(path)[0]
+    for end in range(0, len(content), 67):
+        path.write_bytes(content[:end])
+        runs, said = runs_in(path)
+        n_whole = len(re.findall(rb', "checksum": "[0-9a-f]{16}', content[:end]))
+        assert (list(runs), said) == (list(whole)[:n_whole], [])
 
 
 def test_a_record_with_another_number_of_predictions_is_not_taken(tmp_path, n_fits):
     path = tmp_path / "fits.jsonl"
     compare(path)
     lines = path.read_text().splitlines()
-    content = json.loads(lines[0])
+    content = without_checksum(lines[0])
     content["run"]["predicted"].append(0)
     path.write_text("\n".join([json.dumps(content), *lines[1:]]) + "\n")
     n_fits.clear()
@@ -182,6 +274,18 @@ def test_a_file_of_something_else_is_left_alone(content, tmp_path):
     with pytest.raises(ValueError, match="resume must be a new file"):
         compare(path)
     assert path.read_bytes() == content
+
+
+def test_a_file_that_the_images_are_read_from_is_left_alone(tmp_path, n_fits):
+    paths = [tmp_path / f"{number}.txt" for number in range(60)]
+    for path in paths:
+        path.touch()
+    (tmp_path / "link.jsonl").symlink_to(paths[0])
+    for X in ([str(path) for path in paths], pd.DataFrame({"file": [str(path) for path in paths]})):
+        with pytest.raises(ValueError, match="resume must be a file of its own"):
+            compare(tmp_path / "link.jsonl", X=X, candidates={"tree": DummyClassifier(), "other": DummyClassifier()})
+    assert paths[0].read_bytes() == b""
+    assert not n_fits
 
 
 def test_a_file_that_cannot_be_written_is_found_out_before_the_first_fit(tmp_path, n_fits):
@@ -214,12 +318,14 @@ def test_values_of_another_type_are_not_taken(tmp_path, n_fits):
     path = tmp_path / "fits.jsonl"
     compare(path)
     kept = path.read_text().splitlines()
-    for field, value in {"history": [{"epoch": "1"}], "peak_memory": 1.5, "pretrained": 1, "error": "E"}.items():
-        content = json.loads(kept[0])
+    nothing = {"accuracy": float("nan")}, {"accuracy": float("-inf")}, {"accuracy": 10**400}
+    wrong = {"history": [{"epoch": "1"}], "peak_memory": 1.5, "pretrained": 1, "error": "E"}
+    for field, value in [*wrong.items(), *(("scores", scores) for scores in nothing)]:
+        content = without_checksum(kept[0])
         content["run"][field] = value
         path.write_text("\n".join([json.dumps(content), *kept[1:]]) + "\n")
         n_fits.clear()
-        with pytest.warns(ResumeWarning, match="1 lines of .* cannot be read"):
+        with pytest.warns(ResumeWarning, match="Line 1 of .* cannot be read"):
             compare(path)
         assert n_fits == [("neighbours", 0)]
 

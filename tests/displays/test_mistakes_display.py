@@ -5,8 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from sktl.displays import MistakesDisplay
+from sktl import PretrainedFeatureExtractor
+from sktl.displays import MistakesDisplay, class_activation_map
 from sktl.exceptions import ImageReadError
 
 WRONG = {"fine_tuned": {0: (1, 0.95), 3: (1, 0.8), 7: (0, 0.99), 20: (1, 0.8)}}
@@ -129,3 +134,56 @@ def test_draws_into_the_axes_passed_and_has_a_frame(comparison, pictures):
     frame = display.frame()
     assert frame["index"].tolist() == [7, 0, 3, 20]
     assert list(frame.columns)[-1] == "file"
+
+
+@pytest.fixture(scope="module")
+def classifier(pictures):
+    model = make_pipeline(PretrainedFeatureExtractor(image_size=96), StandardScaler(), LogisticRegression(C=0.01))
+    return model.fit(pictures, np.arange(30) % 3)
+
+
+def test_maps_are_laid_over_what_the_network_sees_of_a_picture(comparison, pictures, classifier):
+    display = MistakesDisplay.from_comparison(comparison, pictures, maps_of=classifier)
+    plain = MistakesDisplay.from_comparison(comparison, pictures)
+    assert plain.overlays is None
+    assert plain.shown is plain.pictures
+    maps = class_activation_map(classifier, pictures[[7, 0, 3, 20]], [0, 1, 1, 1])
+    top, bottom, left, right = classifier[0]._preprocessing().seen_part(pictures[0])
+    assert (top, bottom) == (0, 1)
+    rows = np.minimum((np.arange(20) + 0.5) / 20 * 6, 5).astype(int)
+    places = ((np.arange(24) + 0.5) / 24 - left) / (right - left)
+    inside = (places > 0) & (places < 1)
+    columns = (places[inside] * 6).astype(int)
+    for picture, overlay, values in zip(display.pictures, display.overlays, maps, strict=True):
+        assert overlay.shape == picture.shape
+        assert overlay.dtype == np.uint8
+        np.testing.assert_array_equal(overlay[:, ~inside], picture[:, ~inside])
+        moved = np.abs(overlay.astype(float) - picture).sum(2)[:, inside]
+        possible = np.abs(np.array([213, 94, 0]) - picture.astype(float)).sum(2)[:, inside]
+        expected = 0.7 * np.clip(values, 0, None) / values.max()
+        assert np.corrcoef((moved / possible).ravel(), expected[rows][:, columns].ravel())[0, 1] > 0.85
+        assert 0.4 < (moved / possible).max() < 0.72
+    np.testing.assert_array_equal(display.plot().axes_[0].images[0].get_array(), display.overlays[0])
+
+
+def test_an_estimator_may_know_the_classes_by_their_names(comparison, pictures, classifier):
+    names = ["ant", "bee", "cat"]
+    named = clone(classifier).fit(pictures, np.array(names)[np.arange(30) % 3])
+    first = MistakesDisplay.from_comparison(comparison, pictures, target_names=names, maps_of=classifier)
+    second = MistakesDisplay.from_comparison(comparison, pictures, target_names=names, maps_of=named)
+    for one, other in zip(first.overlays, second.overlays, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_without_mistakes_there_are_no_maps(make_comparison, pictures, classifier):
+    display = MistakesDisplay.from_comparison(make_comparison(), pictures, maps_of=classifier)
+    assert display.overlays == []
+
+
+def test_a_map_without_a_place_for_the_class_leaves_the_picture_as_it_is(pictures):
+    from sktl.displays._map_overlay import _overlaid
+
+    for values in (np.full((3, 3), -1.0), np.zeros((3, 3))):
+        np.testing.assert_array_equal(_overlaid(pictures[0], values, (0, 1, 0, 1)), pictures[0])
+    whole = _overlaid(pictures[0], np.ones((3, 3)), (0, 1, 0, 1)).astype(float)
+    np.testing.assert_allclose(whole, 0.3 * pictures[0] + 0.7 * np.array([213, 94, 0]), atol=0.6)

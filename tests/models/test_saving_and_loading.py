@@ -267,6 +267,30 @@ def test_a_loaded_model_learns_on_as_the_one_that_was_saved_does(start, path):
         assert_same_outputs(model, loaded)
 
 
+def test_a_model_is_never_written_onto_the_weights_that_it_was_made_from(tmp_path):
+    weights = tmp_path / "weights.pth"
+    torch.save(TinyResNet().state_dict(), weights)
+    before = weights.read_bytes()
+    (tmp_path / "link.safetensors").symlink_to(weights)
+    os.link(weights, tmp_path / "hard.safetensors")
+    backbone = load_backbone("tiny_fractal", weights)
+    for parameters in ({"weights": weights}, {"weights": str(weights)}, {"backbone": backbone}):
+        for model in (tuned(unfreeze_depth=0, **parameters), frozen(LogisticRegression(), **parameters)):
+            model.fit(PICTURES, LABELS)
+            for place in (weights, tmp_path / "link.safetensors", str(tmp_path / "hard.safetensors")):
+                with pytest.raises(ValueError, match="path must be a file of its own"):
+                    save_model(model, place)
+    assert weights.read_bytes() == before
+
+
+def test_a_model_may_take_the_place_of_the_file_that_it_was_read_from(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_model(tuned(unfreeze_depth=0).fit(PICTURES, LABELS), path)
+    before = load_model(path).predict_proba(PICTURES)
+    save_model(load_model(path), path)
+    assert_array_equal(load_model(path).predict_proba(PICTURES), before)
+
+
 def test_a_pipe_socket_or_device_is_refused_rather_than_waited_for(special_file):
     with pytest.raises(WeightsError, match=r"must be a model file, .* a pipe, socket or device, which may have no end"):
         load_model(special_file)

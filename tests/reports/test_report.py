@@ -12,8 +12,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
-from sktl import compare_transfer
+from sktl import PretrainedFeatureExtractor, compare_transfer
 from sktl._text import seconds
 from sktl.comparison import Run
 from sktl.datasets import make_fractals
@@ -206,6 +208,20 @@ def test_failed_fits_are_named(small, tmp_path):
     assert "ValueError: <no> way" in page.text("li")
 
 
+def test_the_report_is_never_written_onto_an_image(small, pictures, tmp_path):
+    paths = [tmp_path / f"{number:02}.png" for number in range(len(pictures))]
+    for path, picture in zip(paths, pictures, strict=True):
+        Image.fromarray(picture).save(path)
+    (tmp_path / "link.html").symlink_to(paths[3])
+    os.link(paths[4], tmp_path / "hard.html")
+    before = [path.read_bytes() for path in paths]
+    for place in (paths[5], tmp_path / "link.html", str(tmp_path / "hard.html")):
+        for X in (paths, [str(path) for path in paths], np.array(paths, dtype=object)[:, None]):
+            with pytest.raises(ValueError, match="path must be a file of its own"):
+                small.report(place, X=X)
+    assert [path.read_bytes() for path in paths] == before
+
+
 def test_mistakes_need_the_images(small, pictures, written, tmp_path):
     without, _ = report(small, tmp_path)
     page, _ = written
@@ -215,6 +231,18 @@ def test_mistakes_need_the_images(small, pictures, written, tmp_path):
     with pytest.raises(ValueError, match="the images that were compared on"):
         small.report(tmp_path / "other.html", X=pictures[:5])
     assert not (tmp_path / "other.html").exists()
+
+
+def test_maps_of_where_a_classifier_looked_are_in_the_thumbnails(comparison, pictures, written, tmp_path):
+    model = make_pipeline(PretrainedFeatureExtractor(), LogisticRegression(C=0.01)).fit(pictures, np.arange(30) % 3)
+    comparison.report(tmp_path / "maps.html", X=pictures, maps_of=model)
+    plain, coloured = (
+        [attributes["src"] for tag, attributes in page.elements if tag == "img"]
+        for page in (written[0], Page((tmp_path / "maps.html").read_text()))
+    )
+    assert len(plain) == len(coloured)
+    assert sum(one != other for one, other in zip(plain, coloured, strict=True)) == len(WRONG["fine_tuned"])
+    assert "Orange: where the classifier" in (tmp_path / "maps.html").read_text()
 
 
 def test_a_single_split_has_no_interval_and_a_page_all_the_same(small, tmp_path):

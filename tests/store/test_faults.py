@@ -11,6 +11,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -137,6 +138,172 @@ def test_damaged_files_never_give_a_wrong_vector_in_many_trials(filled, tmp_path
         damage_and_use(filled, tmp_path / str(seed), script, fault, seed, while_open=while_open)
 
 
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory, script):
+    """The one file of a store of 20 vectors that was closed in order, and the bytes in it that are not empty space."""
+    folder = tmp_path_factory.mktemp("closed")
+    store = script.open_at(folder)
+    script.compute(store, script.digests(20))
+    store.close()
+    (file,) = files_of(folder)
+    content = file.read_bytes()
+    return file, [place for place in range(3 * 16384) if any(content[max(place - 4, 0) : place + 5])]
+
+
+def change_and_use(file, folder, script, place, value):
+    folder.mkdir()
+    content = file.read_bytes()
+    (folder / file.name).write_bytes(content[:place] + bytes([value]) + content[place + 1 :])
+    store = script.open_at(folder)
+    with at_most_one_warning():
+        store.usage()
+        for _ in range(3):
+            n_found = script.compute(store, script.digests(25))
+        assert n_found == 25
+        assert [type(value) for value in store.usage().by_key[0]] == [str, int, int, int, float]
+        store.clear()
+        assert (store.usage().n_vectors, script.compute(store, script.digests(25))) == (0, 0)
+        store.close()
+    shutil.rmtree(folder)
+
+
+def changes_of(closed, step):
+    """Each byte with one bit changed, or made one that begins no letter of UTF-8."""
+    file, places = closed
+    content = file.read_bytes()
+    for number, place in enumerate(places[::step]):
+        value = content[place]
+        yield place, 0xD8 if number % 2 and value != 0xD8 else value ^ 1 << number % 8
+
+
+def test_a_changed_byte_costs_at_most_what_was_stored(closed, tmp_path, script):
+    for place, value in changes_of(closed, 120):
+        change_and_use(closed[0], tmp_path / "store", script, place, value)
+
+
+@pytest.mark.slow
+def test_each_changed_byte_costs_at_most_what_was_stored(closed, tmp_path, script):
+    for place, value in changes_of(closed, 2):
+        change_and_use(closed[0], tmp_path / "store", script, place, value)
+
+
+@pytest.mark.parametrize(
+    "text", [b"vectors_by_use", b"CREATE TABLE recipes", b"image BLOB", b"vectors (recipe", b"claims"]
+)
+def test_letters_in_the_schema_that_are_none_are_damage(closed, tmp_path, script, text):
+    place = closed[0].read_bytes().index(text) + 3
+    change_and_use(closed[0], tmp_path / "store", script, place, 0xD8)
+
+
+STRANGERS = [
+    "embeddings-v1-copy.sqlite",
+    "embeddings-v1-000001-copy.sqlite",
+    "embeddings-v1-000001 (1).sqlite",
+    "embeddings-v1-000002.sqlite",
+    "embeddings-v1-000999.sqlite",
+    "embeddings-v1-9999999999.sqlite",
+    "embeddings-v1-.sqlite",
+    "embeddings-v1-zzz.sqlite",
+    "embeddings-v2-000001.sqlite",
+]
+
+
+def make_copy(file, live):
+    shutil.copyfile(live, file)
+
+
+def make_garbage(file, live):
+    file.write_bytes(b"my notes")
+
+
+def make_folder(file, live):
+    file.mkdir()
+
+
+def make_pipe(file, live):
+    os.mkfifo(file)
+
+
+@pytest.mark.parametrize("make", [make_copy, make_garbage, make_folder, make_pipe])
+def test_files_of_strangers_are_neither_used_nor_removed(closed, tmp_path, script, make):
+    live = tmp_path / closed[0].name
+    shutil.copyfile(closed[0], live)
+    for name in STRANGERS:
+        make(tmp_path / name, live)
+    store = script.open_at(tmp_path)
+    assert script.compute(store, script.digests(25)) == 20
+    assert store.usage().n_vectors == 25
+    store.close()
+    write_over(live, b"damaged" * 10000)
+    with pytest.warns(UserWarning, match="was damaged"):
+        script.compute(store, script.digests(25))
+    assert script.compute(store, script.digests(25)) == 25
+    store.close()
+    assert {file.name for file in files_of(tmp_path)} == {*STRANGERS, "embeddings-v1-000003.sqlite"}
+    other = script.open_at(tmp_path)
+    assert script.compute(other, script.digests(25)) == 25
+    other.close()
+
+
+def test_a_copy_of_a_store_that_has_started_anew_does_not_take_over(closed, tmp_path, script):
+    shutil.copyfile(closed[0], tmp_path / closed[0].name)
+    write_over(tmp_path / closed[0].name, b"damaged" * 10000)
+    store = script.open_at(tmp_path)
+    with pytest.warns(UserWarning, match="was damaged"):
+        script.compute(store, script.digests(25))
+    store.close()
+    (second,) = files_of(tmp_path)
+    copy = tmp_path / "embeddings-v1-000007.sqlite"
+    shutil.copyfile(second, copy)
+    for n_found in (25, 30):
+        store = script.open_at(tmp_path)
+        assert script.compute(store, script.digests(30)) == n_found
+        store.close()
+    assert files_of(tmp_path) == [second, copy]
+
+
+def test_a_file_of_an_older_version_that_had_started_anew_is_still_the_store(closed, tmp_path, script):
+    content = closed[0].read_bytes()
+    (tmp_path / "embeddings-v1-000004.sqlite").write_bytes(content[:60] + bytes(4) + content[64:])
+    store = script.open_at(tmp_path)
+    assert script.compute(store, script.digests(20)) == 20
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [(0o700, ""), (0o755, ""), (0o707, "by everybody"), (0o777, "by everybody"), (0o775, "by its group")],
+)
+def test_a_folder_that_others_may_write_to_is_said_once(fresh_store, script, monkeypatch, mode, said):
+    monkeypatch.setattr("sktl.store._store._is_private", lambda group: False)
+    fresh_store.chmod(mode)
+    store = script.open_at(fresh_store)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            script.compute(store, script.digests(10))
+            store.close()
+    assert len(caught) == bool(said)
+    assert all(said in str(one.message) and "chmod go-w" in str(one.message) for one in caught)
+
+
+def test_a_folder_of_another_user_is_said(fresh_store, script, monkeypatch):
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    store = script.open_at(fresh_store)
+    with pytest.warns(UserWarning, match="belongs to another user .* could change what is found"):
+        script.compute(store, script.digests(10))
+    store.close()
+
+
+def test_a_group_that_a_user_is_alone_in_is_nobody_else(fresh_store, script, monkeypatch):
+    fresh_store.chmod(0o775)
+    monkeypatch.setattr("grp.getgrgid", lambda number: SimpleNamespace(gr_name="me"))
+    monkeypatch.setattr("pwd.getpwuid", lambda number: SimpleNamespace(pw_name="me"))
+    store = script.open_at(fresh_store)
+    script.compute(store, script.digests(10))
+    store.close()
+
+
 def test_folder_deleted_while_open(fresh_store, script):
     store = script.open_at(fresh_store)
     script.compute(store, script.digests(100))
@@ -230,7 +397,7 @@ def test_a_folder_that_is_a_file(tmp_path, script):
 def mounted(folder, size):
     folder.mkdir()
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)],
+        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tmpfs", str(folder)],
         capture_output=True,
         text=True,
         check=False,
