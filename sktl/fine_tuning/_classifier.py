@@ -4,7 +4,6 @@ from numbers import Real
 
 import torch
 from sklearn.base import ClassifierMixin
-from torch import nn
 
 from sktl._validation import HasMethods, Interval, StrOptions, fit_context
 from sktl.fine_tuning._estimator import FineTuneEstimator
@@ -339,12 +338,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 and not self._labels.multilabel else outputs
 
     @property
-    def _criterion(self):
-        return nn.BCEWithLogitsLoss if self._labels.multilabel else nn.CrossEntropyLoss
-
-    @property
-    def _stratify(self):
-        return not self._labels.multilabel
+    def _coding(self):
+        return self._labels
 
     def _criterion_options(self):
         return {} if self._labels.multilabel else {"label_smoothing": self.label_smoothing}
@@ -367,13 +362,6 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
             )
         return torch.as_tensor(targets, dtype=torch.int64), self._labels.weigh(targets, weights, self.class_weight)
 
-    def _loss_targets(self, targets):
-        soft = (self.mixup or self.cutmix) and not self._labels.multilabel
-        return nn.functional.one_hot(targets, len(self.classes_)).float() if soft else targets
-
-    def _probe(self, features, targets, weights):
-        return self._labels.probe(features, targets, weights)
-
     def _is_probe(self):
         return super()._is_probe() and self.teacher is None and not self.label_smoothing
 
@@ -383,15 +371,9 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     def _distillation(self):
         return {} if self.teacher is None else {"temperature": self.temperature, "distillation": self.alpha}
 
-    def _encoding(self):
-        return {"classes": self.classes_, "multilabel": self._labels.multilabel}
-
     def _take_encoding(self, classes, multilabel):
         self._labels = Labels(classes, multilabel)
         self.classes_ = classes
-
-    def _n_outputs(self):
-        return len(self.classes_)
 
     def __sklearn_tags__(self):
         """Say that an image may have several labels."""

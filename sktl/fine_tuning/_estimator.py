@@ -47,25 +47,18 @@ class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
     def _prepare_targets(self, targets, weights, reset, classes):
         """Return targets for the probe, and weights times those of the classes; both in canonical order."""
 
+    @property
     @abstractmethod
-    def _loss_targets(self, targets):
-        """Return targets for the loss."""
+    def _coding(self):
+        """What encodes targets for the network and decodes its outputs: Labels or Numbers."""
 
-    @abstractmethod
-    def _probe(self, features, targets, weights):
-        """Return coefficients and intercepts of a linear model on standardised features, or None."""
-
-    @abstractmethod
     def _encoding(self):
         """Return what turns outputs into predictions, by name."""
+        return self._coding.encoding()
 
     @abstractmethod
     def _take_encoding(self, **encoding):
         """Take over what turns outputs into predictions."""
-
-    @abstractmethod
-    def _n_outputs(self):
-        """Return the number of outputs of the network."""
 
     def _teach(self, X, rows):
         """Return the softened probabilities of a teacher for rows of X in canonical order, or None."""
@@ -90,7 +83,7 @@ class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
         placement = resolve_placement(self.device, self.precision)
         if keep:
             check_structure(self)
-            criterion = self._criterion(reduction="none", **self._criterion_options())
+            criterion = self._coding.criterion(reduction="none", **self._criterion_options())
             self.net_.refresh(settings_of(self), placement, self.batch_size, criterion)
             self.module_.update_statistics = self._updates_statistics()
         else:
@@ -107,7 +100,8 @@ class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
             activations = Activations(
                 frozen_part, images, network.preprocessing, augment=augment, n_views=n_views, verbose=self.verbose
             )
-            data = TrainingData(activations, self._loss_targets(targets), weights, teacher=teacher)
+            loss_targets = self._coding.loss_targets(targets, mixed=bool(self.mixup or self.cutmix))
+            data = TrainingData(activations, loss_targets, weights, teacher=teacher)
             fitting = Fitting(self, data, targets, placement, seed, whole)
             net = fitting.go_on(self.net_) if keep else fitting.start(network)
         self.net_, self.augment_, self.n_mirrored_ = net, augment, n_mirrored
@@ -152,7 +146,7 @@ class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
 
     def _new_network(self, placement):
         backbone = self.backbone_
-        head = build_head(deepcopy(self.head), backbone.n_features, self._n_outputs(), self.dropout)
+        head = build_head(deepcopy(self.head), backbone.n_features, self._coding.n_outputs, self.dropout)
         stages = deepcopy(backbone.stages)
         network = FineTuneNetwork(
             stages,

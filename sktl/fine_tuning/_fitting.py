@@ -16,7 +16,7 @@ def new_net(estimator, network, placement):
     """Make the skorch net that trains the network of an estimator."""
     return build_net(
         network,
-        estimator._criterion,
+        estimator._coding.criterion,
         settings_of(estimator),
         placement,
         batch_size=estimator.batch_size,
@@ -74,7 +74,7 @@ class Fitting:
         fraction = self._estimator.validation_fraction
         train_part, held_out = inner_split(
             self._targets.numpy(),
-            self._estimator._stratify,
+            self._estimator._coding.stratify,
             fraction,
             self._estimator._seed,  # the same in each training: what was set aside once is never trained on
         )
@@ -154,7 +154,7 @@ class Fitting:
     def _solve(self, network, data, features=None):
         features = self._features(network, data) if features is None else features
         positions = data.positions
-        return network.head.solve(self._estimator._probe, features, self._targets[positions], data.weights[positions])
+        return network.head.solve(self._estimator._coding.probe, features, self._targets[positions], data.weights[positions])
 
     def _features(self, network, data):
         """Return pooled features of plain images with the present weights."""

@@ -7,6 +7,7 @@ from scipy.special import expit, softmax
 from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from sktl._validation import check_y
 from sktl.fine_tuning._probe import logistic_probe, multilabel_probe
@@ -18,6 +19,25 @@ class Labels:
     def __init__(self, classes, multilabel):
         self.classes = classes
         self.multilabel = multilabel
+
+    def encoding(self):
+        """Return the arguments that make these labels again."""
+        return {"classes": self.classes, "multilabel": self.multilabel}
+
+    @property
+    def n_outputs(self):
+        """Number of outputs of the network."""
+        return len(self.classes)
+
+    @property
+    def criterion(self):
+        """The loss."""
+        return nn.BCEWithLogitsLoss if self.multilabel else nn.CrossEntropyLoss
+
+    @property
+    def stratify(self):
+        """Whether the inner split keeps the shares of the targets."""
+        return not self.multilabel
 
     @classmethod
     def found_in(cls, y, classes, estimator):
@@ -89,6 +109,11 @@ class Labels:
                 f"Got {class_weight} for the labels {np.unique(labels).tolist()} instead."
             )
         return weights
+
+    def loss_targets(self, targets, *, mixed):
+        """Return targets for the loss: of mixed images, the share of each label."""
+        soft = mixed and not self.multilabel
+        return nn.functional.one_hot(targets, len(self.classes)).float() if soft else targets
 
     def probe(self, features, targets, weights):
         """Fit a linear model; see `logistic_probe` and `multilabel_probe`."""

@@ -1,13 +1,11 @@
 """FineTuneRegressor: numbers in, numbers out."""
 
 import numpy as np
-import torch
 from sklearn.base import RegressorMixin
-from torch import nn
 
 from sktl._validation import check_y, fit_context
 from sktl.fine_tuning._estimator import FineTuneEstimator
-from sktl.fine_tuning._probe import ridge_probe
+from sktl.fine_tuning._numbers import Numbers
 
 
 class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
@@ -171,8 +169,6 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     (2,)
     """
 
-    _criterion = nn.MSELoss
-    _stratify = False
     _augments = False  # where a thing is, or how large, may be the target
     _probe_scale = 1.0
 
@@ -279,8 +275,12 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_targets)
             Predicted targets, in their own units.
         """
-        outputs = self._outputs(X) * self._target_scale + self._target_mean
-        return outputs[:, 0] if self._flat else outputs
+        outputs = self._outputs(X)
+        return self._coding.decode(outputs)
+
+    @property
+    def _coding(self):
+        return Numbers(self._target_mean, self._target_scale, self._flat)
 
     def _check_targets(self, y, reset, classes):
         if y is None:
@@ -300,27 +300,11 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
                     "FineTuneRegressor must see at least 2 distinct images with a positive weight. "
                     f"Got {len(targets)} instead (n_samples={len(targets)})."
                 )
-            self._target_mean = np.average(targets, axis=0, weights=weights)
-            spread = np.sqrt(np.average((targets - self._target_mean) ** 2, axis=0, weights=weights))
-            # A constant target is predicted as it is, without rounding errors being blown up.
-            self._target_scale = np.where(spread > 1e-12 * np.abs(self._target_mean), spread, 1.0)
-        targets = (targets - self._target_mean) / self._target_scale
-        return torch.as_tensor(targets, dtype=torch.float32), weights
-
-    def _loss_targets(self, targets):
-        return targets
-
-    def _probe(self, features, targets, weights):
-        return ridge_probe(features, targets, weights)
-
-    def _encoding(self):
-        return {"mean": self._target_mean, "scale": self._target_scale, "flat": self._flat}
+            self._take_encoding(**Numbers.found_in(targets, weights, self._flat).encoding())
+        return self._coding.encode(targets), weights
 
     def _take_encoding(self, mean, scale, flat):
         self._target_mean, self._target_scale, self._flat = mean, scale, flat
-
-    def _n_outputs(self):
-        return len(self._target_mean)
 
     def __sklearn_tags__(self):
         """Say that several targets are welcome, and that a linear probe need not fit numbers that are no image."""

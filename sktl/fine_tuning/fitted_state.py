@@ -31,7 +31,7 @@ def _parameter_of(head, estimator):
         return "linear"
     widths = [layer.out_features for layer in head.layers.modules() if isinstance(layer, nn.Linear)][:-1]
     with torch.device("meta"):
-        twin = build_head(widths, len(head.mean), estimator._n_outputs(), head.dropout.p)
+        twin = build_head(widths, len(head.mean), estimator._coding.n_outputs, head.dropout.p)
     if callable(estimator.head) or repr(twin.layers) != repr(head.layers):
         raise TypeError("a head of your own")
     return widths
@@ -40,7 +40,7 @@ def _parameter_of(head, estimator):
 def empty_network(estimator, chain, n_features, preprocessing, state):
     """Build the network of an estimator that has its targets, with names and shapes and no numbers."""
     with torch.device("meta"):
-        head = build_head(state["head"], n_features, estimator._n_outputs(), state["dropout"])
+        head = build_head(state["head"], n_features, estimator._coding.n_outputs, state["dropout"])
     return FineTuneNetwork(
         chain.stages,
         head,
