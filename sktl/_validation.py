@@ -1,4 +1,4 @@
-"""The only file that touches scikit-learn's private validation names, and the wording of "did you mean"."""
+"""The only file that touches scikit-learn's private and newest names, and the wording of "did you mean"."""
 
 from difflib import get_close_matches
 
@@ -16,7 +16,16 @@ from sklearn.utils.validation import _check_feature_names_in as check_feature_na
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _check_y as check_y
 
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # before 1.9
+
+    class CallbackSupportMixin:
+        """Stands for scikit-learn's own."""
+
+
 __all__ = [
+    "CallbackSupportMixin",
     "HasMethods",
     "Interval",
     "Options",

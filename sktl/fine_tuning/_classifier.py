@@ -100,6 +100,9 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     value_range : tuple of (float, float) or None, default=None
         Values of black and white in arrays of numbers. None: bytes are 0 to 255, other numbers in [0, 1] are taken as
         they are, and beyond that the least and greatest value of the data seen in `fit` are black and white.
+    on_error : {"raise", "skip"}, default="raise"
+        What `fit` does with an image that cannot be read: stop with its index, path and reason, or leave it out with
+        its label, warn, and list it in `bad_images_`. Predictions, which have a row for each image, always raise.
     batch_size : int, default=32
         Greatest number of images per optimizer step, two at least; batches are made nearly equal.
     device : str or torch.device, default="auto"
@@ -139,6 +142,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         Number of weights that were trained.
     value_range_ : tuple of (float, float) or None
         Values taken as black and white; None when `X` was made of bytes or files.
+    bad_images_ : list of ImageReadError
+        Images of the last `fit` that were left out, with ``on_error="skip"``; their `index` is that in `X`.
     best_epoch_ : int
         With `early_stopping`: the epoch, counted from 1, of least loss on the images set aside; 0 for the probe.
     store_info_ : StoreInfo
@@ -219,6 +224,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         image_size=None,
         image_shape=None,
         value_range=None,
+        on_error="raise",
         batch_size=32,
         device="auto",
         precision="auto",
@@ -230,7 +236,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         self._store(locals())
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, *, groups=None, validation=None):
         """Train the head and the stages above the split point.
 
         Parameters
@@ -241,6 +247,11 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
             Labels of any kind; or a matrix of zeros and ones, sparse or not, where an image may have several.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             A weight w counts exactly as w copies of the image.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Images of one group are never on both sides where some are set aside for early stopping.
+        validation : tuple (X, y) or (X, y, sample_weight), splitter, or None, default=None
+            What early stopping watches in place of `validation_fraction`: images of your own, or those that the first
+            split of a splitter sets aside. Without early stopping they are only watched, by `history_` and callbacks.
 
         Returns
         -------
@@ -256,11 +267,12 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         FrozenPartChangedError
             If a callback or a module of the user wrote to the frozen part.
         TrainingDivergedError
-            If the loss is no longer a finite number.
+            If the loss or the weights are no longer finite numbers.
         ValueError
             If fewer than two classes have an image of positive weight.
         """
-        return self._fit(X, y, sample_weight, keep=self.warm_start and hasattr(self, "net_"), whole=True)
+        keep = self.warm_start and hasattr(self, "net_")
+        return self._fit(X, y, sample_weight, keep=keep, whole=True, groups=groups, validation=validation)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):

@@ -16,6 +16,8 @@ from sktl.fine_tuning._probe import logistic_probe, multilabel_probe
 class Labels:
     """The labels of a classifier: encoded for training, weighted, and decoded from outputs."""
 
+    is_classifier = True
+
     def __init__(self, classes, multilabel):
         self.classes = classes
         self.multilabel = multilabel
@@ -88,6 +90,10 @@ class Labels:
                     f"Got {getattr(estimator, name)!r} instead."
                 )
         return y.astype(np.int8)
+
+    def labels(self, targets):
+        """Return labels for positions among them, or the indicator matrix."""
+        return targets.astype(int) if self.multilabel else self.classes[targets]
 
     def totals(self, targets, weights):
         """Return the sum of the weights of each label."""

@@ -10,6 +10,7 @@ from sktl.fine_tuning._probe import ridge_probe
 class Numbers:
     """The targets of a regressor, one or several: encoded for training, and decoded from outputs."""
 
+    is_classifier = False
     criterion = nn.MSELoss
     stratify = False
 
@@ -35,6 +36,10 @@ class Numbers:
         """Number of outputs of the network."""
         return len(self.mean)
 
+    def labels(self, targets):
+        """Return targets in the shape of predictions."""
+        return targets[:, 0] if self.flat else targets
+
     def encode(self, targets):
         """Return standardised targets."""
         return torch.as_tensor((targets - self.mean) / self.scale, dtype=torch.float32)
@@ -49,5 +54,4 @@ class Numbers:
 
     def decode(self, outputs):
         """Return predictions in their own units."""
-        predictions = outputs * self.scale + self.mean
-        return predictions[:, 0] if self.flat else predictions
+        return self.labels(outputs * self.scale + self.mean)

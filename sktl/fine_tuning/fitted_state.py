@@ -59,7 +59,7 @@ def restore(estimator, network, backbone, state):
     estimator.unfreeze_depth_ = state["unfreeze_depth"]
     estimator._range_is_learned = state["value_range_is_learned"]
     estimator._seed, estimator._n_trainings = state["seed"], state["n_trainings"]
-    estimator.store_info_ = StoreInfo()
+    estimator.store_info_, estimator.bad_images_ = StoreInfo(), []
     placement = resolve_placement(estimator.device, estimator.precision)
     network.to(memory_format=torch.channels_last).to(placement.device)
     network.head.from_probe = state["from_probe"]  # by which the rate of the head is chosen when training goes on

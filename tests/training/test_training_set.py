@@ -21,16 +21,18 @@ def test_weighted_rows_equal_repeated_rows(rows):
     if not weights.any():
         return
     X = pictures(shades)
-    indices, merged = canonical(as_images(X), targets, weights.astype(float))
+    indices, merged, place = canonical(as_images(X), targets, weights.astype(float))
     repeated = np.random.default_rng(0).permutation(np.repeat(np.arange(len(rows)), weights))
-    again, counts = canonical(as_images(X[repeated]), targets[repeated], np.ones(len(repeated)))
+    again, counts, _ = canonical(as_images(X[repeated]), targets[repeated], np.ones(len(repeated)))
     assert_array_equal(shades[indices], shades[repeated][again])
     assert_array_equal(targets[indices], targets[repeated][again])
     assert_array_equal(merged, counts)
+    assert_array_equal(place >= 0, weights > 0)
+    assert_array_equal(np.c_[shades, targets][weights > 0], np.c_[shades, targets][indices][place[weights > 0]])
 
 
 def test_one_image_with_two_targets_stays_two():
-    indices, merged = canonical(as_images(pictures([7, 7, 7])), np.array([0, 1, 1]), np.ones(3))
+    indices, merged, _ = canonical(as_images(pictures([7, 7, 7])), np.array([0, 1, 1]), np.ones(3))
     assert len(indices) == 2
     assert sorted(merged) == [1, 2]
 
