@@ -31,15 +31,18 @@ class EpochTasks:
     def end(self, net):
         """Tell that an epoch has ended."""
         if self._fit is not None:
-            self.stop = self._epoch.call_on_fit_task_end(
-                estimator=self._estimator, reconstruction_attributes=lambda: self._as_if_fitted(net), **self._data
-            )
+            self.stop = self._end(self._epoch, net)
 
     def end_fit(self):
         """Tell that the fit has ended."""
         if self._fit is not None:
-            self._fit.call_on_fit_task_end(estimator=self._estimator, reconstruction_attributes={}, **self._data)
+            self._end(self._fit, self._estimator.net_)
 
-    def _as_if_fitted(self, net):
-        net.module_.eval()
-        return {"net_": net, "_record": self._estimator._record, "store_info_": StoreInfo()}
+    def _end(self, task, net):
+        def fitted():
+            """Return what a shallow copy, which is made as a pickle is, needs to predict."""
+            net.module_.eval()
+            kept = {name: getattr(self._estimator, name) for name in ("_record", "backbone_")}
+            return {"net_": net, "store_info_": StoreInfo(), **kept}
+
+        return task.call_on_fit_task_end(estimator=self._estimator, reconstruction_attributes=fitted, **self._data)

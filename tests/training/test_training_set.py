@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from sktl.images import as_images
-from sktl.training._training_set import canonical, inner_split
+from sktl.training._training_set import canonical, inner_split, merged_groups
 
 
 def pictures(labels):
@@ -53,3 +53,40 @@ def test_the_inner_split_survives_a_class_with_one_image():
 def test_too_few_images_to_split_is_an_error():
     with pytest.raises(ValueError, match="early_stopping=False"):
         inner_split(np.array([0, 1]), True, 0.5, 0)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.tuples(st.integers(0, 7), st.integers(0, 2)), min_size=4, max_size=40),
+    st.floats(0.05, 0.95),
+    st.booleans(),
+    st.integers(0, 3),
+)
+def test_groups_are_never_torn_apart(rows, fraction, stratify, seed):
+    groups, targets = np.array(rows).T
+    if len(np.unique(groups)) < 2:
+        return
+    try:
+        train, validation = inner_split(targets, stratify, fraction, seed, groups)
+    except ValueError as error:
+        assert "must leave at least two distinct images" in str(error)
+        return
+    assert_array_equal(np.sort(np.r_[train, validation]), np.arange(len(rows)))
+    assert len(validation) > 0
+    assert not set(groups[train]) & set(groups[validation])
+
+
+def test_groups_of_one_size_are_set_aside_in_the_share_asked_for():
+    groups = np.repeat(np.arange(20), 5)
+    for fraction in (0.1, 0.2, 0.5, 0.8):
+        train, validation = inner_split(np.repeat([0, 1], 50), True, fraction, 0, groups)
+        assert len(validation) == 100 * fraction
+        assert set(np.repeat([0, 1], 50)[train]) == {0, 1}
+
+
+def test_groups_that_share_an_image_are_one():
+    place = np.array([0, 1, 1, 2, 3, -1, 0])
+    groups = np.array(["a", "b", "c", "c", "d", "d", "a"])
+    merged = merged_groups(groups, place)
+    assert merged[1] == merged[2]
+    assert len({merged[0], merged[1], merged[3]}) == 3
