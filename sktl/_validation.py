@@ -20,7 +20,7 @@ try:
     from sklearn.callback import CallbackSupportMixin
 except ImportError:  # before 1.9
 
-    class CallbackSupportMixin:
+    class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stands for scikit-learn's own."""
 
 

@@ -80,7 +80,7 @@ def _check_enough(n_images, n_validation):
 
 
 def _group_split(targets, stratify, validation_fraction, seed, groups):
-    """Set aside the fold of groups that leaves the most classes to train on, and is nearest to the fraction in size."""
+    """Set aside the fold of groups that is nearest to the fraction in size and leaves most classes to train on."""
     n_images, n_groups = len(targets), len(np.unique(groups))
     if n_groups < 2:
         raise ValueError(
@@ -97,8 +97,8 @@ def _group_split(targets, stratify, validation_fraction, seed, groups):
 
     def cost(held_out):
         left = np.setdiff1d(np.arange(n_images), held_out)
-        n_lost = len(np.unique(targets)) - len(np.unique(targets[left])) if stratify else 0
-        return n_lost, abs(len(held_out) - validation_fraction * n_images)
+        lost = 1 - len(np.unique(targets[left])) / len(np.unique(targets)) if stratify else 0.0
+        return lost + abs(len(held_out) / n_images - validation_fraction)
 
     held_out = min((fold for fold in folds if 0 < len(fold) < n_images), key=cost)
     _check_enough(n_images, len(held_out))

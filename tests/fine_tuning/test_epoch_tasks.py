@@ -99,9 +99,10 @@ def test_scores_are_logged_for_each_epoch_in_a_search_too(callback, patterns):
     assert logged[0]["score"] == logged[-1]["score"] == score
     search = GridSearchCV(make_pipeline(model), {"finetuneclassifier__max_epochs": [1, 2]}, cv=2).fit(X, y)
     logged = monitor.get_logs().data
-    assert sum(row["task_name"] == "epoch" for row in logged) == 2 * (1 + 2) + search.best_params_[
-        "finetuneclassifier__max_epochs"
-    ]
+    assert (
+        sum(row["task_name"] == "epoch" for row in logged)
+        == 2 * (1 + 2) + search.best_params_["finetuneclassifier__max_epochs"]
+    )
 
 
 def test_a_bar_is_drawn_alone_and_in_a_search(callback, patterns, capsys):

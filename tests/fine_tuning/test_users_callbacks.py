@@ -27,7 +27,7 @@ QUICK = {"unfreeze_depth": 0, "head": [8], "augment": None, "max_epochs": 3, "le
 
 
 class Collector(Callback):
-    """Keeps something of each epoch, in itself; holds a lock, as loggers do, so that it can be neither copied nor pickled."""
+    """Keeps something of each epoch in itself; as loggers do, it holds what can be neither copied nor pickled."""
 
     def __init__(self, look):
         self.look = look

@@ -1,4 +1,4 @@
-"""What early stopping watches: whole groups of the training images, those of a splitter, or images of the user's own."""
+"""What early stopping watches: whole groups of the training images, those of a splitter, or a user's own images."""
 
 import numpy as np
 import pytest
@@ -121,7 +121,7 @@ def test_copies_of_an_image_that_a_splitter_tears_apart_are_trained_on(grouped):
     X, y, _ = grouped
     X, y = np.r_[X, X[:4]], np.r_[y, y[:4]]
     fold = np.where(np.arange(40) >= 30, 0, -1)
-    train, held_out = parts_of(FineTuneClassifier(**STOPPING), X[:36], y=y[:36], validation=PredefinedSplit(fold[:36]))
+    _, held_out = parts_of(FineTuneClassifier(**STOPPING), X[:36], y=y[:36], validation=PredefinedSplit(fold[:36]))
     assert held_out == list(range(30, 36))
     model = FineTuneClassifier(**STOPPING)
     assert_array_equal(

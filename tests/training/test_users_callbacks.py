@@ -70,7 +70,7 @@ def test_parameters_are_set_by_name_and_callbacks_replaced_before_that():
 
 @pytest.mark.parametrize("callbacks", [None, [], [("score", EpochScoring("f1"))]])
 def test_a_name_that_is_not_there_is_an_error(callbacks):
-    with pytest.raises(ValueError, match=r"callbacks__NAME must name one of the callbacks, \[.*\]. Got 'scores' instead"):
+    with pytest.raises(ValueError, match=r"callbacks__NAME must name one of .*\. Got 'scores' instead"):
         with_parameters(callbacks, {"callbacks__scores__name": "va"})
 
 
@@ -116,7 +116,9 @@ def test_a_callback_that_holds_the_net_is_pickled_with_it():
 )
 def test_what_monitors_validation_data_that_are_not_there_is_named(callback):
     callbacks = [EpochScoring("accuracy"), callback]
-    with pytest.raises(ValueError, match="callbacks that monitor validation data must have some. Got .* with monitor="):
+    with pytest.raises(
+        ValueError, match=r"callbacks that monitor validation data must .* Got .* with monitor="
+    ):
         check_callbacks(callbacks, watched=False)
     check_callbacks(callbacks, watched=True)
 
@@ -129,5 +131,5 @@ def test_what_monitors_the_training_needs_no_validation_data():
 
 @pytest.mark.parametrize("callback", [3, "EarlyStopping", object(), ("named", None)])
 def test_what_is_no_callback_is_named(callback):
-    with pytest.raises(TypeError, match="callbacks must hold callbacks of skorch's kind. Got"):
+    with pytest.raises(TypeError, match=r"callbacks must hold callbacks of skorch's kind. Got"):
         check_callbacks([callback], watched=True)
