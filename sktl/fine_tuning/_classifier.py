@@ -91,8 +91,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     warm_start : bool, default=False
         Whether `fit` goes on from the network of the last `fit`.
     callbacks : list of skorch callbacks or None, default=None
-        Training options from :mod:`sktl.training.callbacks` and skorch callbacks of your own; each training gets
-        copies. A skorch LRScheduler takes the place of warm-up and cosine.
+        Training options from :mod:`sktl.training.callbacks` and skorch callbacks, with names as ``("name", callback)``.
+        The net that they see predicts labels. A skorch LRScheduler takes the place of warm-up and cosine.
     image_size : int or None, default=None
         Side in pixels of the network's input; None takes the side that its weights were trained with.
     image_shape : tuple of int or None, default=None
@@ -118,7 +118,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         global random states of torch and numpy are left as they are, for which fits in several threads of one process
         take turns; None draws a seed from numpy's, as elsewhere in scikit-learn.
     verbose : int, default=0
-        Progress bars and a line per epoch when positive.
+        Progress bars, and a line per epoch with loss and accuracy, when positive.
 
     Attributes
     ----------

@@ -80,8 +80,8 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         Whether `fit` goes on from the network of the last `fit`.
     callbacks : list of skorch callbacks or None, default=None
         Training options from :mod:`sktl.training.callbacks` (L2-SP, an average of the weights, gradual unfreezing,
-        compilation) and callbacks of your own, as skorch takes them; each training gets copies. A skorch LRScheduler
-        takes the place of warm-up and cosine.
+        compilation) and skorch callbacks, with names as ``("name", callback)``. The net that they see predicts targets
+        in their own units. A skorch LRScheduler takes the place of warm-up and cosine.
     image_size : int or None, default=None
         Side in pixels of the network's input; None takes the side that its weights were trained with.
     image_shape : tuple of int or None, default=None
@@ -108,7 +108,7 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         global random states of torch and numpy are left as they are, for which fits in several threads of one process
         take turns; None draws a seed from numpy's, as elsewhere in scikit-learn.
     verbose : int, default=0
-        Progress bars and a line per epoch when positive.
+        Progress bars, and a line per epoch with loss and R², when positive.
 
     Attributes
     ----------

@@ -13,7 +13,11 @@ _trial = local()  # whether this thread is finding out if a callback can be pick
 
 def unnamed(callback):
     """Return a callback without the name that a user may have given it."""
-    return callback[-1] if isinstance(callback, (tuple, list)) else callback
+    return callback[1] if _is_named(callback) else callback
+
+
+def _is_named(callback):
+    return isinstance(callback, (tuple, list)) and len(callback) == 2
 
 
 def named(callbacks):
@@ -27,14 +31,16 @@ def named(callbacks):
 
 
 def _name(callback):
-    if isinstance(callback, (tuple, list)):
+    if _is_named(callback):
         return callback[0]
     return callback.__name__ if isinstance(callback, type) else type(callback).__name__
 
 
 def parameters_of(callbacks):
     """Return callbacks and their parameters under the names that `with_parameters` takes."""
-    found = {}
+    found: dict = {}
+    if not isinstance(callbacks, (list, tuple)):  # none, or something that `fit` will refuse
+        return found
     for name, callback in named(callbacks).items():
         found[f"callbacks__{name}"] = callback
         if hasattr(callback, "get_params") and not isinstance(callback, type):
@@ -62,7 +68,7 @@ def with_parameters(callbacks, parameters):
 
 def cloned(callbacks):
     """Return scikit-learn's clones of callbacks; one that cannot be cloned, such as a logger, itself."""
-    return None if callbacks is None else [_cloned(callback) for callback in callbacks]
+    return [_cloned(callback) for callback in callbacks] if isinstance(callbacks, (list, tuple)) else _cloned(callbacks)
 
 
 def _cloned(callback):

@@ -116,9 +116,7 @@ def test_a_callback_that_holds_the_net_is_pickled_with_it():
 )
 def test_what_monitors_validation_data_that_are_not_there_is_named(callback):
     callbacks = [EpochScoring("accuracy"), callback]
-    with pytest.raises(
-        ValueError, match=r"callbacks that monitor validation data must .* Got .* with monitor="
-    ):
+    with pytest.raises(ValueError, match=r"callbacks that monitor validation data must .* Got .* with monitor="):
         check_callbacks(callbacks, watched=False)
     check_callbacks(callbacks, watched=True)
 
@@ -129,7 +127,13 @@ def test_what_monitors_the_training_needs_no_validation_data():
     check_callbacks([on_train, *monitors, Checkpoint(None)], watched=False)
 
 
-@pytest.mark.parametrize("callback", [3, "EarlyStopping", object(), ("named", None)])
+@pytest.mark.parametrize("callbacks", [3, "abc", {}, [()], [("a", "b", "c")], [3]])
+def test_what_fit_will_refuse_can_be_set_shown_and_cloned(callbacks):
+    assert all(key.startswith("callbacks__") for key in parameters_of(callbacks))
+    assert cloned(callbacks) == callbacks
+
+
+@pytest.mark.parametrize("callback", [3, "EarlyStopping", object(), ("named", None), (), ("a", EpochTimer(), 3)])
 def test_what_is_no_callback_is_named(callback):
     with pytest.raises(TypeError, match=r"callbacks must hold callbacks of skorch's kind. Got"):
         check_callbacks([callback], watched=True)
