@@ -8,7 +8,7 @@ import torch
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sktl._validation import CallbackSupportMixin, check_sample_weight
+from sktl._validation import callback_support, check_sample_weight
 from sktl.backbones import load_backbone, seeded, tensor_digest
 from sktl.backbones.estimators import NetworkEstimator, trained_record
 from sktl.backbones.torch_defaults import torch_defaults
@@ -42,10 +42,11 @@ from sktl.training import (
 from sktl.training.callbacks import training_options
 
 
-class FineTuneEstimator(CallbackSupportMixin, NetworkEstimator, metaclass=ABCMeta):
+class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta):  # type: ignore[misc]
     """Abstract: the parameters and the order of work of FineTuneClassifier and FineTuneRegressor."""
 
     _parameter_constraints: dict = SHARED_CONSTRAINTS
+    on_error = "raise"  # in pickles of versions that did not have the parameter
 
     @abstractmethod
     def _check_targets(self, y, reset, classes):

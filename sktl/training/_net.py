@@ -40,6 +40,7 @@ class FineTuneNet(NeuralNet):
     coding = None  # nets in pickles of earlier versions have none until they are trained on
     compiled_ = None  # the part above the split point, while a training has it compiled
     read_ = None  # what returns activations of images, while a training goes on
+    told_ = None  # what is told of each epoch then, and may ask for the end
 
     def __init__(self, module, criterion, *, settings, placement, coding, **kwargs):
         self.settings = settings
@@ -104,7 +105,8 @@ class FineTuneNet(NeuralNet):
     def __getstate__(self):
         """Pickle no callback of a user's that cannot be."""
         state = super().__getstate__()
-        state.pop("read_", None)
+        for name in ("read_", "told_"):
+            state.pop(name, None)
         return {**state, **{name: that_can_be_pickled(state[name]) for name in ("callbacks", "callbacks_")}}
 
     def learning_rates(self):
@@ -154,30 +156,26 @@ class FineTuneNet(NeuralNet):
 
 
 class TellEpochs(Callback):
-    """Tell the estimator of each epoch, before any callback can end the training."""
-
-    def __init__(self, epochs):
-        self.epochs = epochs
+    """Tell of each epoch, before any callback can end the training."""
 
     def on_epoch_begin(self, net, **kwargs):
         """Tell that an epoch begins."""
-        self.epochs.begin()
+        net.told_.begin()
 
     def on_epoch_end(self, net, **kwargs):
         """Tell that it has ended."""
-        self.epochs.end(net)
+        net.told_.end(net)
 
 
-class EndEarly(Callback):
+class EndWhenLearnt(Callback):
     """End a training whose loss has vanished, or which is asked to end.
 
     AdamW would go on with steps of full size, after noise and rows of next to no weight. It raises KeyboardInterrupt,
     as skorch's EarlyStopping does.
     """
 
-    def __init__(self, loss, epochs):
+    def __init__(self, loss):
         self.loss = loss
-        self.epochs = epochs
 
     def on_train_begin(self, net, **kwargs):
         """Forget how a former training ended."""
@@ -186,7 +184,7 @@ class EndEarly(Callback):
     def on_epoch_end(self, net, **kwargs):
         """Look at the loss of the epoch."""
         is_learnt = self.loss is not None and net.history[-1, "train_loss"] < self.loss
-        if is_learnt or (self.epochs is not None and self.epochs.stop):
+        if is_learnt or net.told_.stop:
             self.has_ended_ = True
             raise KeyboardInterrupt
 
@@ -258,18 +256,17 @@ def train(
     epochs,
     seed,
     schedule,
+    told,
+    read,
     stop_after=None,
     patience=None,
     learnt=None,
     callbacks=None,
-    told=None,
-    read=None,
     verbose=0,
 ):
     """Train a net on for a number of epochs, or until the loss of one is below `learnt`.
 
-    A `patience` of None is no early stopping; `told` is told of each epoch and may ask for the end; `read` returns
-    activations of images, for callbacks that predict some.
+    A `patience` of None is no early stopping. For `told` and `read` see FineTuneNet.
     """
     net.max_epochs = epochs  # how long the training was planned to be, for callbacks
     net.iterator_train = partial(
@@ -289,11 +286,10 @@ def train(
     else:
         users = [callback for callback in users if not isinstance(unnamed(callback), GradualUnfreezing)]
     own = _own_callbacks(users, n_steps if schedule else None, patience)
-    first = [] if told is None else [("sktl_epochs", TellEpochs(told))]
-    last = ("sktl_end", EndEarly(learnt, told))  # the user's callbacks see the last epoch
-    net.callbacks = [*first, *own, *_lines(net, users, validation, verbose), *users, last]
+    first, last = ("sktl_epochs", TellEpochs()), ("sktl_learnt", EndWhenLearnt(learnt))  # the user's see its last epoch
+    net.callbacks = [first, *own, *_lines(net, users, validation, verbose), *users, last]
     net.initialize_callbacks()
-    net.read_ = read
+    net.read_, net.told_ = read, told
     try:
         _run(net, data, epochs if stop_after is None else stop_after)
     finally:
@@ -348,12 +344,12 @@ def _run(net, data, epochs):
 def _has_stopped(callback):
     if isinstance(callback, EarlyStopping):
         return callback.misses_ == callback.patience
-    return isinstance(callback, EndEarly) and callback.has_ended_
+    return isinstance(callback, EndWhenLearnt) and callback.has_ended_
 
 
 def _forget(net, *, optimizer):
     """Drop what would be pickled with the net: training data, second copies of the weights, used-up moments."""
-    net.train_split = net.read_ = None
+    net.train_split = net.read_ = net.told_ = None
     net.module_.trained_stages.requires_grad_(True)  # also when gradual unfreezing was interrupted
     if optimizer:
         net.optimizer_.state.clear()
@@ -362,8 +358,6 @@ def _forget(net, *, optimizer):
             callback.best_model_weights_ = None
         elif isinstance(callback, TrainingOption):
             callback._clear(net)
-        elif isinstance(callback, (TellEpochs, EndEarly)):
-            callback.epochs = None
 
 
 def _check_finite(net, data):
