@@ -6,7 +6,7 @@ from sklearn.base import is_classifier
 
 from sktl.fine_tuning._parameters import settings_of
 from sktl.inference import block_rows, check_finite_numbers, run_in_blocks
-from sktl.training import build_net, n_epochs, train, trained_tensors, validation_loss
+from sktl.training import build_net, n_epochs, that_need_no_validation, train, trained_tensors, validation_loss
 
 # Cross-entropy of an epoch below which nothing is left to learn.
 _LEARNT = 1e-5
@@ -130,7 +130,8 @@ class Fitting:
                 schedule=self._whole,
                 patience=estimator.patience if self._stops(validation) else None,
                 learnt=_LEARNT if is_open and is_classifier(estimator) else None,
-                callbacks=estimator.callbacks,
+                # A second training on all images has no validation data.
+                callbacks=estimator.callbacks if stop_after is None else that_need_no_validation(estimator.callbacks),
                 told=self._tasks,
                 read=self._read,
                 verbose=estimator.verbose,

@@ -19,7 +19,7 @@ from sktl.inference.forward_passes import current_counter
 from sktl.training._batches import Batches, PredictionData
 from sktl.training._network import trained_tensors
 from sktl.training._schedule import WarmUpCosine, n_batches, parameter_groups
-from sktl.training._users_callbacks import that_can_be_pickled, unnamed, without_validation
+from sktl.training._users_callbacks import named, that_can_be_pickled, unnamed, without_validation
 from sktl.training.callbacks import GradualUnfreezing, TrainingOption
 
 # Greatest norm of the gradient of one step.
@@ -287,7 +287,8 @@ def train(
         users = [callback for callback in users if not isinstance(unnamed(callback), GradualUnfreezing)]
     own = _own_callbacks(users, n_steps if schedule else None, patience)
     first, last = ("sktl_epochs", TellEpochs()), ("sktl_learnt", EndWhenLearnt(learnt))  # the user's see its last epoch
-    net.callbacks = [first, *own, *_lines(net, users, validation, verbose), *users, last]
+    # By their names, without which skorch moves those of one class together.
+    net.callbacks = [first, *own, *_lines(net, users, validation, verbose), *named(users).items(), last]
     net.initialize_callbacks()
     net.read_, net.told_ = read, told
     try:

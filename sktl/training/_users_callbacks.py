@@ -106,13 +106,25 @@ def check_callbacks(callbacks, *, watched):
                 f"callbacks must hold callbacks of skorch's kind. Got {type(callback).__name__} instead. Inherit from "
                 "skorch.callbacks.Callback; those of scikit-learn go to set_callbacks."
             )
-    if watched:
-        return
-    missing = {"valid_loss"} | {_score_name(callback) for callback in map(unnamed, callbacks or ())}
-    for callback in map(unnamed, callbacks or ()):
-        monitor = getattr(callback, "monitor", getattr(callback, "_monitor", None))
-        if isinstance(monitor, str) and monitor.removesuffix("_best") in missing:
-            raise without_validation(f"{type(callback).__name__} with monitor={monitor!r}")
+    asking = [callback for callback in callbacks or () if _monitors_validation(callback, callbacks)]
+    if asking and not watched:
+        raise without_validation(f"{type(unnamed(asking[0])).__name__} with monitor={_monitored(asking[0])!r}")
+
+
+def that_need_no_validation(callbacks):
+    """Return the callbacks that do not monitor validation data."""
+    return [callback for callback in callbacks or () if not _monitors_validation(callback, callbacks)]
+
+
+def _monitors_validation(callback, callbacks):
+    missing = {"valid_loss"} | {_score_name(other) for other in map(unnamed, callbacks)}
+    monitored = _monitored(callback)
+    return isinstance(monitored, str) and monitored.removesuffix("_best") in missing
+
+
+def _monitored(callback):
+    """Return what skorch's callbacks and Optuna's look at, if anything."""
+    return getattr(unnamed(callback), "monitor", getattr(unnamed(callback), "_monitor", None))
 
 
 def _score_name(callback):

@@ -245,6 +245,17 @@ def test_skorchs_early_stopping_watches_validation_data_of_the_user(halves):
     assert not hasattr(model, "best_epoch_")
 
 
+def test_a_second_training_on_all_images_goes_without_what_monitors_validation_data(halves):
+    X, y, *_ = halves
+    stopping, collector = EarlyStopping(patience=5), Collector(lambda net, told: told["dataset_valid"])
+    callbacks = [stopping, EpochScoring("accuracy", name="a"), EarlyStopping("a", lower_is_better=False), collector]
+    settings = {**QUICK, "early_stopping": True, "refit": True}
+    model = FineTuneClassifier(callbacks=callbacks, **settings).fit(X, y)
+    used = {id(callback) for _, callback in model.net_.callbacks_}
+    assert (id(stopping) in used, id(collector) in used) == (False, True)
+    assert [found is None for found in collector.found_] == [False] * 3 + [True] * model.best_epoch_
+
+
 # real ones
 
 
