@@ -103,8 +103,8 @@ class FineTuneNet(NeuralNet):
         super().__setstate__(state)
 
     def __getstate__(self):
-        """Pickle no callback of a user's that cannot be."""
-        state = super().__getstate__()
+        """Pickle no data, also while a training goes on, and no callback of a user's that cannot be."""
+        state = {**super().__getstate__(), "train_split": None}
         for name in ("read_", "told_"):
             state.pop(name, None)
         return {**state, **{name: that_can_be_pickled(state[name]) for name in ("callbacks", "callbacks_")}}

@@ -262,10 +262,11 @@ def test_a_second_training_on_all_images_goes_without_what_monitors_validation_d
 def test_a_checkpoint_is_written_and_the_best_one_loaded(halves, tmp_path):
     X, y, X_val, y_val = halves
     scoring = EpochScoring("neg_log_loss", name="score", lower_is_better=False)
-    checkpoint = Checkpoint("score_best", dirname=str(tmp_path), load_best=True)
+    checkpoint = Checkpoint("score_best", dirname=str(tmp_path), load_best=True, f_pickle="net.pkl")
     settings = {**QUICK, "max_epochs": 6, "learning_rate": 1.0}
     model = FineTuneClassifier(callbacks=[scoring, checkpoint], **settings).fit(X, y, validation=(X_val, y_val))
     assert (tmp_path / "params.pt").exists()
+    assert pickle.loads((tmp_path / "net.pkl").read_bytes()).classes_.tolist() == [0, 1, 2]
     best = max(model.history_[:, "score"])
     assert_allclose(-metrics.log_loss(y_val, model.predict_proba(X_val)), best, rtol=1e-5)
 
