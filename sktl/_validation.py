@@ -1,6 +1,7 @@
-"""The only file that touches scikit-learn's private validation names, and the wording of "did you mean"."""
+"""The only file that touches scikit-learn's private and newest names, and the wording of "did you mean"."""
 
 from difflib import get_close_matches
+from importlib import import_module
 
 from sklearn.base import _fit_context as fit_context
 from sklearn.utils._param_validation import (
@@ -21,6 +22,7 @@ __all__ = [
     "Interval",
     "Options",
     "StrOptions",
+    "callback_support",
     "check_feature_names",
     "check_feature_names_in",
     "check_sample_weight",
@@ -31,6 +33,14 @@ __all__ = [
     "validate_parameters",
     "validate_params",
 ]
+
+
+def callback_support():
+    """Return scikit-learn's mixin for estimators that take its callbacks, and before 1.9 an empty class."""
+    try:
+        return import_module("sklearn.callback").CallbackSupportMixin
+    except ImportError:
+        return type("NoCallbackSupport", (), {})
 
 
 def validate_parameters(estimator):

@@ -8,7 +8,7 @@
     │   ├── WeightsNotFoundError           the file is not there and cannot be downloaded
     │   └── WeightsMismatchError           the file is there but does not fit the network
     ├── FrozenPartChangedError (RuntimeError)   a weight below the cut moved during training
-    └── TrainingDivergedError (RuntimeError)    the loss is no longer a number
+    └── TrainingDivergedError (RuntimeError)    the loss or the weights are no longer numbers
 
     PhotographsWarning (UserWarning)       the bundled network is shown photographs
 
@@ -78,7 +78,7 @@ class FrozenPartChangedError(SktlError, RuntimeError):
 
 
 class TrainingDivergedError(SktlError, RuntimeError):
-    """The loss of a training is no longer a finite number."""
+    """The loss of a training, its weights or what they give are no longer finite numbers."""
 
 
 class PhotographsWarning(UserWarning):

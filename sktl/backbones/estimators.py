@@ -49,10 +49,10 @@ class NetworkEstimator(BaseEstimator, metaclass=ABCMeta):
         inner = {f"{name}__{key}": value for name, part in parts.items() for key, value in part.get_params().items()}
         return {**own, **inner} if deep else own
 
-    def _without(self, name):
-        """Return a shallow copy without one of its parameters."""
+    def _without(self, *names):
+        """Return a shallow copy without some of its parameters."""
         other = object.__new__(type(self))
-        vars(other).update(vars(self), **{name: None})
+        vars(other).update(vars(self), **dict.fromkeys(names))
         return other
 
     def __sklearn_clone__(self):

@@ -4,7 +4,6 @@ from numbers import Real
 
 import torch
 from sklearn.base import ClassifierMixin
-from torch import nn
 
 from sktl._validation import HasMethods, Interval, StrOptions, fit_context
 from sktl.fine_tuning._estimator import FineTuneEstimator
@@ -92,8 +91,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     warm_start : bool, default=False
         Whether `fit` goes on from the network of the last `fit`.
     callbacks : list of skorch callbacks or None, default=None
-        Training options from :mod:`sktl.training.callbacks` and skorch callbacks of your own; each training gets
-        copies. A skorch LRScheduler takes the place of warm-up and cosine.
+        Training options from :mod:`sktl.training.callbacks` and skorch callbacks, with names as ``("name", callback)``.
+        The net that they see predicts labels. A skorch LRScheduler takes the place of warm-up and cosine.
     image_size : int or None, default=None
         Side in pixels of the network's input; None takes the side that its weights were trained with.
     image_shape : tuple of int or None, default=None
@@ -101,6 +100,9 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     value_range : tuple of (float, float) or None, default=None
         Values of black and white in arrays, and in files of more than 8 bits. None: bytes are 0 to 255, other numbers
         in [0, 1] are taken as they are, and beyond that the least and greatest value seen in `fit` are black and white.
+    on_error : {"raise", "skip"}, default="raise"
+        What `fit` does with an image that cannot be read: stop with its index, path and reason, or leave it out with
+        its label, warn, and list it in `bad_images_`. Predictions, which have a row for each image, always raise.
     batch_size : int, default=32
         Greatest number of images per optimizer step, two at least; batches are made nearly equal.
     device : str or torch.device, default="auto"
@@ -116,7 +118,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         global random states of torch and numpy are left as they are, for which fits in several threads of one process
         take turns; None draws a seed from numpy's, as elsewhere in scikit-learn.
     verbose : int, default=0
-        Progress bars and a line per epoch when positive.
+        Progress bars, and a line per epoch with loss and accuracy, when positive.
 
     Attributes
     ----------
@@ -140,6 +142,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         Number of weights that were trained.
     value_range_ : tuple of (float, float) or None
         Values taken as black and white; None when `X` was made of bytes or files.
+    bad_images_ : list of ImageReadError
+        Images of the last `fit` that were left out, with ``on_error="skip"``; their `index` is that in `X`.
     best_epoch_ : int
         With `early_stopping`: the epoch, counted from 1, of least loss on the images set aside; 0 for the probe.
     store_info_ : StoreInfo
@@ -220,6 +224,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         image_size=None,
         image_shape=None,
         value_range=None,
+        on_error="raise",
         batch_size=32,
         device="auto",
         precision="auto",
@@ -231,7 +236,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         self._store(locals())
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, *, groups=None, validation=None):
         """Train the head and the stages above the split point.
 
         Parameters
@@ -242,6 +247,11 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
             Labels of any kind; or a matrix of zeros and ones, sparse or not, where an image may have several.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             A weight w counts exactly as w copies of the image.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Images of one group are never on both sides where some are set aside for early stopping.
+        validation : tuple (X, y) or (X, y, sample_weight), splitter, or None, default=None
+            What early stopping watches in place of `validation_fraction`: images of your own, or those that the first
+            split of a splitter sets aside. Without early stopping they are only watched, by `history_` and callbacks.
 
         Returns
         -------
@@ -257,11 +267,12 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         FrozenPartChangedError
             If a callback or a module of the user wrote to the frozen part.
         TrainingDivergedError
-            If the loss is no longer a finite number.
+            If the loss or the weights are no longer finite numbers.
         ValueError
             If fewer than two classes have an image of positive weight.
         """
-        return self._fit(X, y, sample_weight, keep=self.warm_start and hasattr(self, "net_"), whole=True)
+        keep = self.warm_start and hasattr(self, "net_")
+        return self._fit(X, y, sample_weight, keep=keep, whole=True, groups=groups, validation=validation)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -339,12 +350,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 and not self._labels.multilabel else outputs
 
     @property
-    def _criterion(self):
-        return nn.BCEWithLogitsLoss if self._labels.multilabel else nn.CrossEntropyLoss
-
-    @property
-    def _stratify(self):
-        return not self._labels.multilabel
+    def _coding(self):
+        return self._labels
 
     def _criterion_options(self):
         return {} if self._labels.multilabel else {"label_smoothing": self.label_smoothing}
@@ -367,13 +374,6 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
             )
         return torch.as_tensor(targets, dtype=torch.int64), self._labels.weigh(targets, weights, self.class_weight)
 
-    def _loss_targets(self, targets):
-        soft = (self.mixup or self.cutmix) and not self._labels.multilabel
-        return nn.functional.one_hot(targets, len(self.classes_)).float() if soft else targets
-
-    def _probe(self, features, targets, weights):
-        return self._labels.probe(features, targets, weights)
-
     def _is_probe(self):
         return super()._is_probe() and self.teacher is None and not self.label_smoothing
 
@@ -383,15 +383,9 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     def _distillation(self):
         return {} if self.teacher is None else {"temperature": self.temperature, "distillation": self.alpha}
 
-    def _encoding(self):
-        return {"classes": self.classes_, "multilabel": self._labels.multilabel}
-
     def _take_encoding(self, classes, multilabel):
         self._labels = Labels(classes, multilabel)
         self.classes_ = classes
-
-    def _n_outputs(self):
-        return len(self.classes_)
 
     def __sklearn_tags__(self):
         """Say that an image may have several labels."""

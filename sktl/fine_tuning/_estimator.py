@@ -9,13 +9,16 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sktl._targets import plain_labels
-from sktl._validation import check_sample_weight
+from sktl._validation import callback_support, check_sample_weight
 from sktl.backbones import load_backbone, seeded, tensor_digest
 from sktl.backbones.estimators import NetworkEstimator, trained_record
 from sktl.backbones.torch_defaults import torch_defaults
+from sktl.fine_tuning._bad_images import without_bad_images
+from sktl.fine_tuning._epoch_tasks import EpochTasks
 from sktl.fine_tuning._fitting import Fitting
 from sktl.fine_tuning._mirroring import augmentation_of
 from sktl.fine_tuning._parameters import SHARED_CONSTRAINTS, check_structure, check_together, depth_of, settings_of
+from sktl.fine_tuning._validation_data import ValidationData
 from sktl.fine_tuning.network_outputs import NetworkOutputs
 from sktl.images import check_images
 from sktl.images.value_range import fit_value_range
@@ -26,19 +29,25 @@ from sktl.training import (
     FineTuneNetwork,
     FrozenPart,
     TrainingData,
+    TrainingSet,
     build_head,
     canonical,
+    cloned,
     frozen_record,
     mirrored,
+    parameters_of,
     prepared_already,
+    that_can_be_pickled,
+    with_parameters,
 )
 from sktl.training.callbacks import training_options
 
 
-class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
+class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta):  # type: ignore[misc]
     """Abstract: the parameters and the order of work of FineTuneClassifier and FineTuneRegressor."""
 
     _parameter_constraints: dict = SHARED_CONSTRAINTS
+    on_error = "raise"  # in pickles of versions that did not have the parameter
 
     @abstractmethod
     def _check_targets(self, y, reset, classes):
@@ -48,25 +57,18 @@ class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
     def _prepare_targets(self, targets, weights, reset, classes):
         """Return targets for the probe, and weights times those of the classes; both in canonical order."""
 
+    @property
     @abstractmethod
-    def _loss_targets(self, targets):
-        """Return targets for the loss."""
+    def _coding(self):
+        """What encodes targets for the network and decodes its outputs: Labels or Numbers."""
 
-    @abstractmethod
-    def _probe(self, features, targets, weights):
-        """Return coefficients and intercepts of a linear model on standardised features, or None."""
-
-    @abstractmethod
     def _encoding(self):
         """Return what turns outputs into predictions, by name."""
+        return self._coding.encoding()
 
     @abstractmethod
     def _take_encoding(self, **encoding):
         """Take over what turns outputs into predictions."""
-
-    @abstractmethod
-    def _n_outputs(self):
-        """Return the number of outputs of the network."""
 
     def _teach(self, X, rows):
         """Return the softened probabilities of a teacher for rows of X in canonical order, or None."""
@@ -78,26 +80,37 @@ class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
     # fit
 
     @torch_defaults()
-    def _fit(self, X, y, sample_weight, *, keep, whole, classes=None):
+    def _fit(self, X, y, sample_weight, *, keep, whole, classes=None, groups=None, validation=None):
         """Train; the one way through which `fit` and `partial_fit` go."""
         if not keep:
             # What fails from here on must not leave the network of an earlier fit under new labels.
             self.__dict__.pop("net_", None)
         for name in ("_reload", "_trained_record"):
             self.__dict__.pop(name, None)
-        check_together(self)
-        images, rows, targets, weights = self._training_set(X, y, sample_weight, keep, classes)
-        teacher = self._teach(X, rows)
+        validation = ValidationData(self, validation, whole)
+        check_together(self, watched=validation.is_wanted)
+        X, y, sample_weight, groups = self._that_can_be_read(X, y, sample_weight, groups, keep)
+        training_set = self._training_set(X, y, sample_weight, keep, classes)
+        teacher = self._teach(X, training_set.rows)
         placement = resolve_placement(self.device, self.precision)
         if keep:
             check_structure(self)
-            criterion = self._criterion(reduction="none", **self._criterion_options())
-            self.net_.refresh(settings_of(self), placement, self.batch_size, criterion)
+            criterion = self._coding.criterion(reduction="none", **self._criterion_options())
+            self.net_.refresh(settings_of(self), placement, self.batch_size, criterion, self._coding)
             self.module_.update_statistics = self._updates_statistics()
         else:
-            self._start(images)
+            self._start(training_set.images)
         self.store_info_ = StoreInfo()
-        images = images.with_value_range(self.value_range_, learned=self._range_is_learned)
+        validation.find(training_set, X, y, groups)
+        tasks = EpochTasks(self, X, y, sample_weight)
+        self._train(training_set, teacher, validation, tasks, placement, keep, whole)
+        tasks.end_fit()
+        return self
+
+    def _train(self, training_set, teacher, validation, tasks, placement, keep, whole):
+        """Train the network on what was found in X and y."""
+        images = training_set.images.with_value_range(self.value_range_, learned=self._range_is_learned)
+        targets, weights = training_set.targets, training_set.weights
         seed = int(np.random.SeedSequence([self._seed, self._n_trainings]).generate_state(1)[0])
         with seeded(seed, placement.device):
             network = self.module_ if keep else self._new_network(placement)
@@ -108,23 +121,34 @@ class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
             activations = Activations(
                 frozen_part, images, network.preprocessing, augment=augment, n_views=n_views, verbose=self.verbose
             )
-            data = TrainingData(activations, self._loss_targets(targets), weights, teacher=teacher)
-            fitting = Fitting(self, data, targets, placement, seed, whole)
+            data = TrainingData(activations, self._loss_targets(targets), weights, training_set.labels, teacher=teacher)
+            fitting = Fitting(self, data, targets, validation, tasks, placement, seed, whole)
             net = fitting.go_on(self.net_) if keep else fitting.start(network)
         self.net_, self.augment_, self.n_mirrored_ = net, augment, n_mirrored
         self._n_trainings += 1
-        return self
+
+    def _loss_targets(self, targets):
+        return self._coding.loss_targets(targets, mixed=bool(self.mixup or self.cutmix))
+
+    def _that_can_be_read(self, X, y, sample_weight, groups, keep):
+        """Return the arguments of `fit` without the images that cannot be read, where these are to be skipped."""
+        self.bad_images_ = []
+        parts = X, y, sample_weight, groups
+        if self.on_error == "skip":
+            images = check_images(self, X, reset=not keep, image_shape=self.image_shape)
+            self.bad_images_, parts = without_bad_images(images, *parts, name="X", n_jobs=self.n_jobs)
+        return parts
 
     def _training_set(self, X, y, sample_weight, keep, classes):
-        """Return images, their rows in X, targets and weights in canonical form; the weights have mean one."""
+        """Check images and targets, and bring them into canonical form."""
         images = check_images(self, X, reset=not keep, image_shape=self.image_shape)
         sample_weight = self._check_weights(sample_weight, images)
         targets = self._check_targets(plain_labels(y), not keep, classes)
         check_consistent_length(images, targets)
-        rows, weights = canonical(images, targets, sample_weight)
-        targets, weights = self._prepare_targets(targets[rows], weights, not keep, classes)
+        rows, weights, place = canonical(images, targets, sample_weight)
+        prepared, weights = self._prepare_targets(targets[rows], weights, not keep, classes)
         weights = torch.as_tensor(weights / weights.mean(), dtype=torch.float32)
-        return images.subset(rows), rows, targets, weights
+        return TrainingSet(images.subset(rows), rows, place, prepared, weights, self._coding.labels(targets[rows]))
 
     def _check_weights(self, sample_weight, images):
         weights = check_sample_weight(sample_weight, np.empty(len(images)), dtype=np.float64, ensure_non_negative=True)
@@ -153,7 +177,7 @@ class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
 
     def _new_network(self, placement):
         backbone = self.backbone_
-        head = build_head(deepcopy(self.head), backbone.n_features, self._n_outputs(), self.dropout)
+        head = build_head(deepcopy(self.head), backbone.n_features, self._coding.n_outputs, self.dropout)
         stages = deepcopy(backbone.stages)
         network = FineTuneNetwork(
             stages,
@@ -199,10 +223,44 @@ class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
 
     _not_opened = ("backbone", "augment")
 
+    def get_params(self, deep=True):
+        """Return the parameters by name, those of callbacks among them as ``callbacks__NAME__PARAMETER``.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to go into parameters that are estimators, and into callbacks.
+
+        Returns
+        -------
+        dict of str to object
+        """
+        params = super().get_params(deep=deep)
+        return params | parameters_of(self.callbacks) if deep else params
+
+    def set_params(self, **params):
+        """Set parameters by name, those of callbacks among them as ``callbacks__NAME__PARAMETER``.
+
+        Parameters
+        ----------
+        **params : dict
+            The name of a callback is the user's own, from a pair ``("name", callback)``, or that of its class.
+
+        Returns
+        -------
+        self : estimator
+            The estimator.
+        """
+        inner = {name: params.pop(name) for name in list(params) if name.startswith("callbacks__")}
+        super().set_params(**params)
+        if inner:
+            self.callbacks = with_parameters(self.callbacks, inner)
+        return self
+
     def __sklearn_clone__(self):
-        cloned = super(FineTuneEstimator, self._without("augment")).__sklearn_clone__()
-        cloned.augment = deepcopy(self.augment)
-        return cloned
+        other = super(FineTuneEstimator, self._without("augment", "callbacks")).__sklearn_clone__()
+        other.augment, other.callbacks = deepcopy(self.augment), cloned(self.callbacks)
+        return other
 
     # out of training comes a backbone
 
@@ -223,8 +281,10 @@ class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
         return hasattr(self, "net_")
 
     def __getstate__(self):
-        """Pickle the weights once: those of the fitted network, and not the file that training started from."""
+        """Pickle the weights once, not those that training started from; once fitted, no callback that cannot be."""
         state = dict(super().__getstate__())
+        if "net_" in state:
+            state["callbacks"] = that_can_be_pickled(state["callbacks"])
         for name in ("_record", "_reload", "_trained_record"):
             state.pop(name, None)
         if "backbone_" in state:

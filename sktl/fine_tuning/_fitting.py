@@ -5,8 +5,8 @@ import torch
 from sklearn.base import is_classifier
 
 from sktl.fine_tuning._parameters import settings_of
-from sktl.inference import block_rows, run_in_blocks
-from sktl.training import build_net, inner_split, n_epochs, train, trained_tensors, validation_loss
+from sktl.inference import block_rows, check_finite_numbers, run_in_blocks
+from sktl.training import build_net, n_epochs, that_need_no_validation, train, trained_tensors, validation_loss
 
 # Cross-entropy of an epoch below which nothing is left to learn.
 _LEARNT = 1e-5
@@ -16,11 +16,10 @@ def new_net(estimator, network, placement):
     """Make the skorch net that trains the network of an estimator."""
     return build_net(
         network,
-        estimator._criterion,
+        estimator._coding,
         settings_of(estimator),
         placement,
         batch_size=estimator.batch_size,
-        verbose=estimator.verbose,
         **estimator._criterion_options(),
     )
 
@@ -28,10 +27,12 @@ def new_net(estimator, network, placement):
 class Fitting:
     """One training of one estimator."""
 
-    def __init__(self, estimator, data, targets, placement, seed, whole):
+    def __init__(self, estimator, data, targets, validation, tasks, placement, seed, whole):
         self._estimator = estimator
         self._data = data
         self._targets = targets
+        self._validation = validation
+        self._tasks = tasks
         self._placement = placement
         self._seed = seed
         self._whole = whole
@@ -39,9 +40,10 @@ class Fitting:
 
     def start(self, network):
         """Train a new network."""
-        data, validation = self._split()
+        data, validation = self._validation.split(self._data)
         n_images = len(data)
-        refits = validation is not None and self._estimator.refit
+        refits = self._stops(validation) and self._estimator.refit and not self._validation.is_pair
+        self._begin(n_images, 1 + refits)
         untrained = {name: tensor.clone() for name, tensor in network.state_dict().items()} if refits else None
         net = new_net(self._estimator, network, self._placement)
         self._train_from_probe(net, data, validation, n_images)
@@ -56,29 +58,30 @@ class Fitting:
         if self._whole and self._estimator._is_probe():
             solution = self._solve(net.module_, self._data)
             if solution is not None:
+                self._tasks.begin_fit(0)
                 net.module_.head.take(solution, 1.0)
                 self._note(0)
                 return net
         n_before = len(net.history)
-        data, validation = self._split()
-        fallback = None if validation is None else self._as_it_stands(net, validation)
+        data, validation = self._validation.split(self._data)
+        fallback = self._as_it_stands(net, validation) if self._stops(validation) else None
+        self._begin(len(data), 1)
         self._train(net, data, validation, len(data))
-        if validation is not None:
+        if self._stops(validation):
             self._settle(net, fallback, n_before)
         return net
 
-    def _split(self):
-        """Return training and validation data; None for the latter without early stopping."""
-        if not (self._whole and self._estimator.early_stopping) or self._estimator._is_probe():
-            return self._data, None
-        fraction = self._estimator.validation_fraction
-        train_part, held_out = inner_split(
-            self._targets.numpy(),
-            self._estimator._stratify,
-            fraction,
-            self._estimator._seed,  # the same in each training: what was set aside once is never trained on
-        )
-        return self._data.at(train_part), self._data.at(held_out)
+    def _stops(self, validation):
+        """Whether the training is stopped early, and not only watched."""
+        return validation is not None and self._estimator.early_stopping
+
+    def _begin(self, n_images, n_trainings):
+        is_probe = self._whole and self._estimator._is_probe()
+        # A probe has no epochs, unless there is none to be had.
+        self._tasks.begin_fit(None if is_probe else self._n_epochs(n_images) * n_trainings)
+
+    def _n_epochs(self, n_images):
+        return n_epochs(self._estimator.max_epochs, n_images, self._estimator.batch_size) if self._whole else 1
 
     def _train_from_probe(self, net, data, validation, n_images, stop_after=None):
         """Fit a probe; train on from it, unless the probe is all that was asked for; keep whichever does better."""
@@ -94,7 +97,7 @@ class Fitting:
         fallback = None
         if solution is not None:
             network.head.take(solution, 1.0)
-            fallback = None if validation is None else self._as_it_stands(net, validation)
+            fallback = self._as_it_stands(net, validation) if self._stops(validation) else None
             if not is_probe:
                 network.head.take(solution, self._estimator._probe_scale)
                 net.initialize_optimizer()
@@ -103,7 +106,7 @@ class Fitting:
         else:
             self._train(net, data, validation, n_images, stop_after)
         network.eval()
-        if validation is not None:
+        if self._stops(validation):
             self._settle(net, fallback)
 
     def _train(self, net, data, validation, n_images, stop_after=None):
@@ -121,17 +124,25 @@ class Fitting:
                 net,
                 data,
                 validation,
-                epochs=n_epochs(estimator.max_epochs, n_images, estimator.batch_size) if self._whole else 1,
+                epochs=self._n_epochs(n_images),
                 stop_after=stop_after,
                 seed=self._seed,
                 schedule=self._whole,
-                patience=estimator.patience,
+                patience=estimator.patience if self._stops(validation) else None,
                 learnt=_LEARNT if is_open and is_classifier(estimator) else None,
-                callbacks=estimator.callbacks,
+                # A second training on all images has no validation data.
+                callbacks=estimator.callbacks if stop_after is None else that_need_no_validation(estimator.callbacks),
+                told=self._tasks,
+                read=self._read,
+                verbose=estimator.verbose,
             )
         finally:
             network.eval()
         network.check_frozen(frozen)
+
+    def _read(self, X):
+        """Return activations of images that a callback has."""
+        return self._data.activations.of(self._estimator._checked_images(X))
 
     def _settle(self, net, fallback, n_before=0):
         """Note the best epoch on the images set aside; when none was better, go back to before the training."""
@@ -154,20 +165,24 @@ class Fitting:
     def _solve(self, network, data, features=None):
         features = self._features(network, data) if features is None else features
         positions = data.positions
-        return network.head.solve(self._estimator._probe, features, self._targets[positions], data.weights[positions])
+        return network.head.solve(
+            self._estimator._coding.probe, features, self._targets[positions], data.weights[positions]
+        )
 
     def _features(self, network, data):
         """Return pooled features of plain images with the present weights."""
         batch_size, size = self._estimator.batch_size, network.preprocessing.crop_size
         parts = np.array_split(data.positions, -(-len(data) // batch_size))
         if network.n_frozen == len(network.stages):  # what comes from below the split point
-            return torch.cat([data.activations[part].cpu() for part in parts])
+            return torch.cat([data.activations[part].cpu() for part in parts])  # finite already
         rows = block_rows(size, self._placement.device, batch_size)
 
         def function(batch):
             return network.features(batch if network.n_frozen else network.below_cut(batch))
 
         key = (self._estimator.backbone_.digest, "features", network.n_frozen, self._placement, size)
-        return torch.cat(
+        features = torch.cat(
             [run_in_blocks(function, data.activations[part], self._placement, rows, key=key) for part in parts]
         )
+        check_finite_numbers(features, "features", data.activations, data.positions)
+        return features

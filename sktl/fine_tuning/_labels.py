@@ -9,6 +9,7 @@ from scipy.special import expit, softmax
 from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from sktl._validation import check_y
 from sktl.fine_tuning._probe import logistic_probe, multilabel_probe
@@ -17,9 +18,30 @@ from sktl.fine_tuning._probe import logistic_probe, multilabel_probe
 class Labels:
     """The labels of a classifier: encoded for training, weighted, and decoded from outputs."""
 
+    is_classifier = True
+
     def __init__(self, classes, multilabel):
         self.classes = classes
         self.multilabel = multilabel
+
+    def encoding(self):
+        """Return the arguments that make these labels again."""
+        return {"classes": self.classes, "multilabel": self.multilabel}
+
+    @property
+    def n_outputs(self):
+        """Number of outputs of the network."""
+        return len(self.classes)
+
+    @property
+    def criterion(self):
+        """The loss."""
+        return nn.BCEWithLogitsLoss if self.multilabel else nn.CrossEntropyLoss
+
+    @property
+    def stratify(self):
+        """Whether the inner split keeps the shares of the targets."""
+        return not self.multilabel
 
     @classmethod
     def found_in(cls, y, classes, estimator):
@@ -72,6 +94,10 @@ class Labels:
                 )
         return y.astype(np.int8)
 
+    def labels(self, targets):
+        """Return labels for positions among them, or the indicator matrix."""
+        return targets.astype(int) if self.multilabel else self.classes[targets]
+
     def totals(self, targets, weights):
         """Return the sum of the weights of each label."""
         return weights @ targets if self.multilabel else np.bincount(targets, weights, minlength=len(self.classes))
@@ -92,6 +118,11 @@ class Labels:
                 f"Got {class_weight} for the labels {np.unique(labels).tolist()} instead."
             )
         return weights
+
+    def loss_targets(self, targets, *, mixed):
+        """Return targets for the loss: of mixed images, the share of each label."""
+        soft = mixed and not self.multilabel
+        return nn.functional.one_hot(targets, len(self.classes)).float() if soft else targets
 
     def probe(self, features, targets, weights):
         """Fit a linear model; see `logistic_probe` and `multilabel_probe`."""

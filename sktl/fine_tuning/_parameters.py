@@ -4,7 +4,7 @@ from numbers import Integral, Real
 from os import PathLike
 
 from sktl._validation import Interval, StrOptions
-from sktl.training import AUGMENTATIONS, OptimizerSettings, base_learning_rate, check_augment
+from sktl.training import AUGMENTATIONS, OptimizerSettings, base_learning_rate, check_augment, check_callbacks
 from sktl.training.callbacks import training_options
 
 SHARED_CONSTRAINTS: dict = {
@@ -32,6 +32,7 @@ SHARED_CONSTRAINTS: dict = {
     "image_size": [Interval(Integral, 1, None, closed="left"), None],
     "image_shape": [tuple, list, None],
     "value_range": [tuple, list, None],
+    "on_error": [StrOptions({"raise", "skip"})],
     "batch_size": [Interval(Integral, 1, None, closed="left")],
     "device": "no_validation",  # resolve_placement does
     # float16 would need its losses scaled to train; bfloat16 has the same speed and does not.
@@ -43,7 +44,7 @@ SHARED_CONSTRAINTS: dict = {
 }
 
 
-def check_together(estimator):
+def check_together(estimator, *, watched=False):
     """Raise ValueError if parameters that are right one by one exclude each other."""
     check_augment(estimator.augment, ("auto", *AUGMENTATIONS))
     if isinstance(estimator.n_views, Integral) and estimator.augment is None:
@@ -51,6 +52,7 @@ def check_together(estimator):
             f"n_views must be 'auto' or None when there is no augmentation. Got {estimator.n_views} instead. "
             "Set augment='light'."
         )
+    check_callbacks(estimator.callbacks, watched=watched)
     for option in training_options(estimator.callbacks):
         option._check(estimator.early_stopping)
 

@@ -1,13 +1,11 @@
 """FineTuneRegressor: numbers in, numbers out."""
 
 import numpy as np
-import torch
 from sklearn.base import RegressorMixin
-from torch import nn
 
 from sktl._validation import check_y, fit_context
 from sktl.fine_tuning._estimator import FineTuneEstimator
-from sktl.fine_tuning._probe import ridge_probe
+from sktl.fine_tuning._numbers import Numbers
 
 
 class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
@@ -82,8 +80,8 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         Whether `fit` goes on from the network of the last `fit`.
     callbacks : list of skorch callbacks or None, default=None
         Training options from :mod:`sktl.training.callbacks` (L2-SP, an average of the weights, gradual unfreezing,
-        compilation) and callbacks of your own, as skorch takes them; each training gets copies. A skorch LRScheduler
-        takes the place of warm-up and cosine.
+        compilation) and skorch callbacks, with names as ``("name", callback)``. The net that they see predicts targets
+        in their own units. A skorch LRScheduler takes the place of warm-up and cosine.
     image_size : int or None, default=None
         Side in pixels of the network's input; None takes the side that its weights were trained with.
     image_shape : tuple of int or None, default=None
@@ -91,6 +89,9 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     value_range : tuple of (float, float) or None, default=None
         Values of black and white in arrays, and in files of more than 8 bits. None: bytes are 0 to 255, other numbers
         in [0, 1] are taken as they are, and beyond that the least and greatest value seen in `fit` are black and white.
+    on_error : {"raise", "skip"}, default="raise"
+        What `fit` does with an image that cannot be read: stop with its index, path and reason, or leave it out with
+        its label, warn, and list it in `bad_images_`. Predictions, which have a row for each image, always raise.
     batch_size : int, default=32
         Greatest number of images per optimizer step, two at least; batches are made nearly equal.
     device : str or torch.device, default="auto"
@@ -107,7 +108,7 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         global random states of torch and numpy are left as they are, for which fits in several threads of one process
         take turns; None draws a seed from numpy's, as elsewhere in scikit-learn.
     verbose : int, default=0
-        Progress bars and a line per epoch when positive.
+        Progress bars, and a line per epoch with loss and R², when positive.
 
     Attributes
     ----------
@@ -129,6 +130,8 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         Number of weights that were trained.
     value_range_ : tuple of (float, float) or None
         Values taken as black and white; None when `X` was made of bytes or files.
+    bad_images_ : list of ImageReadError
+        Images of the last `fit` that were left out, with ``on_error="skip"``; their `index` is that in `X`.
     best_epoch_ : int
         With `early_stopping`: the epoch, counted from 1, of least loss on the images set aside; 0 for the probe.
     store_info_ : StoreInfo
@@ -171,8 +174,6 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     (2,)
     """
 
-    _criterion = nn.MSELoss
-    _stratify = False
     _augments = False  # where a thing is, or how large, may be the target
     _probe_scale = 1.0
 
@@ -203,6 +204,7 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         image_size=None,
         image_shape=None,
         value_range=None,
+        on_error="raise",
         batch_size=32,
         device="auto",
         precision="auto",
@@ -214,7 +216,7 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         self._store(locals())
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, *, groups=None, validation=None):
         """Train the head and the stages above the split point.
 
         Parameters
@@ -225,6 +227,11 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
             Targets. Each is standardised for training.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             A weight w counts exactly as w copies of the image.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Images of one group are never on both sides where some are set aside for early stopping.
+        validation : tuple (X, y) or (X, y, sample_weight), splitter, or None, default=None
+            What early stopping watches in place of `validation_fraction`: images of your own, or those that the first
+            split of a splitter sets aside. Without early stopping they are only watched, by `history_` and callbacks.
 
         Returns
         -------
@@ -240,11 +247,12 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         FrozenPartChangedError
             If a callback or a module of the user wrote to the frozen part.
         TrainingDivergedError
-            If the loss is no longer a finite number.
+            If the loss or the weights are no longer finite numbers.
         ValueError
             If there are fewer than two distinct images of positive weight.
         """
-        return self._fit(X, y, sample_weight, keep=self.warm_start and hasattr(self, "net_"), whole=True)
+        keep = self.warm_start and hasattr(self, "net_")
+        return self._fit(X, y, sample_weight, keep=keep, whole=True, groups=groups, validation=validation)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
@@ -279,8 +287,12 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_targets)
             Predicted targets, in their own units.
         """
-        outputs = self._outputs(X) * self._target_scale + self._target_mean
-        return outputs[:, 0] if self._flat else outputs
+        outputs = self._outputs(X)
+        return self._coding.decode(outputs)
+
+    @property
+    def _coding(self):
+        return Numbers(self._target_mean, self._target_scale, self._flat)
 
     def _check_targets(self, y, reset, classes):
         if y is None:
@@ -300,27 +312,11 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
                     "FineTuneRegressor must see at least 2 distinct images with a positive weight. "
                     f"Got {len(targets)} instead (n_samples={len(targets)})."
                 )
-            self._target_mean = np.average(targets, axis=0, weights=weights)
-            spread = np.sqrt(np.average((targets - self._target_mean) ** 2, axis=0, weights=weights))
-            # A constant target is predicted as it is, without rounding errors being blown up.
-            self._target_scale = np.where(spread > 1e-12 * np.abs(self._target_mean), spread, 1.0)
-        targets = (targets - self._target_mean) / self._target_scale
-        return torch.as_tensor(targets, dtype=torch.float32), weights
-
-    def _loss_targets(self, targets):
-        return targets
-
-    def _probe(self, features, targets, weights):
-        return ridge_probe(features, targets, weights)
-
-    def _encoding(self):
-        return {"mean": self._target_mean, "scale": self._target_scale, "flat": self._flat}
+            self._take_encoding(**Numbers.found_in(targets, weights, self._flat).encoding())
+        return self._coding.encode(targets), weights
 
     def _take_encoding(self, mean, scale, flat):
         self._target_mean, self._target_scale, self._flat = mean, scale, flat
-
-    def _n_outputs(self):
-        return len(self._target_mean)
 
     def __sklearn_tags__(self):
         """Say that several targets are welcome, and that a linear probe need not fit numbers that are no image."""

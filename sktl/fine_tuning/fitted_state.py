@@ -31,7 +31,7 @@ def _parameter_of(head, estimator):
         return "linear"
     widths = [layer.out_features for layer in head.layers.modules() if isinstance(layer, nn.Linear)][:-1]
     with torch.device("meta"):
-        twin = build_head(widths, len(head.mean), estimator._n_outputs(), head.dropout.p)
+        twin = build_head(widths, len(head.mean), estimator._coding.n_outputs, head.dropout.p)
     if callable(estimator.head) or repr(twin.layers) != repr(head.layers):
         raise TypeError("a head of your own")
     return widths
@@ -40,7 +40,7 @@ def _parameter_of(head, estimator):
 def empty_network(estimator, chain, n_features, preprocessing, state):
     """Build the network of an estimator that has its targets, with names and shapes and no numbers."""
     with torch.device("meta"):
-        head = build_head(state["head"], n_features, estimator._n_outputs(), state["dropout"])
+        head = build_head(state["head"], n_features, estimator._coding.n_outputs, state["dropout"])
     return FineTuneNetwork(
         chain.stages,
         head,
@@ -59,7 +59,7 @@ def restore(estimator, network, backbone, state):
     estimator.unfreeze_depth_ = state["unfreeze_depth"]
     estimator._range_is_learned = state["value_range_is_learned"]
     estimator._seed, estimator._n_trainings = state["seed"], state["n_trainings"]
-    estimator.store_info_ = StoreInfo()
+    estimator.store_info_, estimator.bad_images_ = StoreInfo(), []
     placement = resolve_placement(estimator.device, estimator.precision)
     network.to(memory_format=torch.channels_last).to(placement.device)
     network.head.from_probe = state["from_probe"]  # by which the rate of the head is chosen when training goes on

@@ -1,11 +1,13 @@
 """From images to vectors, fast and safely; no estimator here."""
 
+from sktl.inference._bad_images import find_bad_images
 from sktl.inference._blocks import block_rows, map_images, read_prepared, run_in_blocks
 from sktl.inference._cache_look_up import StoreInfo
 from sktl.inference._device import PRECISIONS, Placement, resolve_placement
 from sktl.inference._dry_run import activation_shape, embedding_widths
 from sktl.inference._embed import embed
 from sktl.inference._engines import ENGINES, check_engine
+from sktl.inference._finite_numbers import check_finite_numbers
 from sktl.inference._photographs import (
     ABOUT_PHOTOGRAPHS,
     are_photographs,
@@ -24,8 +26,10 @@ __all__ = [
     "are_photographs",
     "block_rows",
     "check_engine",
+    "check_finite_numbers",
     "embed",
     "embedding_widths",
+    "find_bad_images",
     "map_images",
     "read_prepared",
     "resolve_placement",

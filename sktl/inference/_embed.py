@@ -14,6 +14,7 @@ from sktl.inference._cache_key import cache_key_of
 from sktl.inference._cache_look_up import CacheLookUp, StoreInfo, Task
 from sktl.inference._dry_run import cuts_of, embedding_widths, is_batch_invariant
 from sktl.inference._engines import check_engine, frozen_function
+from sktl.inference._finite_numbers import check_finite_numbers
 from sktl.inference._prefetching import batched, prefetched, reading_threads
 
 
@@ -160,6 +161,7 @@ class _Call:
             return
         for outputs in self._run(self._make_function(), chain([first], waiting)):
             done, vectors = computing.popleft(), outputs.numpy()
+            check_finite_numbers(outputs, "vectors", self._images, [task.position for task in done])
             self._embeddings[[task.position for task in done]] = vectors
             self._progress(len(done))
             yield done, vectors

@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from sktl.backbones.descriptions import record_of_chain
+from sktl.exceptions import WeightsError
 from sktl.feature_extraction import PretrainedFeatureExtractor
 from sktl.images import as_images
 from sktl.inference import embed
@@ -92,7 +93,11 @@ def load_pipeline(path, record, chain, preprocessing, session):
         )
     steps = [extractor, *([] if scaler is None else [scaler]), linear]
     pipeline = Pipeline(list(zip(record["steps"], steps, strict=True)))
-    check_outputs(_trial_outputs(pipeline))
+    try:
+        outputs = _trial_outputs(pipeline)
+    except WeightsError:  # the network gives no vectors to begin with
+        outputs = np.nan
+    check_outputs(outputs)
     return pipeline
 
 

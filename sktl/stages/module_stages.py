@@ -135,6 +135,11 @@ def _output(module, name, probe):
 
 def _check_repeats(module, name, run, probe, output):
     """Check that images get the same output however often they are shown."""
+    if output.isnan().any():
+        raise ValueError(
+            f"{name} must give finite numbers for a picture. Got NaN instead: its weights are damaged, or too large to "
+            "compute with. Take other weights."
+        )
     shown = run(module, probe.clone())
     if shown.shape != output.shape or not agree(shown, output, _TOLERANCE):
         raise ValueError(

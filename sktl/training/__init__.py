@@ -7,7 +7,15 @@ from sktl.training._net import build_net, train, validation_loss
 from sktl.training._network import FineTuneNetwork, trained_tensors
 from sktl.training._schedule import OptimizerSettings, base_learning_rate, n_epochs
 from sktl.training._show_augmentation import show_augmentation
-from sktl.training._training_set import canonical, inner_split
+from sktl.training._training_set import TrainingSet, canonical, given_split, inner_split, merged_groups
+from sktl.training._users_callbacks import (
+    check_callbacks,
+    cloned,
+    parameters_of,
+    that_can_be_pickled,
+    that_need_no_validation,
+    with_parameters,
+)
 from sktl.training._views import AUGMENTATIONS, check_augment, mirrored, prepared_already
 
 __all__ = [
@@ -17,18 +25,27 @@ __all__ = [
     "FrozenPart",
     "OptimizerSettings",
     "TrainingData",
+    "TrainingSet",
     "base_learning_rate",
     "build_head",
     "build_net",
     "canonical",
     "check_augment",
+    "check_callbacks",
+    "cloned",
     "frozen_record",
+    "given_split",
     "inner_split",
+    "merged_groups",
     "mirrored",
     "n_epochs",
+    "parameters_of",
     "prepared_already",
     "show_augmentation",
+    "that_can_be_pickled",
+    "that_need_no_validation",
     "train",
     "trained_tensors",
     "validation_loss",
+    "with_parameters",
 ]

@@ -7,7 +7,15 @@ from dataclasses import replace
 import torch
 
 from sktl.backbones import tensor_digest
-from sktl.inference import activation_shape, block_rows, embed, map_images, read_prepared, run_in_blocks
+from sktl.inference import (
+    activation_shape,
+    block_rows,
+    check_finite_numbers,
+    embed,
+    map_images,
+    read_prepared,
+    run_in_blocks,
+)
 from sktl.training._views import AugmentedImages, can_be_stored, prepared_already
 
 # Activations of the training set are kept in memory up to _MEMORY bytes, and in the store up to a share of its size:
@@ -104,7 +112,7 @@ class FrozenPart:
                 key=key,
                 **self._read,
             )
-            return torch.cat(list(outputs))
+            return self._checked(torch.cat(list(outputs)), above_cut, images)
         use_store, outputs = self.may_store(len(images), share), []
         rows = block_rows(preprocessing.crop_size, self._placement.device, self._read["batch_size"])
         n_together = max(_AT_A_TIME // self.n_bytes, rows)
@@ -112,7 +120,12 @@ class FrozenPart:
             part = images.subset(slice(start, start + n_together))
             activations = self(part, preprocessing, use_store=use_store, verbose=verbose)
             outputs.append(run_in_blocks(above_cut, activations, self._placement, rows, key=key))
-        return torch.cat(outputs)
+        return self._checked(torch.cat(outputs), above_cut, images)
+
+    def _checked(self, outputs, above_cut, images):
+        what = "features" if above_cut == self._network.features else "outputs"
+        check_finite_numbers(outputs, what, images, range(len(images)))
+        return outputs
 
 
 class Activations:
@@ -156,6 +169,14 @@ class Activations:
     def __getitem__(self, indices):
         """Return the activations of the plain images at an array of positions."""
         return self.view(indices, 0)
+
+    def describe(self, i):
+        """Name image i for a message."""
+        return self._images.describe(i)
+
+    def of(self, images):
+        """Return the activations of other images, as they are in prediction."""
+        return Activations(self._frozen_part, images, self._preprocessing)
 
     def view(self, indices, number):
         """Return the activations of one view of the images at an array of positions; number 0 is the plain image."""

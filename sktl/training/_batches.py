@@ -1,4 +1,4 @@
-"""Training data and its batches: activations, targets and weights."""
+"""Training data and its batches: activations, targets, weights and labels."""
 
 import numpy as np
 import torch
@@ -8,12 +8,16 @@ from sktl.training._schedule import n_batches
 
 
 class TrainingData(torch.utils.data.Dataset):
-    """Activations, targets and weights of some of the training images."""
+    """Some of the training images: activations, targets of the loss, weights, and labels or numbers as users know them.
 
-    def __init__(self, activations, targets, weights, positions=None, teacher=None):
+    Metrics in callbacks compare the last with predictions, whatever the loss is told.
+    """
+
+    def __init__(self, activations, targets, weights, labels, positions=None, teacher=None):
         self.activations = activations
         self.targets = targets
         self.weights = weights
+        self.labels = labels
         self.positions = np.arange(len(targets)) if positions is None else positions
         self.teacher = teacher
 
@@ -22,15 +26,33 @@ class TrainingData(torch.utils.data.Dataset):
 
     def at(self, positions):
         """Return the training data at other positions."""
-        return TrainingData(self.activations, self.targets, self.weights, positions, self.teacher)
+        return TrainingData(self.activations, self.targets, self.weights, self.labels, positions, self.teacher)
 
     def batch(self, selected, view=0):
-        """Return inputs and targets for an array of indices into `positions`, of one view of the images."""
+        """Return inputs and labels for an array of indices into `positions`, of one view of the images."""
         positions = self.positions[selected]
-        inputs = {"activations": self.activations.view(positions, view), "sample_weight": self.weights[positions]}
+        inputs = {
+            "activations": self.activations.view(positions, view),
+            "targets": self.targets[positions],
+            "sample_weight": self.weights[positions],
+        }
         if self.teacher is not None:
             inputs["teacher"] = self.teacher[positions]
-        return inputs, self.targets[positions]
+        return inputs, self.labels[positions]
+
+
+class PredictionData(torch.utils.data.Dataset):
+    """Activations alone: whatever gives those at an array of positions."""
+
+    def __init__(self, activations):
+        self.activations = activations
+
+    def __len__(self):
+        return len(self.activations)
+
+    def batch(self, selected):
+        """Return inputs and no labels."""
+        return {"activations": self.activations[selected]}, None
 
 
 class Batches:
@@ -62,7 +84,8 @@ class Batches:
             batch = self.dataset.batch(selected, view)
             yield self._mixed(*batch) if self.mixup or self.cutmix else batch
 
-    def _mixed(self, inputs, targets):
+    def _mixed(self, inputs, labels):
+        targets = inputs["targets"]
         n_targets = targets.shape[1]
         teacher = inputs.get("teacher", targets[:, :0])
         activations, both, weights = mix(
@@ -73,7 +96,7 @@ class Batches:
             self.cutmix,
             self.generator,
         )
-        inputs = {**inputs, "activations": activations, "sample_weight": weights}
+        mixed = {"activations": activations, "targets": both[:, :n_targets], "sample_weight": weights}
         if "teacher" in inputs:
-            inputs["teacher"] = both[:, n_targets:]
-        return inputs, both[:, :n_targets]
+            mixed["teacher"] = both[:, n_targets:]
+        return mixed, labels

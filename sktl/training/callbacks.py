@@ -9,6 +9,7 @@ from skorch.callbacks import Callback
 
 from sktl._validation import Interval, validate_parameter_constraints
 from sktl.training._network import trained_tensors
+from sktl.training._users_callbacks import unnamed
 
 __all__ = ["CompileNetwork", "ExponentialMovingAverage", "GradualUnfreezing", "L2SP"]
 
@@ -27,11 +28,6 @@ class TrainingOption(BaseEstimator, Callback, metaclass=ABCMeta):
     @abstractmethod
     def _clear(self, net):
         """Undo everything that was meant for one training, also when the training failed."""
-
-
-def unnamed(callback):
-    """Return a callback without the name that a user may have given it."""
-    return callback[-1] if isinstance(callback, tuple) else callback
 
 
 def training_options(callbacks):

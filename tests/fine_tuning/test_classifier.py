@@ -390,11 +390,12 @@ def test_interrupting_reaches_the_caller(patterns):
         FineTuneClassifier(callbacks=[Interrupt()], **QUICK).fit(*patterns)
 
 
-def test_a_constructor_with_callbacks_is_left_as_it_was(patterns):
+def test_fit_leaves_the_list_of_callbacks_as_it_was_and_uses_those_in_it(patterns):
     callback = skorch.callbacks.EpochTimer()
     model = FineTuneClassifier(callbacks=[("mine", callback)], **QUICK).fit(*patterns)
     assert model.callbacks == [("mine", callback)]
-    assert callback.epoch_start_time_ is None
+    assert dict(model.net_.callbacks_)["mine"] is callback
+    assert callback.epoch_start_time_ is not None
 
 
 def test_verbose_prints_a_line_per_epoch(patterns, capsys):

@@ -43,7 +43,7 @@ def test_the_probe_is_kept_when_no_epoch_was_better(noise):
     model = FineTuneClassifier(learning_rate=RUINOUS, max_epochs=3, callbacks=[Watch()], **STOPPING).fit(X, y)
     assert model.best_epoch_ == 0
     assert len(model.history_) == 3
-    rows, _ = canonical(as_images(X), y, np.ones(len(y)))
+    rows, _, _ = canonical(as_images(X), y, np.ones(len(y)))
     part = rows[positions]
     assert len(part) == 30
     probe = FineTuneClassifier(unfreeze_depth=0).fit(X[part], y[part])
@@ -91,8 +91,9 @@ def test_a_refit_keeps_the_schedule_of_the_search(patterns, monkeypatch):
 
     asked = []
     monkeypatch.setattr(_fitting, "n_epochs", lambda *args: asked.append(args[1]) or 6)
-    FineTuneClassifier(head=[8], refit=True, **STOPPING).fit(*patterns)
-    assert asked == [18, 18]
+    model = FineTuneClassifier(head=[8], refit=True, **STOPPING).fit(*patterns)
+    assert set(asked) == {18}
+    assert len(model.history_) == (model.best_epoch_ or len(model.history_)) <= 6
 
 
 # depth 0, which is the probe alone unless something else is asked for

@@ -10,7 +10,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from torchvision.transforms import v2
 
 from sktl import FineTuneClassifier
-from sktl.fine_tuning import _fitting
+from sktl.fine_tuning import _validation_data
 from sktl.training._activations import FrozenPart
 
 
@@ -44,8 +44,8 @@ def test_going_on_never_ends_worse_on_the_images_set_aside(patterns, monkeypatch
         parts.append(held_out)
         return train, held_out
 
-    split = _fitting.inner_split
-    monkeypatch.setattr(_fitting, "inner_split", watched)
+    split = _validation_data.inner_split
+    monkeypatch.setattr(_validation_data, "inner_split", watched)
     model = FineTuneClassifier(early_stopping=True, warm_start=True, max_epochs=3, random_state=0).fit(X, y)
     before = {name: tensor.clone() for name, tensor in model.module_.state_dict().items()}
     n_before = len(model.history_)

@@ -23,13 +23,13 @@ QUICK = {"max_epochs": 2, "learning_rate": 1e-2, "random_state": 0}
 
 
 class Recorder(skorch.callbacks.Callback):
-    """Keep inputs, outputs and the loss of each step in a list that copies of the callback share."""
+    """Keep inputs, targets of the loss, outputs and the loss of each step."""
 
     steps: list = []
 
     def on_batch_end(self, net, batch=None, training=False, loss=None, y_pred=None, **kwargs):
         if training:
-            self.steps.append((*batch, y_pred.detach(), loss.item()))
+            self.steps.append((batch[0], batch[0]["targets"], y_pred.detach(), loss.item()))
 
 
 @pytest.fixture

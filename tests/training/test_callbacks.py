@@ -8,9 +8,11 @@ import skorch.callbacks
 import torch
 from numpy.testing import assert_allclose
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 from sktl import FineTuneClassifier
+from sktl.exceptions import TrainingDivergedError
 from sktl.training.callbacks import L2SP, CompileNetwork, ExponentialMovingAverage, GradualUnfreezing
 
 QUICK = {"max_epochs": 2, "learning_rate": 1e-2, "random_state": 0}
@@ -308,3 +310,29 @@ def test_a_compiled_training_gives_nearly_the_same_network_and_is_not_pickled(pa
     assert_allclose(compiled.predict_proba(patterns[0]), plain.predict_proba(patterns[0]), atol=1e-4)
     assert_same_network(compiled, pickle.loads(pickle.dumps(compiled)))
     assert_same_network(compiled, clone(compiled).fit(*patterns))
+
+
+# weights in the end
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("depth", [0, 1])
+def test_final_weights_that_are_not_finite_are_a_diverged_training(patterns, value, depth):
+    class Spoil(skorch.callbacks.Callback):
+        def on_train_end(self, net, **kwargs):
+            next(net.module_.head.parameters()).data[0, 0] = value
+
+    model = FineTuneClassifier(unfreeze_depth=depth, callbacks=[Spoil()], **QUICK)
+    with pytest.raises(TrainingDivergedError, match=r"the weights must be finite numbers after training. Got NaN"):
+        model.fit(*patterns)
+    with pytest.raises(NotFittedError):
+        model.predict(patterns[0])
+
+
+def test_finite_weights_whose_outputs_are_not_are_a_diverged_training(patterns):
+    class Spoil(skorch.callbacks.Callback):
+        def on_train_end(self, net, **kwargs):
+            next(net.module_.head.parameters()).data.fill_(3e38)
+
+    with pytest.raises(TrainingDivergedError, match="the outputs of the network must be finite numbers after training"):
+        FineTuneClassifier(callbacks=[Spoil()], **QUICK).fit(*patterns)

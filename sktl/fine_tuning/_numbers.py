@@ -1,0 +1,57 @@
+"""Numbers as targets: standardised for the network, and its outputs in their own units."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from sktl.fine_tuning._probe import ridge_probe
+
+
+class Numbers:
+    """The targets of a regressor, one or several: encoded for training, and decoded from outputs."""
+
+    is_classifier = False
+    criterion = nn.MSELoss
+    stratify = False
+
+    def __init__(self, mean, scale, flat):
+        self.mean = mean
+        self.scale = scale
+        self.flat = flat
+
+    @classmethod
+    def found_in(cls, targets, weights, flat):
+        """Learn mean and spread of each column."""
+        mean = np.average(targets, axis=0, weights=weights)
+        spread = np.sqrt(np.average((targets - mean) ** 2, axis=0, weights=weights))
+        # A constant target is predicted as it is, without rounding errors being blown up.
+        return cls(mean, np.where(spread > 1e-12 * np.abs(mean), spread, 1.0), flat)
+
+    def encoding(self):
+        """Return the arguments that make these numbers again."""
+        return {"mean": self.mean, "scale": self.scale, "flat": self.flat}
+
+    @property
+    def n_outputs(self):
+        """Number of outputs of the network."""
+        return len(self.mean)
+
+    def labels(self, targets):
+        """Return targets in the shape of predictions."""
+        return targets[:, 0] if self.flat else targets
+
+    def encode(self, targets):
+        """Return standardised targets."""
+        return torch.as_tensor((targets - self.mean) / self.scale, dtype=torch.float32)
+
+    def loss_targets(self, targets, *, mixed):
+        """Return targets for the loss; those of mixed images are mixed as they are."""
+        return targets
+
+    def probe(self, features, targets, weights):
+        """Fit a linear model; see `ridge_probe`."""
+        return ridge_probe(features, targets, weights)
+
+    def decode(self, outputs):
+        """Return predictions in their own units."""
+        return self.labels(outputs * self.scale + self.mean)
