@@ -3,7 +3,7 @@
 from collections import Counter
 from itertools import count
 
-__all__ = ["as_written", "digits_for", "number", "printable", "seconds", "shortened", "written_apart"]
+__all__ = ["as_written", "digits_for", "first_of", "number", "printable", "seconds", "shortened", "written_apart"]
 
 LONGEST = 32  # letters of a name
 
@@ -34,6 +34,13 @@ def number(value, sign=False, digits=3):
 def seconds(value):
     """Write a time in seconds with about two meaningful digits."""
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def first_of(texts, most=10, *, between="; "):
+    """List texts one after the other, the first ones only where there are many."""
+    texts = [str(text).rstrip(".") for text in texts]
+    rest = [f"and {len(texts) - most:,} more"] if len(texts) > most else []
+    return between.join(texts[:most] + rest)
 
 
 def as_written(text, most=LONGEST):

@@ -9,13 +9,14 @@ from sklearn.preprocessing import StandardScaler
 
 from sktl._candidate_names import CANDIDATE_NAMES
 from sktl._validation import did_you_mean
-from sktl.feature_extraction import PixelFeatures, PretrainedFeatureExtractor
+from sktl.feature_extraction import PixelFeatures, PretrainedClassifier, PretrainedFeatureExtractor
 from sktl.feature_extraction.frozen_pipeline import frozen_pipeline, linear_model
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 
-__all__ = ["make_candidates", "names_used", "uses_transfer"]
+__all__ = ["is_trained", "reads_images", "make_candidates", "names_used", "uses_transfer"]
 
 TRANSFER_ESTIMATORS = (PretrainedFeatureExtractor, FineTuneClassifier, FineTuneRegressor)
+READERS = (*TRANSFER_ESTIMATORS, PixelFeatures, PretrainedClassifier)
 
 
 def make_candidates(candidates, *, task, weights, unfreeze_depth, max_epochs, **shared):
@@ -97,6 +98,18 @@ def _check_estimator(name, estimator, task):
             f"Candidate {name!r} must fit the task, which is {task}. Got {type(estimator).__name__} instead. "
             "The task was read from y; task='classification' or task='regression' overrules that."
         )
+
+
+def is_trained(estimator):
+    """Whether any part of the estimator trains a network, which takes far longer than anything else."""
+    parts = [estimator, *estimator.get_params(deep=True).values()]
+    return any(isinstance(part, (FineTuneClassifier, FineTuneRegressor)) for part in parts)
+
+
+def reads_images(estimator):
+    """Whether any part of the estimator takes X for images, as sktl does; to others, paths may be names of anything."""
+    parts = [estimator, *estimator.get_params(deep=True).values()]
+    return any(isinstance(part, READERS) for part in parts)
 
 
 def uses_transfer(estimator):

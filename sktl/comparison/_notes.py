@@ -11,6 +11,7 @@ from sktl._statistics import (
     repeats_to_settle,
     spread_is_zero,
 )
+from sktl._text import first_of
 from sktl.comparison._networks import BROUGHT_ALONG
 
 __all__ = ["make_notes"]
@@ -20,7 +21,7 @@ FEW_SPLITS = 5  # fewer than these get a note
 
 def make_notes(comparison):
     """Say what a reader of the numbers should know."""
-    notes = [*_failures(comparison), *_splits(comparison)]
+    notes = [*_failures(comparison), *_bad_images(comparison), *_splits(comparison)]
     if warning := comparison.settings.get("photographs"):
         notes.insert(0, warning)
     if warning := comparison.settings.get("near_duplicates"):
@@ -51,6 +52,13 @@ def _failures(comparison):
         f"Candidate {run.candidate!r} failed on split {run.split + 1} of {n_splits} and is left out: {run.error}"
         for run in comparison.failures
     ]
+
+
+def _bad_images(comparison):
+    bad = comparison.bad_images
+    if not bad:
+        return []
+    return [f"{len(bad):,} of {len(comparison.y):,} images could not be read and are left out: {first_of(bad)}."]
 
 
 def _splits(comparison):

@@ -1,5 +1,6 @@
 """From images to vectors, fast and safely; no estimator here."""
 
+from sktl.inference._bad_images import find_bad_images
 from sktl.inference._blocks import block_rows, map_images, read_prepared, run_in_blocks
 from sktl.inference._cache_look_up import StoreInfo
 from sktl.inference._device import PRECISIONS, Placement, resolve_placement
@@ -26,6 +27,7 @@ __all__ = [
     "check_engine",
     "embed",
     "embedding_widths",
+    "find_bad_images",
     "map_images",
     "read_prepared",
     "resolve_placement",

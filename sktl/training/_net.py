@@ -12,6 +12,7 @@ from skorch.helper import predefined_split
 from sktl.backbones.torch_defaults import torch_defaults
 from sktl.exceptions import TrainingDivergedError
 from sktl.inference.forward_passes import current_counter
+from sktl.inference.progress import tell
 from sktl.training._batches import Batches
 from sktl.training._schedule import WarmUpCosine, n_batches, parameter_groups
 from sktl.training.callbacks import GradualUnfreezing, TrainingOption, unnamed
@@ -55,6 +56,11 @@ class FineTuneNet(NeuralNet):
             self.placement, self.device = placement, str(placement.device)
             # The moments would have to follow their parameters; a few steps make new ones.
             self.initialize_optimizer()
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Tell how far the training is."""
+        super().on_epoch_begin(net, **kwargs)
+        tell("epoch", len(self.history), self.max_epochs)
 
     def infer(self, x, **fit_params):
         """Run the part above the split point."""
