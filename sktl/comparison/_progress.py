@@ -103,7 +103,8 @@ class Progress:
         """
         if not self._left:
             return ""
-        known = {name: float(np.mean(spent)) for name, spent in self._seconds.items()}
+        # A first fit loads and prepares what later ones find done.
+        known = {name: float(np.mean(spent[1:] or spent)) for name, spent in self._seconds.items()}
         pace = min(1.0, (time.perf_counter() - self._start) / max(self._work, 1e-9))
         rest = pace * sum(known.get(name, 0.0) for name in self._left)
         if set(self._left) <= known.keys():
