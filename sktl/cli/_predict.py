@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from sktl._atomic_files import replacing
-from sktl._text import printable
+from sktl._text import escaped, printable
 from sktl.cli._folders import find_images
 from sktl.cli._options import (
     DeviceOption,
@@ -260,15 +260,11 @@ def _write_csv(path, rows, classes, proba):
     header = ["path", "class", "probability"]
     header += [f"{name}_{rank}" for rank in range(2, n_top + 1) for name in ("class", "probability")]
     header += [f"probability of {name}" for name in classes] if proba else []
-    # Names of files may be any bytes; these come out as they were.
-    with (
-        replacing(path) as unfinished,
-        open(unfinished, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
+    with replacing(path) as unfinished, open(unfinished, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*header, "error"])
+        writer.writerow([escaped(name) for name in [*header, "error"]])
         for row in rows:
             cells = [value for each in row.get("top", []) for value in each.values()] or [""] * (2 * n_top)
             if proba:
                 cells += row.get("probabilities", dict.fromkeys(classes, "")).values()
-            writer.writerow([row["path"], *cells, row.get("error", "")])
+            writer.writerow([escaped(str(cell)) for cell in [row["path"], *cells, row.get("error", "")]])

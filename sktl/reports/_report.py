@@ -54,7 +54,9 @@ def write_report(comparison, path, *, X=None, target_names=None):
     ]
     content = page(f"{word}: was transfer worth it?", body)
     with replacing(path) as unfinished:
-        unfinished.write_bytes(content.encode("utf-8", "replace"))  # names of files may hold bytes that are no letters
+        unfinished.write_bytes(
+            content.encode("utf-8", "backslashreplace")
+        )  # names of files may hold bytes that are no text
     return path
 
 

@@ -3,13 +3,16 @@
 import copy
 import csv
 import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
+import pandas
 import pytest
 from PIL import Image
 
+from sktl._text import unescaped
 from sktl.cli._train import make_estimator
 from sktl.images import load_image_folder
 
@@ -186,6 +189,28 @@ def test_names_that_would_command_a_terminal_are_spelt_out(run_sktl, models, uns
     assert "a\\x1b[31m\\tb\\udcff.png\t" in result.stdout
     assert result.stdout.count("\n") == 1
     assert json.loads(run_sktl("predict", models["frozen"], odd, "--json").stdout)["predictions"][0]["path"] == str(odd)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are any bytes on Linux")
+def test_names_that_are_no_text_go_through_training_and_come_back_from_the_predictions(
+    run_sktl, photos, tmp_path, method
+):
+    root, model, table = tmp_path / "caf\udce9", tmp_path / "m.safetensors", tmp_path / "table.csv"
+    for name, odd in (("ants", "ant\udcff"), ("bees", "\udce9b")):
+        shutil.copytree(photos / name, root / odd)
+    options = ("--max-epochs", "1") if method == "fine_tuned" else ()
+    result = run_sktl("train", root, "-o", model, "--method", method, "--json", *options)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["classes"] == ["ant\udcff", "\udce9b"]
+    assert r"Images per class: ant\udcff 10, \udce9b 10." in result.stderr
+    result = run_sktl("predict", model, root, "--json", "--proba", "--csv", table)
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)["predictions"]
+    assert [row["path"] for row in rows] == sorted(map(str, root.rglob("*.png")))
+    frame = pandas.read_csv(table)
+    assert [unescaped(path) for path in frame["path"]] == [row["path"] for row in rows]
+    assert [unescaped(name) for name in frame["class"]] == [row["class"] for row in rows]
+    assert {unescaped(column) for column in frame.columns} >= {"probability of ant\udcff", "probability of \udce9b"}
 
 
 @pytest.mark.parametrize(
