@@ -189,7 +189,8 @@ def compare_transfer(
         If images cannot be read, unless they are to be left out and others remain. Its `bad_images` has all of them.
     RuntimeError
         If an image can no longer be read in a fit, the baseline fails on a split, or its score is not finite, or fewer
-        than two candidates are left; with ``on_error="raise"`` if any candidate fails. Carries the original error as its cause.
+        than two candidates are left; with ``on_error="raise"`` if any candidate fails. Carries the original error as
+        its cause.
     OSError
         If the file `resume` cannot be read or written.
 

@@ -5,22 +5,18 @@ from math import isqrt
 import numpy as np
 
 from sktl._targets import check_data
-from sktl._text import first_of
 from sktl.comparison._candidates import reads_images
 from sktl.comparison._progress import announced
-from sktl.exceptions import BadImagesError
 from sktl.feature_extraction.frozen_pipeline import frozen_extractor
 from sktl.images import as_images, take_rows
 from sktl.images.value_range import fit_value_range
-from sktl.inference import find_bad_images
+from sktl.inference import bad_images_error, find_bad_images
 from sktl.near_duplicates.search import groups_and_bad_images
 
 __all__ = ["check_bad_images", "look_through"]
 
 NETWORK = "tiny_fractal"  # comes with sktl and takes about as long as decoding a photograph
 SMALLEST = 8  # pixels: rows of numbers that fold into less are hardly pictures
-NEXT_LINE = "\n  "
-ADVICE = "Mend or remove them, or leave them out with on_bad_image='skip'."
 
 
 def look_through(X, *, groups, duplicates, backbone, image_shape, value_range, batch_size, n_jobs=None, verbose=0):
@@ -37,7 +33,13 @@ def look_through(X, *, groups, duplicates, backbone, image_shape, value_range, b
                     backbone=NETWORK, device="cpu", cache=backbone != NETWORK, on_error="nan", **options
                 )
                 with announced(f"Looking for near duplicates among {len(X):,} images", verbose):
-                    return groups_and_bad_images(X, extractor, groups=groups)
+                    found, bad = groups_and_bad_images(X, extractor, groups=groups)
+                if verbose and duplicates == "group":
+                    print(
+                        f"Near copies: {len(X) - found.max() - 1:,} images join the group of an earlier one.",
+                        flush=True,
+                    )
+                return found, bad
         except (TypeError, ValueError, OSError):  # no images after all, or one that has changed meanwhile
             if duplicates == "group":
                 raise
@@ -74,11 +76,7 @@ def check_bad_images(bad, y, task, on_bad_image, estimators, verbose=0):
         return {}
     n_images = len(y)
     if on_bad_image == "raise" or len(bad) == n_images:
-        raise BadImagesError(
-            f"X must hold images that can be read. Got {len(bad):,} of {n_images:,} that cannot be instead:\n  "
-            f"{first_of(bad.values(), between=NEXT_LINE)}\n{ADVICE}",
-            bad.values(),
-        )
+        raise bad_images_error(list(bad.values()), n_images)
     rest = np.setdiff1d(np.arange(n_images), list(bad))
     check_data(rest, y[rest], None, task)
     if verbose:
