@@ -199,6 +199,22 @@ class ImageCollection:
         path = path_of(item)
         return f"image {position}" + ("" if path is None else f" ({path!r})")
 
+    def name(self, i):
+        """Return the path of image i, or "image 37" where there is none.
+
+        Parameters
+        ----------
+        i : int
+            Position in this collection.
+
+        Returns
+        -------
+        str
+            The path as it was passed; otherwise the position in the first `X`.
+        """
+        item, position = self._item(i)
+        return path_of(item) or f"image {position}"
+
     def _item(self, i):
         position = int(self._positions[as_index(i)])
         return self._items[position], position

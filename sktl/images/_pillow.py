@@ -130,6 +130,14 @@ def encoded_size(data):
         return image.height, image.width
 
 
+def encoded_mode(data):
+    """Return what the pixels of an image file are, by Pillow's name ("L", "RGB", "I;16", …), from its first bytes."""
+    Image.init()
+    formats = [name for name in FORMATS if name in Image.OPEN]
+    with _STRICT, _pillow_errors_named(), Image.open(io.BytesIO(data), formats=formats) as image:
+        return image.mode
+
+
 def from_pil(image):
     """Convert a PIL image to uint8 (H, W, 3) without changing it; a file that it has not read yet is read now."""
     with _STRICT, _pillow_errors_named():
