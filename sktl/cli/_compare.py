@@ -118,7 +118,8 @@ def compare(
     with errors_as_messages(interrupted=_what_is_kept(resume)):
         plot, report = _check_writable(plot, csv, report, resume)
         data = _load_digits(n_labels, seed) if digits else load_data(context, verb="Comparing on")
-        X, options = data.images, {"value_range": (0, 16)} if digits else {}
+        X = data.images
+        options: dict = {"value_range": (0, 16)} if digits else {}
         backbone = backbone_for(X, backbone, weights)
         options |= {"backbone": backbone, "weights": weights, "image_size": image_size}
         options |= {"device": device, "precision": precision, "verbose": int(verbose)}
