@@ -49,7 +49,7 @@ def check_classes(y, name="y", *, whole=False):
     if (whole and has_fractions(y)) or n_different > max(_FEW, len(y) / 2):
         raise ValueError(
             f"{name} must hold classes, each of several images. Got {n_different} different numbers for {len(y)} "
-            'images instead: pass task="regression" to predict numbers.'
+            'images instead: pass task="regression" to predict numbers (in a command, --task regression).'
         )
 
 

@@ -6,7 +6,7 @@ from sktl._text import enumerated, printable
 from sktl.cli._folders import load_classes, say_classes
 from sktl.cli._reporting import say
 
-__all__ = ["Data", "is_verbose", "load_data", "load_test_folder", "read_table"]
+__all__ = ["Data", "is_verbose", "load_data", "load_test_folder", "named_targets", "read_table"]
 
 
 @dataclass
@@ -84,20 +84,25 @@ def load_test_folder(context, data):
     return Data(images, np.array(places)[target], data.names)
 
 
-def read_table(context, target):
+def read_table(context, target, **options):
     """Read the table that the options of a command name."""
     from sktl.images import load_image_table
 
-    options = context.params
+    given = context.params
+    columns = {"image": given["image"], "target": target, "group": given.get("group"), "root": given["root"]}
     return load_image_table(
-        options["table"],
-        image=options["image"],
-        target=target,
-        group=options.get("group"),
-        root=options["root"],
-        task=options["task"],
-        separator=options["separator"],
+        given["table"], **columns, **{"task": given.get("task", "auto"), "separator": given["separator"], **options}
     )
+
+
+def named_targets(bunch):
+    """Return the targets of a table as it names them: classes, lists of labels, or numbers; None where it has none."""
+    if bunch.task == "classification":
+        return [bunch.target_names[place] for place in bunch.target.tolist()]
+    if bunch.task == "multilabel":
+        names = bunch.target_names
+        return [[name for name, has in zip(names, row, strict=True) if has] for row in bunch.target.tolist()]
+    return None if bunch.target is None else bunch.target.tolist()
 
 
 def is_verbose(context):

@@ -9,7 +9,7 @@ import typer
 
 from sktl._pooling_names import POOLINGS
 from sktl._text import printable
-from sktl.cli._data import is_verbose, read_table
+from sktl.cli._data import is_verbose, named_targets, read_table
 from sktl.cli._default_backbone import backbone_for
 from sktl.cli._feature_files import ENDINGS, check_packages, write_features
 from sktl.cli._folders import find_images
@@ -110,19 +110,10 @@ def _found(context):
 
 def _columns_of(bunch, separator):
     """List what a table says of its images, in its words."""
-    columns = {"path": bunch.images.tolist()}
-    if bunch.task == "classification":
-        columns["label"] = [bunch.target_names[place] for place in bunch.target]
-    elif bunch.task == "multilabel":
-        columns["label"] = [separator.join(names) for names in _labels_in(bunch)]
-    elif bunch.task == "regression":
-        columns["label"] = bunch.target.tolist()
+    labels, columns = named_targets(bunch), {"path": bunch.images.tolist()}
+    if labels is not None:
+        columns["label"] = [separator.join(each) for each in labels] if bunch.task == "multilabel" else labels
     return columns if bunch.groups is None else {**columns, "group": bunch.groups.tolist()}
-
-
-def _labels_in(bunch):
-    for row in bunch.target.tolist():
-        yield [name for name, has in zip(bunch.target_names, row, strict=True) if has]
 
 
 def _layers(layers):

@@ -1,6 +1,6 @@
 """How good predictions are, for each kind of target, and how good they would be without looking."""
 
-__all__ = ["CHANCE", "METRICS", "score", "score_of_chance"]
+__all__ = ["CHANCE", "METRICS", "score", "score_of_answers", "score_of_chance"]
 
 METRICS = {"classification": "accuracy", "multilabel": "f1_of_all_labels", "regression": "r2"}
 # Of always giving the same answer.
@@ -18,6 +18,16 @@ def score(task, true, predicted):
     if task == "multilabel":
         return float(f1_score(true, predicted, average="micro", zero_division=0.0))
     return float((accuracy_score if task == "classification" else r2_score)(true, predicted))
+
+
+def score_of_answers(task, true, said):
+    """Return the score of answers as they are printed: names, lists of names, or numbers."""
+    if task == "multilabel":
+        from sklearn.preprocessing import MultiLabelBinarizer
+
+        matrix = MultiLabelBinarizer().fit_transform([*true, *said])
+        true, said = matrix[: len(true)], matrix[len(true) :]
+    return score(task, true, said)
 
 
 def score_of_chance(task, trained, true):

@@ -16,6 +16,7 @@ __all__ = [
     "TargetOption",
     "TaskOption",
     "check_folder_or_table",
+    "check_of_table",
 ]
 
 TableOption = Annotated[
@@ -54,12 +55,16 @@ _OF_TABLES = ("image", "target", "group", "root", "separator", "task")
 
 
 def check_folder_or_table(context, name, others=()):
-    """Refuse both a folder and a table, or neither, and options of the other one."""
-    given = {option for option in context.params if context.get_parameter_source(option).name == "COMMANDLINE"}
-    sources = [option for option in (name, "table", *others) if option in given]
+    """Refuse both a folder and a table, or neither."""
+    sources = [option for option in (name, "table", *others) if context.params[option]]
     if len(sources) != 1:
         choices = [name.upper(), *(f"--{option}" for option in ("table", *others))]
         raise typer.BadParameter(f"give {' or '.join(choices)}, and one of them alone.", param_hint=name.upper())
-    for option in _OF_TABLES:
-        if option in given and "table" not in given:
+    check_of_table(context)
+
+
+def check_of_table(context, options=_OF_TABLES):
+    """Refuse what says something of a table where there is none."""
+    for option in options if context.params["table"] is None else ():
+        if option in context.params and context.get_parameter_source(option).name == "COMMANDLINE":
             raise typer.BadParameter("is for --table, a column of which it names or reads.", param_hint=f"'--{option}'")

@@ -154,7 +154,7 @@ def _existing(name, cells, root):
     if missing:
         raise FileNotFoundError(
             f"the column {name!r} must name files that exist. Got {len(missing)} of {len(paths)} that do not instead: "
-            f"{enumerated(missing)}. Relative paths start at {str(root or os.getcwd())!r}; root says where else."
+            f"{enumerated(missing)}. Relative paths start at {os.fspath(root or os.getcwd())!r}; root says where else."
         )
     return paths
 

@@ -35,7 +35,7 @@ def read_columns(table, names):
     else:
         endings = ", ".join([*_SEPARATORS, *_PARQUET])
         raise ValueError(f"table must end in {endings}. Got {str(path)!r} instead: pass the data frame that it holds.")
-    return columns, path.parent
+    return columns, os.path.dirname(path)
 
 
 def _of_frame(frame, names):

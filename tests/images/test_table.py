@@ -108,6 +108,8 @@ def test_relative_paths_start_at_the_table_or_where_it_is_said(root, tmp_path, m
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     check(load_image_table("~/elsewhere/a.csv", image="path", target="label", group="patient", root="~/photos"), root)
     monkeypatch.chdir(root)
+    Path("b.csv").write_text(text())
+    check(load_image_table("b.csv", image="path", target="label", group="patient"), "")
     check(load_image_table(frame_of(), image="path", target="label", group="patient"), "")
     absolute = frame_of([(str(root / name), *rest) for name, *rest in ROWS])
     check(load_image_table(absolute, image="path", target="label", group="patient", root="none"), root)

@@ -324,14 +324,17 @@ def test_weights_too_large_to_compute_with_end_the_command_with_code_1(run_sktl,
 
 def test_probabilities_that_are_no_numbers_are_an_error_of_the_command():
     """A network may come through its trial image and fail at another one."""
-    from sktl.cli._predict import _finite_probabilities
+    from sktl.cli._answers import ClassAnswers
+    from sktl.cli._predict import _finite_outputs
 
     class Model:
+        classes_ = ("a", "b")
+
         def predict_proba(self, paths):
             return np.array([[0.5, 0.5], [np.nan, np.nan]])
 
     with pytest.raises(WeightsError, match=r"MODEL must give probabilities that are numbers\. Got NaN for 'b\.png'"):
-        _finite_probabilities(Model(), ["a.png", "b.png"])
+        _finite_outputs(ClassAnswers(Model(), top=1, proba=False), ["a.png", "b.png"])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are any bytes on Linux")
