@@ -14,7 +14,7 @@ from sktl.comparison._call import recorded_call
 from sktl.comparison._candidates import make_candidates, names_used, uses_transfer
 from sktl.comparison._checkpoint_file import CheckpointFile
 from sktl.comparison._execution import run_all
-from sktl.comparison._first_pass import check_bad_images, look_through
+from sktl.comparison._first_pass import check_bad_images, kept_together, look_through
 from sktl.comparison._leakage import warn_of_near_duplicates
 from sktl.comparison._networks import check_networks, first_images, note_on_photographs
 from sktl.comparison._result import TransferComparison
@@ -262,16 +262,16 @@ def compare_transfer(
     make_splits(X, y, groups=groups, **drawing)  # what cannot be drawn is found out before the images are read
     running = {"n_jobs": n_jobs, "verbose": verbose}
     checkpoint_file = None if resume is None else CheckpointFile(resume, X, y, scorers, estimators)
-    found, bad = look_through(X, groups=groups, duplicates=duplicates, backbone=backbone, **running, **reading)
+    found, bad = look_through(X, duplicates=duplicates, backbone=backbone, **running, **reading)
     bad = check_bad_images(bad, y, task, on_bad_image, estimators, verbose)
-    kept_together = found if duplicates == "group" else groups
-    splits = make_splits(X, y, groups=kept_together, left_out=list(bad), **drawing)
+    together = kept_together(found, groups, verbose) if duplicates == "group" else groups
+    splits = make_splits(X, y, groups=together, left_out=list(bad), **drawing)
     seeds = make_seeds(random_state, "fit", len(splits))
     warning = warn_of_near_duplicates(found, splits, groups, reading) if duplicates == "warn" else None
     running |= {"scorers": scorers, "baseline": baseline, "on_error": on_error, "checkpoint_file": checkpoint_file}
     runs = run_all(estimators, X, y, splits=splits, seeds=seeds, **running)
     settings = {"task": task, "cv": repr(cv), "n_repeats": n_repeats, "random_state": random_state, **own, **shared}
-    settings |= {"near_duplicates": warning, "groups": kept_together is not None, "photographs": images}
+    settings |= {"near_duplicates": warning, "groups": together is not None, "photographs": images}
     settings["call"] = recorded_call(given | {"random_state": random_state}, signature(compare_transfer).parameters)
     return _collect(runs, splits, y, seeds, baseline, next(iter(scorers)), rope, settings, estimators, bad)
 

@@ -11,15 +11,15 @@ from sktl.feature_extraction.frozen_pipeline import frozen_extractor
 from sktl.images import as_images, take_rows
 from sktl.images.value_range import fit_value_range
 from sktl.inference import bad_images_error, find_bad_images
-from sktl.near_duplicates.search import groups_and_bad_images
+from sktl.near_duplicates.search import groups_and_bad_images, joined
 
-__all__ = ["check_bad_images", "look_through"]
+__all__ = ["check_bad_images", "kept_together", "look_through"]
 
 NETWORK = "tiny_fractal"  # comes with sktl and takes about as long as decoding a photograph
 SMALLEST = 8  # pixels: rows of numbers that fold into less are hardly pictures
 
 
-def look_through(X, *, groups, duplicates, backbone, image_shape, value_range, batch_size, n_jobs=None, verbose=0):
+def look_through(X, *, duplicates, backbone, image_shape, value_range, batch_size, n_jobs=None, verbose=0):
     """Return the groups of near copies, None where they were not looked for, and errors of bad images by position.
 
     Vectors are not stored where the candidates use the same network: the first fit of "frozen" would find them and seem
@@ -33,13 +33,7 @@ def look_through(X, *, groups, duplicates, backbone, image_shape, value_range, b
                     backbone=NETWORK, device="cpu", cache=backbone != NETWORK, on_error="nan", **options
                 )
                 with announced(f"Looking for near duplicates among {len(X):,} images", verbose):
-                    found, bad = groups_and_bad_images(X, extractor, groups=groups)
-                if verbose and duplicates == "group":
-                    print(
-                        f"Near copies: {len(X) - found.max() - 1:,} images join the group of an earlier one.",
-                        flush=True,
-                    )
-                return found, bad
+                    return groups_and_bad_images(X, extractor)
         except (TypeError, ValueError, OSError):  # no images after all, or one that has changed meanwhile
             if duplicates == "group":
                 raise
@@ -68,6 +62,14 @@ def _bad_images(X, value_range, n_jobs, verbose):
         return {}
     with announced(f"Reading {len(images):,} images", verbose):
         return find_bad_images(images.with_value_range(learned, learned=value_range is None), n_jobs=n_jobs)
+
+
+def kept_together(found, groups, verbose=0):
+    """Return the groups that keep near copies on one side of a split, and those of the user's."""
+    if verbose:
+        n_joined = len(found) - found.max() - 1
+        print(f"Near copies: {n_joined:,} images join the group of an earlier one.", flush=True)
+    return found if groups is None else joined(found, groups)
 
 
 def check_bad_images(bad, y, task, on_bad_image, estimators, verbose=0):

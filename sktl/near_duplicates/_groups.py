@@ -3,9 +3,11 @@
 from numbers import Integral, Real
 from os import PathLike
 
+from sklearn.utils import check_consistent_length
+
 from sktl._validation import Interval, StrOptions, validate_params
 from sktl.feature_extraction.frozen_pipeline import frozen_extractor
-from sktl.near_duplicates.search import groups_and_bad_images
+from sktl.near_duplicates.search import groups_and_bad_images, joined
 
 __all__ = ["near_duplicate_groups"]
 
@@ -121,7 +123,10 @@ def near_duplicate_groups(
     shared = {"backbone": backbone, "weights": weights, "image_size": image_size, "batch_size": batch_size}
     shared |= {"device": device, "precision": precision, "cache": cache, "verbose": verbose}
     extractor = frozen_extractor(image_shape=image_shape, value_range=value_range, **shared)
-    found, _ = groups_and_bad_images(X, extractor, groups=groups, threshold=threshold)
+    if groups is not None:
+        check_consistent_length(X, groups)
+    found, _ = groups_and_bad_images(X, extractor, threshold=threshold)
+    found = found if groups is None else joined(found, groups)
     if verbose:
         print(f"near copies: {len(found) - found.max() - 1} of {len(found)} images join the group of an earlier one")
     return found

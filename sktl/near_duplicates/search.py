@@ -12,7 +12,7 @@ from sktl.inference import unwarned_of_photographs
 from sktl.inference.progress import counted
 from sktl.near_duplicates._similarity import SIDE, rough_similarity, similarity, thumbnail
 
-__all__ = ["groups_and_bad_images"]
+__all__ = ["groups_and_bad_images", "joined"]
 
 N_NEIGHBOURS = 8  # of every image are looked at; a copy was among them in all but a few of the cases tried
 PROMISING = 0.25  # rough similarity from which a pair is looked at closely
@@ -22,7 +22,7 @@ CHUNK = 64  # pairs compared at once
 MEMORY = 2**26  # bytes of cosines held at once
 
 
-def groups_and_bad_images(X, extractor, *, groups=None, threshold="auto"):
+def groups_and_bad_images(X, extractor, *, threshold="auto"):
     """Return the groups of near duplicates, and by position the errors of images that the extractor cannot read.
 
     An image that cannot be read is no copy of any other.
@@ -34,8 +34,18 @@ def groups_and_bad_images(X, extractor, *, groups=None, threshold="auto"):
     is_bad = np.isnan(embeddings).all(axis=1)
     good = np.flatnonzero(~is_bad)
     pairs = good[_copies_among(images.subset(good), embeddings[good], threshold)]
-    found = _numbered(np.concatenate([pairs, _pairs_within(groups, X)]), len(images))
+    found = _numbered(pairs, len(images))
     return found, dict(zip(np.flatnonzero(is_bad).tolist(), extractor.bad_images_, strict=True))
+
+
+def joined(found, groups):
+    """Return groups in which all are together that are in either of two groupings, or by way of others."""
+    check_consistent_length(found, groups)
+    pairs = []
+    for numbers in found, column_or_1d(groups):
+        _, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
+        pairs.append(np.stack([first[inverse], np.arange(len(numbers))], axis=1))
+    return _numbered(np.concatenate(pairs), len(found))
 
 
 def _copies_among(images, embeddings, threshold):
@@ -106,15 +116,6 @@ def _threshold(found):
     others = found[found < SIMILAR]
     usual = float(np.median(others)) if len(others) else 0.0
     return max(SIMILAR, float(np.tanh(np.arctanh(usual) + APART)))
-
-
-def _pairs_within(groups, X):
-    if groups is None:
-        return np.empty((0, 2), dtype=np.intp)
-    groups = column_or_1d(groups)
-    check_consistent_length(X, groups)
-    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
-    return np.stack([first[inverse], np.arange(len(groups))], axis=1)
 
 
 def _numbered(pairs, n_images):
