@@ -92,7 +92,7 @@ def predict(
             if "error" in row:
                 _say_unreadable(row, on_error)
             elif not as_json:
-                print("\t".join(printable(cell) for cell in [row["path"], *answers.line(row)]))
+                print(_line(row, answers))
         if csv is not None:
             _write_csv(csv, rows, answers, proba)
             say(f"Wrote {len(rows)} predictions to {printable(csv)}.")
@@ -258,6 +258,10 @@ def _say_unreadable(row, on_error):
     if on_error == "raise":
         raise ValueError(f"{message} Leave it out, or pass --on-error skip.")
     say(f"Error: {message}")
+
+
+def _line(row, answers):
+    return "\t".join(printable(cell) for cell in [row["path"], *answers.line(row)])
 
 
 def _as_dict(model, estimator, answers, rows, found):

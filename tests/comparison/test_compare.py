@@ -229,7 +229,7 @@ def test_scoring_may_be_a_name_a_scorer_or_a_function(scoring, name):
     [
         ({"X": "photos"}, TypeError, "load_image_folder"),
         ({"y": LABELS[:-1]}, ValueError, "inconsistent numbers of samples"),
-        ({"y": np.eye(60)}, ValueError, "1d array"),
+        ({"y": np.eye(60)}, ValueError, "y must be one label per image"),
         ({"baseline": "liner"}, ValueError, "Did you mean 'linear'"),
         ({"scoring": "acuracy"}, ValueError, "Did you mean 'accuracy'"),
         ({"scoring": 3}, ValueError, "scoring must be a name, a callable or None, or several"),
