@@ -29,7 +29,7 @@ from sktl.cli._options import (
     one_of,
 )
 from sktl.cli._places import check_place, with_ending
-from sktl.cli._reporting import errors_as_messages, print_comparison, say
+from sktl.cli._reporting import errors_as_messages, print_comparison, say, say_near_copies
 from sktl.cli._table_options import (
     GroupOption,
     ImageOption,
@@ -134,9 +134,9 @@ def compare(
         try:
             _print(comparison, as_json)
         finally:  # also when the reader of our output has gone, as `head` does
-            if comparison.settings.get("near_duplicates"):
-                say("Run it again with --near-duplicates group: near copies then stay on one side of every split.")
-            _write(comparison, plot, csv, report, data)
+            names = None if data.names is None else [data.names[label] for label in sorted(set(data.target.tolist()))]
+            say_near_copies(comparison, names)
+            _write(comparison, plot, csv, report, data, names)
         _end_with_failures(comparison)
 
 
@@ -193,7 +193,7 @@ def _print(comparison, as_json):
     sys.stdout.flush()
 
 
-def _write(comparison, plot, csv, report, data):
+def _write(comparison, plot, csv, report, data, names):
     if csv is not None:
         with replacing(csv) as unfinished:
             comparison.frame().to_csv(unfinished, index=False)
@@ -203,7 +203,6 @@ def _write(comparison, plot, csv, report, data):
             comparison.plot().figure_.savefig(unfinished, dpi=150)
         say(f"Wrote the figure to {printable(plot)}.")
     if report is not None:
-        names = None if data.names is None else [data.names[label] for label in sorted(set(data.target.tolist()))]
         comparison.report(report, X=data.images, target_names=names)
         say(f"Wrote the report to {printable(report)}.")
 

@@ -13,13 +13,17 @@ from sktl.feature_extraction import PixelFeatures, PretrainedClassifier, Pretrai
 from sktl.feature_extraction.frozen_pipeline import frozen_pipeline, linear_model
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 
-__all__ = ["is_trained", "reads_images", "make_candidates", "names_used", "uses_transfer"]
+__all__ = ["KeptSeed", "make_candidates", "names_used", "reads_images", "recipes_of", "tier_of", "uses_transfer"]
 
 TRANSFER_ESTIMATORS = (PretrainedFeatureExtractor, FineTuneClassifier, FineTuneRegressor)
 READERS = (*TRANSFER_ESTIMATORS, PixelFeatures, PretrainedClassifier)
 
 
-def make_candidates(candidates, *, task, weights, unfreeze_depth, max_epochs, **shared):
+class KeptSeed(int):
+    """A seed that all splits share: those of the fits do not replace it."""
+
+
+def make_candidates(candidates, *, task, weights, unfreeze_depth, max_epochs, random_state, **shared):
     """Turn names, or a dictionary of names and estimators, into unfitted estimators."""
     named = _as_mapping(candidates)
     if len(named) < 2:
@@ -28,7 +32,7 @@ def make_candidates(candidates, *, task, weights, unfreeze_depth, max_epochs, **
     def resolve(value):
         if not isinstance(value, str):
             return value
-        return _named_candidate(value, task, weights, unfreeze_depth, max_epochs, shared)
+        return _named_candidate(value, task, weights, unfreeze_depth, max_epochs, random_state, shared)
 
     estimators = {name: resolve(value) for name, value in named.items()}
     for name, estimator in estimators.items():
@@ -37,8 +41,13 @@ def make_candidates(candidates, *, task, weights, unfreeze_depth, max_epochs, **
 
 
 def names_used(candidates):
-    """Return the names of the candidates that go by one."""
-    return {value for value in _as_mapping(candidates).values() if isinstance(value, str)}
+    """Return the names of the recipes that are among the candidates."""
+    return {recipe for recipe in recipes_of(candidates).values() if recipe is not None}
+
+
+def recipes_of(candidates):
+    """Return the name of the recipe behind each candidate; None for estimators of the user's own."""
+    return {name: value if isinstance(value, str) else None for name, value in _as_mapping(candidates).items()}
 
 
 def _as_mapping(candidates):
@@ -64,7 +73,7 @@ def _as_mapping(candidates):
     return named
 
 
-def _named_candidate(name, task, weights, unfreeze_depth, max_epochs, shared):
+def _named_candidate(name, task, weights, unfreeze_depth, max_epochs, random_state, shared):
     """Make one of the candidates that go by a name; the user guide and compare_transfer show them word by word."""
     classification = task == "classification"
     if name == "dummy":
@@ -74,6 +83,9 @@ def _named_candidate(name, task, weights, unfreeze_depth, max_epochs, shared):
         return make_pipeline(PixelFeatures(**reading), StandardScaler(), linear_model(task))
     if name == "frozen":
         return frozen_pipeline(task, weights=weights, **shared)
+    if name == "frozen_random":
+        # One draw for all splits, as there is one pretrained network: an image then goes through it once.
+        return frozen_pipeline(task, weights=None, random_state=KeptSeed(random_state), **shared)
     fine_tune = FineTuneClassifier if classification else FineTuneRegressor
     if name == "fine_tuned":
         return fine_tune(weights=weights, unfreeze_depth=unfreeze_depth, max_epochs=max_epochs, **shared)
@@ -100,10 +112,12 @@ def _check_estimator(name, estimator, task):
         )
 
 
-def is_trained(estimator):
-    """Whether any part of the estimator trains a network, which takes far longer than anything else."""
+def tier_of(estimator):
+    """Tell when the fits of a candidate come: 0, first, 1 for networks as they are drawn, 2 where one is trained."""
     parts = [estimator, *estimator.get_params(deep=True).values()]
-    return any(isinstance(part, (FineTuneClassifier, FineTuneRegressor)) for part in parts)
+    if any(isinstance(part, (FineTuneClassifier, FineTuneRegressor)) for part in parts):
+        return 2
+    return int(any(isinstance(part, PretrainedFeatureExtractor) and part.weights is None for part in parts))
 
 
 def reads_images(estimator):

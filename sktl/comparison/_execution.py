@@ -9,7 +9,7 @@ from contextlib import nullcontext, suppress
 from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
-from sktl.comparison._candidates import is_trained
+from sktl.comparison._candidates import tier_of
 from sktl.comparison._fitting import FitTask, fit_and_score
 from sktl.comparison._progress import Progress, shown
 from sktl.comparison._warnings import CandidateFailedWarning
@@ -42,10 +42,10 @@ def run_all(
     }
     find = (lambda fit: None) if checkpoint_file is None else checkpoint_file.find
     runs = {place: run for place, fit in fits.items() if (run := find(fit))}
-    slow = {name for name, estimator in estimators.items() if is_trained(estimator)}
-    order = [place for place in sorted(fits, key=lambda place: place[1] in slow) if place not in runs]
+    tiers = {name: tier_of(estimator) for name, estimator in estimators.items()}
+    order = [place for place in sorted(fits, key=lambda place: tiers[place[1]]) if place not in runs]
     todo = [fits[place] for place in order]
-    progress = Progress(todo, runs.values(), estimators, len(splits), next(iter(scorers)), verbose, slow)
+    progress = Progress(todo, runs.values(), tiers, len(splits), next(iter(scorers)), verbose)
     failures = Failures(estimators, baseline, on_error, len(splits))
     arrivals = Arrivals(fits, order, runs, failures, progress, checkpoint_file)
     has_bar = bool(verbose) and effective_n_jobs(n_jobs) == 1

@@ -9,6 +9,7 @@ from sklearn.base import clone
 from sklearn.metrics import check_scoring
 
 from sktl.comparison._cached_predictions import CachedPredictions
+from sktl.comparison._candidates import KeptSeed
 from sktl.comparison._measuring import measured
 from sktl.comparison._networks import describe, is_pretrained, record_of, trained_part
 from sktl.comparison._records import FitRecord
@@ -133,6 +134,8 @@ def _counted_in_X(error, X, part):
 
 def set_seeds(estimator, seed):
     """Give the seed to every parameter called random_state, in nested estimators too."""
-    names = [name for name in estimator.get_params(deep=True) if name.rpartition("__")[2] == "random_state"]
+    parameters = estimator.get_params(deep=True)
+    names = [name for name in parameters if name.rpartition("__")[2] == "random_state"]
+    names = [name for name in names if not isinstance(parameters[name], KeptSeed)]
     estimator.set_params(**dict.fromkeys(names, seed))  # not every estimator returns itself here
     return estimator

@@ -50,13 +50,14 @@ def shown(label):
 class Progress:
     """Lines about the fits of a comparison, as they arrive."""
 
-    def __init__(self, todo, kept, candidates, n_splits, scoring, verbose, slow=()):
+    def __init__(self, todo, kept, tiers, n_splits, scoring, verbose):
         self._left = [fit.candidate for fit in todo]
         self._n_done, self._n_fits, self._n_splits = len(kept), len(kept) + len(todo), n_splits
         self._scoring, self._verbose = scoring, verbose
-        self._width = max(map(len, candidates))
-        self._slow = set(slow)  # candidates that are run after all others
-        self._scores: dict = {name: [] for name in candidates}
+        self._width = max(map(len, tiers))
+        self._tiers = tiers  # candidate → 0 for those that are fitted first, on all splits, and so on
+        self._tier = min((tiers[name] for name in self._left), default=0)  # whose fits go on
+        self._scores: dict = {name: [] for name in tiers}
         for run in kept:
             self._scores[run.candidate].append(run.scores[scoring])
         self._seconds: dict = {}  # candidate → seconds of its fits so far, without what is not spent again
@@ -112,12 +113,14 @@ class Progress:
         return f"  at least {_duration(rest)} left" if rest >= 1 else ""
 
     def _print_answer(self):
-        """Print the scores so far once all quick candidates are through, and again when twice the time has gone by."""
-        gone = time.perf_counter() - self._start
-        is_due = self._told is None or gone >= LATER * max(self._told, AT_LEAST)
-        if not is_due or not self._left or not self._slow.issuperset(self._left):
+        """Print the scores so far whenever a tier of candidates is through, and when twice the time has gone by."""
+        if not self._left:
             return
-        self._told = gone
+        gone, tier = time.perf_counter() - self._start, min(self._tiers[name] for name in self._left)
+        is_late = self._told is not None and gone >= LATER * max(self._told, AT_LEAST)
+        if tier == self._tier and not is_late:
+            return
+        self._told, self._tier = gone, tier
         print(f"So far, {self._scoring} and its SD over the splits that are done:")
         for name, scores in self._scores.items():
             sd = number(float(np.std(scores, ddof=1)) if len(scores) > 1 else None)

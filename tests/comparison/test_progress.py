@@ -52,6 +52,7 @@ def tasks(order):
 QUICK_FIRST = [(name, split) for split in range(4) for name in ("dummy", "frozen")]
 QUICK_FIRST += [(name, split) for split in range(4) for name in ("fine_tuned", "from_scratch")]
 SECONDS = {"dummy": 0.01, "frozen": 0.5, "fine_tuned": 12.0, "from_scratch": 100.0}
+TIERS = {"dummy": 0, "frozen": 0, "fine_tuned": 2, "from_scratch": 2}
 ONCE = {"frozen": 20.0, "fine_tuned": 40.0}  # on the first split, besides
 
 
@@ -59,7 +60,7 @@ def test_the_estimate_is_the_least_until_each_candidate_has_run_and_within_a_fac
     monkeypatch, capsys
 ):
     clock = Clock(monkeypatch)
-    progress = Progress(tasks(QUICK_FIRST), [], SECONDS, 4, "accuracy", 1, {"fine_tuned", "from_scratch"})
+    progress = Progress(tasks(QUICK_FIRST), [], TIERS, 4, "accuracy", 1)
     taken = [SECONDS[name] + (ONCE.get(name, 0) if split == 0 else 0) for name, split in QUICK_FIRST]
     seen = set()
     for number, (name, split) in enumerate(QUICK_FIRST):
@@ -80,7 +81,7 @@ def test_the_estimate_is_the_least_until_each_candidate_has_run_and_within_a_fac
 
 def test_several_fits_at_once_are_counted_by_the_clock(monkeypatch, capsys):
     clock = Clock(monkeypatch)
-    progress = Progress(tasks([("one", split) for split in range(8)]), [], ["one"], 8, "accuracy", 1)
+    progress = Progress(tasks([("one", split) for split in range(8)]), [], {"one": 0}, 8, "accuracy", 1)
     for split in range(4):
         arrive(progress, clock, "one", split, 10.0, n_jobs=2)
     assert capsys.readouterr().out.splitlines()[-1].endswith("  about 20 s left")
@@ -88,7 +89,7 @@ def test_several_fits_at_once_are_counted_by_the_clock(monkeypatch, capsys):
 
 def test_a_candidate_that_failed_is_not_waited_for(monkeypatch, capsys):
     clock = Clock(monkeypatch)
-    progress = Progress(tasks([(n, s) for s in range(3) for n in "ab"]), [], "ab", 3, "accuracy", 1)
+    progress = Progress(tasks([(n, s) for s in range(3) for n in "ab"]), [], {"a": 0, "b": 0}, 3, "accuracy", 1)
     arrive(progress, clock, "a", 0, 10.0)
     arrive(progress, clock, "b", 0, 30.0, error="no")
     progress.drop("b")
@@ -98,8 +99,7 @@ def test_a_candidate_that_failed_is_not_waited_for(monkeypatch, capsys):
 
 def test_the_answer_so_far_stands_once_the_quick_ones_are_through_and_grows(monkeypatch, capsys):
     clock = Clock(monkeypatch)
-    slow = {"fine_tuned", "from_scratch"}
-    progress = Progress(tasks(QUICK_FIRST), [], SECONDS, 4, "accuracy", 1, slow)
+    progress = Progress(tasks(QUICK_FIRST), [], TIERS, 4, "accuracy", 1)
     tables = {}
     for number, (name, split) in enumerate(QUICK_FIRST):
         arrive(progress, clock, name, split, 2.0)
@@ -115,8 +115,8 @@ def test_the_answer_so_far_stands_once_the_quick_ones_are_through_and_grows(monk
         "  from_scratch      –      –  0 of 4 splits",
     ]
     assert np.std([0.5, 0.6, 0.7, 0.8], ddof=1) == pytest.approx(0.129, abs=5e-4)
-    order = QUICK_FIRST + [(name, split) for split in range(4, 12) for name in slow]
-    progress = Progress(tasks(order), [], SECONDS, 12, "accuracy", 1, slow)
+    order = QUICK_FIRST + [(name, split) for split in range(4, 12) for name in ("fine_tuned", "from_scratch")]
+    progress = Progress(tasks(order), [], TIERS, 12, "accuracy", 1)
     told = []
     for number, (name, split) in enumerate(order):
         arrive(progress, clock, name, split, 2.0)
@@ -128,11 +128,16 @@ def test_the_answer_so_far_stands_once_the_quick_ones_are_through_and_grows(monk
 def test_fits_taken_from_a_file_count_in_the_answer(monkeypatch, capsys):
     clock = Clock(monkeypatch)
     kept = [FitRecord("dummy", split, {"accuracy": 0.25}, 1.0, 0.1) for split in range(2)]
-    progress = Progress(tasks([("slow", 0), ("slow", 1)]), kept, ["dummy", "slow"], 2, "accuracy", 1, {"slow"})
-    arrive(progress, clock, "slow", 0, 1.0)
+    tiers = {"dummy": 0, "quick": 0, "slow": 2}
+    progress = Progress(tasks([("quick", 0), ("slow", 0), ("slow", 1)]), kept, tiers, 2, "accuracy", 1)
+    arrive(progress, clock, "quick", 0, 1.0)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "2 of 4 fits were finished before and are taken from the file."
-    assert lines[3:] == ["  dummy  0.250  0.000  2 of 2 splits", "  slow   0.500      –  1 of 2 splits"]
+    assert lines[0] == "2 of 5 fits were finished before and are taken from the file."
+    assert lines[3:] == [
+        "  dummy  0.250  0.000  2 of 2 splits",
+        "  quick  0.500      –  1 of 2 splits",
+        "  slow       –      –  0 of 2 splits",
+    ]
 
 
 @pytest.fixture
@@ -151,14 +156,15 @@ def started(monkeypatch):
 
 
 def test_those_that_train_a_network_come_last_and_nothing_else_depends_on_the_order(started, monkeypatch, tmp_path):
-    candidates = ["fine_tuned", "dummy", "from_scratch", "frozen", "pixels"]
+    candidates = ["fine_tuned", "dummy", "from_scratch", "frozen_random", "frozen", "pixels"]
     first = compare_transfer(PICTURES, LABELS, candidates=candidates, **ALL, resume=tmp_path / "new.jsonl")
     quick = [(name, split) for split in range(2) for name in ("dummy", "frozen", "pixels")]
+    random = [("frozen_random", split) for split in range(2)]
     slow = [(name, split) for split in range(2) for name in ("fine_tuned", "from_scratch")]
-    assert started == quick + slow
+    assert started == quick + random + slow
     assert first.candidates == candidates
     started.clear()
-    monkeypatch.setattr(_execution, "is_trained", lambda estimator: False)  # split by split, as they are named
+    monkeypatch.setattr(_execution, "tier_of", lambda estimator: 0)  # split by split, as they are named
     other = compare_transfer(PICTURES, LABELS, candidates=candidates, **ALL, resume=tmp_path / "old.jsonl")
     assert started == [(name, split) for split in range(2) for name in candidates]
     assert [(run.candidate, run.split) for run in first.runs] == [(run.candidate, run.split) for run in other.runs]
