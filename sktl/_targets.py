@@ -55,7 +55,8 @@ def check_classes(y, name="y", *, whole=False):
 
 def has_fractions(y):
     """Whether some of the numbers are not whole."""
-    return bool(np.any(np.asarray(y) % 1 > 0))
+    with np.errstate(invalid="ignore"):  # of infinity, which is refused by name elsewhere
+        return bool(np.any(np.asarray(y) % 1 > 0))
 
 
 def plain_labels(y):

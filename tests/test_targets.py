@@ -121,6 +121,15 @@ def test_numbers_with_fractions_are_no_classes():
         check_data(np.zeros((20, 4, 4)), y, None, "classification")
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")  # scikit-learn's own
+@pytest.mark.parametrize("task", ["auto", "classification"])
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_what_is_no_number_stays_an_error_of_its_own(odd, task):
+    y = np.array([1.0, 2.0, 2.5, odd] * 3)
+    with pytest.raises(ValueError, match=r"contains|must hold classes"):
+        check_data(np.zeros((12, 4, 4)), y, None, task)
+
+
 def test_a_comparison_says_so_before_anything_is_computed(pictures):
     with pytest.raises(ValueError, match=r'Got 30 different numbers for 30 images instead: pass task="regression"'):
         compare_transfer(pictures, np.arange(30))

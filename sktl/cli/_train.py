@@ -117,8 +117,7 @@ def train(
         parameters = {"backbone": backbone, "weights": weights, "image_size": image_size, "random_state": seed}
         if method == "fine_tuned":
             parameters |= {"unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs}
-            if data.task != "regression":
-                parameters["augment"] = None if augment == "none" else augment
+            parameters["augment"] = None if augment == "none" else augment
         options = {"device": device, "precision": precision, "n_jobs": n_jobs}
         with redirect_stdout(sys.stderr):
             report = _train_and_save(output, method, data, tested, parameters, options, cv, verbose)
