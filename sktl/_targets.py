@@ -9,7 +9,7 @@ from sklearn.utils.multiclass import type_of_target
 
 __all__ = ["check_classes", "check_data", "class_names", "has_fractions", "is_missing", "plain_labels"]
 
-_FEW = 5  # classes that may have a single image each
+_FEW = 10  # classes that may have a single image each
 
 
 def check_data(X, y, groups, task):
