@@ -386,19 +386,21 @@ def test_the_recipes_run_and_tell_their_networks(named):
     assert {networks[name]["image_size"] for name in ("frozen", "fine_tuned", "from_scratch")} == {48}
 
 
-def test_the_random_weights_cost_one_pass_for_all_splits_and_are_no_transfer(named):
-    runs = named.runs_of("frozen_random")
+def test_the_random_weights_cost_one_pass_for_all_splits_and_are_not_the_pretrained_ones(named):
+    names = ("dummy", "frozen_random")
+    runs = compare(candidates=names, baseline="dummy", cv=2, value_range=(0, 16)).runs_of("frozen_random")
     assert [run.n_images_through_network for run in runs] == [60, 0]
     assert len({run.network["digest"] for run in runs}) == 1
     assert runs[0].network["weights"] is None
-    assert [run.network["digest"] for run in named.runs_of("frozen")] != [run.network["digest"] for run in runs]
+    assert named.runs_of("frozen")[0].network["digest"] != runs[0].network["digest"]
+    assert [run.scores for run in named.runs_of("frozen_random")] == [run.scores for run in runs]
 
 
 def test_the_settings_say_what_the_candidates_are_and_what_their_scores_can_be(named):
     assert named.settings["recipes"] == {name: name for name in named.candidates}
     assert named.settings["score_bounds"] == {"accuracy": (0.0, 1.0)}
     assert named.settings["data"] is None
-    own = compare(scoring={"mine": seed_as_score, "zero_one": make_scorer(zero_one_loss, greater_is_better=False)})
+    own = compare(scoring={"mine": lambda *_: 85.0, "zero_one": make_scorer(zero_one_loss, greater_is_better=False)})
     assert own.settings["recipes"] == {"neighbours": None, "linear": None}
     assert own.settings["score_bounds"] == {"mine": (-np.inf, np.inf), "zero_one": (-1.0, 0.0)}
 
