@@ -22,6 +22,7 @@ from sktl.comparison._result import TransferComparison
 from sktl.comparison._resume_key import versions
 from sktl.comparison._scoring import check_scoring
 from sktl.fine_tuning import FineTuneClassifier
+from sktl.images import read_once
 from sktl.images.paths import common_folder
 from sktl.inference import PRECISIONS
 
@@ -253,7 +254,7 @@ def compare_transfer(
             "weights must name pretrained weights. Got None instead. Training without them is what the candidate "
             "'from_scratch' does."
         )
-    y, task = check_data(X, y, groups, task)
+    X, (y, task) = read_once(X), check_data(X, y, groups, task)
     reading = {"image_shape": image_shape, "value_range": value_range, "batch_size": batch_size}
     own = {"weights": weights, "unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs}
     shared = {"backbone": backbone, "image_size": image_size, "device": device, "precision": precision, **reading}

@@ -14,7 +14,7 @@ from sktl.comparison._measuring import measured
 from sktl.comparison._networks import describe, is_pretrained, record_of, trained_part
 from sktl.comparison._records import FitRecord
 from sktl.exceptions import ImageReadError
-from sktl.images import take_rows
+from sktl.images import ImageCollection, take_rows
 
 __all__ = ["FitTask", "fit_and_score", "set_seeds"]
 
@@ -121,7 +121,7 @@ def _confidence(estimator, X, labels):
 
 def _counted_in_X(error, X, part):
     """Name the image by its position in the X that the user passed, not by the one in a part of it."""
-    if error.index is None:
+    if error.index is None or isinstance(X, ImageCollection):  # which knows its own positions
         return error
     index = int(part[error.index]) if error.index < len(part) else None
     if index is not None and error.path is not None:

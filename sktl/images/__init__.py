@@ -6,7 +6,7 @@ from sktl.images._folder import load_image_folder
 from sktl.images._reading import read_image
 from sktl.images._recognition import as_images
 from sktl.images._rows import rows_as_images
-from sktl.images._selection import take_rows
+from sktl.images._selection import read_once, take_rows
 from sktl.images._table import load_image_table
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "load_image_folder",
     "load_image_table",
     "read_image",
+    "read_once",
     "rows_as_images",
     "take_rows",
 ]

@@ -7,6 +7,7 @@ from sklearn.utils import check_consistent_length
 
 from sktl._validation import Interval, StrOptions, validate_params
 from sktl.feature_extraction.frozen_pipeline import frozen_extractor
+from sktl.images import read_once
 from sktl.near_duplicates.search import groups_and_bad_images, joined
 
 __all__ = ["near_duplicate_groups"]
@@ -125,7 +126,7 @@ def near_duplicate_groups(
     extractor = frozen_extractor(image_shape=image_shape, value_range=value_range, **shared)
     if groups is not None:
         check_consistent_length(X, groups)
-    found, _ = groups_and_bad_images(X, extractor, threshold=threshold)
+    found, _ = groups_and_bad_images(read_once(X), extractor, threshold=threshold)
     found = found if groups is None else joined(found, groups)
     if verbose:
         print(f"near copies: {len(found) - found.max() - 1} of {len(found)} images join the group of an earlier one")

@@ -12,7 +12,7 @@ from sktl._text import enumerated, first_of, printable
 from sktl._validation import Interval, validate_params
 from sktl.exceptions import ImageReadError
 from sktl.feature_extraction.frozen_pipeline import frozen_extractor
-from sktl.images import check_images
+from sktl.images import check_images, read_once
 from sktl.near_duplicates.search import groups_and_bad_images
 
 __all__ = ["ImageInspection", "inspect_images"]
@@ -238,6 +238,7 @@ def inspect_images(X, y=None, *, parts=None, image_shape=None, value_range=None,
     """
     labels, parts = (None if values is None else column_or_1d(values).tolist() for values in (y, parts))
     check_consistent_length(X, labels, parts)
+    X = read_once(X)
     reading = {"image_shape": image_shape, "value_range": value_range, "batch_size": batch_size, "n_jobs": n_jobs}
     groups, bad = groups_and_bad_images(X, frozen_extractor(on_error="nan", device="cpu", verbose=verbose, **reading))
     images = check_images(BaseEstimator(), X, reset=True, image_shape=image_shape)
