@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sktl.images._collection import ImageCollection
 from sktl.images._selection import take_rows
 
 __all__ = ["common_folder", "path_at"]
@@ -12,8 +13,13 @@ __all__ = ["common_folder", "path_at"]
 
 def path_at(X, index):
     """Return the path of one image; None where X does not name files."""
-    (item,) = np.asarray(take_rows(X, [index]), dtype=object).ravel()[:1]
-    return os.fspath(item) if isinstance(item, (str, os.PathLike)) else None
+    if isinstance(X, ImageCollection):
+        return None
+    row = take_rows(X, [index])
+    item = next(iter(row.to_numpy().ravel() if hasattr(row, "to_numpy") else row), None)
+    if isinstance(item, np.ndarray) and item.size == 1:  # a table of one column
+        item = item.flat[0]
+    return str(os.fspath(item)) if isinstance(item, (str, os.PathLike)) else None
 
 
 def common_folder(X):
