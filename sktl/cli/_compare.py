@@ -134,9 +134,9 @@ def compare(
         try:
             _print(comparison, as_json)
         finally:  # also when the reader of our output has gone, as `head` does
-            names = None if data.names is None else [data.names[label] for label in sorted(set(data.target.tolist()))]
-            say_near_copies(comparison, names)
-            _write(comparison, plot, csv, report, data, names)
+            target_names = _names_of(data)
+            say_near_copies(comparison, target_names)
+            _write(comparison, plot, csv, report, data.images, target_names)
         _end_with_failures(comparison)
 
 
@@ -193,7 +193,12 @@ def _print(comparison, as_json):
     sys.stdout.flush()
 
 
-def _write(comparison, plot, csv, report, data, names):
+def _names_of(data):
+    """Return the names of the classes that there are images of, in their order; None for numbers."""
+    return None if data.names is None else [data.names[label] for label in sorted(set(data.target.tolist()))]
+
+
+def _write(comparison, plot, csv, report, X, target_names):
     if csv is not None:
         with replacing(csv) as unfinished:
             comparison.frame().to_csv(unfinished, index=False)
@@ -203,7 +208,7 @@ def _write(comparison, plot, csv, report, data, names):
             comparison.plot().figure_.savefig(unfinished, dpi=150)
         say(f"Wrote the figure to {printable(plot)}.")
     if report is not None:
-        comparison.report(report, X=data.images, target_names=names)
+        comparison.report(report, X=X, target_names=target_names)
         say(f"Wrote the report to {printable(report)}.")
 
 
