@@ -24,9 +24,19 @@ def fixed_random_state(random_state):
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
-def make_splits(X, y, *, cv, n_repeats, groups, task, random_state):
-    """Make the (train, test) indices of all splits, once, as a list that every candidate shares."""
-    if isinstance(cv, (int, np.integer)) and not isinstance(cv, bool):
+def make_splits(X, y, *, cv, n_repeats, groups, task, random_state, left_out=()):
+    """Make the (train, test) indices of all splits, once, as a list that every candidate shares.
+
+    Images that are left out lie in no split, and folds of ours are drawn as if there were no such images. A splitter of
+    the user's may count on all of them, so that they are taken out of what it gives.
+    """
+    is_number = isinstance(cv, (int, np.integer)) and not isinstance(cv, bool)
+    if is_number and len(left_out):
+        rest = np.setdiff1d(np.arange(len(y)), left_out)
+        groups = None if groups is None else column_or_1d(groups)[rest]
+        drawn = {"cv": cv, "n_repeats": n_repeats, "groups": groups, "task": task, "random_state": random_state}
+        return [(rest[train], rest[test]) for train, test in make_splits(rest, y[rest], **drawn)]
+    if is_number:
         seeds = make_seeds(random_state, "shuffle", n_repeats)
         splitters = [splitter(int(cv), groups, task, seed) for seed in seeds]
     elif n_repeats != 1:
@@ -35,11 +45,16 @@ def make_splits(X, y, *, cv, n_repeats, groups, task, random_state):
         splitters = [check_cv(cv, y, classifier=task == "classification")]
     pairs = [pair for splitter in splitters for pair in splitter.split(X, y, groups)]
     splits = [
-        (_as_indices(train, len(y), number), _as_indices(test, len(y), number))
-        for number, (train, test) in enumerate(pairs)
+        tuple(part[~np.isin(part, left_out)] for part in (_as_indices(half, len(y), number) for half in pair))
+        for number, pair in enumerate(pairs)
     ]
     if not splits:
         raise ValueError(f"cv must give at least one split. Got none from {cv!r} instead.")
+    _check_splits(splits, groups)
+    return splits
+
+
+def _check_splits(splits, groups):
     for number, (train, test) in enumerate(splits):
         if len(train) == 0 or len(test) == 0:
             raise ValueError(f"Every split must have images on both sides. Split {number} has none on one of them.")
@@ -50,7 +65,6 @@ def make_splits(X, y, *, cv, n_repeats, groups, task, random_state):
             )
         if groups is not None:
             _check_groups(column_or_1d(groups), train, test, number)
-    return splits
 
 
 def _check_groups(groups, train, test, number):

@@ -4,6 +4,7 @@
 
     SktlError (Exception)
     ├── ImageReadError (ValueError)        one picture cannot be read; carries index, path and reason
+    ├── BadImagesError (ValueError)        pictures cannot be read; carries an ImageReadError for each
     ├── WeightsError (ValueError)          pretrained weights cannot be used
     │   ├── WeightsNotFoundError           the file is not there and cannot be downloaded
     │   └── WeightsMismatchError           the file is there but does not fit the network
@@ -16,6 +17,7 @@ Each error also inherits from the built-in one that fits, so that ``except Value
 """
 
 __all__ = [
+    "BadImagesError",
     "FrozenPartChangedError",
     "ImageReadError",
     "PhotographsWarning",
@@ -59,6 +61,30 @@ class ImageReadError(SktlError, ValueError):
         name = "the image" if self.index is None else f"image {self.index}"
         where = "" if self.path is None else f" ({self.path!r})"
         return f"{name}{where}: {self.reason}"
+
+
+class BadImagesError(SktlError, ValueError):
+    """Some of many images cannot be read, found out in one pass over all of them.
+
+    Parameters
+    ----------
+    message : str
+        How many, the first of them with their reasons, and what to do.
+    bad_images : list of ImageReadError
+        All of them, in the order of `X`.
+
+    Attributes
+    ----------
+    bad_images
+        As passed.
+    """
+
+    def __init__(self, message, bad_images):
+        self.bad_images = list(bad_images)
+        super().__init__(message, self.bad_images)
+
+    def __str__(self):
+        return self.args[0]
 
 
 class WeightsError(SktlError, ValueError):

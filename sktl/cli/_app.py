@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from sktl.cli._backbones import backbones
 from sktl.cli._cache import cache
+from sktl.cli._check import check
 from sktl.cli._compare import compare
 from sktl.cli._embed import embed
 from sktl.cli._places import aware_of_places
@@ -63,6 +64,6 @@ def sktl(
     """Transfer learning with pretrained image networks, and an honest answer to whether it paid."""
 
 
-for command in (compare, embed, train, predict, backbones):
+for command in (check, compare, embed, train, predict, backbones):
     app.command()(aware_of_places(command))
 app.add_typer(cache, name="cache")

@@ -23,12 +23,13 @@ from sktl.cli._options import (
     ImageSizeOption,
     JsonOption,
     MaxImagesOption,
+    OnErrorOption,
     PrecisionOption,
     WeightsOption,
     one_of,
 )
 from sktl.cli._places import check_place, with_ending
-from sktl.cli._reporting import bars_wanted, errors_as_messages, print_comparison, say, say_near_copies
+from sktl.cli._reporting import errors_as_messages, print_comparison, say, say_near_copies
 from sktl.cli._table_options import (
     GroupOption,
     ImageOption,
@@ -92,6 +93,7 @@ def compare(
     unfreeze_depth: DepthOption = "1",
     max_epochs: EpochsOption = "auto",
     max_images: MaxImagesOption = None,
+    on_error: OnErrorOption = "stop",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
     n_jobs: Annotated[int, typer.Option(help="Fits run at once; -1 is one per core.")] = 1,
@@ -123,7 +125,7 @@ def compare(
         options |= {"device": device, "precision": precision, "verbose": int(verbose)}
         own_groups = data.groups if groups is None else read_groups(groups, folder, X)
         with redirect_stdout(sys.stderr):
-            options |= _guard(X, own_groups, near_duplicates, options)
+            options |= {"groups": own_groups, "duplicates": near_duplicates, "on_bad_image": on_error}
             options |= {"unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs, "baseline": baseline}
             options |= {"cv": cv, "n_repeats": repeats, "n_jobs": n_jobs, "random_state": seed}
             options |= {"candidates": candidates or CANDIDATE_NAMES, "scoring": scoring or None, "resume": resume}
@@ -175,19 +177,6 @@ def _check_writable(plot, csv, report, resume):
     if plot.suffix[1:].lower() not in known:
         raise ValueError(f"--plot must end in one of {', '.join(sorted(known))}. Got {str(plot)!r} instead.")
     return plot, report
-
-
-def _guard(X, groups, near_duplicates, options):
-    """Return what keeps copies of a picture on one side of every split, or what is said of them."""
-    if near_duplicates != "group":
-        return {"groups": groups, "duplicates": near_duplicates}
-    from sktl.near_duplicates import near_duplicate_groups
-
-    verbose = bars_wanted(options["verbose"])
-    joined = near_duplicate_groups(X, groups=groups, **{**options, "verbose": verbose})
-    if not verbose:  # or else it has said so
-        say(f"Near copies: {len(X) - len(set(joined.tolist()))} of {len(X)} images join the group of an earlier one.")
-    return {"groups": joined, "duplicates": "ignore"}
 
 
 def _compare(X, y, options):

@@ -23,6 +23,7 @@ from sktl.cli._options import (
     VerboseOption,
     WeightsOption,
     one_of,
+    stop_or,
 )
 from sktl.cli._places import with_ending
 from sktl.cli._reporting import bars_wanted, errors_as_messages, say, size, unreadable
@@ -73,10 +74,10 @@ def embed(
     on_error: Annotated[
         str,
         typer.Option(
-            help="At an image that cannot be read: raise an error, or write a row of nan and name it.",
-            callback=one_of("raise", "nan"),
+            help="At an image that cannot be read: stop and name it, or write a row of nan and name it.",
+            callback=stop_or("nan"),
         ),
-    ] = "raise",
+    ] = "stop",
     n_jobs: JobsOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = True,

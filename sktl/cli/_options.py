@@ -13,10 +13,12 @@ __all__ = [
     "JobsOption",
     "JsonOption",
     "MaxImagesOption",
+    "OnErrorOption",
     "PrecisionOption",
     "VerboseOption",
     "WeightsOption",
     "one_of",
+    "stop_or",
 ]
 
 
@@ -32,6 +34,15 @@ def one_of(*words):
                     f"must be one of {', '.join(words)}. Got {word!r} instead.{did_you_mean(word, words)}"
                 )
         return value
+
+    return parse
+
+
+def stop_or(word):
+    """Return a callback for what to do at an image that cannot be read, in the words of the estimators."""
+
+    def parse(value):
+        return "raise" if value in ("stop", "raise") else one_of("stop", word)(value)
 
     return parse
 
@@ -84,6 +95,14 @@ EpochsOption = Annotated[
 MaxImagesOption = Annotated[
     int | None,
     typer.Option("--max-images", min=2, help="Use at most so many images, in the same shares of classes."),
+]
+OnErrorOption = Annotated[
+    str,
+    typer.Option(
+        "--on-error",
+        help="At images that cannot be read: name all of them and stop, before anything is fitted, or skip them.",
+        callback=stop_or("skip"),
+    ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="Where to compute: auto, cpu, cuda, mps.")]
 PrecisionOption = Annotated[

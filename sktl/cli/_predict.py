@@ -20,7 +20,7 @@ from sktl.cli._options import (
     PrecisionOption,
     VerboseOption,
     WeightsOption,
-    one_of,
+    stop_or,
 )
 from sktl.cli._places import check_place
 from sktl.cli._reporting import bars_wanted, errors_as_messages, say, unreadable
@@ -62,8 +62,8 @@ def predict(
     on_error: Annotated[
         str,
         typer.Option(
-            help="At an image that cannot be read: skip it, and end with exit code 1, or raise at once.",
-            callback=one_of("skip", "raise"),
+            help="At an image that cannot be read: skip it, and end with exit code 1, or stop at once.",
+            callback=stop_or("skip"),
         ),
     ] = "skip",
     device: DeviceOption = "auto",

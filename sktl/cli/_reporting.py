@@ -54,7 +54,7 @@ def errors_as_messages(*, interrupted=""):
         raise
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         advice = " 'sktl backbones' lists them." if "list_backbones()" in str(error) else ""
-        say(f"Error: {error}{advice}")
+        say(f"Error: {error}{advice}".replace("on_bad_image='skip'", "--on-error skip"))
         raise typer.Exit(1) from None
 
 

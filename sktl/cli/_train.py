@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from sktl._text import printable
+from sktl.cli._bad_images import without_bad_images
 from sktl.cli._data import load_data, load_test_folder
 from sktl.cli._default_backbone import backbone_for
 from sktl.cli._options import (
@@ -21,6 +22,7 @@ from sktl.cli._options import (
     JobsOption,
     JsonOption,
     MaxImagesOption,
+    OnErrorOption,
     PrecisionOption,
     VerboseOption,
     WeightsOption,
@@ -86,6 +88,7 @@ def train(
         Path | None, typer.Option(help="Score the model on this folder, with folders of the same classes.")
     ] = None,
     max_images: MaxImagesOption = None,
+    on_error: OnErrorOption = "stop",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
     n_jobs: JobsOption = None,
@@ -104,8 +107,12 @@ def train(
         output = with_ending("--output", output, (".safetensors",))
         data = load_data(context, verb="Training on")
         _check_task(data, method)
-        _check_folds(data, cv)
         tested = None if test_folder is None else load_test_folder(context, data)
+        data, left_out = without_bad_images(data, on_error, n_jobs=n_jobs, verbose=verbose)
+        if tested is not None:
+            tested, more = without_bad_images(tested, on_error, n_jobs=n_jobs, verbose=verbose)
+            left_out += more
+        _check_folds(data, cv)
         backbone = backbone_for(data.images, backbone, weights)
         parameters = {"backbone": backbone, "weights": weights, "image_size": image_size, "random_state": seed}
         if method == "fine_tuned":
@@ -114,6 +121,7 @@ def train(
         options = {"device": device, "precision": precision, "n_jobs": n_jobs}
         with redirect_stdout(sys.stderr):
             report = _train_and_save(output, method, data, tested, parameters, options, cv, verbose)
+        report["unreadable"] = left_out
         print(json.dumps(report, indent=2) if as_json else _sentences(report))
 
 
@@ -235,6 +243,8 @@ def _sentences(report):
         f"{report['n_trained_parameters']:,} parameters trained in {report['seconds']:.1f} s, from {weights}."
     ]
     lines += _said_of_scores(report)
+    if report["unreadable"]:
+        lines.append(f"Left out: {len(report['unreadable'])} images that cannot be read, named above.")
     lines.append(f"Wrote {printable(report['model'])} ({size(report['n_bytes'])}): all that sktl predict needs.")
     return "\n".join(lines)
 

@@ -9,13 +9,14 @@ from sklearn.preprocessing import StandardScaler
 
 from sktl._candidate_names import CANDIDATE_NAMES
 from sktl._validation import did_you_mean
-from sktl.feature_extraction import PixelFeatures, PretrainedFeatureExtractor
+from sktl.feature_extraction import PixelFeatures, PretrainedClassifier, PretrainedFeatureExtractor
 from sktl.feature_extraction.frozen_pipeline import frozen_pipeline, linear_model
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 
-__all__ = ["KeptSeed", "make_candidates", "names_used", "recipes_of", "uses_transfer"]
+__all__ = ["KeptSeed", "make_candidates", "names_used", "reads_images", "recipes_of", "tier_of", "uses_transfer"]
 
 TRANSFER_ESTIMATORS = (PretrainedFeatureExtractor, FineTuneClassifier, FineTuneRegressor)
+READERS = (*TRANSFER_ESTIMATORS, PixelFeatures, PretrainedClassifier)
 
 
 class KeptSeed(int):
@@ -109,6 +110,20 @@ def _check_estimator(name, estimator, task):
             f"Candidate {name!r} must fit the task, which is {task}. Got {type(estimator).__name__} instead. "
             "The task was read from y; task='classification' or task='regression' overrules that."
         )
+
+
+def tier_of(estimator):
+    """Tell when the fits of a candidate come: 0, first, 1 for networks as they are drawn, 2 where one is trained."""
+    parts = [estimator, *estimator.get_params(deep=True).values()]
+    if any(isinstance(part, (FineTuneClassifier, FineTuneRegressor)) for part in parts):
+        return 2
+    return int(any(isinstance(part, PretrainedFeatureExtractor) and part.weights is None for part in parts))
+
+
+def reads_images(estimator):
+    """Whether any part of the estimator takes X for images, as sktl does; to others, paths may be names of anything."""
+    parts = [estimator, *estimator.get_params(deep=True).values()]
+    return any(isinstance(part, READERS) for part in parts)
 
 
 def uses_transfer(estimator):

@@ -15,7 +15,8 @@ from sktl.comparison._call import recorded_call
 from sktl.comparison._candidates import make_candidates, names_used, recipes_of, uses_transfer
 from sktl.comparison._checkpoint_file import CheckpointFile
 from sktl.comparison._execution import run_all
-from sktl.comparison._leakage import no_search, warn_of_near_duplicates
+from sktl.comparison._first_pass import check_bad_images, kept_together, look_through
+from sktl.comparison._leakage import warn_of_near_duplicates
 from sktl.comparison._networks import check_networks, first_images, note_on_photographs
 from sktl.comparison._result import TransferComparison
 from sktl.comparison._resume_key import versions
@@ -40,7 +41,8 @@ SHARED_CONSTRAINTS = {
         "n_repeats": [Interval(Integral, 1, None, closed="left")],
         "rope": [Interval(Real, 0, None, closed="left")],
         "random_state": ["random_state"],
-        "duplicates": [StrOptions({"warn", "ignore"})],
+        "duplicates": [StrOptions({"warn", "ignore", "group"})],
+        "on_bad_image": [StrOptions({"raise", "skip"})],
         "resume": [str, Path, None],
         "on_error": [StrOptions({"warn", "raise"})],
         "verbose": ["verbose"],
@@ -74,6 +76,7 @@ def compare_transfer(
     n_jobs=None,
     random_state=0,
     duplicates="warn",
+    on_bad_image="raise",
     resume=None,
     on_error="warn",
     verbose=0,
@@ -158,9 +161,13 @@ def compare_transfer(
         Every split gets a seed of its own, derived from this, for every parameter of every candidate that is called
         random_state. A constant seed over all splits would make tests find differences between a recipe and itself.
         ``"frozen_random"`` alone keeps its random weights over all splits.
-    duplicates : {"warn", "ignore"}, default="warn"
+    duplicates : {"warn", "ignore", "group"}, default="warn"
         Whether to look for near copies of one image on both sides of a split, before the first fit, and to warn of
-        them: see :func:`near_duplicate_groups`.
+        them, or to keep them on one side, together with `groups`: see :func:`near_duplicate_groups`.
+    on_bad_image : {"raise", "skip"}, default="raise"
+        What to do with images that cannot be read. One pass before the first fit finds all of them: an error names
+        them, or they are left out of all splits, with their `y` and `groups`, and are named in the result. Indices in
+        the result count the images of `X` as it was passed.
     resume : str or Path, default=None
         File in which every finished fit is kept at once. Called again with the same file, data, splits, seeds,
         candidates, scores and versions, only what is missing is done. Needs a fixed `random_state`.
@@ -168,7 +175,8 @@ def compare_transfer(
         A candidate that fails is left out with a warning and listed in the result, or ends the comparison. Without the
         baseline, or a second candidate, there is no comparison, and it ends with the first error.
     verbose : int, default=0
-        If positive, one line per fit, with an estimate of how long the rest takes.
+        If positive, one line per fit, with an estimate of how long the rest takes, and the scores so far as soon as the
+        candidates that train no network are through, and from time to time. On a terminal, a bar within each fit.
 
     Returns
     -------
@@ -184,9 +192,12 @@ def compare_transfer(
         a candidate does not fit the task, a split trains on images that it tests on or on others of their group,
         `scoring` is a metric rather than a scorer, the network, its weights or the device are not to be had, the
         weights are random ones, or `resume` is a file of something else.
+    BadImagesError
+        If images cannot be read, unless they are to be left out and others remain. Its `bad_images` has all of them.
     RuntimeError
-        If the baseline fails on a split, or its score is not finite, or fewer than two candidates are left; with
-        ``on_error="raise"`` if any candidate does. Carries the original error as its cause.
+        If an image can no longer be read in a fit, the baseline fails on a split, or its score is not finite, or fewer
+        than two candidates are left; with ``on_error="raise"`` if any candidate fails. Carries the original error as
+        its cause.
     OSError
         If the file `resume` cannot be read or written.
 
@@ -208,6 +219,8 @@ def compare_transfer(
 
     Notes
     -----
+    Candidates that train a network are fitted last, on all splits, and ``"frozen_random"`` before them: a first answer
+    is there soon. Neither scores nor seeds depend on that order.
     The seconds are wall-clock seconds of this run. Frozen features come from the embedding store: an image is embedded
     in the first fit that needs it, and its seconds are in that fit.
     Every candidate is compared with the baseline on its own, without correction for comparing several.
@@ -251,29 +264,24 @@ def compare_transfer(
     scorers = check_scoring(scoring, task)
     images = first_images(X, image_shape)
     check_networks(names_used(candidates), images, **own, **shared)
-    splits = make_splits(X, y, cv=cv, n_repeats=n_repeats, groups=groups, task=task, random_state=random_state)
-    seeds = make_seeds(random_state, "fit", len(splits))
+    drawing = {"n_repeats": n_repeats, "task": task, "random_state": random_state}
+    drawing["cv"] = list(cv) if hasattr(cv, "__next__") else cv
+    make_splits(X, y, groups=groups, **drawing)  # what cannot be drawn is found out before the images are read
+    running = {"n_jobs": n_jobs, "verbose": verbose}
     checkpoint_file = None if resume is None else CheckpointFile(resume, X, y, scorers, estimators)
-    search = warn_of_near_duplicates if duplicates == "warn" else no_search
-    copies = search(X, splits, groups=groups, backbone=backbone, **reading)
-    runs = run_all(
-        estimators,
-        X,
-        y,
-        splits=splits,
-        seeds=seeds,
-        scorers=scorers,
-        baseline=baseline,
-        n_jobs=n_jobs,
-        verbose=verbose,
-        on_error=on_error,
-        checkpoint_file=checkpoint_file,
-    )
+    found, bad = look_through(X, duplicates=duplicates, backbone=backbone, **running, **reading)
+    bad = check_bad_images(bad, y, task, on_bad_image, estimators, verbose)
+    together = kept_together(found, groups, verbose) if duplicates == "group" else groups
+    splits = make_splits(X, y, groups=together, left_out=list(bad), **drawing)
+    seeds = make_seeds(random_state, "fit", len(splits))
+    copies = warn_of_near_duplicates(found, X, splits, groups, reading)
+    running |= {"scorers": scorers, "baseline": baseline, "on_error": on_error, "checkpoint_file": checkpoint_file}
+    runs = run_all(estimators, X, y, splits=splits, seeds=seeds, **running)
     settings = {"task": task, "cv": repr(cv), "n_repeats": n_repeats, "random_state": random_state, **own, **shared}
-    settings |= {**copies, "groups": groups is not None, "photographs": images, "data": common_folder(X)}
+    settings |= {**copies, "groups": together is not None, "photographs": images, "data": common_folder(X)}
     settings |= {"recipes": recipes_of(candidates), "score_bounds": bounds_of_scorers(scorers)}
     settings["call"] = recorded_call(given | {"random_state": random_state}, signature(compare_transfer).parameters)
-    return _collect(runs, splits, y, seeds, baseline, next(iter(scorers)), rope, settings, estimators)
+    return _collect(runs, splits, y, seeds, baseline, next(iter(scorers)), rope, settings, estimators, bad)
 
 
 def _check_baseline(baseline, estimators):
@@ -284,7 +292,7 @@ def _check_baseline(baseline, estimators):
         )
 
 
-def _collect(runs, splits, y, seeds, baseline, scoring, rope, settings, estimators):
+def _collect(runs, splits, y, seeds, baseline, scoring, rope, settings, estimators, bad):
     first = {run.candidate: run for run in reversed(runs)}
     settings = settings | {
         "n_images": int(np.unique(np.concatenate([np.concatenate(split) for split in splits])).size),
@@ -306,4 +314,5 @@ def _collect(runs, splits, y, seeds, baseline, scoring, rope, settings, estimato
             for name, estimator in estimators.items()
         },
         settings=settings,
+        bad_images=tuple(bad.values()),
     )

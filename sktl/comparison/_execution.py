@@ -4,14 +4,18 @@ import os
 import pickle
 import warnings
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
+from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
+from sktl.comparison._candidates import tier_of
 from sktl.comparison._fitting import FitTask, fit_and_score
-from sktl.comparison._progress import Progress
+from sktl.comparison._progress import Progress, shown
 from sktl.comparison._warnings import CandidateFailedWarning
+from sktl.exceptions import ImageReadError
 from sktl.inference import share_warned
+from sktl.inference.progress import kept_work
 
 __all__ = ["run_all"]
 
@@ -30,7 +34,7 @@ def run_all(
     on_error="raise",
     checkpoint_file=None,
 ):
-    """Fit and score every candidate on every split."""
+    """Fit and score every candidate on every split; those that train a network come last, on all splits."""
     fits = {
         (number, name): FitTask(name, number, estimator, *splits[number], seeds[number], scorers)
         for number in range(len(splits))
@@ -38,17 +42,20 @@ def run_all(
     }
     find = (lambda fit: None) if checkpoint_file is None else checkpoint_file.find
     runs = {place: run for place, fit in fits.items() if (run := find(fit))}
-    todo = [fit for place, fit in fits.items() if place not in runs]
-    progress = Progress(todo, len(runs), len(splits), next(iter(scorers)), verbose)
+    tiers = {name: tier_of(estimator) for name, estimator in estimators.items()}
+    order = [place for place in sorted(fits, key=lambda place: tiers[place[1]]) if place not in runs]
+    todo = [fits[place] for place in order]
+    progress = Progress(todo, runs.values(), tiers, len(splits), next(iter(scorers)), verbose)
     failures = Failures(estimators, baseline, on_error, len(splits))
-    arrivals = Arrivals(fits, runs, failures, progress, checkpoint_file)
-    here = os.getpid(), share_warned()
+    arrivals = Arrivals(fits, order, runs, failures, progress, checkpoint_file)
+    has_bar = bool(verbose) and effective_n_jobs(n_jobs) == 1
+    here = os.getpid(), share_warned(), has_bar
     tasks = (delayed(_fitted_here)(fit, X, y, *here) for fit in todo if arrivals.is_wanted(fit.candidate))
     # One by one and in any order: a finished fit that waits for a slower one would be lost with an interrupt.
     results = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(tasks)
     try:
-        for run, error in results:
-            arrivals.take(run, error)
+        for run, error, once in results:
+            arrivals.take(run, error, once)
     except BrokenProcessPool as error:
         raise RuntimeError(_about_lost_worker(error, checkpoint_file)) from error
     finally:
@@ -56,10 +63,11 @@ def run_all(
     return [runs[place] for place in fits if place in runs and not failures.came_before(*place)]
 
 
-def _fitted_here(fit, X, y, home, warned):
+def _fitted_here(fit, X, y, home, warned, has_bar):
     share_warned(warned)
-    run, error = fit_and_score(fit, X, y)
-    return run, error if os.getpid() == home else _as_sent(error)
+    with kept_work() as once, shown(f"split {fit.split + 1}, {fit.candidate}") if has_bar else nullcontext():
+        run, error = fit_and_score(fit, X, y)
+    return run, error if os.getpid() == home else _as_sent(error), sum(once)
 
 
 def _as_sent(error):
@@ -90,30 +98,34 @@ def _close(results):
 
 
 class Arrivals:
-    """Results as they come, in any order, and judged in the order of the splits: the outcome does not depend on it.
+    """Results as they come, in any order, and judged in that of their start: the outcome does not depend on the former.
 
     A failure counts once everything before it is there. Fits are started in order, so what is before it is on its way.
     """
 
-    def __init__(self, fits, runs, failures, progress, checkpoint_file):
+    def __init__(self, fits, order, runs, failures, progress, checkpoint_file):
         self._fits, self._runs = fits, runs
         self._failures, self._progress, self._checkpoint_file = failures, progress, checkpoint_file
         self._errors: dict = {}  # split and candidate → error
         self._failing: set = set()  # candidates, before their failure counts
-        self._waiting = [place for place in fits if place not in runs]
+        self._image_is_bad = False
+        self._waiting = list(order)
 
     def is_wanted(self, candidate):
         """Whether another fit of the candidate should be started."""
-        return candidate not in self._failing and not self._failures.would_end_with(self._failing)
+        if self._image_is_bad or self._failures.would_end_with(self._failing):
+            return False
+        return candidate not in self._failing
 
-    def take(self, run, error):
+    def take(self, run, error, once):
         """Take in a result; raise if the comparison cannot go on."""
         place = run.split, run.candidate
         self._runs[place] = run
         if error is None and self._checkpoint_file is not None:
             self._checkpoint_file.keep(self._fits[place], run)
-        if run.candidate not in self._failing:  # otherwise it was on its way already
-            self._progress.show(run)
+        self._image_is_bad = self._image_is_bad or isinstance(error, ImageReadError)
+        if run.candidate not in self._failing and not self._image_is_bad:  # otherwise it was on its way already
+            self._progress.show(run, once)
         if error is not None:
             self._errors[place] = error
             self._failing.add(run.candidate)
@@ -152,6 +164,8 @@ class Failures:
         where = f"Candidate {run.candidate!r} failed on split {run.split + 1} of {self._n_splits}"
         where += f": {run.error.removesuffix('.')}"
         self._failed[run.candidate] = run.split, where, error
+        if isinstance(error, ImageReadError):  # which the other candidates would stumble over as well
+            raise RuntimeError(where) from error
         if self._on_error == "raise" or run.candidate == self._baseline:
             raise RuntimeError(where) from error
         if self._n_candidates - len(self._failed) < 2:

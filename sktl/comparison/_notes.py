@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 
 from sktl._statistics import images_to_settle, repeats_to_settle, spread_is_zero
+from sktl._text import first_of
 from sktl.comparison._controls import note_on_baseline, note_on_pretraining, notes_on_simple_ones
 from sktl.comparison._networks import BROUGHT_ALONG
 from sktl.displays.verdicts import is_off_zero
@@ -18,7 +19,7 @@ def make_notes(comparison):
     """Say what a reader of the numbers should know."""
     notes = [note_on_baseline(comparison)] if comparison.baseline_at_chance else []
     notes += [note for note in (note_on_pretraining(comparison), comparison.settings.get("photographs")) if note]
-    notes += [*_failures(comparison), *_splits(comparison), *_off_zero(comparison)]
+    notes += [*_failures(comparison), *_bad_images(comparison), *_splits(comparison), *_off_zero(comparison)]
     if warning := comparison.settings.get("near_duplicates"):
         notes.append(warning)
     notes += _copies_of_several_classes(comparison)
@@ -39,6 +40,13 @@ def _failures(comparison):
         f"Candidate {run.candidate!r} failed on split {run.split + 1} of {n_splits} and is left out: {run.error}"
         for run in comparison.failures
     ]
+
+
+def _bad_images(comparison):
+    bad = comparison.bad_images
+    if not bad:
+        return []
+    return [f"{len(bad):,} of {len(comparison.y):,} images could not be read and are left out: {first_of(bad)}."]
 
 
 def _splits(comparison):

@@ -45,6 +45,7 @@ def content_of(comparison):
         "scores": comparison.scores,
         "metrics": {metric: comparison.scores_of(metric) for metric in comparison.metrics},
         "failures": failures,
+        "bad_images": [{"index": bad.index, "path": bad.path, "reason": bad.reason} for bad in comparison.bad_images],
         "settings": comparison.settings,
     }
     return _plain(content)

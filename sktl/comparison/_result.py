@@ -16,6 +16,7 @@ from sktl.comparison._plain import content_of, fits_of
 from sktl.comparison._records import ComparisonRow, FitRecord
 from sktl.comparison._rows import make_rows
 from sktl.displays import ComparisonDisplay
+from sktl.exceptions import ImageReadError
 from sktl.reports import summarize_comparison, write_report
 
 __all__ = ["ComparisonRow", "TransferComparison"]
@@ -47,6 +48,8 @@ class TransferComparison:
         Whether a candidate started from pretrained weights, by the record of its network where there is one.
     settings : dict
         What else is needed to say what was compared: parameters, data, networks with digests, versions.
+    bad_images : tuple of ImageReadError, default=()
+        Images that could not be read and lie in no split, each with its `index` in `X`, `path` and `reason`.
 
     See Also
     --------
@@ -77,6 +80,7 @@ class TransferComparison:
     rope: float
     transfer: dict[str, bool]
     settings: dict[str, Any]
+    bad_images: tuple[ImageReadError, ...] = ()
 
     # What follows from the runs is computed once; lists and arrays are handed out as copies.
 
@@ -383,7 +387,8 @@ class TransferComparison:
         -------
         dict
             Keys verdict, sentence, notes, baseline, baseline_at_chance, scoring, rope, candidates, splits, scores,
-            metrics, failures, settings. `metrics` has every score by its name; predictions and histories are left out.
+            metrics, failures, bad_images, settings. `metrics` has every score by its name; predictions and histories
+            are left out.
         """
         return content_of(self)
 

@@ -1,5 +1,6 @@
 """Features without any network: each image as a small picture. What they score, a network has to beat."""
 
+import time
 from collections import OrderedDict
 from numbers import Integral
 from threading import Lock
@@ -12,6 +13,7 @@ from sktl._validation import Interval, check_feature_names_in, fit_context
 from sktl.feature_extraction._read_once import ReadOnceMixin
 from sktl.images import check_images
 from sktl.images.value_range import fit_value_range
+from sktl.inference.progress import keep
 
 __all__ = ["PixelFeatures"]
 
@@ -175,6 +177,7 @@ def _vector(opened, size):
         if key in _KEPT:
             _KEPT.move_to_end(key)
             return _KEPT[key]
+    start = time.perf_counter()
     picture = opened.picture()
     highest = 255 if picture.dtype == np.uint8 else 1
     small = _averaged(_averaged(picture, size, axis=0), size, axis=1) / highest
@@ -183,6 +186,7 @@ def _vector(opened, size):
         _KEPT[key] = vector
         while len(_KEPT) * vector.nbytes > _MAX_BYTES:
             _KEPT.popitem(last=False)
+    keep(time.perf_counter() - start)
     return vector
 
 

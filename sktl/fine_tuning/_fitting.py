@@ -142,7 +142,7 @@ class Fitting:
 
     def _read(self, X):
         """Return activations of images that a callback has."""
-        return self._data.activations.of(self._estimator._checked_images(X))
+        return self._data.activations.of(self._estimator._images(X))
 
     def _settle(self, net, fallback, n_before=0):
         """Note the best epoch on the images set aside; when none was better, go back to before the training."""

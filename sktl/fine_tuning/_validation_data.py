@@ -59,12 +59,12 @@ class ValidationData:
     def _checked(self, X, y, sample_weight=None):
         """Return images, targets of the loss, weights, labels and the teacher's opinion."""
         estimator = self._estimator
-        images = estimator._checked_images(X)
+        images = estimator._images(X)
         if estimator.on_error == "skip":
             _, (X, y, sample_weight) = without_bad_images(
                 images, X, y, sample_weight, name="validation", n_jobs=estimator.n_jobs
             )
-            images = estimator._checked_images(X)
+            images = estimator._images(X)
         weights = estimator._check_weights(sample_weight, images)
         encoded = estimator._check_targets(y, False, None)
         check_consistent_length(images, encoded)

@@ -224,6 +224,23 @@ class ImageCollection:
         path = None if self._is_lazy() else path_of(self._items[position])
         return f"image {position}" + ("" if path is None else f" ({path!r})")
 
+    def name(self, i):
+        """Return the path of image i, or "image 37" where there is none.
+
+        Parameters
+        ----------
+        i : int
+            Position in this collection.
+
+        Returns
+        -------
+        str
+            The path as it was passed; otherwise the position in the first `X`.
+        """
+        position = self._position(i)
+        path = None if self._is_lazy() else path_of(self._items[position])
+        return path or f"image {position}"
+
     def _position(self, i):
         return int(self._positions[as_index(i)])
 

@@ -1,7 +1,6 @@
 """A folder with one sub-folder per class → paths and targets."""
 
 import os
-import re
 import warnings
 from pathlib import Path
 
@@ -10,13 +9,8 @@ from sklearn.utils import Bunch
 
 from sktl._text import enumerated
 from sktl._validation import did_you_mean
-from sktl.images.folders import entries, search
+from sktl.images.folders import PARTS, entries, is_part, search
 from sktl.images.formats import EXTENSIONS
-
-# Of the names of folders that hold parts of one data set, each with all classes.
-_PARTS = frozenset(
-    ("train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation", "holdout")
-)
 
 
 def load_image_folder(path, *, extensions=None):
@@ -152,11 +146,11 @@ def _links_in(entries, form):
 def _check_parts(root, images):
     """Refuse folders such as train and test: taken for classes, they would be learnt without a word."""
     inside = {folder: {_folder_below(folder, image) for image in own} - {None} for folder, own in images.items()}
-    named = [folder for folder in images if _PARTS.intersection(re.split("[^a-z]+", folder.name.lower()))]
+    named = [folder for folder in images if is_part(folder.name)]
     parts = [folder for folder in named if inside[folder]]
     shared = set.intersection(*(inside[folder] for folder in parts)) if len(parts) > 1 else set()
     if not shared:  # a test folder may be without classes; then nothing but its name tells
-        bare = {folder.name.lower() for folder in images} <= _PARTS
+        bare = {folder.name.lower() for folder in images} <= PARTS
         if len(images) == 1 or not bare or not parts:
             return
         named = list(images)

@@ -7,11 +7,25 @@ import numpy as np
 
 from sktl.exceptions import ImageReadError
 from sktl.images._arrays import array_to_picture, canonical, is_array
-from sktl.images._pillow import decode, encoded_follows_range, encoded_size, follows_range, from_pil
+from sktl.images._pillow import (
+    decode,
+    encoded_follows_range,
+    encoded_mode,
+    encoded_size,
+    follows_range,
+    from_pil,
+)
 from sktl.images._reading import content, is_pil, named
 from sktl.images.value_range import range_of
 
 _DIGEST_SIZE = 16
+_CHANNELS = {1: "grey", 3: "colour", 4: "colour with opacity"}
+_MODES = {  # of Pillow
+    **{"1": "black and white", "L": "grey", "I": "16-bit grey", "F": "floating-point grey", "RGB": "colour"},
+    **dict.fromkeys(["LA", "La"], "grey with opacity"),
+    **dict.fromkeys(["RGBA", "RGBa"], "colour with opacity"),
+    **dict.fromkeys(["P", "PA"], "palette"),
+}
 
 
 class OpenedImage:
@@ -50,6 +64,15 @@ class OpenedImage:
         """Return height and width in pixels, without decoding."""
         with named(self._item, self._position):
             return self._pixels.shape[:2] if self._content is None else encoded_size(self._content)
+
+    def kind(self):
+        """Say in words what its pixels are, such as "grey" or "16-bit grey", without decoding."""
+        with named(self._item, self._position):
+            if self._content is not None or is_pil(self._item):
+                mode = self._item.mode if self._content is None else encoded_mode(self._content)
+                return _MODES.get(mode.partition(";")[0], mode)
+            colours = _CHANNELS[self._pixels.shape[2]]
+            return colours if self._pixels.dtype == np.uint8 else f"{colours}, {self._pixels.dtype.name}"
 
     def follows_range(self):
         """Whether a range that the user states applies to the image, as it does not to files of 8 bits."""

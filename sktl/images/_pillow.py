@@ -160,6 +160,12 @@ def encoded_size(data):
         return image.height, image.width
 
 
+def encoded_mode(data):
+    """Return what the pixels of an image file are, by Pillow's name ("L", "RGB", "I;16", …), from its first bytes."""
+    with _opened(data) as image:
+        return image.mode
+
+
 def load(image):
     """Decode a PIL image that has not read its file yet, and so close the file."""
     with _STRICT, _pillow_errors_named(), _LOADING:

@@ -1,13 +1,18 @@
 """What lies in a folder, at any depth, and which folders are not the user's own."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Found", "entries", "is_left_out", "search"]
+__all__ = ["PARTS", "Found", "entries", "is_left_out", "is_part", "search"]
 
 # Made by systems, network storage and archives beside the user's own folders.
 _SYSTEM_FOLDERS = frozenset(
     {"__macosx", "@eadir", "#recycle", "@recycle", "$recycle.bin", "system volume information", "lost+found"}
+)
+# Of the names of folders that hold parts of one data set, each with all classes.
+PARTS = frozenset(
+    ("train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval", "evaluation", "holdout")
 )
 
 
@@ -23,6 +28,11 @@ class Found:
 def is_left_out(name):
     """Whether a folder of this name is hidden or made by the system."""
     return name.startswith(".") or name.lower() in _SYSTEM_FOLDERS
+
+
+def is_part(name):
+    """Whether a folder of this name may be a part of a data set, for training or testing."""
+    return not PARTS.isdisjoint(re.split("[^a-z]+", name.lower()))
 
 
 def search(folder, root, extensions):

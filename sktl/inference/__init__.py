@@ -1,6 +1,6 @@
 """From images to vectors, fast and safely; no estimator here."""
 
-from sktl.inference._bad_images import find_bad_images
+from sktl.inference._bad_images import bad_images_error, find_bad_images
 from sktl.inference._blocks import block_rows, map_images, read_prepared, run_in_blocks
 from sktl.inference._cache_look_up import StoreInfo
 from sktl.inference._device import PRECISIONS, Placement, resolve_placement
@@ -24,6 +24,7 @@ __all__ = [
     "StoreInfo",
     "activation_shape",
     "are_photographs",
+    "bad_images_error",
     "block_rows",
     "check_engine",
     "check_finite_numbers",

@@ -13,10 +13,10 @@ from threading import Lock, current_thread, main_thread
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from sktl.inference._prefetching import batched, prefetched, reading_threads, stopping
 from sktl.inference.forward_passes import current_counter
+from sktl.inference.progress import counted
 
 # Rows of a block on the CPU for 224 x 224 pixels and for small images. Throughput hardly depends on it there, and an
 # image that comes alone pays for a whole block.
@@ -59,10 +59,10 @@ def map_images(function, images, preprocessing, placement, *, batch_size, n_jobs
     """Read, prepare and push images through a network."""
     rows = block_rows(preprocessing.crop_size, placement.device, batch_size)
     blocks = read_prepared(images, preprocessing, batch_size=rows, n_jobs=n_jobs)
-    with tqdm(total=len(images), unit="image", disable=not verbose, leave=False) as bar:
+    with counted(len(images), verbose=verbose) as advance:
         for outputs in map_blocks(function, blocks, placement, rows, key=key):
             yield outputs
-            bar.update(len(outputs))
+            advance(len(outputs))
 
 
 def read_prepared(images, preprocessing, *, batch_size, n_jobs=None):

@@ -9,6 +9,7 @@ import numpy as np
 
 from sktl.exceptions import ImageReadError
 from sktl.inference._prefetching import batched, prefetched
+from sktl.inference.progress import keep
 
 # Images looked up together, whatever the batch size: all of them are held in memory, still encoded.
 _MAX_LOOK_UP = 256
@@ -144,6 +145,7 @@ class CacheLookUp:
         """Write what was computed."""
         if self._unwritten:
             self._store.write(self._key, self._unwritten, self._lease, self._seconds)
+            keep(self._seconds)
             self._mine -= self._unwritten.keys()
             self._unwritten, self._seconds = {}, 0.0
 

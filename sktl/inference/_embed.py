@@ -5,7 +5,6 @@ from functools import partial
 from itertools import chain
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from sktl.backbones.torch_defaults import torch_defaults
 from sktl.exceptions import ImageReadError
@@ -16,6 +15,7 @@ from sktl.inference._dry_run import cuts_of, embedding_widths, is_batch_invarian
 from sktl.inference._engines import check_engine, frozen_function
 from sktl.inference._finite_numbers import check_finite_numbers
 from sktl.inference._prefetching import batched, prefetched, reading_threads
+from sktl.inference.progress import counted
 
 
 @torch_defaults()
@@ -85,19 +85,17 @@ def embed(
         map_blocks, placement=placement, rows=rows, key=(backbone.digest, placement, preprocessing.crop_size, cuts)
     )
     with (
-        tqdm(total=len(images), unit="image", disable=not verbose, leave=False) as bar,
+        counted(len(images), verbose=verbose) as advance,
         reading_threads(n_jobs) as threads,
     ):
-        call = _Call(images, embeddings, preprocessing, on_error, make_function, run, rows, threads, bar.update)
+        call = _Call(images, embeddings, preprocessing, on_error, make_function, run, rows, threads, advance)
         info = info or StoreInfo()
         if store is None:
             call.compute_all()
             info.n_misses += len(images) - len(call.failures)
         else:
             key = cache_key_of(backbone, cuts, pooling, preprocessing, placement, engine, rows, sum(widths))
-            with CacheLookUp(
-                store, key, images, embeddings, info, batch_size=batch_size, progress=bar.update
-            ) as look_up:
+            with CacheLookUp(store, key, images, embeddings, info, batch_size=batch_size, progress=advance) as look_up:
                 call.compute_missing(look_up)
     call.failures.sort(key=lambda failure: failure[0])
     return embeddings, [error for _, error in call.failures]

@@ -164,6 +164,7 @@ def _what_was_run(comparison, target_names):
         "What was run",
         definitions(facts.items()),
         _classes(comparison, target_names),
+        _bad_images(comparison),
         _networks(comparison),
         _estimators(settings),
         _every_score(comparison),
@@ -183,6 +184,16 @@ def _classes(comparison, target_names):
     called = Column("class", [names[label] for label in labels[:MOST_LINES].tolist()], "words")
     numbers = Column("images", [f"{count:,}" for count in counts[:MOST_LINES]])
     return details(f"The {len(labels)} classes", scrolling("Images of every class", Table([called, numbers])))
+
+
+def _bad_images(comparison):
+    bad = comparison.bad_images[:MOST_LINES]
+    if not bad:
+        return ""
+    where = Column("image", [f"X[{one.index}]" if one.path is None else str(one.path) for one in bad], "long")
+    table = Table([where, Column("reason", [one.reason for one in bad], "long")])
+    title = f"{len(comparison.bad_images):,} images that could not be read"
+    return details(title, scrolling(title, table))
 
 
 def _networks(comparison):

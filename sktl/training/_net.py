@@ -16,6 +16,7 @@ from sktl.backbones.finiteness import names_of_nonfinite
 from sktl.backbones.torch_defaults import torch_defaults
 from sktl.exceptions import TrainingDivergedError
 from sktl.inference.forward_passes import current_counter
+from sktl.inference.progress import tell
 from sktl.training._batches import Batches, PredictionData
 from sktl.training._network import trained_tensors
 from sktl.training._schedule import WarmUpCosine, n_batches, parameter_groups
@@ -125,6 +126,11 @@ class FineTuneNet(NeuralNet):
             self.placement, self.device = placement, str(placement.device)
             # The moments would have to follow their parameters; a few steps make new ones.
             self.initialize_optimizer()
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Tell how far the training is."""
+        super().on_epoch_begin(net, **kwargs)
+        tell("epoch", len(self.history), self.max_epochs)
 
     def infer(self, x, **fit_params):
         """Run the part above the split point."""

@@ -22,6 +22,7 @@ import sktl.comparison
 from sktl._candidate_names import CANDIDATE_NAMES
 from sktl.cli._app import app
 from sktl.comparison import Run, TransferComparison
+from sktl.datasets import make_fractals
 
 
 @pytest.fixture(autouse=True)
@@ -134,20 +135,19 @@ def test_groups_come_from_a_table(photos, recorded, tmp_path):
     assert recorded[0]["groups"].tolist() == [str(i // 2) for i in [*range(8), *range(8)]]
 
 
-def test_near_duplicates_can_be_kept_together(photos, recorded, monkeypatch):
-    asked = {}
-
-    def instead(X, **options):
-        asked.update(options)
-        return np.arange(len(X)) // 2
-
-    monkeypatch.setattr("sktl.near_duplicates.near_duplicate_groups", instead)
-    result = run(photos, "--near-duplicates", "group", "--backbone", "resnet18", "--image-size", "32")
+def test_near_duplicates_can_be_kept_together(tmp_path):
+    images, target = make_fractals(16, n_classes=2, random_state=0)
+    for number, (image, label) in enumerate(zip(images, target, strict=True)):
+        (tmp_path / "pictures" / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "pictures" / str(label) / f"{number}.png")
+        if number < 3:
+            Image.fromarray(image[:, ::-1]).save(tmp_path / "pictures" / str(label) / f"{number}_mirrored.png")
+    options = ("--candidates", "dummy", "--candidates", "pixels", "--baseline", "dummy", "--cv", "2", "--json")
+    result = run(str(tmp_path / "pictures"), *options, "--near-duplicates", "group")
     assert result.exit_code == 0, result.output
-    assert recorded[0]["groups"].tolist() == [i // 2 for i in range(16)]
-    assert recorded[0]["duplicates"] == "ignore"
-    assert (asked["backbone"], asked["image_size"], asked["groups"]) == ("resnet18", 32, None)
-    assert "Near copies: 8 of 16 images join the group of an earlier one." in result.stderr
+    assert "Near copies: 3 images join the group of an earlier one." in result.stderr
+    settings = json.loads(result.stdout)["settings"]
+    assert (settings["groups"], settings["near_duplicates"]) == (True, None)
 
 
 def test_near_copies_in_the_folder_are_said_with_the_option_that_helps(photos):

@@ -96,7 +96,7 @@ def test_different_pictures_raise_no_alarm(X, y):
 
 
 def test_the_search_is_left_out_on_request(monkeypatch):
-    monkeypatch.setattr("sktl.comparison._compare.warn_of_near_duplicates", None)
+    monkeypatch.setattr("sktl.comparison._first_pass.groups_and_bad_images", None)
     assert compare(COPIED, NAMES, duplicates="ignore").settings["near_duplicates"] is None
 
 

@@ -11,9 +11,10 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sktl.datasets import make_fractals
 from sktl.exceptions import ImageReadError
 from sktl.feature_extraction import PretrainedFeatureExtractor
-from sktl.near_duplicates._groups import _neighbours, _numbered, _threshold, near_duplicate_groups
+from sktl.near_duplicates._groups import near_duplicate_groups
 from sktl.near_duplicates._leakage import find_leaks
 from sktl.near_duplicates._similarity import rough_similarity, similarity, thumbnail
+from sktl.near_duplicates.search import _neighbours, _numbered, _threshold
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +170,7 @@ def test_splitters_keep_the_copies_together(pictures):
 
 def test_neighbours_are_those_of_the_whole_matrix(monkeypatch):
     vectors = np.random.default_rng(0).standard_normal((50, 5)).astype(np.float32)
-    monkeypatch.setattr("sktl.near_duplicates._groups.MEMORY", 12 * 50 * 7)  # seven rows at a time
+    monkeypatch.setattr("sktl.near_duplicates.search.MEMORY", 12 * 50 * 7)  # seven rows at a time
     standard = (vectors - vectors.mean(axis=0)) / vectors.std(axis=0)
     similar = np.corrcoef(np.c_[standard, -standard])  # the cosine, since the mean of each row is then 0
     np.fill_diagonal(similar, -2)

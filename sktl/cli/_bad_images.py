@@ -1,0 +1,33 @@
+"""Images that cannot be read: found in one pass before a command learns from the others."""
+
+from dataclasses import replace
+
+from sktl._text import enumerated
+from sktl.cli._reporting import bars_wanted, say, unreadable
+
+__all__ = ["without_bad_images"]
+
+
+def without_bad_images(data, on_error, *, n_jobs, verbose):
+    """Return the images that can be read with what belongs to them, and the paths of the others, each said once."""
+    import numpy as np
+
+    from sktl.images import as_images
+    from sktl.inference import bad_images_error, find_bad_images
+
+    bad = find_bad_images(as_images(data.images), n_jobs=n_jobs, verbose=bars_wanted(verbose))
+    if not bad:
+        return data, []
+    if on_error == "raise" or len(bad) == len(data.images):
+        raise bad_images_error(list(bad.values()), len(data.images))
+    for error in bad.values():
+        say(f"Left out: {unreadable(error.path, error.reason)}")
+    rest = np.setdiff1d(np.arange(len(data.images)), list(bad))
+    groups = None if data.groups is None else data.groups[rest]
+    left = replace(data, images=data.images[rest], target=data.target[rest], groups=groups)
+    if data.names is not None and (empty := [name for name, count in left.counts().items() if count == 0]):
+        raise ValueError(
+            f"each class must have at least one image that can be read. Got none for {enumerated(empty)} instead. "
+            "Put images there, or remove the class."
+        )
+    return left, [error.path for error in bad.values()]
