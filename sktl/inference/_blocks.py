@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from sktl._forking import after_fork, free_after_fork
 from sktl.inference._prefetching import batched, prefetched, reading_threads, stopping
 from sktl.inference.forward_passes import current_counter
 
@@ -24,7 +25,7 @@ _CPU_ROWS, _CPU_PIXELS, _CPU_MAX_ROWS = 4, 224 * 224, 16
 # On a CUDA device one thread copies while the other computes, each on a stream of its own.
 _CUDA_THREADS = 2
 _streams: dict = {}  # by device; made once, since memory is set aside for each
-_mps = Lock()  # torch takes work for Apple's devices from one thread at a time
+_mps = free_after_fork(Lock())  # torch takes work for Apple's devices from one thread at a time
 # Rows that fitted where the wanted number did not, so that a lack of memory is met only once.
 _rows_that_fit: dict = {}
 
@@ -176,3 +177,4 @@ class _UsualSettings:
 
 
 _usual_settings = _UsualSettings()
+after_fork(_usual_settings.__init__)

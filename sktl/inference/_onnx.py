@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from sktl._forking import free_after_fork
 from sktl._optional import import_optional
 from sktl.inference._folding import pooled_outputs
 
@@ -18,7 +19,7 @@ _MAX_BYTES_IN_MEMORY = 1900 * 2**20
 # Sessions hold weights of their own: the latest few for each backbone, gone with it.
 _MAX_SESSIONS = 4
 _sessions: "WeakKeyDictionary" = WeakKeyDictionary()
-_making = Lock()
+_making = free_after_fork(Lock())
 
 
 def onnx_function(backbone, cuts, pooling, shape, placement):
