@@ -239,7 +239,7 @@ class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
         images = check_images(self, X, reset=False, image_shape=self.image_shape)
         images = images.with_value_range(self.value_range_, learned=self._range_is_learned)
         placement = resolve_placement(self.device, self.precision)
-        network = self.module_.to(placement.device)
+        network = _moved(self.module_, placement.device)
         frozen_part = self._frozen_part(network, placement)
         outputs = frozen_part.predict(images, verbose=self.verbose)
         if self.test_time_augmentation:
@@ -259,3 +259,8 @@ class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
     def history_(self):
         """The skorch history: one entry per epoch."""
         return self.net_.history
+
+
+def _moved(network, device):
+    """Move a network where it is not yet: to pass over all of its modules takes as long as a small image."""
+    return network if next(network.head.parameters()).device == device else network.to(device)

@@ -13,6 +13,7 @@ from sktl.inference._photographs import (
     unwarned_of_photographs,
     warn_of_photographs,
 )
+from sktl.inference._short_blocks import short_blocks
 
 __all__ = [
     "ABOUT_PHOTOGRAPHS",
@@ -31,6 +32,7 @@ __all__ = [
     "resolve_placement",
     "run_in_blocks",
     "share_warned",
+    "short_blocks",
     "unwarned_of_photographs",
     "warn_of_photographs",
 ]

@@ -15,6 +15,7 @@ from sktl.inference._cache_look_up import CacheLookUp, StoreInfo, Task
 from sktl.inference._dry_run import cuts_of, embedding_widths, is_batch_invariant
 from sktl.inference._engines import check_engine, frozen_function
 from sktl.inference._prefetching import batched, prefetched, reading_threads
+from sktl.inference._short_blocks import short_blocks
 
 
 @torch_defaults()
@@ -81,11 +82,15 @@ def embed(
         rows = 1
     make_function = partial(frozen_function, backbone, cuts, pooling, preprocessing, placement, rows, engine=engine)
     run = partial(
-        map_blocks, placement=placement, rows=rows, key=(backbone.digest, placement, preprocessing.crop_size, cuts)
+        map_blocks,
+        placement=placement,
+        rows=rows,
+        key=(backbone.digest, placement, preprocessing.crop_size, cuts),
+        short=short_blocks(len(images), rows, placement, backbone, cuts, pooling, engine),
     )
     with (
         tqdm(total=len(images), unit="image", disable=not verbose, leave=False) as bar,
-        reading_threads(n_jobs) as threads,
+        reading_threads(n_jobs, len(images)) as threads,
     ):
         call = _Call(images, embeddings, preprocessing, on_error, make_function, run, rows, threads, bar.update)
         info = info or StoreInfo()

@@ -7,7 +7,15 @@ from dataclasses import replace
 import torch
 
 from sktl.backbones import tensor_digest
-from sktl.inference import activation_shape, block_rows, embed, map_images, read_prepared, run_in_blocks
+from sktl.inference import (
+    activation_shape,
+    block_rows,
+    embed,
+    map_images,
+    read_prepared,
+    run_in_blocks,
+    short_blocks,
+)
 from sktl.training._views import AugmentedImages, can_be_stored, prepared_already
 
 # Activations of the training set are kept in memory up to _MEMORY bytes, and in the store up to a share of its size:
@@ -93,7 +101,10 @@ class FrozenPart:
     def _through(self, above_cut, images, preprocessing, share, verbose):
         """Return a function of the activations at the split point, for some of the images at a time."""
         network, preprocessing = self._network, preprocessing or self._network.preprocessing
-        key = (self._backbone.digest, above_cut.__name__, network.n_frozen, self._placement, preprocessing.crop_size)
+        what = (above_cut.__name__, network.n_frozen)
+        key = (self._backbone.digest, *what, self._placement, preprocessing.crop_size)
+        rows = block_rows(preprocessing.crop_size, self._placement.device, self._read["batch_size"])
+        short = short_blocks(len(images), rows, self._placement, network, *what)
         if network.n_frozen == 0:
             outputs = map_images(
                 lambda batch: above_cut(network.below_cut(batch)),
@@ -102,16 +113,16 @@ class FrozenPart:
                 self._placement,
                 verbose=verbose,
                 key=key,
+                short=short,
                 **self._read,
             )
             return torch.cat(list(outputs))
         use_store, outputs = self.may_store(len(images), share), []
-        rows = block_rows(preprocessing.crop_size, self._placement.device, self._read["batch_size"])
         n_together = max(_AT_A_TIME // self.n_bytes, rows)
         for start in range(0, len(images), n_together):
             part = images.subset(slice(start, start + n_together))
             activations = self(part, preprocessing, use_store=use_store, verbose=verbose)
-            outputs.append(run_in_blocks(above_cut, activations, self._placement, rows, key=key))
+            outputs.append(run_in_blocks(above_cut, activations, self._placement, rows, key=key, short=short))
         return torch.cat(outputs)
 
 
