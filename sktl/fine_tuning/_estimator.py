@@ -239,7 +239,10 @@ class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
         images = check_images(self, X, reset=False, image_shape=self.image_shape)
         images = images.with_value_range(self.value_range_, learned=self._range_is_learned)
         placement = resolve_placement(self.device, self.precision)
-        network = _moved(self.module_, placement.device)
+        return self._outputs_of(images, _moved(self.module_, placement.device), placement)
+
+    def _outputs_of(self, images, network, placement):
+        """Return the outputs of the network, or of a copy of it elsewhere, for opened images."""
         frozen_part = self._frozen_part(network, placement)
         outputs = frozen_part.predict(images, verbose=self.verbose)
         if self.test_time_augmentation:
@@ -252,7 +255,12 @@ class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
 
     @property
     def module_(self):
-        """The fitted network: an nn.Module with ``stages`` and ``head``."""
+        """The fitted network: an nn.Module with ``stages`` and ``head``.
+
+        It takes prepared pictures, bytes of shape (n_images, 3, image_size, image_size) as
+        ``module_.preprocessing.prepare`` makes them, normalises them itself, and returns logits, or standardised
+        targets. Normalised pictures are an error, since they would be normalised twice.
+        """
         return self.net_.module_
 
     @property

@@ -6,6 +6,7 @@ from sktl.inference._device import PRECISIONS, Placement, resolve_placement
 from sktl.inference._dry_run import activation_shape, embedding_widths
 from sktl.inference._embed import embed
 from sktl.inference._engines import ENGINES, check_engine
+from sktl.inference._folding import pooled_outputs
 from sktl.inference._photographs import (
     ABOUT_PHOTOGRAPHS,
     are_photographs,
@@ -28,6 +29,7 @@ __all__ = [
     "embed",
     "embedding_widths",
     "map_images",
+    "pooled_outputs",
     "read_prepared",
     "resolve_placement",
     "run_in_blocks",
