@@ -30,6 +30,7 @@ def embed(
     engine="torch",
     store=None,
     info=None,
+    keep=True,
     batch_size=32,
     n_jobs=None,
     on_error="raise",
@@ -57,6 +58,8 @@ def embed(
         Where vectors are looked up and kept. With one, images of the same content are computed once.
     info : StoreInfo or None, default=None
         Where hits and misses are counted.
+    keep : bool, default=True
+        Whether what is computed is written to the store; it is looked up there in any case.
     batch_size : int, default=32
         Images that are looked up and written together; rows of a block on an accelerator.
     n_jobs : int or None, default=None
@@ -100,7 +103,7 @@ def embed(
         else:
             key = cache_key_of(backbone, cuts, pooling, preprocessing, placement, engine, rows, sum(widths))
             with CacheLookUp(
-                store, key, images, embeddings, info, batch_size=batch_size, progress=bar.update
+                store, key, images, embeddings, info, batch_size=batch_size, progress=bar.update, keep=keep
             ) as look_up:
                 call.compute_missing(look_up)
     call.failures.sort(key=lambda failure: failure[0])

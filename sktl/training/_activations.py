@@ -69,7 +69,7 @@ class FrozenPart:
         has_room = device.type == "cuda" and n_bytes <= _SHARE_OF_DEVICE * torch.cuda.mem_get_info(device)[0]
         return device if has_room else torch.device("cpu")
 
-    def __call__(self, images, preprocessing=None, *, use_store=True, verbose=0):
+    def __call__(self, images, preprocessing=None, *, use_store=True, keep=True, verbose=0):
         """Return activations (n_images, ...) of float32, or prepared images, of bytes where all are bytes."""
         preprocessing = preprocessing or self._network.preprocessing
         if self._network.n_frozen == 0:
@@ -83,6 +83,7 @@ class FrozenPart:
             pooling=self._pooling,
             store=self._store if use_store else None,
             info=self._info,
+            keep=keep,
             verbose=verbose,
             **self._read,
         )
@@ -90,7 +91,8 @@ class FrozenPart:
 
     def predict(self, images, preprocessing=None, *, verbose=0):
         """Return the outputs (n_images, n_outputs) of the whole network, of any number of images."""
-        return self._through(self._network.above_cut, images, preprocessing, _SHARE_OF_PREDICTION, verbose)
+        keep = self._info.keeps(len(images))
+        return self._through(self._network.above_cut, images, preprocessing, _SHARE_OF_PREDICTION, verbose, keep=keep)
 
     def features(self, images, preprocessing=None):
         """Return the pooled features (n_images, n_features) of training images."""
@@ -98,7 +100,7 @@ class FrozenPart:
             return self(images, preprocessing, use_store=self.may_store(len(images)))
         return self._through(self._network.features, images, preprocessing, _SHARE_OF_STORE, verbose=0)
 
-    def _through(self, above_cut, images, preprocessing, share, verbose):
+    def _through(self, above_cut, images, preprocessing, share, verbose, *, keep=True):
         """Return a function of the activations at the split point, for some of the images at a time."""
         network, preprocessing = self._network, preprocessing or self._network.preprocessing
         what = (above_cut.__name__, network.n_frozen)
@@ -121,7 +123,7 @@ class FrozenPart:
         n_together = max(_AT_A_TIME // self.n_bytes, rows)
         for start in range(0, len(images), n_together):
             part = images.subset(slice(start, start + n_together))
-            activations = self(part, preprocessing, use_store=use_store, verbose=verbose)
+            activations = self(part, preprocessing, use_store=use_store, keep=keep, verbose=verbose)
             outputs.append(run_in_blocks(above_cut, activations, self._placement, rows, key=key, short=short))
         return torch.cat(outputs)
 
