@@ -1,7 +1,7 @@
 """One photo at a time, as a service gets them: from the bytes of a JPEG to a vector, beside plain torch.
 
-Run ``python benchmarks/one_image.py [rounds]``. Plain torch decodes with Pillow, applies torchvision's transforms of the
-same sizes, and runs the network as it was built, in inference mode. All roads run in one thread and take turns; figures
+Run ``python benchmarks/one_image.py [rounds [networks …]]``. Plain torch decodes with Pillow, applies torchvision's
+transforms of the same sizes, and runs the network as it was built, in inference mode. All roads run in one thread and take turns; figures
 are milliseconds of processor time, which other work on the machine disturbs less than those of the clock, and medians
 of the ratios within a round. Random weights, which change no time; every photo is new, so nothing is found in a store.
 """
@@ -89,9 +89,12 @@ def main():
         for path in make_photos(folder, n_rounds + 1):
             with open(path, "rb") as file:
                 photos.append(file.read())
-        rows = [row for name in NETWORKS for row in measured(name, photos, n_rounds)]
-    columns = ["backbone", "road", "milliseconds, median (least to greatest)", "against plain torch", "first image"]
-    print_table(columns, rows)
+    print_table(
+        ["backbone", "road", "milliseconds, median (least to greatest)", "against plain torch", "first image"], []
+    )
+    for name in sys.argv[2:] or NETWORKS:
+        for row in measured(name, photos, n_rounds):
+            print(f"| {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":
