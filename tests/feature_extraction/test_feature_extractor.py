@@ -404,7 +404,7 @@ def test_a_memmap_larger_than_what_is_kept_in_memory(tmp_path, dtype):
     assert_array_equal(found[-3:], model.set_params(cache=False).transform(X[-3:]))
 
 
-@pytest.mark.parametrize(("backbone", "size"), [("vgg11", 8), ("inception_v3", 32), ("vit_b_16", 64)])
+@pytest.mark.parametrize(("backbone", "size"), [("squeezenet1_1", 8), ("inception_v3", 32), ("vit_b_16", 64)])
 @pytest.mark.parametrize(
     "estimator", [PretrainedFeatureExtractor, pytest.param(FineTuneClassifier, marks=pytest.mark.slow)]
 )

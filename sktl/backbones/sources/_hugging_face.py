@@ -9,20 +9,12 @@ from warnings import warn
 
 from safetensors import SafetensorError, safe_open
 
-from sktl.backbones._backbone import make_backbone
-from sktl.backbones.finiteness import check_finite
 from sktl.backbones.seeding import seeded
 from sktl.backbones.sources._huggingface_hub import CONFIGURATION, Repository, facts_in, weight_files_in
-from sktl.backbones.sources._image_processors import flips_channels, preprocessing_of, processor_in, usual_processor
+from sktl.backbones.sources._image_processors import processor_in, usual_processor
 from sktl.backbones.sources._source import NetworkSource, register
-from sktl.backbones.sources._transformers import (
-    build,
-    categories_of,
-    chain_of,
-    fill,
-    read_configuration,
-    written_configuration,
-)
+from sktl.backbones.sources._transformers import build, fill, read_configuration
+from sktl.backbones.sources._transformers_record import record_of
 from sktl.backbones.sources._weights import Weights, default_or_file
 from sktl.checkpoints.weight_files import WEIGHT_SUFFIXES, LoadReport, load_tensors
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
@@ -81,19 +73,14 @@ class HuggingFaceSource(NetworkSource):
         if weights.path is not None:
             tensors = weights.read(network.state_dict())
             report = load_tensors(network, tensors, name=name, origin=weights.origin, match=match)
-        check_finite(dict(network.named_parameters()), name)  # or else no chain would reproduce the output
-        processor = _processor(folder, configuration, name, preprocessing)
-        flipped = processor is not None and flips_channels(processor)
-        preprocessing = preprocessing or preprocessing_of(processor, configuration, name)
-        chain = chain_of(network, preprocessing.crop_size, flipped=flipped)
-        return make_backbone(
+        return record_of(
             name,
-            chain,
-            n_features=chain.n_features,
+            network,
+            configuration,
+            _processor(folder, configuration, name, preprocessing),
             preprocessing=preprocessing,
-            categories=categories_of(configuration) if chain.head is not None and report is not None else None,
+            names_classes=report is not None,
             load_report=report if match == "partial" else None,
-            configuration=written_configuration(network_class, configuration, flipped=flipped),
             reload=_pinned(reload, backbone, name, folder, commit),
             **weights.provenance(),
         )
@@ -111,8 +98,8 @@ def _locate(backbone, with_weights):
     folder = _as_folder(backbone)
     if folder is None:
         name, _, revision = backbone.partition("@")
-        repository = Repository(name, revision or None)
-        return name, repository.fetch(weights=with_weights), repository.commit
+        folder = Repository(name, revision or None).fetch_network(weights=with_weights)
+        return name, folder, folder.name
     if not (folder / CONFIGURATION).is_file():
         raise WeightsNotFoundError(
             f"backbone must be a name, or a folder with {CONFIGURATION!r} as save_pretrained writes it. Found none in "

@@ -10,7 +10,7 @@ from sktl._optional import import_optional
 from sktl.backbones.sources._weights import NEED_NO_NETWORK
 from sktl.exceptions import WeightsError, WeightsNotFoundError
 
-__all__ = ["CONFIGURATION", "Repository", "cached_hub_file", "facts_in", "hub_file", "weight_files_in"]
+__all__ = ["CONFIGURATION", "Repository", "facts_in", "weight_files_in"]
 
 CONFIGURATION, PROCESSOR, CARD = "config.json", "preprocessor_config.json", "README.md"
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -19,58 +19,69 @@ _BLOCK = 1 << 20
 
 
 class Repository:
-    """One version of a repository, whose files come from one commit.
+    """One version of a repository.
 
-    What is on this machine is taken from there without asking the Hub. Its own library downloads: it goes on where a
-    download was broken off, and moves a file into the cache when it is whole.
+    What is on this machine (``HF_HUB_CACHE``, ``HF_HOME``) is taken from there without asking the Hub. Its own library
+    downloads: it goes on where a download was broken off, and moves a file into the cache when it is whole.
     """
 
-    def __init__(self, name, revision=None):
+    def __init__(self, name, revision=None, *, extra="hub", otherwise="pass a folder with its files as backbone="):
         self.name = name
-        self._library = import_optional("huggingface_hub", extra="hub", caller=f"the network {name!r}")
+        self._otherwise = otherwise  # what to do without the cache of the Hub
+        self._library = import_optional("huggingface_hub", extra=extra, caller=f"the network {name!r}")
         self._revision = revision
         self._has_downloaded = False
-        # All other files are read from the commit that this one belongs to.
-        self.folder = self._file(CONFIGURATION).parent
-        self._revision = self.folder.name
 
-    @property
-    def commit(self):
-        """The commit that the files belong to."""
-        return self.folder.name
+    def fetch_network(self, *, weights):
+        """Get all files of a network, its weights if they are asked for, and return the folder that holds them.
 
-    def fetch(self, *, weights):
-        """Get all files of a network, its weights if they are asked for, and return the folder that holds them."""
-        self._file(PROCESSOR, optional=True)
-        if weights and self._file(_WEIGHTS, optional=True) is None:
-            index = self._file(_INDEX, optional=True)
+        All come from one commit, after which the folder is called.
+        """
+        folder = self.fetch(CONFIGURATION).parent
+        self._revision = folder.name
+        self._find(PROCESSOR)
+        if weights and self._find(_WEIGHTS) is None:
+            index = self._find(_INDEX)
             if index is None:
                 raise WeightsError(self._without_safetensors())
             for shard in _shards(index):
-                self._file(shard)
+                self.fetch(shard)
         # For its licence: not worth a question to the Hub when all else is here.
         if self._has_downloaded:
-            self._file(CARD, optional=True)
-        return self.folder
+            self._find(CARD)
+        return folder
 
-    def _file(self, name, *, optional=False):
-        """Return the path of a file of the repository; None where it has none of the name."""
+    def fetch(self, *names):
+        """Return the path of the first of some files that the repository has, which is downloaded if need be."""
+        path = self.find_here(*names)
+        path = path or next((path for path in map(self._find, names) if path is not None), None)
+        if path is None:
+            raise WeightsNotFoundError(self._says(f"has no file {' or '.join(map(repr, names))}"))
+        return path
+
+    def find_here(self, *names):
+        """Return the path of the first of some files that is on this machine, or None."""
+        return next((Path(path) for path in map(self._cached, names) if isinstance(path, str)), None)
+
+    def _cached(self, name):
+        """Return the path of a file; None where it is not here, and another object where the Hub has none."""
         try:
-            path = self._library.try_to_load_from_cache(self.name, name, revision=self._revision)
+            return self._library.try_to_load_from_cache(self.name, name, revision=self._revision)
         except self._library.errors.HFValidationError as error:
             raise ValueError(
                 f"backbone must be a name, or 'owner/name' of the Hugging Face Hub. Got {self.name!r} instead."
             ) from error
+
+    def _find(self, name):
+        """Return the path of a file, which is downloaded if need be; None where the repository has none."""
+        path = self._cached(name)
         if path is None:
             path = self._download(name)
-        path = Path(path) if isinstance(path, str) else None
-        if path is None and not optional:
-            raise WeightsNotFoundError(self._says(f"has no file {name!r}"))
-        return path
+        return Path(path) if isinstance(path, str) else None
 
     def _download(self, name):
         errors = self._library.errors
-        print(f"Downloading {name} of {self.name} from the Hugging Face Hub", file=sys.stderr)
+        print(f"Downloading {name} of {self.name} from the Hugging Face Hub to {self._place()}", file=sys.stderr)
         try:
             path = self._library.hf_hub_download(self.name, name, revision=self._revision)
         except errors.GatedRepoError as error:
@@ -91,6 +102,9 @@ class Repository:
         _check_hash(Path(path), self.name)
         return path
 
+    def _place(self):
+        return Path(self._library.constants.HF_HUB_CACHE) / f"models--{self.name.replace('/', '--')}"
+
     def _says(self, problem):
         revision = "" if self._revision is None else f" (revision {self._revision!r})"
         return f"backbone must be a repository of the Hugging Face Hub. {self.name!r}{revision} {problem}."
@@ -104,14 +118,15 @@ class Repository:
         )
 
     def _how_to_get(self, name, reason):
-        cache = self._library.constants.HF_HUB_CACHE
+        variable = next((key for key in ("HF_HUB_CACHE", "HF_HOME") if key in os.environ), None)
+        setting = "HF_HOME is not set" if variable is None else f"{variable} is {os.environ[variable]!r}"
         revision = "" if self._revision is None else f" --revision {self._revision}"
         reason = str(reason).strip().split("\n")[0] or type(reason).__name__
         return (
             f"{name!r} of {self.name} is not whole on this machine and cannot be downloaded ({reason}). Looked in "
-            f"{str(cache)!r}. Where there is a network, run: hf download {self.name}{revision} and copy that folder, "
-            "or pass a folder with its files as backbone=. What has arrived of a file that was broken off is kept, and "
-            f"the next try goes on there. {NEED_NO_NETWORK}"
+            f"{str(self._place())!r} ({setting}). Where there is a network, run: hf download {self.name}"
+            f"{revision} and copy that folder, or {self._otherwise}. What has arrived of a file that was broken off is "
+            f"kept, and the next try goes on there. {NEED_NO_NETWORK}"
         )
 
 
@@ -190,61 +205,3 @@ def facts_in(folder):
         "license": facts["license"] if isinstance(facts.get("license"), str) else "unknown",
         "trained_on": data if isinstance(data, str) and data else "unknown",
     }
-
-
-def hub_file(repository, files, *, name, extra, revision=None):
-    """Return the path of the first of some files that a repository has.
-
-    A file in the Hub's cache (``HF_HUB_CACHE``, ``HF_HOME``) needs no network connection. A download is announced on
-    standard error, goes on where a former one broke off, and comes into the cache in one step when it is whole.
-    """
-    path = cached_hub_file(repository, files, name=name, extra=extra, revision=revision)
-    if path is not None:
-        return path
-    hub = _hub(extra, name)
-    for file in files:
-        try:
-            return _download(hub, repository, file, revision)
-        except hub.errors.EntryNotFoundError as error:
-            # Both kinds are entries that were not found: here the repository has not got it, there nobody answered.
-            if file == files[-1] or isinstance(error, hub.errors.LocalEntryNotFoundError):
-                raise WeightsNotFoundError(_how_to_get(hub, repository, file, revision, name, error)) from error
-        except WeightsError:
-            raise
-        except Exception as error:  # connections fail in as many ways as there are libraries between
-            raise WeightsNotFoundError(_how_to_get(hub, repository, file, revision, name, error)) from error
-    return None
-
-
-def cached_hub_file(repository, files, *, name, extra, revision=None):
-    """Return the path of the first of some files of a repository that is on this machine, or None."""
-    hub = _hub(extra, name)
-    paths = (hub.try_to_load_from_cache(repository, file, revision=revision) for file in files)
-    return next((Path(path) for path in paths if isinstance(path, str)), None)
-
-
-def _hub(extra, name):
-    return import_optional("huggingface_hub", extra=extra, caller=f"the backbone {name!r}")
-
-
-def _download(hub, repository, file, revision):
-    print(f"Downloading: {file!r} of {repository!r} to {_folder(hub, repository)}", file=sys.stderr)
-    path = Path(hub.hf_hub_download(repository, file, revision=revision))
-    _check_hash(path, repository)
-    return path
-
-
-def _folder(hub, repository):
-    return str(Path(hub.constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}")
-
-
-def _how_to_get(hub, repository, file, revision, name, error):
-    home = next((key for key in ("HF_HUB_CACHE", "HF_HOME") if key in os.environ), None)
-    home = "HF_HOME is not set" if home is None else f"{home} is {os.environ[home]!r}"
-    pinned = f" --revision {revision}" if revision else ""
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return (
-        f"the weights of {name} are not on this machine and cannot be downloaded ({reason}). Looked for {file!r} in "
-        f"{_folder(hub, repository)!r} ({home}). Where there is a network, run: hf download {repository} {file}{pinned}"
-        f", or pass the path of a file as weights=. {NEED_NO_NETWORK}"
-    )

@@ -2,19 +2,17 @@
 
 from dataclasses import replace
 
-from sktl.backbones._backbone import make_backbone, tensor_digest
-from sktl.backbones.finiteness import check_finite
+from sktl.backbones._backbone import tensor_digest
 from sktl.backbones.seeding import seeded
-from sktl.backbones.sources._image_processors import flips_channels, preprocessing_of, usual_processor
+from sktl.backbones.sources._image_processors import usual_processor
 from sktl.backbones.sources._transformers import (
     build,
-    categories_of,
     chain_of,
     checked_class,
     network_of,
     without_pooler,
-    written_configuration,
 )
+from sktl.backbones.sources._transformers_record import record_of
 from sktl.backbones.sources._weights import RANDOM
 from sktl.checkpoints.weight_files import load_tensors
 from sktl.stages.module_stages import copy_for_inference
@@ -35,19 +33,14 @@ def load_own_transformers(module, weights, *, draw, seed, match, preprocessing, 
     if weights.path is not None:
         tensors = weights.read(network.state_dict())
         report = load_tensors(network, tensors, name=name, origin=weights.origin, match=match)
-    check_finite(dict(network.named_parameters()), name)
-    processor = usual_processor(configuration)
-    flipped = processor is not None and flips_channels(processor)
-    preprocessing = preprocessing or preprocessing_of(processor, configuration, name)
-    chain = chain_of(network, preprocessing.crop_size, flipped=flipped)
-    return make_backbone(
+    return record_of(
         name,
-        chain,
-        n_features=chain.n_features,
+        network,
+        configuration,
+        usual_processor(configuration),
         preprocessing=preprocessing,
-        categories=None if draw or chain.head is None else categories_of(configuration),
+        names_classes=not draw,
         load_report=report if match == "partial" else None,
-        configuration=written_configuration(network_class, configuration, flipped=flipped),
         reload=reload,
         **weights.provenance(),
     )

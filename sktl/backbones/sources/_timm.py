@@ -12,7 +12,7 @@ from torchvision.models import ResNet18_Weights
 
 from sktl._optional import import_optional
 from sktl._validation import did_you_mean
-from sktl.backbones.sources._huggingface_hub import cached_hub_file, hub_file
+from sktl.backbones.sources._huggingface_hub import Repository
 from sktl.backbones.sources._source import BackboneCard, NamedSource, Variant, register
 from sktl.backbones.sources._timm_network import chain_of_timm, classifier_names, preprocessing_of, provenance_of
 from sktl.backbones.sources._weights import NEED_NO_NETWORK, Weights, as_asked, looks_like_a_path, weights_of_file
@@ -52,7 +52,7 @@ class TimmSource(NamedSource):
         config = _config(name, model)
         if not (config.get("hf_hub_id") or config.get("url")):  # an architecture without weights
             return BackboneCard(name, self.label, image_size=config["input_size"][-1], is_here=False)
-        path = _file_here(name, config)
+        path = _file_here(config)
         return BackboneCard(
             name,
             self.label,
@@ -174,23 +174,25 @@ def _file(name, config):
     """Return the path of the file of some weights, which is downloaded when it is not on this machine."""
     if config.get("hf_hub_id") is None:
         return _file_of_url(name, config["url"])
-    repository, files, revision = _on_the_hub(config)
-    return hub_file(repository, files, name=name, extra="timm", revision=revision)
+    repository, files = _on_the_hub(config)
+    return repository.fetch(*files)
 
 
-def _file_here(name, config):
+def _file_here(config):
     """Return the path of the file of some weights, None where it is not on this machine."""
     if config.get("hf_hub_id") is None:
         path = _place_of_url(config["url"])
         return path if path.exists() else None
-    repository, files, revision = _on_the_hub(config)
-    return cached_hub_file(repository, files, name=name, extra="timm", revision=revision)
+    repository, files = _on_the_hub(config)
+    return repository.find_here(*files)
 
 
 def _on_the_hub(config):
-    """Return the repository of some weights, the names that their file may have, and the revision, None for any."""
-    repository, _, revision = config["hf_hub_id"].partition("@")
-    return repository, (config["hf_hub_filename"],) if config.get("hf_hub_filename") else _HUB_FILES, revision or None
+    """Return the repository of some weights, and the names that their file may have."""
+    name, _, revision = config["hf_hub_id"].partition("@")
+    files = (config["hf_hub_filename"],) if config.get("hf_hub_filename") else _HUB_FILES
+    otherwise = "pass the path of a file as weights="
+    return Repository(name, revision or None, extra="timm", otherwise=otherwise), files
 
 
 def _place_of_url(url):

@@ -197,7 +197,10 @@ def timm_hub(tmp_path, monkeypatch):
 
 def test_weights_of_timm_are_downloaded_announced_and_read_without_a_question_afterwards(timm_hub, capsys):
     backbone = load_backbone("timm/test_resnet.r160_in1k")
-    assert "Downloading: 'model.safetensors' of 'timm/test_resnet.r160_in1k'" in capsys.readouterr().err
+    assert (
+        "Downloading model.safetensors of timm/test_resnet.r160_in1k from the Hugging Face Hub to"
+        in capsys.readouterr().err
+    )
     asked = len(timm_hub.requests)
     _loading._loaded.clear()
     assert load_backbone("timm/test_resnet.r160_in1k").digest == backbone.digest
