@@ -1,9 +1,10 @@
 """One photo at a time, as a service gets them: from the bytes of a JPEG to a vector, beside plain torch.
 
 Run ``python benchmarks/one_image.py [rounds [networks …]]``. Plain torch decodes with Pillow, applies torchvision's
-transforms of the same sizes, and runs the network as it was built, in inference mode. All roads run in one thread and take turns; figures
-are milliseconds of processor time, which other work on the machine disturbs less than those of the clock, and medians
-of the ratios within a round. Random weights, which change no time; every photo is new, so nothing is found in a store.
+transforms of the same sizes, and runs the network as it was built, in inference mode. All roads run in one thread and
+take turns; figures are milliseconds of processor time, which other work on the machine disturbs less than those of the
+clock, and medians of the ratios within a round. Random weights, which change no time; every photo is new, so nothing is
+found in a store.
 """
 
 import io
