@@ -163,6 +163,10 @@ class _UsualSettings:
     """
 
     def __init__(self):
+        self.start()
+
+    def start(self):
+        """Begin as if nobody had computed anything: in a forked process, too."""
         self._lock = Lock()
         self._n_inside = 0
         self._n_threads = None
@@ -189,4 +193,4 @@ class _UsualSettings:
 
 
 _usual_settings = _UsualSettings()
-after_fork(_usual_settings.__init__)
+after_fork(_usual_settings.start)
