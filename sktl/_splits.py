@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, check_cv
 from sklearn.utils import check_random_state, column_or_1d
 
-__all__ = ["fixed_random_state", "make_seeds", "make_splits", "nested_order", "stratified_subset"]
+__all__ = ["fixed_random_state", "make_seeds", "make_splits", "nested_order", "splitter", "stratified_subset"]
 
 
 def make_seeds(random_state, purpose, n_seeds):
@@ -28,7 +28,7 @@ def make_splits(X, y, *, cv, n_repeats, groups, task, random_state):
     """Make the (train, test) indices of all splits, once, as a list that every candidate shares."""
     if isinstance(cv, (int, np.integer)) and not isinstance(cv, bool):
         seeds = make_seeds(random_state, "shuffle", n_repeats)
-        splitters = [_splitter(int(cv), groups, task, seed) for seed in seeds]
+        splitters = [splitter(int(cv), groups, task, seed) for seed in seeds]
     elif n_repeats != 1:
         raise ValueError(f"n_repeats must be 1 unless cv is an int. Got {n_repeats} instead, with cv={cv!r}.")
     else:
@@ -65,7 +65,8 @@ def _check_groups(groups, train, test, number):
         )
 
 
-def _splitter(n_splits, groups, task, seed):
+def splitter(n_splits, groups, task, seed):
+    """Make the shuffled folds that suit a task: classes in the same shares, and groups kept together."""
     if groups is not None:
         kind = StratifiedGroupKFold if task == "classification" else GroupKFold
     else:

@@ -3,10 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
-__all__ = ["check_data", "class_names"]
+__all__ = ["check_classes", "check_data", "class_names", "has_fractions", "is_missing", "plain_labels"]
+
+_FEW = 10  # classes that may have a single image each
 
 
 def check_data(X, y, groups, task):
@@ -16,8 +19,16 @@ def check_data(X, y, groups, task):
             f"X must be a sequence of images. Got {type(X).__name__} instead. A folder is read by "
             "sktl.images.load_image_folder."
         )
+    y = plain_labels(y)
+    if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+        raise ValueError(
+            f"y must be one label per image, of shape (n_images,). Got shape {np.shape(y)} instead. Where each row has "
+            "a single one, which stands for the class, pass y.argmax(axis=1)."
+        )
     y = column_or_1d(y)
     check_consistent_length(X, y, groups)
+    if y.dtype.kind in "iuf" and (task == "classification" or (task == "auto" and not has_fractions(y))):
+        check_classes(y, whole=True)
     if task == "auto":
         kind = type_of_target(y, input_name="y")
         tasks = {"binary": "classification", "multiclass": "classification", "continuous": "regression"}
@@ -30,6 +41,65 @@ def check_data(X, y, groups, task):
     if len(classes) < 2:
         raise ValueError(f"y must hold at least two classes. Got {len(classes)} instead: {classes}.")
     return y, task
+
+
+def check_classes(y, name="y", *, whole=False):
+    """Refuse numbers as classes when hardly any of them comes twice: they are counted or measured."""
+    n_different = len(np.unique(y))
+    if (whole and has_fractions(y)) or n_different > max(_FEW, len(y) / 2):
+        raise ValueError(
+            f"{name} must hold classes, each of several images. Got {n_different} different numbers for {len(y)} "
+            'images instead: pass task="regression" to predict numbers (in a command, --task regression).'
+        )
+
+
+def has_fractions(y):
+    """Whether some of the numbers are not whole."""
+    with np.errstate(invalid="ignore"):  # of infinity, which is refused by name elsewhere
+        return bool(np.any(np.asarray(y) % 1 > 0))
+
+
+def plain_labels(y):
+    """Return nullable and masked labels as plain arrays, and all others as they are; none of them may be missing."""
+    if y is None or issparse(y):
+        return y
+    is_table = not isinstance(y, (np.ndarray, list, tuple)) and hasattr(y, "shape")
+    try:
+        array = np.ma.getdata(y) if np.ma.isMaskedArray(y) else np.asarray(y)
+        missing = _missing(y, array, is_table)
+    except (ValueError, TypeError):  # lists of different lengths, which scikit-learn refuses by name
+        return y
+    rows = np.flatnonzero(missing.reshape(len(missing), -1).any(axis=1)) if missing.ndim else []
+    if len(rows):
+        raise ValueError(
+            f"y must have a label for every image. Got none for {len(rows)} of {len(missing)} instead, the first at "
+            f"position {rows[0]}. Leave these images out."
+        )
+    if np.ma.isMaskedArray(y):
+        return array
+    if is_table and array.dtype.kind == "O":
+        numbers = np.array(array.tolist())
+        return numbers if numbers.dtype.kind in "biuf" else y
+    return y
+
+
+def _missing(y, array, is_table):
+    """Say which labels are missing, but for NaN among numbers of numpy's, of which scikit-learn speaks."""
+    if np.ma.isMaskedArray(y):
+        return np.ma.getmaskarray(y)
+    if array.dtype.kind == "f" and is_table:
+        return np.isnan(array)
+    if array.dtype.kind not in "OU":
+        return np.zeros(array.shape, dtype=bool)
+    cells = np.asarray(y, dtype=object)  # among texts numpy takes NaN for the word "nan"
+    return np.array([is_missing(cell) for cell in cells.flat], dtype=bool).reshape(cells.shape)
+
+
+def is_missing(value):
+    """Whether a cell is empty: None, NaN, or pandas' own marks."""
+    return (
+        value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and value != value)
+    )
 
 
 def class_names(y, target_names=None):

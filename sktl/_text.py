@@ -1,9 +1,21 @@
 """How numbers and names are written in texts, tables and plots."""
 
+import re
 from collections import Counter
 from itertools import count
 
-__all__ = ["as_written", "digits_for", "number", "printable", "seconds", "shortened", "written_apart"]
+__all__ = [
+    "as_written",
+    "digits_for",
+    "enumerated",
+    "escaped",
+    "number",
+    "printable",
+    "seconds",
+    "shortened",
+    "unescaped",
+    "written_apart",
+]
 
 LONGEST = 32  # letters of a name
 
@@ -31,6 +43,13 @@ def number(value, sign=False, digits=3):
     return text if sign or value < 0 else text[1:]
 
 
+def enumerated(names, most=3):
+    """Write down a few names, and how many more there are: 'a', 'b', 'c' and 7 more."""
+    names = list(names)
+    shown = [repr(name) for name in names[:most]] + ([f"{len(names) - most} more"] if len(names) > most else [])
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
 def seconds(value):
     """Write a time in seconds with about two meaningful digits."""
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
@@ -43,7 +62,7 @@ def as_written(text, most=LONGEST):
 
 def shortened(text, most):
     """Write a text in one line, with its middle left out where it is long: names differ at both ends."""
-    letters = " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
+    letters = " ".join("".join(letter if letter.isprintable() else " " for letter in escaped(str(text))).split())
     if len(letters) <= most:
         return letters
     end = (most - 1) // 2
@@ -69,3 +88,18 @@ def printable(text):
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
+
+
+# A byte of a name that is no UTF-8 is a lone surrogate in Python, which neither UTF-8 nor Arrow can hold.
+_NO_TEXT = re.compile(r"[\ud800-\udfff]|\\(?=u(?:005c|d[89a-f][0-9a-f]{2}))")
+_ESCAPE = re.compile(r"\\u(005c|d[89a-f][0-9a-f]{2})")
+
+
+def escaped(text):
+    r"""Spell out what is no text, as Python and JSON do: a byte 0xe9 is written \udce9. `unescaped` reads it back."""
+    return _NO_TEXT.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def unescaped(text):
+    """Return the text that was `escaped`, whatever it was."""
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)

@@ -4,6 +4,7 @@ import gc
 import importlib.util
 import itertools
 import os
+import socket
 import subprocess
 import sys
 
@@ -53,6 +54,23 @@ def history(n_epochs, start):
         {"epoch": epoch, "train_loss": start / epoch, "valid_loss": 1.5 * start / epoch}
         for epoch in range(1, n_epochs + 1)
     ]
+
+
+@pytest.fixture(params=["pipe", "socket", "device"])
+def special_file(request, tmp_path, monkeypatch):
+    """Something that has a path and no content of a length, and may wait for ever."""
+    if os.name != "posix":
+        pytest.skip("no such files on this system")
+    path = tmp_path / request.param
+    if request.param == "pipe":
+        os.mkfifo(path)
+    elif request.param == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        monkeypatch.chdir(tmp_path)  # the path of a socket is short
+        with socket.socket(socket.AF_UNIX) as opened:
+            opened.bind(path.name)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -134,7 +134,7 @@ def check_what_is_no_sequence_of_images_is_refused(estimator):
         (lambda: dict(enumerate(paths())), r"write list\(X.values\(\)\)"),
         (lambda: set(paths()), r"write sorted\(X\)"),
         (folder, "load_image_folder"),
-        (lambda: torch.utils.data.TensorDataset(torch.zeros(3, 3, 8, 8)), r"pair\[0\] for pair in dataset"),
+        (lambda: torch.utils.data.DataLoader(pictures()), r"write X\.dataset"),
     }:
         for act in (lambda X: clone(estimator).fit(X, targets(estimator)), lambda X: outputs(model, X)):
             with pytest.raises(TypeError, match=message):

@@ -162,7 +162,7 @@ def test_the_command_compares_on_a_folder_of_photos(shared_data, weights, tmp_pa
     assert "24 of 397 images in 2 classes" in done.stderr
     content = json.loads(done.stdout)
     assert [row["candidate"] for row in content["candidates"]] == [
-        *("dummy", "pixels", "frozen", "fine_tuned", "from_scratch")
+        *("dummy", "pixels", "frozen_random", "frozen", "fine_tuned", "from_scratch")
     ]
     with Image.open(tmp_path / "figure.png") as figure:
         assert min(figure.size) > 300

@@ -26,7 +26,7 @@ PROMISED = {
         *("FineTuneClassifier", "FineTuneRegressor", "PretrainedClassifier", "PretrainedFeatureExtractor"),
         "compare_transfer",
     ],
-    "sktl.images": ["load_image_folder"],
+    "sktl.images": ["load_image_folder", "load_image_table"],
     "sktl.backbones": ["Backbone", "list_backbones", "load_backbone"],
     "sktl.comparison": ["TransferComparison", "compare_transfer"],
     "sktl.models": ["load_model", "save_model"],

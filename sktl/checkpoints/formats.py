@@ -6,8 +6,10 @@ What a file unpacks to is bounded before it is unpacked, and of the shards of an
 import json
 import re
 from contextlib import suppress
+from functools import partial
+from mmap import ACCESS_READ, mmap
 from pathlib import PurePosixPath, PureWindowsPath
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZIP_STORED, ZipFile
 
 import torch
 from safetensors.torch import load_file
@@ -21,6 +23,16 @@ _MAX_INDEX = 64 << 20  # bytes; ten thousand names take one million
 _MAX_HEADER = 100 << 20  # bytes, of safetensors
 # Of the network's own size: a model, its average and two moments of an optimizer, in double precision, twice over.
 _MAX_TIMES_OWN, _SLACK = 16, 64 << 20
+_MAX_TIMES_PACKED = 20  # weights hardly shrink; moments of an optimizer that are zero do
+_MAX_PICKLE = 16 << 20  # bytes of names and places, of which one makes up to a hundred in memory; ten million in a list
+# Makes as many bytes as a number says, which stands in the file in place of them.
+_FROM_A_NUMBER = b"bytearray"
+_TOO_MUCH = (
+    "{!r} must hold tensors and little else. Got {} instead, which can fill the memory. Save its tensors alone: "
+    "torch.save(model.state_dict(), path)."
+)
+_MAX_LOCAL_HEADER = 1 << 18  # bytes, two texts of 65535 among them
+_TORCH_FLOOR = 2, 10  # before, a file made up for it can overwrite memory (CVE-2026-24747)
 _SAVE_TENSORS = "save its tensors: torch.save({}.state_dict(), 'weights.pth')."
 _TORCHSCRIPT = "a TorchScript archive", "Where you trust it, " + _SAVE_TENSORS.format("torch.jit.load(path)")
 _EXPORTED = "a program of torch.export", "Where you trust it, " + _SAVE_TENSORS.format("torch.export.load(path)")
@@ -113,22 +125,37 @@ def _read_file(path, n_bytes, most):
     with path.open("rb") as file:
         start = file.read(16)
     is_zip = start.startswith(b"PK\x03\x04")
-    if is_zip:
-        _check_archive(path, n_bytes, most)
     if not is_zip and (path.suffix == ".safetensors" or _is_safetensors(path, start)):
         read = load_file
     else:
-        _refuse_other_format(path, start)
-        read = _load_with_torch
+        if not is_zip:
+            _refuse_other_format(path, start)
+        read = partial(_load_with_torch, n_bytes=n_bytes, most=most if is_zip else None)
     try:
         return read(path)
+    except WeightsError:
+        raise
     except Exception as error:  # a damaged file fails in as many ways as there are bytes
         raise WeightsError(_why_unreadable(path, error)) from error
 
 
-def _load_with_torch(path):
+def _load_with_torch(path, n_bytes, most):
     with path.open("rb") as file:  # by its name torch would take a file for another kind
+        with mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+            if most is None:
+                _check_pickle(path, content, 0, len(content))
+            else:
+                _check_archive(path, content, n_bytes, most)
+        _check_torch(path)
         return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _check_torch(path):
+    if tuple(map(int, re.findall(r"\d+", torch.__version__)[:2])) < _TORCH_FLOOR:
+        raise WeightsError(
+            f"torch must be 2.10 or later to read {str(path)!r}. Got torch {torch.__version__} instead, in which files "
+            "can overwrite memory and run code (CVE-2026-24747). Upgrade torch, or pass safetensors."
+        )
 
 
 def _is_safetensors(path, start):
@@ -137,14 +164,32 @@ def _is_safetensors(path, start):
     return start[8:9] == b"{" and length <= min(_MAX_HEADER, path.stat().st_size - 8)
 
 
-def _check_archive(path, n_bytes, most):
+def _check_archive(path, content, n_bytes, most):
     """Refuse archives of other kinds, and those that unpack to far more than the network that they are for."""
-    try:
-        with ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (BadZipFile, OSError, ValueError, NotImplementedError):
-        return  # damaged: torch says it
-    names = {entry.filename.partition("/")[2] or entry.filename for entry in entries}
+    with ZipFile(path) as archive:
+        entries = archive.infolist()
+        _check_kind(path, {entry.filename.partition("/")[2] or entry.filename for entry in entries})
+        unpacked, packed = sum(entry.file_size for entry in entries), len(content)
+        if unpacked > max(packed, min(most, _MAX_TIMES_PACKED * packed + _SLACK)):
+            raise WeightsError(
+                f"{str(path)!r} must be as large as what it holds, as torch.save writes it. Got {_size(packed)} that "
+                f"unpack to {_size(unpacked)} instead, for a network of {_size(n_bytes)}. "
+                "Save it again with torch.save."
+            )
+        for entry in entries:
+            if not entry.filename.endswith(".pkl"):
+                continue
+            if entry.file_size > _MAX_PICKLE:
+                raise WeightsError(_TOO_MUCH.format(str(path), f"{_size(entry.file_size)} of other objects"))
+            if entry.compress_type == ZIP_STORED:  # torch may leave checksums out, which zipfile would ask for
+                start = entry.header_offset
+                _check_pickle(path, content, start, start + entry.file_size + _MAX_LOCAL_HEADER)
+            else:
+                _check_pickle(path, archive.read(entry), 0, entry.file_size)
+
+
+def _check_kind(path, names):
+    """Refuse archives of other kinds, by the names of what is in them."""
     if "constants.pkl" in names and "data.pkl" in names:
         _refuse(path, *_TORCHSCRIPT)
     if names & {"archive_format", "serialized_exported_program.json", "models/model.json"}:
@@ -153,12 +198,11 @@ def _check_archive(path, n_bytes, most):
         _refuse(path, "a network of Keras", _OTHER_LIBRARY)
     if names and all(name.endswith(".npy") for name in names):
         _refuse(path, "arrays of numpy", _OTHER_LIBRARY)
-    unpacked, packed = sum(entry.file_size for entry in entries), path.stat().st_size
-    if unpacked > max(packed, most):
-        raise WeightsError(
-            f"{str(path)!r} must be as large as what it holds, as torch.save writes it. Got {_size(packed)} that "
-            f"unpack to {_size(unpacked)} instead, for a network of {_size(n_bytes)}. Save it again with torch.save."
-        )
+
+
+def _check_pickle(path, content, start, end):
+    if content.find(_FROM_A_NUMBER, start, end) >= 0:
+        raise WeightsError(_TOO_MUCH.format(str(path), "a bytearray"))
 
 
 def _size(n_bytes):

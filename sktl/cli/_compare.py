@@ -12,8 +12,9 @@ from sktl._atomic_files import replacing
 from sktl._candidate_names import CANDIDATE_NAMES
 from sktl._optional import import_optional
 from sktl._text import printable
+from sktl.cli._data import Data, load_data
 from sktl.cli._default_backbone import backbone_for
-from sktl.cli._folders import load_classes, read_groups
+from sktl.cli._folders import read_groups
 from sktl.cli._options import (
     BackboneOption,
     DepthOption,
@@ -27,7 +28,17 @@ from sktl.cli._options import (
     one_of,
 )
 from sktl.cli._places import check_place, with_ending
-from sktl.cli._reporting import bars_wanted, errors_as_messages, print_comparison, say
+from sktl.cli._reporting import bars_wanted, errors_as_messages, print_comparison, say, say_near_copies
+from sktl.cli._table_options import (
+    GroupOption,
+    ImageOption,
+    RootOption,
+    SeparatorOption,
+    TableOption,
+    TargetOption,
+    TaskOption,
+    check_folder_or_table,
+)
 
 __all__ = ["compare"]
 
@@ -35,9 +46,17 @@ DEFAULT_PLOT = Path("comparison.png")
 
 
 def compare(
+    context: typer.Context,
     folder: Annotated[
         Path | None, typer.Argument(metavar="FOLDER", help="A folder that holds one folder of images per class.")
     ] = None,
+    table: TableOption = None,
+    image: ImageOption = "path",
+    target: TargetOption = None,
+    group: GroupOption = None,
+    root: RootOption = None,
+    task: TaskOption = "auto",
+    separator: SeparatorOption = None,
     digits: Annotated[bool, typer.Option("--digits", help="Use the digits that ship inside scikit-learn.")] = False,
     n_labels: Annotated[int, typer.Option(min=10, help="With --digits: how many labelled images.")] = 100,
     backbone: BackboneOption = None,
@@ -92,31 +111,43 @@ def compare(
 
     Prints a verdict and a table, and draws a figure.
     """
-    if (folder is None) != digits:
-        raise typer.BadParameter("give either FOLDER or --digits.", param_hint="FOLDER")
-    if digits and groups is not None:
-        raise typer.BadParameter("is for a folder of images: the digits have no paths.", param_hint="'--groups'")
+    _check_together(context)
     plot = plot or (None if as_json else DEFAULT_PLOT)
     with errors_as_messages(interrupted=_what_is_kept(resume)):
         plot, report = _check_writable(plot, csv, report, resume)
-        X, y, names, options = _load_digits(n_labels, seed) if digits else _load_folder(folder, max_images, seed)
+        data = _load_digits(n_labels, seed) if digits else load_data(context, verb="Comparing on")
+        X = data.images
+        options: dict = {"value_range": (0, 16)} if digits else {}
         backbone = backbone_for(X, backbone, weights)
         options |= {"backbone": backbone, "weights": weights, "image_size": image_size}
         options |= {"device": device, "precision": precision, "verbose": int(verbose)}
-        own_groups = None if groups is None else read_groups(groups, folder, X)
+        own_groups = data.groups if groups is None else read_groups(groups, folder, X)
         with redirect_stdout(sys.stderr):
             options |= _guard(X, own_groups, near_duplicates, options)
             options |= {"unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs, "baseline": baseline}
             options |= {"cv": cv, "n_repeats": repeats, "n_jobs": n_jobs, "random_state": seed}
             options |= {"candidates": candidates or CANDIDATE_NAMES, "scoring": scoring or None, "resume": resume}
-            comparison = _compare(X, y, options)
+            options |= {"task": data.task} if data.task == "regression" else {}
+            comparison = _compare(X, data.target, options)
         try:
             _print(comparison, as_json)
         finally:  # also when the reader of our output has gone, as `head` does
-            if comparison.settings.get("near_duplicates"):
-                say("Run it again with --near-duplicates group: near copies then stay on one side of every split.")
-            _write(comparison, plot, csv, report, X, [names[label] for label in sorted(set(y.tolist()))])
+            target_names = _names_of(data)
+            say_near_copies(comparison, target_names)
+            _write(comparison, plot, csv, report, data.images, target_names)
         _end_with_failures(comparison)
+
+
+def _check_together(context):
+    check_folder_or_table(context, "folder", ["digits"])
+    options = context.params
+    if options["folder"] is None and options["groups"] is not None:
+        instead = "the digits have no paths" if options["digits"] else "--group names the column of a table"
+        raise typer.BadParameter(f"is for a folder of images: {instead}.", param_hint="'--groups'")
+    if options["separator"] is not None:
+        raise typer.BadParameter(
+            "is for 'sktl train': a comparison is about one label for each image.", param_hint="'--separator'"
+        )
 
 
 def _what_is_kept(resume):
@@ -173,7 +204,12 @@ def _print(comparison, as_json):
     sys.stdout.flush()
 
 
-def _write(comparison, plot, csv, report, X, names):
+def _names_of(data):
+    """Return the names of the classes that there are images of, in their order; None for numbers."""
+    return None if data.names is None else [data.names[label] for label in sorted(set(data.target.tolist()))]
+
+
+def _write(comparison, plot, csv, report, X, target_names):
     if csv is not None:
         with replacing(csv) as unfinished:
             comparison.frame().to_csv(unfinished, index=False)
@@ -183,7 +219,7 @@ def _write(comparison, plot, csv, report, X, names):
             comparison.plot().figure_.savefig(unfinished, dpi=150)
         say(f"Wrote the figure to {printable(plot)}.")
     if report is not None:
-        comparison.report(report, X=X, target_names=names)
+        comparison.report(report, X=X, target_names=target_names)
         say(f"Wrote the report to {printable(report)}.")
 
 
@@ -204,8 +240,4 @@ def _load_digits(n_labels, seed):
     images, y = load_digits().images, load_digits().target
     chosen = stratified_subset(y, n_labels, seed)
     say(f"Comparing on {len(chosen)} labelled digits of scikit-learn's {len(y)}; the rest is not used.")
-    return images[chosen], y[chosen], [str(digit) for digit in range(10)], {"value_range": (0, 16)}
-
-
-def _load_folder(folder, max_images, seed):
-    return *load_classes(folder, max_images, seed, verb="Comparing on"), {}
+    return Data(images[chosen], y[chosen], [str(digit) for digit in range(10)])

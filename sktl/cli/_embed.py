@@ -9,6 +9,7 @@ import typer
 
 from sktl._pooling_names import POOLINGS
 from sktl._text import printable
+from sktl.cli._data import is_verbose, named_targets, read_table
 from sktl.cli._default_backbone import backbone_for
 from sktl.cli._feature_files import ENDINGS, check_packages, write_features
 from sktl.cli._folders import find_images
@@ -25,16 +26,34 @@ from sktl.cli._options import (
 )
 from sktl.cli._places import with_ending
 from sktl.cli._reporting import bars_wanted, errors_as_messages, say, size, unreadable
+from sktl.cli._table_options import (
+    GroupOption,
+    ImageOption,
+    RootOption,
+    SeparatorOption,
+    TableOption,
+    TargetOption,
+    TaskOption,
+    check_folder_or_table,
+)
 
 __all__ = ["embed"]
 
 
 def embed(
-    images: Annotated[
-        list[Path],
-        typer.Argument(metavar="IMAGES", help="A folder with one folder per class, or images, or folders."),
-    ],
+    context: typer.Context,
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .parquet, .npz or .csv.")],
+    images: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="IMAGES", help="A folder with one folder per class, or images, or folders."),
+    ] = None,
+    table: TableOption = None,
+    image: ImageOption = "path",
+    target: TargetOption = None,
+    group: GroupOption = None,
+    root: RootOption = None,
+    task: TaskOption = "auto",
+    separator: SeparatorOption = None,
     backbone: BackboneOption = None,
     weights: WeightsOption = "default",
     layer: Annotated[
@@ -68,17 +87,32 @@ def embed(
 
     What is computed is kept in the embedding store: an interrupted command goes on from there when it is run again.
     """
+    check_folder_or_table(context, "images")
     with errors_as_messages(interrupted="What is in the store by now is not computed again: run the same command."):
         output = with_ending("--output", output, ENDINGS)
         check_packages(output)
-        paths, labels = find_images(images)
-        backbone = backbone_for(paths, backbone, weights)
+        columns = _found(context) if table is None else _columns_of(read_table(context, target), separator)
+        backbone = backbone_for(columns["path"], backbone, weights)
         options = {"backbone": backbone, "weights": weights, "layer": _layers(layer), "pooling": pooling}
         options |= {"image_size": image_size, "device": device, "precision": precision}
         options |= {"on_error": on_error, "n_jobs": n_jobs, "verbose": bars_wanted(verbose)}
-        say(f"Embedding {len(paths)} images.")
-        report = _embed_and_write(output, paths, labels, options)
+        say(f"Embedding {len(columns['path'])} images.")
+        report = _embed_and_write(output, columns, options)
         print(json.dumps(report, indent=2) if as_json else _sentences(report))
+
+
+def _found(context):
+    """List the paths of images, and what folders they lie in where there are such."""
+    paths, labels = find_images(context.params["images"], listed=is_verbose(context))
+    return {"path": paths} | ({"label": labels} if any(labels) else {})
+
+
+def _columns_of(bunch, separator):
+    """List what a table says of its images, in its words."""
+    labels, columns = named_targets(bunch), {"path": bunch.images.tolist()}
+    if labels is not None:
+        columns["label"] = [separator.join(each) for each in labels] if bunch.task == "multilabel" else labels
+    return columns if bunch.groups is None else {**columns, "group": bunch.groups.tolist()}
 
 
 def _layers(layers):
@@ -88,11 +122,11 @@ def _layers(layers):
     return parsed[0] if len(parsed) == 1 else parsed
 
 
-def _embed_and_write(output, paths, labels, options):
+def _embed_and_write(output, columns, options):
     from sktl.exceptions import ImageReadError
     from sktl.feature_extraction import PretrainedFeatureExtractor
 
-    started = time.perf_counter()
+    started, paths = time.perf_counter(), columns["path"]
     extractor = PretrainedFeatureExtractor(**options).fit(paths)
     try:
         features = extractor.transform(paths)
@@ -105,15 +139,16 @@ def _embed_and_write(output, paths, labels, options):
     about = {name: getattr(network, name) for name in ("name", "weights", "source", "license", "digest")}
     about = {"backbone": about, "layers": extractor.layers_, "pooling": options["pooling"]}
     about["image_size"] = extractor._preprocessing().crop_size
-    classes = sorted({label for label in labels if label is not None})
+    classes = sorted({label for label in columns.get("label", ()) if isinstance(label, str)})
     names = extractor.get_feature_names_out()
-    write_features(output, paths, labels if classes else None, features, names, about)
+    write_features(output, columns, features, names, about)
     return {
         "output": str(output),
         "n_bytes": output.stat().st_size,
         "n_images": len(paths),
         "n_features": features.shape[1],
         "classes": classes,
+        "columns": list(columns),
         "unreadable": [error.path for error in extractor.bad_images_],
         **about,
         "store": {"path": info.path, "n_hits": info.n_hits, "n_misses": info.n_misses},
@@ -124,7 +159,9 @@ def _embed_and_write(output, paths, labels, options):
 def _sentences(report):
     store, network, n_bad = report["store"], report["backbone"], len(report["unreadable"])
     found = f", {store['n_hits']} of them found in the store" if store["path"] else ""
-    labels = f"with the labels of {len(report['classes'])} class folders" if report["classes"] else "without labels"
+    n_classes, columns = len(report["classes"]), report["columns"]
+    labels = f"with the labels of {n_classes} classes" if n_classes else "with numbers as labels"
+    labels = labels if "label" in columns else "without labels"
     lines = [
         f"Embedded {report['n_images']} images in {report['seconds']:.1f} s{found}: {report['n_features']} features "
         f"of {network['name']} ({printable(network['weights'])}, licence: {network['license']})."

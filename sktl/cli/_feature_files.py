@@ -5,6 +5,7 @@ import json
 
 from sktl._atomic_files import replacing
 from sktl._optional import import_optional
+from sktl._text import escaped
 
 __all__ = ["ENDINGS", "check_packages", "write_features"]
 
@@ -18,37 +19,44 @@ def check_packages(path):
             import_optional(package, extra="frame", caller="Writing .parquet")
 
 
-def write_features(path, images, labels, features, names, about):
-    """Write a table with one row per image, in one step."""
+def write_features(path, columns, features, names, about):
+    """Write a table with one row per image, in one step: columns of what is known of it, and its features."""
     write = {".parquet": _write_parquet, ".npz": _write_npz, ".csv": _write_csv}[path.suffix.lower()]
     with replacing(path) as unfinished:
-        write(unfinished, images, labels, features, [str(name) for name in names], about)
+        write(unfinished, columns, features, [str(name) for name in names], about)
 
 
-def _write_npz(path, images, labels, features, names, about):
+def _write_npz(path, columns, features, names, about):
     import numpy as np
 
     # Arrays of text, not of objects: those would be pickled.
-    arrays = {"path": np.array(images, dtype=np.str_), "features": features, "feature_names": np.array(names)}
-    if labels is not None:
-        arrays["label"] = np.array([label or "" for label in labels], dtype=np.str_)
+    arrays = {"features": features, "feature_names": np.array(names), "about": np.array(json.dumps(about))}
+    for name, cells in columns.items():
+        numbers = all(isinstance(cell, float) for cell in cells)
+        arrays[name] = np.array(cells) if numbers else np.array([cell or "" for cell in cells], dtype=np.str_)
     with open(path, "wb") as file:
-        np.savez(file, **arrays, about=np.array(json.dumps(about)))
+        np.savez(file, **arrays)
 
 
-def _write_csv(path, images, labels, features, names, about):
-    with open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+def _write_csv(path, columns, features, names, about):
+    columns = _as_text(columns)
+    with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["path", *(["label"] if labels is not None else []), *names])
-        for i, image in enumerate(images):
-            label = [] if labels is None else [labels[i]]
+        writer.writerow([*columns, *names])
+        for *cells, vector in zip(*columns.values(), features, strict=True):
             # As few digits as give the same float32 again.
-            writer.writerow([image, *label, *map(str, features[i])])
+            writer.writerow([*cells, *map(str, vector)])
 
 
-def _write_parquet(path, images, labels, features, names, about):
+def _write_parquet(path, columns, features, names, about):
     pandas = import_optional("pandas", extra="frame", caller="Writing .parquet")
-    columns = {"path": images, **({} if labels is None else {"label": labels})}
-    frame = pandas.concat([pandas.DataFrame(columns), pandas.DataFrame(features, columns=names)], axis=1)
+    frame = pandas.concat([pandas.DataFrame(_as_text(columns)), pandas.DataFrame(features, columns=names)], axis=1)
     frame.attrs = {"sktl": about}
     frame.to_parquet(path, index=False)
+
+
+def _as_text(columns):
+    """Return the columns with text that any reader of tables takes."""
+    return {
+        name: [escaped(cell) if isinstance(cell, str) else cell for cell in cells] for name, cells in columns.items()
+    }

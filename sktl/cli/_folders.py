@@ -4,13 +4,15 @@ import csv
 import os
 from pathlib import Path
 
-from sktl._text import printable
+from sktl._text import enumerated, printable
 from sktl.cli._reporting import say
 
-__all__ = ["find_images", "load_classes", "read_groups"]
+__all__ = ["find_images", "load_classes", "read_groups", "say_classes"]
+
+_MOST_CLASSES = 20  # that are listed
 
 
-def load_classes(folder, max_images, seed, *, verb):
+def load_classes(folder, max_images, seed, *, verb, listed=False):
     """List the images of a folder that holds one folder per class."""
     from sktl._splits import stratified_subset
     from sktl.images import load_image_folder
@@ -19,19 +21,42 @@ def load_classes(folder, max_images, seed, *, verb):
     names = bunch.target_names
     if len(names) < 2:
         raise ValueError(
-            f"path must have at least two folders, one per class. Got {str(folder)!r} with {names[0]!r} alone instead."
+            f"path must have at least two folders, one per class. Got {str(folder)!r} with {names[0]!r} alone instead. "
+            f"If the classes are the folders in it, pass {str(Path(folder, names[0]))!r}."
         )
     chosen = stratified_subset(bunch.target, max_images, seed)
-    left_out = bunch.n_ignored_files + bunch.n_ignored_links
-    ignored = f" Left out: {left_out} other file(s) or link(s)." if left_out else ""
-    say(f"{verb} {len(chosen)} of {len(bunch.target)} images in {len(names)} classes.{ignored}")
-    return bunch.images[chosen], bunch.target[chosen], names
+    say(
+        f"{verb} {len(chosen)} of {len(bunch.target)} images in {len(names)} classes.{_left_out(bunch.ignored, listed)}"
+    )
+    target = bunch.target[chosen]
+    say_classes(target, names)
+    return bunch.images[chosen], target, names
 
 
-def find_images(paths):
+def say_classes(target, names):
+    """Say how many images each class has, before anything is learnt."""
+    import numpy as np
+
+    counts = np.bincount(target, minlength=len(names)).tolist()
+    listed = [f"{printable(name)} {count}" for name, count in zip(names[:_MOST_CLASSES], counts, strict=False)]
+    more = f", and {len(names) - _MOST_CLASSES} more" if len(names) > _MOST_CLASSES else ""
+    say(f"Images per class: {', '.join(listed)}{more}.")
+
+
+def _left_out(paths, listed):
+    """Say how many files are left out; one by one where that is wanted."""
+    for path in paths if listed else ():
+        say(f"Left out: {printable(path)}")
+    if not paths:
+        return ""
+    return f" Left out: {len(paths)} other file(s) or link(s)" + ("." if listed else "; --verbose lists them.")
+
+
+def find_images(paths, *, listed=False):
     """List files as they are named, and the images in folders, sorted, at any depth.
 
-    Hidden files, links to folders, and files without an image's ending are left out of folders; the latter are counted.
+    Folders that are hidden or made by the system, links to folders, hidden files, and files without an image's ending
+    are left out of folders; the latter are counted.
     """
     images, labels = [], []
     for path in paths:
@@ -41,27 +66,31 @@ def find_images(paths):
             images.append(str(path))
             labels.append(None)
             continue
-        found = _images_below(path)
+        found = _images_below(path, listed)
         images += [str(file) for file in found]
         parts = [file.relative_to(path).parts for file in found]
         labels += [part[0] if len(part) > 1 else None for part in parts]
     return images, labels
 
 
-def _images_below(folder):
+def _images_below(folder, listed):
+    from sktl.images.folders import is_left_out
     from sktl.images.formats import EXTENSIONS
 
-    found, n_others = [], 0
+    found, others, nobodys = [], [], []
     for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        shown = sorted(name for name in files if not name.startswith("."))
-        taken = [Path(parent, name) for name in shown if Path(name).suffix.lower() in EXTENSIONS]
-        found += taken
-        n_others += len(shown) - len(taken)
+        nobodys += [Path(parent, name).relative_to(folder) for name in sorted(folders) if is_left_out(name)]
+        folders[:] = sorted(name for name in folders if not is_left_out(name))
+        for file in (Path(parent, name) for name in sorted(files) if not name.startswith(".")):
+            (found if file.suffix.lower() in EXTENSIONS else others).append(file)
     if not found:
-        raise ValueError(f"a folder must have images in it. Got {str(folder)!r} with {n_others} other file(s) instead.")
-    if n_others:
-        say(f"Left out in {printable(folder)}: {n_others} file(s) without an image's ending.")
+        raise ValueError(
+            f"a folder must have images in it. Got {str(folder)!r} with {len(others)} other file(s) instead."
+        )
+    if nobodys:
+        say(f"Left out in {printable(folder)}: {enumerated(map(str, nobodys))}, hidden or made by the system.")
+    if others:
+        say(f"In {printable(folder)}, files without an image's ending.{_left_out(others, listed)}")
     return found
 
 

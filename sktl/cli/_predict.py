@@ -1,4 +1,4 @@
-"""The command ``sktl predict``: classes of images, from a model file or from a network's own classifier."""
+"""The command ``sktl predict``: what a model file, or a network's own classifier, says of images."""
 
 import csv
 import json
@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from sktl._atomic_files import replacing
-from sktl._text import printable
+from sktl._text import enumerated, escaped, printable
+from sktl.cli._answers import answers_of
+from sktl.cli._data import is_verbose, named_targets, read_table
 from sktl.cli._folders import find_images
 from sktl.cli._options import (
     DeviceOption,
@@ -22,23 +24,32 @@ from sktl.cli._options import (
 )
 from sktl.cli._places import check_place
 from sktl.cli._reporting import bars_wanted, errors_as_messages, say, unreadable
+from sktl.cli._scores import METRICS, score_of_answers
+from sktl.cli._table_options import ImageOption, RootOption, SeparatorOption, TableOption, TargetOption, check_of_table
 
 __all__ = ["predict"]
 
-_METHODS = {"FineTuneClassifier": "fine_tuned", "Pipeline": "frozen", "PretrainedClassifier": "pretrained"}
+_METHODS = {"Pipeline": "frozen", "PretrainedClassifier": "pretrained"}
+_METHODS |= dict.fromkeys(("FineTuneClassifier", "FineTuneRegressor"), "fine_tuned")
 _MODEL_SUFFIX = ".safetensors"
 _TOGETHER = 256  # images whose outputs are held at once, and looked through again when one of them cannot be read
 
 
 def predict(
+    context: typer.Context,
     paths: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             metavar="[MODEL] IMAGES",
             help="A file written by 'sktl train' or save_model, unless --backbone is given; then images, or folders of "
             "images at any depth.",
         ),
-    ],
+    ] = None,
+    table: TableOption = None,
+    image: ImageOption = "path",
+    target: TargetOption = None,
+    root: RootOption = None,
+    separator: SeparatorOption = None,
     backbone: Annotated[
         str | None,
         typer.Option(help="Instead of MODEL, a network that names its own classes: see 'sktl backbones'."),
@@ -60,33 +71,65 @@ def predict(
     as_json: JsonOption = False,
     verbose: VerboseOption = True,
 ):
-    """Predict the classes of images.
+    """Predict what a model says of images: classes, labels or numbers.
 
-    Prints one line per image: path, class and probability, with tabs between them.
+    Prints one line per image: path, class and probability, with tabs between them. Numbers come without a probability.
+
+    With --table and --target, says how many of the predictions are right.
     """
+    check_of_table(context, ("image", "target", "root"))
     with errors_as_messages():
         check_place("--csv", csv)
-        model, paths = _model_and_images(paths, backbone, weights)
-        paths, _ = find_images(paths)
+        model, paths = _model_and_images(paths or [], backbone, weights, table)
         session = {"device": device, "precision": precision, "n_jobs": n_jobs}
-        estimator = _model(model, session) if backbone is None else _network(backbone, weights, paths, session)
-        classes = _classes(estimator)
+        estimator = None if model is None else _model(model, session)
+        paths, targets = _images(context, paths, estimator)
+        estimator = estimator or _network(backbone, weights, paths, session)
+        answers = answers_of(estimator, model, top=top, proba=proba, separator=separator or "|")
         rows = []
-        for row in _predictions(estimator, classes, paths, top, proba, _has_bar(verbose, as_json)):
+        for row in _predictions(answers, paths, targets, _has_bar(verbose, as_json)):
             rows.append(row)
             if "error" in row:
                 _say_unreadable(row, on_error)
             elif not as_json:
-                print(_line(row, proba))
+                print(_line(row, answers))
         if csv is not None:
-            _write_csv(csv, rows, classes, proba)
+            _write_csv(csv, rows, answers, proba)
             say(f"Wrote {len(rows)} predictions to {printable(csv)}.")
+        found = None if targets is None else _say_score(answers, rows)
         if as_json:
-            print(json.dumps(_as_dict(model or backbone, estimator, classes, rows), indent=2))
+            print(json.dumps(_as_dict(model or backbone, estimator, answers, rows, found), indent=2))
         n_errors = sum("error" in row for row in rows)
         if n_errors:
             say(f"{n_errors} of {len(rows)} images could not be read.")
             raise typer.Exit(1)
+
+
+def _images(context, paths, estimator):
+    """List the images and, where a table says what they are, that."""
+    if context.params["table"] is None:
+        return find_images(paths, listed=is_verbose(context))[0], None
+    is_number = estimator is not None and not hasattr(estimator, "classes_")
+    several = getattr(getattr(estimator, "_labels", None), "multilabel", False)
+    separator = (context.params["separator"] or "|") if several else None
+    task = "regression" if is_number else "classification"
+    bunch = read_table(context, context.params["target"], task=task, separator=separator)
+    say(f"Predicting {len(bunch.images)} images of a table.")
+    return bunch.images.tolist(), named_targets(bunch)
+
+
+def _say_score(answers, rows):
+    """Compare predictions with what the table says, as far as images could be read."""
+    read = [row for row in rows if "error" not in row]
+    if not read:
+        return None
+    true, said = [row["target"] for row in read], [answers.answer(row) for row in read]
+    unknown = set(true).difference(answers.names) if answers.task == "classification" else ()
+    if unknown:
+        say(f"Not among the classes of the model, and counted as wrong: {enumerated(sorted(unknown))}.")
+    metric, value = METRICS[answers.task], score_of_answers(answers.task, true, said)
+    say(f"{metric.replace('_', ' ').capitalize()} on {len(read)} images: {value:.3f}.")
+    return {metric: value, "n_images": len(read)}
 
 
 def _has_bar(verbose, as_json):
@@ -94,16 +137,19 @@ def _has_bar(verbose, as_json):
     return bars_wanted(verbose) and (as_json or not sys.stdout.isatty())
 
 
-def _model_and_images(paths, backbone, weights):
+def _model_and_images(paths, backbone, weights, table):
     """Tell the model file, which there is without --backbone, from the images."""
-    first = paths[0]
+    first = paths[0] if paths else Path()
     if backbone is not None:
         if first.suffix == _MODEL_SUFFIX:
             raise ValueError(
                 f"MODEL must be left out where --backbone names a network. Got both {str(first)!r} and {backbone!r} "
                 "instead. Leave out one of them."
             )
+        _check_images(paths, table)
         return None, paths
+    if not paths:
+        raise typer.BadParameter("MODEL must be a file written by save_model or 'sktl train'. Got none instead.")
     if weights != "default":
         raise ValueError(f"--weights must come with --backbone. Got {weights!r} and a MODEL instead. Leave them out.")
     from sktl.images.formats import EXTENSIONS
@@ -113,9 +159,15 @@ def _model_and_images(paths, backbone, weights):
             f"MODEL must be a file written by save_model or 'sktl train'. Got images at {str(first)!r} instead. Put "
             "the file in front of the images, or name a network that has classes of its own: --backbone resnet50, say."
         )
-    if len(paths) == 1:
-        raise typer.BadParameter("IMAGES must be files or folders, behind MODEL. Got none instead.")
+    _check_images(paths[1:], table)
     return first, paths[1:]
+
+
+def _check_images(paths, table):
+    if not paths and table is None:
+        raise typer.BadParameter("IMAGES must be files or folders, behind MODEL. Got none instead.")
+    if paths and table is not None:
+        raise typer.BadParameter(f"IMAGES must be left out where --table lists them. Got {len(paths)} instead.")
 
 
 def _model(path, session):
@@ -133,21 +185,6 @@ def _network(backbone, weights, paths, session):
     return PretrainedClassifier(backbone, weights=weights, **session).fit(paths)
 
 
-def _classes(estimator):
-    if not hasattr(estimator, "classes_"):
-        raise ValueError(
-            "MODEL must be a classifier. Got a model that predicts numbers instead: read it in Python, with "
-            "sktl.models.load_model."
-        )
-    classes = [str(name) for name in estimator.classes_]
-    if getattr(getattr(estimator, "_labels", None), "multilabel", False):
-        raise ValueError(
-            "MODEL must give one class per image. Got a model that may give several instead: read it in Python, with "
-            "sktl.models.load_model."
-        )
-    return classes
-
-
 def _multiply_exactly(estimator):
     """Let a linear model on features multiply in float64: float32 differs by how many images come together."""
     if hasattr(estimator, "steps"):
@@ -155,59 +192,50 @@ def _multiply_exactly(estimator):
         linear.coef_ = linear.coef_.astype("float64")
 
 
-def _predictions(estimator, classes, paths, top, proba, has_bar):
+def _predictions(answers, paths, targets, has_bar):
     """Yield what is predicted for each image, in order, as soon as it is known."""
     from tqdm import tqdm
 
     with tqdm(total=len(paths), unit="image", disable=not has_bar, leave=False) as bar:
         for start in range(0, len(paths), _TOGETHER):
             some = paths[start : start + _TOGETHER]
-            probabilities, errors = _probabilities(estimator, len(classes), some)
+            outputs, errors = _outputs(answers, some)
             for i, path in enumerate(some):
-                if i in errors:
-                    yield {"path": path, "error": errors[i].reason}
-                    continue
-                own = probabilities[i]
-                # The first of equals, as the estimators do.
-                best = (-own).argsort(kind="stable")[:top]
-                ranked = [{"class": classes[k], "probability": float(own[k])} for k in best]
-                everything = {"probabilities": dict(zip(classes, own.tolist(), strict=True))} if proba else {}
-                yield {"path": path, **ranked[0], "top": ranked, **everything}
+                row = {"path": path} if targets is None else {"path": path, "target": targets[start + i]}
+                yield {**row, "error": errors[i].reason} if i in errors else {**row, **answers.of(outputs[i])}
             bar.update(len(some))
 
 
-def _probabilities(estimator, n_classes, paths):
-    """Return the probabilities of images and, by position, the errors of those that cannot be read."""
-    import numpy as np
-
+def _outputs(answers, paths):
+    """Return the outputs for images and, by position, the errors of those that cannot be read."""
     from sktl.exceptions import ImageReadError
 
     try:
-        return _finite_probabilities(estimator, paths), {}
+        return _finite_outputs(answers, paths), {}
     except ImageReadError:
         errors = _reading_errors(paths)
     good = [i for i in range(len(paths)) if i not in errors]
-    probabilities = np.full((len(paths), n_classes), np.nan)
-    if good:
-        probabilities[good] = _finite_probabilities(estimator, [paths[i] for i in good])
-    return probabilities, errors
+    outputs = _finite_outputs(answers, [paths[i] for i in good]) if good else []
+    return dict(zip(good, outputs, strict=True)), errors
 
 
-def _finite_probabilities(estimator, paths):
+def _finite_outputs(answers, paths):
+    """Return the outputs of a model, which must be numbers."""
     import numpy as np
     from sklearn import config_context
 
     from sktl.exceptions import WeightsError
 
-    with np.errstate(all="ignore"), config_context(assume_finite=True):  # the probabilities are looked at
-        probabilities = estimator.predict_proba(paths)
-    broken = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
+    with np.errstate(all="ignore"), config_context(assume_finite=True):  # the outputs are looked at
+        outputs = answers.outputs(paths)
+    broken = np.flatnonzero(~np.isfinite(outputs).all(axis=1))
     if len(broken):
+        kind = "numbers" if answers.task == "regression" else "probabilities that are numbers"
         raise WeightsError(
-            f"MODEL must give probabilities that are numbers. Got NaN for {paths[broken[0]]!r} instead: its weights "
+            f"MODEL must give {kind}. Got NaN for {paths[broken[0]]!r} instead: its weights "
             "are too large, so it is damaged or made up. Copy it again, or train it again."
         )
-    return probabilities
+    return outputs
 
 
 def _reading_errors(paths):
@@ -232,43 +260,34 @@ def _say_unreadable(row, on_error):
     say(f"Error: {message}")
 
 
-def _line(row, proba):
-    cells = [row["path"]]
-    for each in row["top"]:
-        cells += [each["class"], f"{each['probability']:.4f}"]
-    if proba:
-        cells += [f"{name}={probability:.4f}" for name, probability in row["probabilities"].items()]
-    return "\t".join(printable(cell) for cell in cells)
+def _line(row, answers):
+    return "\t".join(printable(cell) for cell in [row["path"], *answers.line(row)])
 
 
-def _as_dict(model, estimator, classes, rows):
+def _as_dict(model, estimator, answers, rows, found):
     steps = getattr(estimator, "steps", None)
     backbone = (estimator if steps is None else estimator[0]).backbone_
     about = {
         "method": _METHODS[type(estimator).__name__],
-        "classes": classes,
+        **({"classes": answers.names} if answers.names else {}),
         "backbone": {name: getattr(backbone, name) for name in ("name", "weights", "source", "license")},
+        **({} if found is None else {"score": found}),
     }
     ranked = any(len(row.get("top", [])) > 1 for row in rows)
     predictions = [{name: value for name, value in row.items() if ranked or name != "top"} for row in rows]
     return {"model": str(model), **about, "predictions": predictions}
 
 
-def _write_csv(path, rows, classes, proba):
+def _write_csv(path, rows, answers, proba):
     """Write one line per image, also for those that could not be read."""
-    n_top = max((len(row.get("top", [])) for row in rows), default=1)
-    header = ["path", "class", "probability"]
-    header += [f"{name}_{rank}" for rank in range(2, n_top + 1) for name in ("class", "probability")]
-    header += [f"probability of {name}" for name in classes] if proba else []
-    # Names of files may be any bytes; these come out as they were.
-    with (
-        replacing(path) as unfinished,
-        open(unfinished, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
+    probabilities = list(answers.names) if proba else []
+    has_target = "target" in rows[0]
+    header = ["path", *(["target"] if has_target else []), *answers.header(rows)]
+    header += [*(f"probability of {name}" for name in probabilities), "error"]
+    with replacing(path) as unfinished, open(unfinished, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*header, "error"])
+        writer.writerow([escaped(name) for name in header])
         for row in rows:
-            cells = [value for each in row.get("top", []) for value in each.values()] or [""] * (2 * n_top)
-            if proba:
-                cells += row.get("probabilities", dict.fromkeys(classes, "")).values()
-            writer.writerow([row["path"], *cells, row.get("error", "")])
+            cells = [row["path"], *([answers.written(row["target"])] if has_target else []), *answers.cells(row, rows)]
+            cells += row.get("probabilities", dict.fromkeys(probabilities, "")).values()
+            writer.writerow([escaped(str(cell)) for cell in [*cells, row.get("error", "")]])

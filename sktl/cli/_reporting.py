@@ -9,8 +9,9 @@ from rich.console import Console
 
 from sktl._text import printable
 
-__all__ = ["bars_wanted", "errors_as_messages", "print_comparison", "say", "size", "unreadable"]
+__all__ = ["bars_wanted", "errors_as_messages", "print_comparison", "say", "say_near_copies", "size", "unreadable"]
 
+_MOST = 10  # pictures with near copies that are listed, and copies of each
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 
@@ -71,3 +72,19 @@ def print_comparison(comparison):
         console.print(summarize_comparison(comparison).as_rich(console.width))
     else:
         print(comparison)
+
+
+def say_near_copies(comparison, target_names):
+    """List the near copies of one picture by their paths, on stderr."""
+    from sktl.reports import near_copies, said_of_copies, where
+
+    if not (groups := near_copies(comparison, target_names)):
+        return
+    say(said_of_copies(groups))
+    for group in groups[:_MOST]:
+        for place, file in enumerate(group.files[:_MOST]):
+            say(f"{'    ' if place else '  - '}{printable(file)} ({printable(where(group, place))})")
+    if len(groups) > _MOST:
+        say(f"  and {len(groups) - _MOST:,} more.")
+    if any(group.across for group in groups):
+        say("Run it again with --near-duplicates group: near copies then stay on one side of every split.")

@@ -13,12 +13,16 @@ from sktl.feature_extraction import PixelFeatures, PretrainedFeatureExtractor
 from sktl.feature_extraction.frozen_pipeline import frozen_pipeline, linear_model
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 
-__all__ = ["make_candidates", "names_used", "uses_transfer"]
+__all__ = ["KeptSeed", "make_candidates", "names_used", "recipes_of", "uses_transfer"]
 
 TRANSFER_ESTIMATORS = (PretrainedFeatureExtractor, FineTuneClassifier, FineTuneRegressor)
 
 
-def make_candidates(candidates, *, task, weights, unfreeze_depth, max_epochs, **shared):
+class KeptSeed(int):
+    """A seed that all splits share: those of the fits do not replace it."""
+
+
+def make_candidates(candidates, *, task, weights, unfreeze_depth, max_epochs, random_state, **shared):
     """Turn names, or a dictionary of names and estimators, into unfitted estimators."""
     named = _as_mapping(candidates)
     if len(named) < 2:
@@ -27,7 +31,7 @@ def make_candidates(candidates, *, task, weights, unfreeze_depth, max_epochs, **
     def resolve(value):
         if not isinstance(value, str):
             return value
-        return _named_candidate(value, task, weights, unfreeze_depth, max_epochs, shared)
+        return _named_candidate(value, task, weights, unfreeze_depth, max_epochs, random_state, shared)
 
     estimators = {name: resolve(value) for name, value in named.items()}
     for name, estimator in estimators.items():
@@ -36,8 +40,13 @@ def make_candidates(candidates, *, task, weights, unfreeze_depth, max_epochs, **
 
 
 def names_used(candidates):
-    """Return the names of the candidates that go by one."""
-    return {value for value in _as_mapping(candidates).values() if isinstance(value, str)}
+    """Return the names of the recipes that are among the candidates."""
+    return {recipe for recipe in recipes_of(candidates).values() if recipe is not None}
+
+
+def recipes_of(candidates):
+    """Return the name of the recipe behind each candidate; None for estimators of the user's own."""
+    return {name: value if isinstance(value, str) else None for name, value in _as_mapping(candidates).items()}
 
 
 def _as_mapping(candidates):
@@ -63,7 +72,7 @@ def _as_mapping(candidates):
     return named
 
 
-def _named_candidate(name, task, weights, unfreeze_depth, max_epochs, shared):
+def _named_candidate(name, task, weights, unfreeze_depth, max_epochs, random_state, shared):
     """Make one of the candidates that go by a name; the user guide and compare_transfer show them word by word."""
     classification = task == "classification"
     if name == "dummy":
@@ -73,6 +82,9 @@ def _named_candidate(name, task, weights, unfreeze_depth, max_epochs, shared):
         return make_pipeline(PixelFeatures(**reading), StandardScaler(), linear_model(task))
     if name == "frozen":
         return frozen_pipeline(task, weights=weights, **shared)
+    if name == "frozen_random":
+        # One draw for all splits, as there is one pretrained network: an image then goes through it once.
+        return frozen_pipeline(task, weights=None, random_state=KeptSeed(random_state), **shared)
     fine_tune = FineTuneClassifier if classification else FineTuneRegressor
     if name == "fine_tuned":
         return fine_tune(weights=weights, unfreeze_depth=unfreeze_depth, max_epochs=max_epochs, **shared)

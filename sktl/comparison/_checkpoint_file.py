@@ -38,6 +38,11 @@ class CheckpointFile:
         scores = [[name, self._recognised(f"The score {name!r}", scorer)] for name, scorer in scorers.items()]
         common = [digest_of_images(X), repr(y.tolist()), scores, versions()]
         self._common = sha256(json.dumps(common).encode()).hexdigest()
+        if self._path.exists() and not (self._path.is_file() or self._path.is_dir()):
+            raise ValueError(
+                f"resume must be a regular file, or a new one. Got {str(self._path)!r} instead, a pipe, socket or "
+                "device, which may have no end: name a file."
+            )
         with self._path.open("ab"):  # hours later would be too late to find out
             pass
         self._runs = self._read()

@@ -7,19 +7,22 @@ from pathlib import Path
 import numpy as np
 
 from sktl._candidate_names import CANDIDATE_NAMES
+from sktl._score_bounds import bounds_of_scorers
 from sktl._splits import fixed_random_state, make_seeds, make_splits
 from sktl._targets import check_data
 from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
 from sktl.comparison._call import recorded_call
-from sktl.comparison._candidates import make_candidates, names_used, uses_transfer
+from sktl.comparison._candidates import make_candidates, names_used, recipes_of, uses_transfer
 from sktl.comparison._checkpoint_file import CheckpointFile
 from sktl.comparison._execution import run_all
-from sktl.comparison._leakage import warn_of_near_duplicates
+from sktl.comparison._leakage import no_search, warn_of_near_duplicates
 from sktl.comparison._networks import check_networks, first_images, note_on_photographs
 from sktl.comparison._result import TransferComparison
 from sktl.comparison._resume_key import versions
 from sktl.comparison._scoring import check_scoring
 from sktl.fine_tuning import FineTuneClassifier
+from sktl.images import read_once
+from sktl.images.paths import common_folder
 from sktl.inference import PRECISIONS
 
 __all__ = ["compare_transfer"]
@@ -86,6 +89,8 @@ def compare_transfer(
     - ``"dummy"``: ``DummyClassifier()`` [``DummyRegressor()``]. The chance level.
     - ``"pixels"``: ``make_pipeline(PixelFeatures(size=16), StandardScaler(), LogisticRegression(C=0.01,
       max_iter=1000))`` [``RidgeCV(alphas=np.logspace(-1, 4, 11))`` at the end]. What colours and coarse shapes score.
+    - ``"frozen_random"``: as ``"frozen"``, with ``weights=None`` and ``random_state=random_state``: the same network
+      with random weights, drawn once for all splits. What the network scores without its pretraining.
     - ``"frozen"``: ``make_pipeline(PretrainedFeatureExtractor(backbone, weights=weights, layer="all",
       pooling="avg+std"), StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))``
       [``RidgeCV(alphas=np.logspace(-1, 4, 11))`` at the end].
@@ -108,7 +113,8 @@ def compare_transfer(
     weights : str, path or weights, default="default"
         Its pretrained weights. Not None, and `backbone` no record of a network with random ones: training without
         pretrained weights is the candidate ``"from_scratch"``.
-    candidates : sequence of str or dict, default=("dummy", "pixels", "frozen", "fine_tuned", "from_scratch")
+    candidates : sequence of str or dict, default=("dummy", "pixels", "frozen_random", "frozen", "fine_tuned", \
+            "from_scratch")
         Names of recipes, or a dictionary from names of your own to scikit-learn estimators or names of recipes.
     baseline : str, default="from_scratch"
         Name of the candidate the others are compared with. A candidate called "dummy" stands for the chance level.
@@ -151,6 +157,7 @@ def compare_transfer(
     random_state : int, RandomState or None, default=0
         Every split gets a seed of its own, derived from this, for every parameter of every candidate that is called
         random_state. A constant seed over all splits would make tests find differences between a recipe and itself.
+        ``"frozen_random"`` alone keeps its random weights over all splits.
     duplicates : {"warn", "ignore"}, default="warn"
         Whether to look for near copies of one image on both sides of a split, before the first fit, and to warn of
         them: see :func:`near_duplicate_groups`.
@@ -234,22 +241,21 @@ def compare_transfer(
             "weights must name pretrained weights. Got None instead. Training without them is what the candidate "
             "'from_scratch' does."
         )
-    y, task = check_data(X, y, groups, task)
+    X, (y, task) = read_once(X), check_data(X, y, groups, task)
     reading = {"image_shape": image_shape, "value_range": value_range, "batch_size": batch_size}
     own = {"weights": weights, "unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs}
     shared = {"backbone": backbone, "image_size": image_size, "device": device, "precision": precision, **reading}
-    estimators = make_candidates(candidates, task=task, **own, **shared)
+    random_state = fixed_random_state(random_state)
+    estimators = make_candidates(candidates, task=task, random_state=random_state, **own, **shared)
     _check_baseline(baseline, estimators)
     scorers = check_scoring(scoring, task)
     images = first_images(X, image_shape)
     check_networks(names_used(candidates), images, **own, **shared)
-    random_state = fixed_random_state(random_state)
     splits = make_splits(X, y, cv=cv, n_repeats=n_repeats, groups=groups, task=task, random_state=random_state)
     seeds = make_seeds(random_state, "fit", len(splits))
     checkpoint_file = None if resume is None else CheckpointFile(resume, X, y, scorers, estimators)
-    warning = None
-    if duplicates == "warn":
-        warning = warn_of_near_duplicates(X, splits, groups=groups, backbone=backbone, **reading)
+    search = warn_of_near_duplicates if duplicates == "warn" else no_search
+    copies = search(X, splits, groups=groups, backbone=backbone, **reading)
     runs = run_all(
         estimators,
         X,
@@ -264,7 +270,8 @@ def compare_transfer(
         checkpoint_file=checkpoint_file,
     )
     settings = {"task": task, "cv": repr(cv), "n_repeats": n_repeats, "random_state": random_state, **own, **shared}
-    settings |= {"near_duplicates": warning, "groups": groups is not None, "photographs": images}
+    settings |= {**copies, "groups": groups is not None, "photographs": images, "data": common_folder(X)}
+    settings |= {"recipes": recipes_of(candidates), "score_bounds": bounds_of_scorers(scorers)}
     settings["call"] = recorded_call(given | {"random_state": random_state}, signature(compare_transfer).parameters)
     return _collect(runs, splits, y, seeds, baseline, next(iter(scorers)), rope, settings, estimators)
 

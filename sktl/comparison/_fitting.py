@@ -9,11 +9,12 @@ from sklearn.base import clone
 from sklearn.metrics import check_scoring
 
 from sktl.comparison._cached_predictions import CachedPredictions
+from sktl.comparison._candidates import KeptSeed
 from sktl.comparison._measuring import measured
 from sktl.comparison._networks import describe, is_pretrained, record_of, trained_part
 from sktl.comparison._records import FitRecord
 from sktl.exceptions import ImageReadError
-from sktl.images import take_rows
+from sktl.images import ImageCollection, take_rows
 
 __all__ = ["FitTask", "fit_and_score", "set_seeds"]
 
@@ -120,7 +121,7 @@ def _confidence(estimator, X, labels):
 
 def _counted_in_X(error, X, part):
     """Name the image by its position in the X that the user passed, not by the one in a part of it."""
-    if error.index is None:
+    if error.index is None or isinstance(X, ImageCollection):  # which knows its own positions
         return error
     index = int(part[error.index]) if error.index < len(part) else None
     if index is not None and error.path is not None:
@@ -133,6 +134,8 @@ def _counted_in_X(error, X, part):
 
 def set_seeds(estimator, seed):
     """Give the seed to every parameter called random_state, in nested estimators too."""
-    names = [name for name in estimator.get_params(deep=True) if name.rpartition("__")[2] == "random_state"]
+    parameters = estimator.get_params(deep=True)
+    names = [name for name in parameters if name.rpartition("__")[2] == "random_state"]
+    names = [name for name in names if not isinstance(parameters[name], KeptSeed)]
     estimator.set_params(**dict.fromkeys(names, seed))  # not every estimator returns itself here
     return estimator

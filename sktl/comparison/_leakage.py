@@ -3,37 +3,53 @@
 import warnings
 from math import isqrt
 
+import numpy as np
+
 from sktl.comparison._warnings import NearDuplicatesWarning
 from sktl.images import as_images, take_rows
+from sktl.images.paths import path_at
 from sktl.near_duplicates import find_leaks, near_duplicate_groups
 
-__all__ = ["warn_of_near_duplicates"]
+__all__ = ["no_search", "warn_of_near_duplicates"]
 
 NETWORK = "tiny_fractal"  # comes with sktl and takes about as long as decoding a photograph
 SMALLEST = 8  # pixels: rows of numbers that fold into less are hardly pictures
 
 
 def warn_of_near_duplicates(X, splits, *, groups, backbone, image_shape, value_range, batch_size):
-    """Look for near copies across the splits, and warn of them.
+    """Look for near copies across the splits, warn of them, and return what goes into the settings of the comparison.
 
     Vectors are not stored where the candidates use the same network: the first fit of "frozen" would find them and seem
     to cost nothing.
     """
     try:
         if not _holds_images(X, image_shape):
-            return None
+            return no_search()
         options = {"image_shape": image_shape, "value_range": value_range, "batch_size": batch_size}
-        found = near_duplicate_groups(
-            X, groups=groups, backbone=NETWORK, cache=backbone != NETWORK, device="cpu", **options
-        )
+        # Without groups of the user's, which hold images that are no copies; what a split keeps together it keeps.
+        found = near_duplicate_groups(X, backbone=NETWORK, cache=backbone != NETWORK, device="cpu", **options)
     except (TypeError, ValueError, OSError):  # an image that cannot be read, or none at all: the fits will say so
-        return None
-    copies = find_leaks(found, splits, most=1)
-    if not copies:
-        return None
-    text = _text(copies, len(splits), _advice(groups, image_shape, value_range))
+        return no_search()
+    near_copies = _groups_of_several(found, X)
+    leaks = find_leaks(found, splits, most=1)
+    if not leaks:
+        return {"near_duplicates": None, "near_copies": near_copies}
+    text = _text(leaks, len(splits), _pair(leaks, X), _advice(groups, image_shape, value_range))
     warnings.warn(text, NearDuplicatesWarning, stacklevel=5)
-    return text
+    return {"near_duplicates": text, "near_copies": near_copies}
+
+
+def no_search(*_, **__):
+    """Return the same where copies are not looked for."""
+    return {"near_duplicates": None, "near_copies": []}
+
+
+def _groups_of_several(found, X):
+    """List the images of every group that has more than one, with their paths where there are some."""
+    order = np.argsort(found, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(found[order])) + 1)
+    several = (group.tolist() for group in groups if len(group) > 1)
+    return [[{"image": image, "file": path_at(X, image)} for image in group] for group in several]
 
 
 def _holds_images(X, image_shape):
@@ -51,11 +67,18 @@ def _advice(groups, image_shape, value_range):
     return f"near_duplicate_groups({', '.join(['X', *([] if groups is None else ['groups=groups']), *options])})"
 
 
-def _text(copies, n_splits, advice):
-    n_images, n_concerned = int(copies.counts.sum()), int((copies.counts > 0).sum())
-    _, train, test = copies.pairs[0]
+def _pair(leaks, X):
+    """Name the first image that has a copy on the other side, and that copy: by paths where there are some."""
+    _, train, test = leaks.pairs[0]
+    named = [path_at(X, index) for index in (test, train)]
+    pair = f"images {test} and {train}" if None in named else " and ".join(map(repr, named))
+    return f"{pair} for instance"
+
+
+def _text(leaks, n_splits, pair, advice):
+    n_images, n_concerned = int(leaks.counts.sum()), int((leaks.counts > 0).sum())
     return (
         f"Near copies of one image lie on both sides of {n_concerned} of {n_splits} splits ({n_images} test images in "
-        f"all; images {test} and {train} for instance), so every candidate looks better than it is. Keep them together "
+        f"all; {pair}), so every candidate looks better than it is. Keep them together "
         f"with groups={advice}, which is in sktl.near_duplicates."
     )

@@ -32,7 +32,7 @@ def check_networks(names, images, *, backbone, weights, unfreeze_depth, image_si
 
     Warn as well, where it is the bundled one and the images are photographs.
     """
-    if not names & {"frozen", "fine_tuned", "from_scratch"}:
+    if not names & {"frozen_random", "frozen", "fine_tuned", "from_scratch"}:
         return
     if precision == "float16" and names & {"fine_tuned", "from_scratch"}:
         raise ValueError(
@@ -53,7 +53,7 @@ def check_networks(names, images, *, backbone, weights, unfreeze_depth, image_si
             f"unfreeze_depth must be at most {n_stages} for {record.name}, whose stages are "
             f"{list(record.stage_names)}. Got {unfreeze_depth} instead. Use 'all' to train everything."
         )
-    if "from_scratch" in names and not isinstance(backbone, str):
+    if names & {"frozen_random", "from_scratch"} and not isinstance(backbone, str):
         load_backbone(backbone, None)  # not every function can make its network with random weights
     warn_of_photographs(record, images)
 

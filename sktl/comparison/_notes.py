@@ -1,17 +1,13 @@
 """What a reader of the numbers should know besides, one sentence each."""
 
+from itertools import pairwise
+
 import numpy as np
 
-from sktl._candidate_names import CHANCE_LEVEL, PIXELS
-from sktl._statistics import (
-    correlated_t_probabilities,
-    decide,
-    differences_of,
-    images_to_settle,
-    repeats_to_settle,
-    spread_is_zero,
-)
+from sktl._statistics import images_to_settle, repeats_to_settle, spread_is_zero
+from sktl.comparison._controls import note_on_baseline, note_on_pretraining, notes_on_simple_ones
 from sktl.comparison._networks import BROUGHT_ALONG
+from sktl.displays.verdicts import is_off_zero
 
 __all__ = ["make_notes"]
 
@@ -20,26 +16,18 @@ FEW_SPLITS = 5  # fewer than these get a note
 
 def make_notes(comparison):
     """Say what a reader of the numbers should know."""
-    notes = [*_failures(comparison), *_splits(comparison)]
-    if warning := comparison.settings.get("photographs"):
-        notes.insert(0, warning)
+    notes = [note_on_baseline(comparison)] if comparison.baseline_at_chance else []
+    notes += [note for note in (note_on_pretraining(comparison), comparison.settings.get("photographs")) if note]
+    notes += [*_failures(comparison), *_splits(comparison), *_off_zero(comparison)]
     if warning := comparison.settings.get("near_duplicates"):
         notes.append(warning)
+    notes += _copies_of_several_classes(comparison)
     if unknown := _with_unknown_weights(comparison):
         notes.append(
             f"The network of {', '.join(map(repr, unknown))} came with its weights, and nothing shows how they "
             "came about: the verdict takes them for pretrained."
         )
-    if _is_no_better(comparison, CHANCE_LEVEL):
-        notes.append(
-            f"{comparison.headline.candidate!r} is not clearly better than chance level ({CHANCE_LEVEL!r}), so the "
-            f"comparison with {comparison.baseline!r} means little."
-        )
-    elif _is_no_better(comparison, PIXELS):
-        notes.append(
-            f"{comparison.headline.candidate!r} is not clearly better than a linear model on small pictures "
-            f"({PIXELS!r}), which needs no network."
-        )
+    notes += notes_on_simple_ones(comparison)
     if comparison.headline.verdict == "undecided" and (advice := _advice(comparison)):
         notes.append(advice)
     return notes
@@ -70,6 +58,35 @@ def _splits(comparison):
     return notes
 
 
+def _off_zero(comparison):
+    """Say why an interval may leave out zero beside "undecided"; of the headline its sentence says it."""
+    others = [row for row in comparison.rows() if row.candidate != comparison.headline.candidate]
+    names = [row.candidate for row in others if row.verdict == "undecided" and is_off_zero(row)]
+    if not names:
+        return []
+    return [
+        f"The interval of {', '.join(map(repr, names))} leaves out zero, and the verdict is undecided all the same: "
+        f"the difference may lie within ±{comparison.rope:g}, the region of practical equivalence (rope)."
+    ]
+
+
+def _copies_of_several_classes(comparison):
+    if comparison.settings.get("task") == "regression":
+        return []
+    groups = comparison.settings.get("near_copies", [])
+    pairs = [pair for group in groups if (pair := _of_two_classes(group, comparison.y))]
+    if not pairs:
+        return []
+    one, other = (repr(copy["file"]) if copy["file"] else f"X[{copy['image']}]" for copy in pairs[0])
+    have = "1 picture has near copies" if len(pairs) == 1 else f"{len(pairs):,} pictures have near copies"
+    return [f"{have} with different labels, which cannot all be right: {one} and {other} for instance."]
+
+
+def _of_two_classes(group, y):
+    """Find two copies with different labels; None where all have one."""
+    return next((pair for pair in pairwise(group) if len({y[copy["image"]] for copy in pair}) > 1), None)
+
+
 def _with_unknown_weights(comparison):
     networks = comparison.settings.get("networks", {})
     return [
@@ -77,17 +94,6 @@ def _with_unknown_weights(comparison):
         for name in comparison.candidates
         if comparison.transfer[name] and (networks.get(name) or {}).get("weights") == BROUGHT_ALONG
     ]
-
-
-def _is_no_better(comparison, simple):
-    best, scores = comparison.headline.candidate, comparison.scores
-    if simple not in scores or simple in (best, comparison.baseline) or comparison.n_splits < 2:
-        return False
-    gain = differences_of(scores[best], scores[simple])
-    if spread_is_zero(gain):
-        return bool(gain.mean() <= comparison.rope)
-    probabilities = correlated_t_probabilities(gain, comparison.n_train, comparison.n_test, comparison.rope)
-    return decide(probabilities) != "better"
 
 
 def _advice(comparison):

@@ -43,14 +43,15 @@ def correct_per_image(comparison, candidate):
     return np.divide(sums, times, out=np.full(len(times), np.nan), where=times > 0)
 
 
-def image_interval(comparison, candidate, confidence=CONFIDENCE):
-    """Difference to the baseline in the share of images predicted correctly, with its interval over the images."""
-    runs = [*comparison.runs_of(candidate), *comparison.runs_of(comparison.baseline)]
+def image_interval(comparison, candidate, other, confidence=CONFIDENCE):
+    """Difference of two candidates in the share of images predicted correctly, with its interval over the images."""
+    runs = [*comparison.runs_of(candidate), *comparison.runs_of(other)]
     if comparison.settings.get("task") == "regression" or any(run.predicted is None for run in runs):
         return None, None, None
-    gain = correct_per_image(comparison, candidate) - correct_per_image(comparison, comparison.baseline)
+    gain = correct_per_image(comparison, candidate) - correct_per_image(comparison, other)
     gain = gain[~np.isnan(gain)]
     if len(gain) < 2 or np.ptp(gain) == 0:
         return float(gain.mean()), np.nan, np.nan
     low, high = stats.t.interval(confidence, len(gain) - 1, gain.mean(), gain.std(ddof=1) / np.sqrt(len(gain)))
+    low, high = np.clip([low, high], -1.0, 1.0)  # it is a difference of two shares
     return float(gain.mean()), float(low), float(high)

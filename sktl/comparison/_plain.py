@@ -5,7 +5,7 @@ from dataclasses import asdict
 import numpy as np
 
 from sktl._costs import COSTS
-from sktl.reports import sentence
+from sktl.displays.verdicts import sentence
 
 __all__ = ["content_of", "fits_of"]
 
@@ -37,6 +37,7 @@ def content_of(comparison):
         "sentence": sentence(comparison),
         "notes": comparison.notes(),
         "baseline": comparison.baseline,
+        "baseline_at_chance": comparison.baseline_at_chance,
         "scoring": comparison.scoring,
         "rope": comparison.rope,
         "candidates": [asdict(row) for row in comparison.rows()],

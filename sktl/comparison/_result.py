@@ -9,6 +9,7 @@ import numpy as np
 from sktl._optional import import_optional
 from sktl._statistics import differences_of
 from sktl._validation import did_you_mean
+from sktl.comparison._controls import is_at_chance
 from sktl.comparison._notes import make_notes
 from sktl.comparison._per_image import out_of_fold
 from sktl.comparison._plain import content_of, fits_of
@@ -163,6 +164,11 @@ class TransferComparison:
     def verdict(self):
         """The verdict on the best candidate that uses transfer, or on the best other one when none does."""
         return self.headline.verdict
+
+    @cached_property
+    def baseline_at_chance(self):
+        """Whether nothing shows that the baseline learned anything: it is not clearly better than "dummy"."""
+        return is_at_chance(self, self.baseline)
 
     @property
     def headline(self):
@@ -322,12 +328,12 @@ class TransferComparison:
         return pandas.DataFrame([asdict(row) for row in self.rows()], columns=names).set_index("candidate")
 
     def plot(self, ax=None):
-        """Draw the scores of all splits and the differences to the baseline.
+        """Draw the differences to the baseline, and the scores of all splits.
 
         Parameters
         ----------
         ax : matplotlib Axes or pair of Axes, default=None
-            Where to draw: a pair for scores and differences, one Axes to be divided, or None for a new figure.
+            Where to draw: a pair for differences and scores, one Axes to be divided, or None for a new figure.
 
         Returns
         -------
@@ -366,8 +372,8 @@ class TransferComparison:
         Returns
         -------
         dict
-            Keys verdict, sentence, notes, baseline, scoring, rope, candidates, splits, scores, metrics, failures,
-            settings. `metrics` has every score by its name; predictions and histories are left out.
+            Keys verdict, sentence, notes, baseline, baseline_at_chance, scoring, rope, candidates, splits, scores,
+            metrics, failures, settings. `metrics` has every score by its name; predictions and histories are left out.
         """
         return content_of(self)
 

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from sktl._candidate_names import CHANCE_LEVEL
 from sktl._costs import COSTS
+from sktl._score_bounds import possible_difference
 from sktl._statistics import corrected_interval, corrected_p_value, correlated_t_probabilities, decide, holm
+from sktl.comparison._controls import has_network
 from sktl.comparison._per_image import image_interval
 from sktl.comparison._records import ComparisonRow
 
@@ -25,9 +26,9 @@ def _row(comparison, name):
     if name == comparison.baseline:
         return ComparisonRow(**measured)
     differences, n_train, n_test = comparison.differences(name), comparison.n_train, comparison.n_test
-    low, high = corrected_interval(differences, n_train, n_test)
+    low, high = possible_difference(comparison, corrected_interval(differences, n_train, n_test))
     probabilities = correlated_t_probabilities(differences, n_train, n_test, comparison.rope)
-    image_difference, image_low, image_high = image_interval(comparison, name)
+    image_difference, image_low, image_high = image_interval(comparison, name, comparison.baseline)
     return ComparisonRow(
         **measured,
         difference=float(differences.mean()),
@@ -53,7 +54,7 @@ def _measured(comparison, name):
 
 
 def _verdict(comparison, name, probabilities):
-    verdict, transfer = decide(probabilities), comparison.transfer
-    if transfer[name] and not transfer[comparison.baseline] and comparison.baseline != CHANCE_LEVEL:
+    verdict, transfer, baseline = decide(probabilities), comparison.transfer, comparison.baseline
+    if transfer[name] and not transfer[baseline] and has_network(comparison, baseline):
         return {"better": "transfer helps", "worse": "negative transfer"}.get(verdict, verdict)
     return verdict

@@ -1,10 +1,13 @@
 """Which classes are taken for which: scikit-learn's own display, of predictions that no candidate trained on."""
 
+from numbers import Integral
+
+import numpy as np
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
 from sktl._targets import class_names
 from sktl._text import written_apart
-from sktl._validation import Options, validate_params
+from sktl._validation import Interval, Options, validate_params
 from sktl.displays._predictions import predictions_of
 
 __all__ = ["confusion_display"]
@@ -15,10 +18,11 @@ __all__ = ["confusion_display"]
         "candidate": [str, None],
         "target_names": ["array-like", None],
         "normalize": [Options(str, {"true", "pred", "all"}), None],
+        "most": [Interval(Integral, 2, None, closed="left"), None],
     },
     prefer_skip_nested_validation=True,
 )
-def confusion_display(comparison, candidate=None, *, target_names=None, normalize=None):
+def confusion_display(comparison, candidate=None, *, target_names=None, normalize=None, most=20):
     """Count which classes a candidate takes for which, over the test images of all splits.
 
     Every image is predicted by a fit that did not train on it. With repeats an image counts as often as it was tested.
@@ -34,12 +38,16 @@ def confusion_display(comparison, candidate=None, *, target_names=None, normaliz
         :func:`~sktl.images.load_image_folder`.
     normalize : {"true", "pred", "all"} or None, default=None
         Shares of the true class, of the predicted class, or of everything, instead of counts.
+    most : int or None, default=20
+        How many classes are told apart at most, so that the matrix can be read: those that are confused most often.
+        All others are one more, the last, in which they are not told from each other. None tells all apart.
 
     Returns
     -------
     sklearn.metrics.ConfusionMatrixDisplay
-        Not drawn yet: call its `plot`. Its `confusion_matrix` has the shape (n_classes, n_classes), the true classes in
-        its rows.
+        Not drawn yet: call its `plot`, with ``xticks_rotation="vertical"`` where names are long or many. Its
+        `confusion_matrix` has the shape (n_classes, n_classes), the true classes in its rows; (most + 1, most + 1) with
+        more classes than `most`.
 
     Raises
     ------
@@ -64,5 +72,22 @@ def confusion_display(comparison, candidate=None, *, target_names=None, normaliz
     """
     _, found = predictions_of(comparison, candidate, "confusion_display")
     names = class_names(comparison.y, target_names)
-    counts = confusion_matrix(found["y_true"], found["y_pred"], labels=list(names), normalize=normalize)
-    return ConfusionMatrixDisplay(counts, display_labels=written_apart(names.values()))
+    places = {label: place for place, label in enumerate(names)}
+    true, predicted = ([places.get(one, -1) for one in found[column].tolist()] for column in ("y_true", "y_pred"))
+    kept = np.arange(len(names))
+    if most is not None and len(names) > most:
+        kept = _most_confused(confusion_matrix(true, predicted, labels=kept), most)
+    rows = np.full(len(names) + 1, len(kept))
+    rows[kept], rows[-1] = np.arange(len(kept)), -1  # a class that y does not have is left out
+    n_others = len(names) - len(kept)
+    labels = range(len(kept) + (n_others > 0))
+    counts = confusion_matrix(rows[true], rows[predicted], labels=labels, normalize=normalize)
+    written = written_apart(np.array(list(names.values()), dtype=object)[kept])
+    return ConfusionMatrixDisplay(counts, display_labels=written + [f"{n_others:,} others"] * (n_others > 0))
+
+
+def _most_confused(counts, most):
+    """Choose the classes of the most frequent confusions, as many as fit, in the order of the classes."""
+    wrong = counts - np.diag(np.diag(counts))
+    pairs = np.column_stack(np.unravel_index(np.argsort(-wrong, axis=None, kind="stable"), wrong.shape))
+    return np.sort(list(dict.fromkeys(pairs.ravel().tolist()))[:most])

@@ -5,6 +5,7 @@ import numpy as np
 from sktl._candidate_names import CHANCE_LEVEL
 from sktl._costs import COSTS
 from sktl._optional import import_optional
+from sktl._score_bounds import possible_score
 from sktl._statistics import corrected_interval
 from sktl._text import as_written, digits_for, number, written_apart
 from sktl._validation import did_you_mean
@@ -131,7 +132,7 @@ class CostDisplay:
         return cls(
             names,
             [rows[name].mean for name in names],
-            [corrected_interval(comparison.scores[name], *sizes) for name in names],
+            [possible_score(comparison, corrected_interval(comparison.scores[name], *sizes)) for name in names],
             [costs[name] for name in names],
             cost=cost,
             scoring=comparison.scoring,

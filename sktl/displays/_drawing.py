@@ -20,6 +20,7 @@ __all__ = [
     "lifts_of",
     "light_spines",
     "pair_of_axes",
+    "stacked",
 ]
 
 # Okabe and Ito's colours, told apart by people with any kind of colour vision; shapes differ too. Their yellow is left
@@ -70,6 +71,15 @@ def greater_is_better(scoring):
 def label(ax, text, place, offset, *, color=INK, **options):
     """Write a text so many points beside a place, readable on whatever is drawn there."""
     ax.annotate(text, place, offset, textcoords="offset points", color=color, bbox=HALO, **options)
+
+
+def stacked(values, near):
+    """Count how far up or down each point goes so that those of about one value stand on each other, not in one."""
+    _, places, counts = np.unique(np.round(values / near), return_inverse=True, return_counts=True)
+    first = np.argsort(places, kind="stable")
+    within = np.empty(len(places))
+    within[first] = np.concatenate([np.arange(count) - (count - 1) / 2 for count in counts])
+    return within
 
 
 def lifts_of(ax, places, texts):

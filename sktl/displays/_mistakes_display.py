@@ -1,24 +1,20 @@
 """The mistakes that a candidate was most sure of, with their pictures."""
 
-import os
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-from PIL import Image
 
 from sktl._optional import import_optional
 from sktl._targets import class_names
 from sktl._text import as_written, shortened
 from sktl.displays._drawing import axes_for
 from sktl.displays._predictions import predictions_of
-from sktl.images import as_images, rows_as_images, take_rows
-from sktl.images.pixels import as_bytes
-from sktl.images.value_range import fit_value_range
+from sktl.displays.thumbnails import images_compared, thumbnail
+from sktl.images.paths import path_at
 
 __all__ = ["Mistake", "MistakesDisplay"]
 
-THUMBNAIL = 160  # pixels of the longer side
 COLUMNS = 4
 LONGEST = 20  # letters of a class name under a picture
 
@@ -141,10 +137,10 @@ class MistakesDisplay:
         if n < 1:
             raise ValueError(f"n must be at least 1. Got {n!r} instead.")
         candidate, found = predictions_of(comparison, candidate, "MistakesDisplay")
-        images = _images(X, comparison)
+        images = images_compared(X, comparison)
         mistakes = _mistakes_in(found, class_names(comparison.y, target_names))
-        mistakes = [replace(one, file=_file_of(X, one.index)) for one in mistakes[:n]] + mistakes[n:]
-        pictures = [_thumbnail(images[mistake.index]) for mistake in mistakes[:n]]
+        mistakes = [replace(one, file=path_at(X, one.index)) for one in mistakes[:n]] + mistakes[n:]
+        pictures = [thumbnail(images[mistake.index]) for mistake in mistakes[:n]]
         n_images = len(np.unique(found["index"]))
         return cls(mistakes[:n], pictures, candidate=candidate, n_mistakes=len(mistakes), n_images=n_images)
 
@@ -215,24 +211,6 @@ def lines_of(mistake):
     return [f"→ {predicted}{sure}", f"is {true}", f"X[{mistake.index}]{often}"]
 
 
-def _images(X, comparison):
-    """Take the images as the candidates read them: rows are folded, and numbers have the same black and white."""
-    images = as_images(X)
-    if images is None:
-        images = rows_as_images(np.asarray(X, dtype=np.float32), image_shape=comparison.settings.get("image_shape"))
-    if len(images) != len(comparison.y):
-        raise ValueError(
-            f"X must be the images that were compared on, {len(comparison.y)} of them. Got {len(images)} instead."
-        )
-    stated = comparison.settings.get("value_range")
-    return images.with_value_range(fit_value_range(images, stated), learned=stated is None)
-
-
-def _file_of(X, index):
-    (item,) = np.asarray(take_rows(X, [index]), dtype=object).ravel()[:1]
-    return os.fspath(item) if isinstance(item, (str, os.PathLike)) else None
-
-
 def _mistakes_in(found, names):
     """Find the most confident mistake of every image; the most confident first, ties in the order of X."""
     index, true, predicted = (found[column].tolist() for column in ("index", "y_true", "y_pred"))
@@ -254,9 +232,3 @@ def _mistakes_in(found, names):
         for image, place in worst.items()
     ]
     return sorted(mistakes, key=lambda one: (-(one.confidence or 0), -one.times_wrong / one.times_tested, one.index))
-
-
-def _thumbnail(picture):
-    image = Image.fromarray(as_bytes(picture))
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    return np.asarray(image)

@@ -45,8 +45,8 @@ class PretrainedClassifier(FrozenNetworkEstimator):
     image_shape : tuple of int or None, default=None
         Shape (height, width) or (height, width, channels) of the pictures when `X` holds flattened rows.
     value_range : tuple of (float, float) or None, default=None
-        Values of black and white in arrays of numbers. None: bytes are 0 to 255, other numbers in [0, 1] are taken as
-        they are, and beyond that the least and greatest value of the data seen in `fit` are black and white.
+        Values of black and white in arrays, and in files of more than 8 bits. None: bytes are 0 to 255, other numbers
+        in [0, 1] are taken as they are, and beyond that the least and greatest value seen in `fit` are black and white.
     batch_size : int, default=32
         Images looked up and stored together, and moved to an accelerator together.
     device : str or torch.device, default="auto"

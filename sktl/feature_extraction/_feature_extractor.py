@@ -3,17 +3,17 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from sktl._validation import StrOptions, check_feature_names_in, fit_context
 from sktl.backbones import POOLINGS
 from sktl.feature_extraction._frozen_network import SHARED_CONSTRAINTS, FrozenNetworkEstimator
+from sktl.feature_extraction._read_once import ReadOnceMixin
 from sktl.inference import embedding_widths
 
 
-class PretrainedFeatureExtractor(TransformerMixin, FrozenNetworkEstimator):
+class PretrainedFeatureExtractor(ReadOnceMixin, FrozenNetworkEstimator):
     """Embed images with a frozen, pretrained network.
 
     Each image becomes one vector: the pooled output of a stage of the network. Nothing is trained: `fit` finds the
@@ -44,8 +44,8 @@ class PretrainedFeatureExtractor(TransformerMixin, FrozenNetworkEstimator):
     image_shape : tuple of int or None, default=None
         Shape (height, width) or (height, width, channels) of the pictures when `X` holds flattened rows.
     value_range : tuple of (float, float) or None, default=None
-        Values of black and white in arrays of numbers. None: bytes are 0 to 255, other numbers in [0, 1] are taken as
-        they are, and beyond that the least and greatest value of the data seen in `fit` are black and white.
+        Values of black and white in arrays, and in files of more than 8 bits. None: bytes are 0 to 255, other numbers
+        in [0, 1] are taken as they are, and beyond that the least and greatest value seen in `fit` are black and white.
     on_error : {"raise", "nan"}, default="raise"
         What to do with an image that cannot be read: stop with its index, path and reason, or give a row of NaN and
         list it in `bad_images_`.

@@ -5,11 +5,12 @@ from numbers import Integral
 from threading import Lock
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sktl._forking import free_after_fork
 from sktl._validation import Interval, check_feature_names_in, fit_context
+from sktl.feature_extraction._read_once import ReadOnceMixin
 from sktl.images import check_images
 from sktl.images.value_range import fit_value_range
 
@@ -22,7 +23,7 @@ _LOCK = free_after_fork(Lock())
 _MAX_BYTES = 64 << 20
 
 
-class PixelFeatures(TransformerMixin, BaseEstimator):
+class PixelFeatures(ReadOnceMixin, BaseEstimator):
     """Each image as a small picture, flattened: features without a network.
 
     The picture that a person sees, turned upright and in colour, is divided into ``size`` × ``size`` fields, whatever

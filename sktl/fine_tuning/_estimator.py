@@ -8,6 +8,7 @@ import torch
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from sktl._targets import plain_labels
 from sktl._validation import check_sample_weight
 from sktl.backbones import load_backbone, seeded, tensor_digest
 from sktl.backbones.estimators import NetworkEstimator, trained_record
@@ -118,7 +119,7 @@ class FineTuneEstimator(NetworkEstimator, metaclass=ABCMeta):
         """Return images, their rows in X, targets and weights in canonical form; the weights have mean one."""
         images = check_images(self, X, reset=not keep, image_shape=self.image_shape)
         sample_weight = self._check_weights(sample_weight, images)
-        targets = self._check_targets(y, not keep, classes)
+        targets = self._check_targets(plain_labels(y), not keep, classes)
         check_consistent_length(images, targets)
         rows, weights = canonical(images, targets, sample_weight)
         targets, weights = self._prepare_targets(targets[rows], weights, not keep, classes)

@@ -1,5 +1,7 @@
 """Labels of any kind as numbers, and back: one label per image, or several at once."""
 
+import warnings
+
 import numpy as np
 import torch
 from scipy.sparse import issparse
@@ -25,6 +27,7 @@ class Labels:
         if y is None:
             raise ValueError("FineTuneClassifier requires y to be passed, but the target y is None.")
         if _has_columns(y):
+            _hint_at_one_hot(y)
             return cls(np.arange(_shape(y)[1]), multilabel=True)
         return cls(np.unique(check_y(y, estimator=estimator) if classes is None else classes), multilabel=False)
 
@@ -103,6 +106,17 @@ class Labels:
     def probabilities(self, outputs):
         """Return probabilities for logits."""
         return expit(outputs) if self.multilabel else softmax(outputs, axis=1)
+
+
+def _hint_at_one_hot(y):
+    ones = np.asarray((y != 0).sum(axis=1)) if issparse(y) else np.count_nonzero(np.asarray(y), axis=1)
+    if (ones == 1).all():
+        warnings.warn(
+            "y should have rows with several ones, or none, where an image may have several labels (multilabel). Got "
+            "exactly one in every row: the columns are learnt apart from each other. If each image has one class, pass "
+            "y.argmax(axis=1), or the names of the classes.",
+            stacklevel=2,
+        )
 
 
 def _has_columns(y):

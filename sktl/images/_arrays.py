@@ -1,6 +1,7 @@
 """One array of pixels, in any layout and dtype → a picture (H, W, 3)."""
 
 import numpy as np
+from scipy.sparse import issparse
 
 from sktl.exceptions import ImageReadError
 
@@ -9,7 +10,7 @@ CHANNELS = (1, 3, 4)
 
 def is_tensor(item):
     """Whether the object behaves like a torch tensor; torch itself is not imported to find out."""
-    return all(hasattr(item, name) for name in ("detach", "cpu", "numpy", "shape"))
+    return all(hasattr(item, name) for name in ("detach", "cpu", "numpy", "layout"))
 
 
 def is_array(item):
@@ -22,6 +23,16 @@ def _quacks_like_an_array(item):
         return False
     named = all(hasattr(item, name) for name in ("shape", "dtype", "__getitem__"))
     return named and not hasattr(item, "columns")
+
+
+def length(items):
+    """Return how many items there are; an array of zarr knows it by its shape alone."""
+    return int(items.shape[0]) if hasattr(items, "shape") else len(items)
+
+
+def n_dims(array):
+    """Return the number of dimensions; nested tensors have no shape."""
+    return array.dim() if is_tensor(array) else len(array.shape)
 
 
 def to_numpy(array):
@@ -46,8 +57,30 @@ def channels_last(shape, *, first_wins=False):
     return last and not (first and first_wins)
 
 
+def unusable(array):
+    """Say in which form an array or tensor has no plain number everywhere, and what to pass; None where it has."""
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        return f"{np.ma.count_masked(array)} masked values instead; fill them, for instance array.filled(0)"
+    if issparse(array):
+        return "a sparse matrix instead; pass array.toarray()"
+    if not is_tensor(array):
+        return None
+    if array.is_nested:
+        return "a nested tensor instead; pass list(tensor.unbind())"
+    if str(array.layout) != "torch.strided":
+        return "a sparse tensor instead; pass tensor.to_dense()"
+    if array.is_quantized:
+        return "a quantised tensor instead; pass tensor.dequantize()"
+    if array.device.type == "meta":
+        return "a tensor on the device 'meta' instead, which has none; move the data there again"
+    return None
+
+
 def canonical(item):
     """Return the array as (H, W, C), C in 1, 3, 4, with its values and dtype untouched."""
+    found = unusable(item)
+    if found:
+        raise ImageReadError(f"an image must have a number at each place. Got {found}.")
     array = to_numpy(item)
     if array.dtype.kind not in "buif":
         raise ImageReadError(

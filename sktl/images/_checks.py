@@ -1,13 +1,20 @@
 """The one door through which an estimator lets X in."""
 
+import re
+from contextlib import contextmanager
+from numbers import Number
+
 import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
+from sktl._text import shortened
 from sktl._validation import check_feature_names
 from sktl.images._arrays import is_tensor, to_numpy
 from sktl.images._recognition import as_images, is_column, is_frame
 from sktl.images._rows import rows_as_images
+
+_RAW = re.compile(r"float\(\) argument|could not convert|setting an array element|must be real number")
 
 
 def check_images(estimator, X, *, reset, image_shape=None):
@@ -62,17 +69,42 @@ def _check_rows(estimator, X, reset):
     if is_tensor(X):
         X = to_numpy(X)
     if not reset and getattr(estimator, "_fitted_on", "rows") == "images":
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore"), _raw_errors_named(X):
             check_array(X, dtype=np.float32, estimator=estimator)  # what is wrong in itself is said first
         raise ValueError(
             f"X must be images, as in fit. Got rows of numbers instead; fit {type(estimator).__name__} on rows, "
             f"or pass images."
         )
-    with np.errstate(over="ignore"):  # a value beyond float32 becomes infinity, which is refused by name
+    with np.errstate(over="ignore"), _raw_errors_named(X):  # a value beyond float32 becomes infinity, refused by name
         rows = validate_data(estimator, X, reset=reset, dtype=np.float32, order="C")
     if reset:
         estimator._fitted_on = "rows"
     return np.asarray(rows)
+
+
+@contextmanager
+def _raw_errors_named(X):
+    """Say what is in X that is no number, where numpy says that float() does not take it."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if not _RAW.search(str(error)):
+            raise
+        ragged = "inhomogeneous" in str(error) or "sequence" in str(error)
+        raise type(error)(
+            "X must be images or rows of numbers: each argument must be an image, such as a path as a string, or a "
+            f"number, and rows have one length. Got {'rows of several lengths' if ragged else _odd_one(X)} instead."
+        ) from error
+
+
+def _odd_one(X):
+    """Name the first thing in X that is no number."""
+    for item in np.asarray(X, dtype=object).ravel():
+        if isinstance(item, str):
+            return f"the text {shortened(item, 40)!r}"
+        if not isinstance(item, (Number, np.generic)):
+            return f"an object of type {type(item).__name__}"
+    return "something else"
 
 
 def _remember_images(estimator, X):

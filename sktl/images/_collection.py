@@ -1,14 +1,17 @@
 """A whole X of images, read one at a time."""
 
+from functools import partial
 from operator import index as as_index
 
 import numpy as np
 
 from sktl.exceptions import ImageReadError
-from sktl.images._arrays import canonical, has_own_range, is_array, value_limits
+from sktl.images._arrays import canonical, has_own_range, is_array, length, value_limits
+from sktl.images._lazy import IdentifiedImage, LazyItems
 from sktl.images._opened import OpenedImage
-from sktl.images._reading import named, path_of
-from sktl.images.value_range import checked_range
+from sktl.images._reading import is_remote, named, path_of
+from sktl.images._remote import DIGESTS
+from sktl.images.value_range import FROM_THE_FIRST, checked_range
 
 
 class ImageCollection:
@@ -16,6 +19,10 @@ class ImageCollection:
 
     Nothing is read when it is made, nothing is kept after reading; files are opened and closed one at a time. Several
     threads may read at once. Made by `as_images` and `rows_as_images`.
+
+    An `X` that makes its images on access (a torch data set, a column of a Hugging Face data set) is asked for each
+    when it is needed; up to 256 MiB of them are kept. scikit-learn can index a collection, so
+    ``X = as_images(dataset)`` goes into a cross-validation or a search, whose folds share what is kept.
 
     Parameters
     ----------
@@ -38,7 +45,7 @@ class ImageCollection:
 
     def __init__(self, items):
         self._items = items
-        self._positions = range(len(items))
+        self._positions = range(length(items))
         self._value_range = None
         self._learned = False
 
@@ -49,8 +56,15 @@ class ImageCollection:
         return len(self._positions)
 
     def __getitem__(self, i):
-        """Read image i: (H, W, 3), uint8, or float32 in which the value range is mapped to [0, 1]."""
-        return self.open(i).picture()
+        """Read image i: (H, W, 3), uint8, or float32 in which the value range is mapped to [0, 1]; else a `subset`."""
+        if isinstance(i, tuple):  # scikit-learn selects rows with X[rows, ...]
+            i = i[0]
+        return self.open(i).picture() if hasattr(i, "__index__") and np.ndim(i) == 0 else self.subset(i)
+
+    @property
+    def shape(self):
+        """(n_images,), by which scikit-learn knows that rows can be selected."""
+        return (len(self),)
 
     def open(self, i):
         """Read the bytes of image i, and decode nothing yet.
@@ -70,7 +84,13 @@ class ImageCollection:
         ImageReadError
             If the image cannot be read.
         """
-        return OpenedImage(*self._item(i), self._value_range, self._learned)
+        position = self._position(i)
+        if self._is_lazy():
+            key = position, self._value_range, self._learned
+            return IdentifiedImage(partial(self._made, position), self._items.digests, key, position)
+        item = self._items[position]
+        make = partial(OpenedImage, item, position, self._value_range, self._learned)
+        return IdentifiedImage(make, DIGESTS, str(item), position) if is_remote(item) else make()
 
     def subset(self, indices):
         """Return some of the images, in the order asked for, without reading any.
@@ -97,7 +117,8 @@ class ImageCollection:
         """Find the values of black and white for the images that do not say them.
 
         Files, PIL images, and arrays of bool, uint8 and uint16 do. The others, arrays of floats and of other integers,
-        are read through once.
+        are read through once; but where they are made on access, and the values of the first one lie in [0, 1], it
+        speaks for all.
 
         Parameters
         ----------
@@ -120,17 +141,21 @@ class ImageCollection:
         limits = []
         for i in range(len(self)):
             try:
-                limits += self._limits(i)
+                found = self._limits(i)
             except ImageReadError:
                 if on_error == "raise":
                     raise
+                continue
+            limits += found or ()
+            if self._is_lazy() and found is not None and _in_unit_range(limits):
+                break
         if not limits:
             return None
         low, high = min(limits), max(limits)
-        return (0.0, 1.0) if low >= 0.0 and high <= 1.0 else (low, high)
+        return (0.0, 1.0) if _in_unit_range(limits) else (low, high)
 
     def with_value_range(self, value_range, *, learned=False):
-        """Return the same images, with arrays mapped so that the value range becomes [0, 1].
+        """Return the same images, with numbers mapped so that the value range becomes [0, 1].
 
         Parameters
         ----------
@@ -139,8 +164,8 @@ class ImageCollection:
             taken as they are, and with `learned` have to lie in [0, 1].
         learned : bool, default=False
             Whether the range comes from `learn_value_range`. Such a range leaves arrays of bool, uint8 and uint16
-            alone, which say their range themselves; one that the user states applies to them too. Files and PIL images
-            are never mapped.
+            alone, which say their range themselves, and files and PIL images; one that the user states applies to those
+            arrays too, and to files and PIL images of more than 8 bits.
 
         Returns
         -------
@@ -161,9 +186,9 @@ class ImageCollection:
     def digest(self, i):
         """Identify the content of image i in 16 bytes; identical images have identical digests.
 
-        A file is identified by its bytes, which need no decoding, and shares its digest with those bytes. Everything
-        else is identified by the picture that `__getitem__` returns, whatever the container: PIL image, array or
-        tensor, channels first or last.
+        A file is identified by its bytes, which need no decoding, and shares its digest with those bytes; where a range
+        that the user states applies to it, by its bytes and the range. Everything else is identified by the picture
+        that `__getitem__` returns, whatever the container: PIL image, array or tensor, channels first or last.
 
         Parameters
         ----------
@@ -195,13 +220,19 @@ class ImageCollection:
         str
             The position in the first `X`, and the path of the file, if there is one.
         """
-        item, position = self._item(i)
-        path = path_of(item)
+        position = self._position(i)
+        path = None if self._is_lazy() else path_of(self._items[position])
         return f"image {position}" + ("" if path is None else f" ({path!r})")
 
-    def _item(self, i):
-        position = int(self._positions[as_index(i)])
-        return self._items[position], position
+    def _position(self, i):
+        return int(self._positions[as_index(i)])
+
+    def _is_lazy(self):
+        return isinstance(self._items, LazyItems)
+
+    def _made(self, position):
+        learned = FROM_THE_FIRST if self._learned else False
+        return OpenedImage(self._items[position], position, self._value_range, learned)
 
     def _copy(self):
         other = ImageCollection(self._items)
@@ -209,9 +240,14 @@ class ImageCollection:
         return other
 
     def _limits(self, i):
-        item, position = self._item(i)
+        position = self._position(i)
+        item = self._items[position]
         if not is_array(item):
-            return ()
+            return None if item is None else ()
         with named(item, position):
             pixels = canonical(item)
             return () if has_own_range(pixels.dtype) else value_limits(pixels)
+
+
+def _in_unit_range(limits):
+    return min(limits, default=0.0) >= 0.0 and max(limits, default=1.0) <= 1.0

@@ -1,6 +1,7 @@
 """Encoded bytes or a PIL image → the picture that a person sees, as an array (H, W, 3) of uint8."""
 
 import io
+import os
 import re
 import struct
 import threading
@@ -12,12 +13,20 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from sktl.exceptions import ImageReadError
 from sktl.images._arrays import array_to_picture
+from sktl.images._completeness import load_whole
+from sktl.images._plugins import hint, register_plugin
 from sktl.images.formats import FORMATS
 
 SIGNATURE_LENGTH = 16  # what Pillow shows to its plug-ins
 _SILENCE = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _BOMB = "If you trust the file, raise PIL.Image.MAX_IMAGE_PIXELS, or make the picture smaller."
 _ORIENTATION = 0x0112  # tag of EXIF
+_BLOCK = 1 << 20  # pixels
+_SIXTEEN_BIT = (0, 65535)  # of which the upper 8 bits are 0 to 255
+_WIDE_COLOUR = (
+    "the image must be grey where it has more than 8 bits and value_range is set. Got 16-bit colour instead, of which "
+    "Pillow keeps the upper 8 bits; read it with tifffile or OpenCV, and pass arrays."
+)
 
 # EXIF orientation → what makes the stored pixels upright (rows, columns, colours).
 _UPRIGHT = {
@@ -54,27 +63,46 @@ class _StrictPillow:
 
     def __exit__(self, *exception):
         with self._lock:
-            self._readers -= 1
+            self._readers = max(self._readers - 1, 0)  # none is left in a child of a fork
             if self._readers == 0:
                 ImageFile.LOAD_TRUNCATED_IMAGES = self._tolerant
                 with suppress(ValueError):
                     self._filters.remove(_SILENCE)
 
+    def forget_readers(self):
+        """Put everything back in a child process, which has the counts and locks of threads that it does not have."""
+        self._lock = threading.Lock()
+        if self._readers:
+            self._readers = 1
+            self.__exit__()
+
 
 _STRICT = _StrictPillow()
-_LOADING = threading.Lock()  # one PIL image may occur twice in X, and reads its file on first use, unsafe in threads
+_LOADING = threading.RLock()  # one PIL image may occur twice in X, and reads its file on first use, unsafe in threads
+
+
+def _after_fork_in_child():
+    _LOADING.release()
+    _STRICT.forget_readers()
+
+
+if hasattr(os, "register_at_fork"):  # held meanwhile, so that no image is half read in the child
+    os.register_at_fork(before=_LOADING.acquire, after_in_parent=_LOADING.release, after_in_child=_after_fork_in_child)
 
 
 @contextmanager
-def _pillow_errors_named():
-    """Turn whatever Pillow raises on damaged data into one kind of error."""
+def _pillow_errors_named(start=b""):
+    """Turn whatever Pillow raises on damaged data, with these first bytes, into one kind of error."""
     try:
         yield
     except (ImageReadError, MemoryError):
         raise
     except UnidentifiedImageError:
+        known = "the image is damaged or cut off, Pillow finds no picture in it" if _is_known(start) else None
         raise ImageReadError(
-            "the data must be an image in a format that Pillow reads (PNG, JPEG, GIF, BMP, TIFF, WebP, …). "
+            hint(start)
+            or known
+            or "the data must be an image in a format that Pillow reads (PNG, JPEG, GIF, BMP, TIFF, WebP, …). "
             "Got something else instead."
         ) from None
     except Image.DecompressionBombError as error:
@@ -86,9 +114,14 @@ def _pillow_errors_named():
 def check_signature(start):
     """Refuse a file by its first bytes, before the rest is read."""
     Image.init()
-    with _pillow_errors_named():
-        if start and not any(_accepts(Image.OPEN[name][1], start) for name in FORMATS if name in Image.OPEN):
+    with _pillow_errors_named(start):
+        register_plugin(start)
+        if start and not _is_known(start):
             raise UnidentifiedImageError
+
+
+def _is_known(start):
+    return any(_accepts(Image.OPEN[name][1], start) for name in FORMATS if name in Image.OPEN)
 
 
 def _accepts(accept, start):
@@ -109,36 +142,81 @@ def check_file_size(n_bytes):
         )
 
 
-def decode(data):
-    """Decode the bytes of an image file to uint8 (H, W, 3): the first frame of an animation, or page of a TIFF."""
+def decode(data, value_range=None):
+    """Decode the bytes of an image file to (H, W, 3): the first frame of an animation, or page of a TIFF.
+
+    uint8, or float32 where a range is stated and pixels have more than 8 bits.
+    """
     if len(data) == 0:
         raise ImageReadError("the image must have content. Got 0 bytes instead.")
-    Image.init()
-    formats = [name for name in FORMATS if name in Image.OPEN]
-    with _STRICT, _pillow_errors_named(), Image.open(io.BytesIO(data), formats=formats) as image:
+    with _opened(data) as image:
         _check_size(image)
-        _check_end(image, data)
-        image.load()
-        return _upright_picture(image, _orientation(image))
+        return _picture(image, lambda: data, value_range)
 
 
 def encoded_size(data):
     """Return height and width of an image file from its first bytes, before it is turned upright."""
-    Image.init()
-    formats = [name for name in FORMATS if name in Image.OPEN]
-    with _STRICT, _pillow_errors_named(), Image.open(io.BytesIO(data), formats=formats) as image:
+    with _opened(data) as image:
         return image.height, image.width
 
 
-def from_pil(image):
-    """Convert a PIL image to uint8 (H, W, 3) without changing it; a file that it has not read yet is read now."""
+def load(image):
+    """Decode a PIL image that has not read its file yet, and so close the file."""
+    with _STRICT, _pillow_errors_named(), _LOADING:
+        load_whole(image, lambda: _file_of(image))
+
+
+def encoded_follows_range(data):
+    """Whether a stated range applies to an image file, by its first bytes."""
+    with _opened(data) as image:
+        return follows_range(image)
+
+
+def follows_range(image):
+    """Whether a stated range applies to a PIL image: where pixels have more than 8 bits."""
+    return image.mode.startswith("I") or image.mode == "F" or _is_wide_colour(image)
+
+
+@contextmanager
+def _opened(data):
+    Image.init()
+    start = bytes(data[:SIGNATURE_LENGTH])
+    with _STRICT, _pillow_errors_named(start):
+        register_plugin(start)
+        formats = [name for name in FORMATS if name in Image.OPEN]
+        with Image.open(io.BytesIO(data), formats=formats) as image:
+            yield image
+
+
+def from_pil(image, value_range=None):
+    """Convert a PIL image as `decode` does, without changing it; a file that it has not read yet is read now."""
     with _STRICT, _pillow_errors_named():
         if 0 in image.size:
             raise ImageReadError(f"the image must have pixels. Got size {image.size} instead.")
-        with _LOADING:
-            image.load()
-            orientation = _orientation(image)
-        return _upright_picture(image, orientation)
+        return _picture(image, lambda: _file_of(image), value_range)
+
+
+def _file_of(image):
+    """Return the bytes of the file that a PIL image has not read yet."""
+    position = image.fp.tell()
+    image.fp.seek(0)
+    data = image.fp.read()
+    image.fp.seek(position)
+    return data
+
+
+def _picture(image, read, value_range):
+    with _LOADING:
+        if value_range is not None and tuple(value_range) != _SIXTEEN_BIT and _is_wide_colour(image):
+            raise ImageReadError(_WIDE_COLOUR)
+        load_whole(image, read)
+        orientation = _orientation(image)
+    return _upright_picture(image, orientation, value_range)
+
+
+def _is_wide_colour(image):
+    """Whether Pillow will keep the upper 8 bits of the 16 that a channel of a file has."""
+    return not image.mode.startswith("I") and any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
 
 
 def _check_size(image):
@@ -150,17 +228,23 @@ def _check_size(image):
         )
 
 
-def _check_end(image, data):
-    """Refuse a JPEG 2000 stream without its end marker, which the decoder would fill up with black."""
-    if image.format == "JPEG2000" and b"\xff\xd9" not in data[data.find(b"\xff\x4f\xff\x51") :]:
-        raise ImageReadError("the image is damaged or cut off: the end of the JPEG 2000 stream is missing")
+def _upright_picture(image, orientation, value_range):
+    """Convert some rows at a time, since what lies between is larger than the picture."""
+    n_rows = max(_BLOCK // image.width, 1)
+    picture = _some_rows(image, 0, n_rows, value_range)
+    if n_rows < image.height:
+        first, picture = picture, np.empty((image.height, image.width, 3), picture.dtype)
+        picture[:n_rows] = first
+        for start in range(n_rows, image.height, n_rows):
+            picture[start : start + n_rows] = _some_rows(image, start, n_rows, value_range)
+    return np.ascontiguousarray(_UPRIGHT[orientation](picture)) if orientation in _UPRIGHT else picture
 
 
-def _upright_picture(image, orientation):
-    pixels = _pixels(image)
-    if orientation in _UPRIGHT:
-        pixels = _UPRIGHT[orientation](pixels)
-    return array_to_picture(pixels)
+def _some_rows(image, start, n_rows, value_range):
+    if n_rows < image.height:
+        image = image.crop((0, start, image.width, min(start + n_rows, image.height)))
+    pixels = _pixels(image, value_range)
+    return array_to_picture(pixels, None if pixels.dtype == np.uint8 else value_range)
 
 
 def _orientation(image):
@@ -172,17 +256,19 @@ def _orientation(image):
     return orientation if isinstance(orientation, int) else 1
 
 
-def _pixels(image):
-    """Pixels as uint8 or uint16 (H, W, C), C in 1, 3, 4."""
+def _pixels(image, value_range):
+    """Pixels as uint8 or uint16 (H, W, C), C in 1, 3, 4, or any number where a range is stated."""
     mode = image.mode
     if mode.startswith("I;16"):
         return np.asarray(image)[..., None].astype(np.uint16)
+    if mode in ("I", "F") and value_range is not None:
+        return np.asarray(image)[..., None]
     if mode == "I":
         return _sixteen_bit(np.asarray(image))[..., None]
     if mode == "F":
         raise ImageReadError(
             "the image must have integer pixels. Got floating-point ones instead, whose range no file states; "
-            "pass numpy.asarray(image) and, if need be, value_range."
+            "set value_range, or pass numpy.asarray(image)."
         )
     if mode == "La":  # Pillow has one way only out of grey with premultiplied opacity
         image, mode = image.convert("LA"), "LA"
@@ -198,6 +284,6 @@ def _sixteen_bit(values):
     if values.min() < 0 or values.max() > 65535:
         raise ImageReadError(
             f"32-bit integer pixels must lie in 0 … 65535. Got {values.min()} … {values.max()} instead; "
-            f"pass numpy.asarray(image) and, if need be, value_range."
+            f"set value_range, or pass numpy.asarray(image)."
         )
     return values.astype(np.uint16)

@@ -1,18 +1,26 @@
-"""One item of X → one picture (H, W, 3): a path, encoded bytes, a PIL image, an array or a tensor."""
+"""One item of X → one picture (H, W, 3): a path, a URL, encoded bytes, a file, a PIL image, an array or a tensor."""
 
 import os
 import re
 import stat
+import threading
+from collections.abc import Mapping
 from contextlib import contextmanager
 
 from PIL import Image
 
+from sktl._text import shortened
 from sktl.exceptions import ImageReadError
-from sktl.images._arrays import array_to_picture, canonical, is_array
+from sktl.images._arrays import array_to_picture, canonical, is_array, n_dims
 from sktl.images._pillow import SIGNATURE_LENGTH, check_file_size, check_signature, decode, from_pil
+from sktl.images._remote import fetched
 
 _FIRST_READ = 1 << 16
-_URL = re.compile(r"[a-z][a-z0-9+.-]+:(//|image/)", re.IGNORECASE)  # two letters at least: "C:/…" is a path
+_LONGEST_PATH = 4096
+# Two letters at least: "C:/…" is a path. fsspec writes "simplecache::s3://…".
+_URL = re.compile(r"([a-z][a-z0-9+.-]+::)*[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:[a-z]+/", re.IGNORECASE)
+_seeking = threading.Lock()  # one open file may occur twice in X, and has one position
 
 
 def is_path(item):
@@ -30,18 +38,39 @@ def is_pil(item):
     return isinstance(item, Image.Image)
 
 
+def is_stream(item):
+    """Whether the item is an open file, or BytesIO."""
+    return hasattr(item, "read") and hasattr(item, "seek")
+
+
+def is_record(item):
+    """Whether the item is a file as data sets of the Hugging Face Hub hold it: a dictionary of bytes and path."""
+    return isinstance(item, Mapping) and bool(item) and {*item} <= {"bytes", "path"}
+
+
+def is_remote(item):
+    """Whether the item is the URL of an image."""
+    return isinstance(item, str) and _URL.match(item) is not None
+
+
 def is_image_item(item):
     """Whether the item cannot be anything but one image: a row of numbers is not, None is not."""
-    if is_path(item) or is_encoded(item) or is_pil(item):
+    if is_path(item) or is_encoded(item) or is_pil(item) or is_stream(item) or is_record(item):
         return True
-    return is_array(item) and len(item.shape) >= 2
+    return is_array(item) and n_dims(item) >= 2
 
 
 def path_of(item):
-    """Path of the file behind an item as str, None when there is none."""
+    """Path of the file behind an item as str, None when there is none; a text that is no path is cut."""
+    if is_record(item):
+        item = item.get("path")
     if is_path(item):
         # A plain str: numpy's own would show its type in messages.
-        return str(os.fsdecode(item))
+        path = str(os.fsdecode(item))
+        return path if len(path) <= _LONGEST_PATH else f"{path[:60]}…"
+    if is_stream(item) and not is_pil(item):
+        name = getattr(item, "name", None)
+        return os.fsdecode(name) if is_path(name) else None
     return os.fsdecode(getattr(item, "filename", None) or "") or None if is_pil(item) else None
 
 
@@ -61,9 +90,9 @@ def read_image(item, *, index=None):
 
     Parameters
     ----------
-    item : str, path-like, bytes, PIL image, array or torch tensor
-        The image. An array is (H, W), (H, W, C) or (C, H, W) with C in 1, 3, 4; where both layouts fit, an array has
-        its channels last and a tensor has them first.
+    item : str, path-like, bytes, open file, dict, PIL image, array or torch tensor
+        The image. A str may be a URL; a dict has the keys ``"bytes"`` and ``"path"``; an array is (H, W), (H, W, C) or
+        (C, H, W) with C in 1, 3, 4; where both layouts fit, an array has its channels last and a tensor has them first.
     index : int or None, default=None
         Position of the image in `X`, for error messages.
 
@@ -88,23 +117,35 @@ def read_image(item, *, index=None):
     ((4, 6, 3), 'uint8', 255)
     """
     with named(item, index):
-        return decoded(item) if not is_array(item) else array_to_picture(canonical(item))
-
-
-def decoded(item):
-    """Picture of an item that is not an array."""
-    return from_pil(item) if is_pil(item) else decode(content(item))
+        if is_array(item):
+            return array_to_picture(canonical(item))
+        return from_pil(item) if is_pil(item) else decode(content(item))
 
 
 def content(item):
-    """Return the bytes of an image file, given as path or as bytes; the file is closed again."""
+    """Return the bytes of an image file, given as path, URL, bytes or open file; what is opened is closed again."""
+    if is_record(item):
+        item = item.get("path") if item.get("bytes") is None else item["bytes"]
     if is_encoded(item):
         return bytes(item)
+    if is_stream(item):
+        return _stream_content(item)
     if not is_path(item):
         raise ImageReadError(_junk(item))
     path = os.fsdecode(item)
-    if _URL.match(path):
-        raise ImageReadError("the path must name a file on this machine. Got a URL instead; download it first.")
+    if is_remote(path):
+        data = fetched(path)
+        check_file_size(len(data))
+        return data
+    if _DATA_URL.match(path):
+        raise ImageReadError(
+            "the path must name a file. Got a data URL instead; pass base64.b64decode(text.partition(',')[2])."
+        )
+    if len(path) > _LONGEST_PATH:
+        raise ImageReadError(
+            f"the path must have at most {_LONGEST_PATH} characters. Got a text of {len(path)} instead; if it is the "
+            "content of a file in base64, pass base64.b64decode(text)."
+        )
     try:
         return _file_content(path)
     except FileNotFoundError:
@@ -131,7 +172,47 @@ def _file_content(path):
         return start + file.readall()
 
 
+def _stream_content(file):
+    """Return all that an open file holds, wherever it stands, and leave it there."""
+    try:
+        with _seeking:
+            position = file.tell()
+            try:
+                n_bytes = file.seek(0, os.SEEK_END)
+                file.seek(0)
+                start = file.read(_FIRST_READ)
+                if isinstance(start, str):
+                    raise ImageReadError(
+                        "the file must be open for bytes. Got one open for text; use open(path, 'rb')."
+                    )
+                check_signature(start[:SIGNATURE_LENGTH])
+                check_file_size(n_bytes)
+                return start + file.read()
+            finally:
+                file.seek(position)
+    except (OSError, ValueError) as error:  # closed, or a connection
+        if isinstance(error, ImageReadError):
+            raise
+        raise ImageReadError(
+            f"the open file cannot be read from its beginning, the system says: {error}. Pass its bytes, file.read()."
+        ) from error
+
+
 def _junk(item):
     missing = item is None or item != item  # NaN and NaT differ from themselves
-    got = f"{item!r}, a missing value," if missing is True else f"an object of type {type(item).__name__}"
-    return f"an image must be a path, bytes, a PIL image or an array of numbers. Got {got} instead."
+    if missing is True:
+        got = f"{item!r}, a missing value,"
+    elif isinstance(item, Mapping):
+        got = f"a dictionary with the keys {shortened(list(item), 80)}"
+    else:
+        got = f"an object of type {type(item).__name__}"
+    return f"an image must be a path, a URL, bytes, a file, a PIL image or an array of numbers. Got {got} instead."
+
+
+def _forget_after_fork():
+    global _seeking
+    _seeking = threading.Lock()  # another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)

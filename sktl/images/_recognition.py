@@ -1,15 +1,27 @@
 """Is this X a collection of images? If so, make it one; if it is nearly one, say what to write instead."""
 
-import os
-from collections.abc import Mapping, Sequence, Set
+from collections import UserList, deque
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.sparse import issparse
 
-from sktl.images._arrays import channels_last, is_array, is_tensor, to_numpy
+from sktl.exceptions import ImageReadError
+from sktl.images._arrays import channels_last, is_array, is_tensor, to_numpy, unusable
+from sktl.images._cells import holds_image, image_in, is_one_cell
 from sktl.images._collection import ImageCollection
-from sktl.images._reading import is_encoded, is_image_item, is_path, is_pil
+from sktl.images._lazy import LazyItems
+from sktl.images._reading import is_image_item
+from sktl.images._refusals import (
+    described,
+    makes_items,
+    refuse_a_single_image,
+    refuse_rows_with_images,
+    refuse_what_is_no_sequence,
+)
 
+_IN_MEMORY = (list, tuple, deque, UserList)
+_N_LOOKED_AT = 16  # items that may be missing or damaged before one shows what all of them are
 _EMPTY = "X must hold at least one image. Got an empty {} instead."
 
 
@@ -19,9 +31,11 @@ def as_images(X):
     Parameters
     ----------
     X : object
-        A sequence, Series or one-column frame of paths, PIL images, encoded bytes, arrays or tensors; or an array or
-        tensor (n, H, W), (n, H, W, C) or (n, C, H, W) with C in 1, 3, 4. Where both layouts fit, an array has its
-        channels last and a torch tensor has them first. What looks like a single colour image is refused: (H, W, C),
+        A sequence, Series, column of Arrow or one-column frame of paths, URLs, PIL images, encoded bytes, open files,
+        arrays or tensors, or of pairs of one of these and a target, which is left alone; a torch data set, or any
+        other object with a length that makes its images on access; or an array or tensor (n, H, W), (n, H, W, C) or
+        (n, C, H, W) with C in 1, 3, 4. Where both layouts fit, an array has its channels last and a torch tensor has
+        them first. What looks like a single colour image is refused: (H, W, C),
         and of a tensor (C, H, W), with C in 3, 4 and more than 4 pixels each way; n = 3 or 4 grey images in a tensor
         are passed as ``X[:, None]``.
 
@@ -33,8 +47,8 @@ def as_images(X):
     Raises
     ------
     TypeError, ValueError
-        If `X` is meant as images and cannot be used: a single image, a folder, a torch data set, a generator, no
-        images at all, an array of the wrong shape or dtype.
+        If `X` is meant as images and cannot be used: a single image, a folder, a generator, rows of which the images
+        are one column, no images at all, an array of the wrong shape or dtype, with masked values, or without numbers.
 
     Examples
     --------
@@ -47,17 +61,29 @@ def as_images(X):
     """
     if isinstance(X, ImageCollection):
         return X
-    _refuse_a_single_image(X)
     if issparse(X):
         return None
+    if found := unusable(X):
+        raise ValueError(f"X must have a number at each place. Got {found}.")
+    refuse_a_single_image(X)
     if is_frame(X):
         return _from_frame(X)
     if is_array(X):
         return _from_array(X)
-    if isinstance(X, Sequence):
+    if isinstance(X, _IN_MEMORY):
         return _from_items(list(X), type(X).__name__)
-    _refuse_what_is_no_sequence(X)
-    return None
+    if isinstance(X, Mapping):
+        raise TypeError(f"X must be a sequence of images. Got a {type(X).__name__} instead; write list(X.values()).")
+    if hasattr(X, "column_names") and makes_items(X):  # a streaming data set has them too
+        return _from_table(X)
+    refuse_what_is_no_sequence(X)
+    return _from_lazy(X) if makes_items(X) else None
+
+
+def has_rows_of_its_own(X):
+    """Whether rows of X can be selected without making what is in them: not of what is read on access."""
+    in_memory = (*_IN_MEMORY, ImageCollection, str)
+    return isinstance(X, in_memory) or is_frame(X) or (is_array(X) and not _is_on_disk(X)) or not makes_items(X)
 
 
 def is_frame(X):
@@ -69,7 +95,7 @@ def is_column(X):
     """Whether X is a table with one column, rather than a plain sequence."""
     if hasattr(X, "shape"):
         return len(X.shape) == 2 and X.shape[1] == 1
-    return isinstance(X, Sequence) and len(X) > 0 and _is_one_cell(X[0]) and not is_image_item(X[0])
+    return isinstance(X, _IN_MEMORY) and len(X) > 0 and is_one_cell(X[0]) and not is_image_item(X[0])
 
 
 def _from_frame(frame):
@@ -102,6 +128,8 @@ def _from_vector(array):
     kind = getattr(array.dtype, "kind", "O")
     if kind in "buifcmM" and isinstance(array.dtype, np.dtype):
         return None
+    if _is_on_disk(array):
+        return _from_lazy(array)
     if kind == "S":
         raise TypeError(
             "X must not be an array of dtype bytes, which loses zeros at the end. Got dtype "
@@ -166,13 +194,59 @@ def _from_pixels(array):
 def _from_items(items, name):
     if not items:
         raise ValueError(_EMPTY.format(name))
-    if _are_images(items):
-        return ImageCollection(items)
-    if _is_one_cell(items[0]) and any(is_image_item(cell[0]) for cell in items if _is_one_cell(cell)):
-        return ImageCollection([cell[0] if _is_one_cell(cell) else cell for cell in items])
+    if _are_images(items) or any(map(holds_image, items)):
+        return ImageCollection([image_in(item) for item in items])
+    refuse_rows_with_images(items[0])
     if _is_nested(items[0]) and any(_is_nested(row) for row in items[0]):
         return _from_nested(items)
     return None
+
+
+def _from_table(table):
+    """Judge a table of Arrow, or a data set of the Hugging Face Hub."""
+    names = list(table.column_names)
+    if len(names) == 1:
+        return as_images(table[names[0]])
+    for name in names if len(table) else ():
+        if holds_image(table[name][0]):
+            raise ValueError(
+                f"X must have one column when it holds images or paths. Got {len(names)} columns instead; select the "
+                f"one with the images, for instance X[{name!r}]."
+            )
+    return None
+
+
+def _from_lazy(X):
+    """Let the first item that is there speak for all of an X that makes its items on access."""
+    if len(items := LazyItems(X)) == 0:
+        raise ValueError(_EMPTY.format(type(X).__name__))
+    item = _first_of(items)
+    if item is None or is_image_item(item):
+        return ImageCollection(items)
+    refuse_rows_with_images(item)
+    if isinstance(X, Sequence):
+        return _from_items(list(X), type(X).__name__)
+    if hasattr(X, "shape"):
+        return None
+    raise TypeError(
+        f"X must be several images. Got a {type(X).__name__} whose first item is {described(item)} instead; if it "
+        "holds an image, write a list or a class with __len__ and __getitem__ that gives the images."
+    )
+
+
+def _first_of(items):
+    for i in range(min(len(items), _N_LOOKED_AT)):
+        try:
+            if items[i] is not None:
+                return items[i]
+        except ImageReadError:  # whoever needs the picture says what is wrong with it
+            continue
+    return None
+
+
+def _is_on_disk(array):
+    """Whether an array is one of h5py, zarr or dask, which read when they are indexed."""
+    return hasattr(array, "chunks") and not is_tensor(array)
 
 
 def _from_nested(items):
@@ -192,10 +266,6 @@ def _are_images(items):
     return any(is_image_item(item) for item in items) or all(item is None for item in items)
 
 
-def _is_one_cell(row):
-    return isinstance(row, (list, tuple, np.ndarray)) and getattr(row, "ndim", 1) > 0 and len(row) == 1
-
-
 def _is_nested(row):
     return isinstance(row, (list, tuple))
 
@@ -203,34 +273,3 @@ def _is_nested(row):
 def _is_text(dtype):
     """Whether a column is declared as text or binary, so that it holds paths or files even if all are missing."""
     return getattr(dtype, "kind", "") in ("U", "T") or str(dtype).lower().startswith(("str", "binary", "large_string"))
-
-
-def _refuse_a_single_image(X):
-    if is_path(X):
-        if os.path.isdir(X):
-            raise TypeError(
-                f"X must be a sequence of images. Got the folder {os.fspath(X)!r} instead; "
-                f"write sktl.images.load_image_folder({os.fspath(X)!r}).images."
-            )
-        raise TypeError(f"X must be a sequence of images. Got the single path {os.fspath(X)!r} instead; write [path].")
-    if is_encoded(X) or is_pil(X):
-        raise TypeError(f"X must be a sequence of images. Got a single {type(X).__name__} instead; write [image].")
-
-
-def _refuse_what_is_no_sequence(X):
-    name = type(X).__name__
-    if any(hasattr(X, mark) for mark in ("__array__", "__dataframe__", "dtype")) or isinstance(X, type):
-        return
-    if isinstance(X, Mapping):
-        raise TypeError(f"X must be a sequence of images. Got a {name} instead; write list(X.values()).")
-    if isinstance(X, Set):
-        raise TypeError(f"X must be a sequence of images. Got a {name} instead, which has no order; write sorted(X).")
-    if hasattr(X, "__getitem__"):
-        raise TypeError(
-            f"X must be a sequence of images. Got a {name} instead; if it is a data set of (image, target) pairs, "
-            f"write X = [pair[0] for pair in dataset] and y = [pair[1] for pair in dataset]."
-        )
-    if hasattr(X, "__iter__"):
-        raise TypeError(
-            f"X must be a sequence of images. Got a {name} instead, which can be read only once; write list(X)."
-        )

@@ -5,6 +5,7 @@ from numbers import Integral
 
 import numpy as np
 
+from sktl._text import shortened
 from sktl.images._arrays import CHANNELS
 from sktl.images._collection import ImageCollection
 
@@ -71,7 +72,7 @@ def _checked_shape(image_shape, n_features):
     if len(sizes) not in (2, 3) or not whole or (len(sizes) == 3 and sizes[2] not in CHANNELS):
         raise ValueError(
             f"image_shape must be (height, width) or (height, width, channels) with 1, 3 or 4 channels. "
-            f"Got {image_shape!r} instead."
+            f"Got {shortened(repr(image_shape), 80)} instead."
         )
     if np.prod(sizes, dtype=object) != n_features:
         raise ValueError(

@@ -3,7 +3,7 @@
 __all__ = ["EXTENSIONS", "FORMATS"]
 
 # Formats with a signature, read by Pillow without another program. Left out on purpose: EPS runs Ghostscript, TGA and
-# PCD have no signature and take junk for a picture. HEIF and JXL come from plug-ins that the user registers.
+# PCD have no signature and take junk for a picture. HEIF comes from pillow-heif, JXL from a plug-in that users import.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "ICO", "QOI", "HEIF", "JXL")
 
 EXTENSIONS = frozenset(

@@ -50,6 +50,8 @@ def digest_of(record, tensors):
 
 def read_record(path):
     """Read what a model is, and check it."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise WeightsError(f"{MODEL_FILE} Got {str(path)!r} instead, a pipe, socket or device, which may have no end.")
     if not path.is_file():
         fuller = path.with_name(f"{path.name}.safetensors")
         hint = f" Did you mean {str(fuller)!r}?" if fuller.is_file() else ""

@@ -32,7 +32,7 @@ def save_model(estimator, path, *, metadata=None):
     path : str or Path
         The file to write, which by convention ends in ``.safetensors``. A former one is replaced in one step.
     metadata : dict or None, default=None
-        What else the record in the file shall say, a score for instance, as JSON can write it. It is not read again.
+        What else the record in the file shall say, a score for instance, as JSON can write it; `load_model` ignores it.
 
     Raises
     ------

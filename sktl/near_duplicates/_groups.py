@@ -12,7 +12,7 @@ from sklearn.utils import check_consistent_length, column_or_1d
 
 from sktl._validation import Interval, StrOptions, validate_params
 from sktl.feature_extraction.frozen_pipeline import frozen_extractor
-from sktl.images import check_images
+from sktl.images import check_images, read_once
 from sktl.inference import unwarned_of_photographs
 from sktl.near_duplicates._similarity import rough_similarity, similarity, thumbnail
 
@@ -137,6 +137,7 @@ def near_duplicate_groups(
     shared = {"image_size": image_size, "image_shape": image_shape, "value_range": value_range}
     shared |= {"backbone": backbone, "batch_size": batch_size, "device": device, "precision": precision}
     extractor = frozen_extractor(weights=weights, cache=cache, verbose=verbose, **shared)
+    X = read_once(X)
     with unwarned_of_photographs():  # embeddings only propose the pairs, and thumbnails decide
         embeddings = extractor.fit_transform(X)
     images = check_images(BaseEstimator(), X, reset=True, image_shape=image_shape)

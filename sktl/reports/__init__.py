@@ -1,8 +1,15 @@
 """Results in words, tables and pages: a result is summed up once, and the summary is written in every form."""
 
-from sktl.reports._comparison_summary import sentence
 from sktl.reports._comparison_summary import summarize as summarize_comparison
 from sktl.reports._label_efficiency_summary import summarize as summarize_label_efficiency
+from sktl.reports._near_copies import near_copies, said_of_copies, where
 from sktl.reports._report import write_report
 
-__all__ = ["sentence", "summarize_comparison", "summarize_label_efficiency", "write_report"]
+__all__ = [
+    "near_copies",
+    "said_of_copies",
+    "summarize_comparison",
+    "summarize_label_efficiency",
+    "where",
+    "write_report",
+]

@@ -2,10 +2,11 @@
 
 from sktl._costs import COSTS
 from sktl._text import digits_for, number, seconds
+from sktl.displays.verdicts import interval, sentence, tone
 from sktl.reports._summary import WIDEST, Summary
 from sktl.reports._table import Column, Table
 
-__all__ = ["sentence", "summarize"]
+__all__ = ["summarize"]
 
 LIMITS = "This is about this data set and this recipe; it is not a statement about other data."
 P_VALUES = (
@@ -34,38 +35,12 @@ def summarize(comparison):
     if second:
         tables.append(Table([names, *second]))
     tables += _other_scores(comparison, names)
-    return Summary(sentence(comparison), tables, comparison.notes(), _captions(comparison), LIMITS)
-
-
-def sentence(comparison):
-    """Say the verdict in one sentence."""
-    row, baseline = comparison.headline, comparison.baseline
-    if comparison.n_splits > 1 and row.low != row.low:
-        return _sentence_without_spread(row, comparison)
-    word, digits = "higher" if row.difference >= 0 else "lower", _digits(comparison)
-    measured = f"scores {number(abs(row.difference), digits=digits)} {word} in {comparison.scoring} than {baseline!r}"
-    if row.low == row.low:
-        measured += f" (95 % interval {_interval(row.low, row.high, digits)})"
-    ends = {
-        "undecided": f"{measured}, which may be chance.",
-        "practically equal": f"{measured}, which is within ±{comparison.rope:g} and makes no difference in practice.",
-    }
-    even = "even " if row.verdict == "negative transfer" and sum(comparison.transfer.values()) > 1 else ""
-    return f"{row.verdict.capitalize()}: {even}{row.candidate!r} {ends.get(row.verdict, measured + '.')}"
+    texts = sentence(comparison), tables, comparison.notes(), _captions(comparison), LIMITS
+    return Summary(*texts, tone=tone(comparison))
 
 
 def _digits(comparison, metric=None):
     return digits_for(comparison.scores_of(metric or comparison.scoring).values())
-
-
-def _sentence_without_spread(row, comparison):
-    much, zero = (number(value, sign=True, digits=_digits(comparison)) for value in (row.difference, 0.0))
-    much = "the same" if much == zero else much
-    word = "as" if much == "the same" else "against"
-    return (
-        f"{row.verdict.capitalize()}: {row.candidate!r} scores {much} in {comparison.scoring} {word} "
-        f"{comparison.baseline!r} on every split, which does not tell how far chance could move it."
-    )
 
 
 def _cost_columns(rows):
@@ -100,7 +75,7 @@ def _difference_columns(rows, digits):
     odds = cells(lambda row: " / ".join(f"{100 * p:.0f} %" for p in (row.worse, row.equal, row.better)))
     return [
         Column("difference", gains),
-        Column("95 % interval", cells(lambda row: _interval(row.low, row.high, digits))),
+        Column("95 % interval", cells(lambda row: interval(row.low, row.high, digits))),
         Column("worse / equal / better", odds, leaves=3),
         Column("verdict", [row.verdict for row in rows], "words"),
     ]
@@ -116,16 +91,11 @@ def _p_columns(rows):
 def _image_columns(rows):
     """Make the columns of what holds image by image."""
     gains = ["" if row.image_difference is None else number(row.image_difference, sign=True) for row in rows]
-    intervals = ["" if row.image_low is None else _interval(row.image_low, row.image_high) for row in rows]
+    intervals = ["" if row.image_low is None else interval(row.image_low, row.image_high) for row in rows]
     return [
         Column("image by image", gains, leaves=2, explained=IMAGE_BY_IMAGE),
         Column("95 % of the images", intervals, leaves=1),
     ]
-
-
-def _interval(low, high, digits=3):
-    low, high = (number(end, sign=True, digits=digits) for end in (low, high))
-    return "–" if low == "–" else f"{low} to {high}"
 
 
 def _p_value(value):

@@ -59,7 +59,7 @@ td.long { white-space: normal; min-width: 9rem; overflow-wrap: anywhere; }
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 27rem), 1fr)); }
 figure { margin: 0; min-width: 0; }
 .plot { background: #ffffff; border: 1px solid var(--line); border-radius: .4rem; padding: .6rem; color: #1b1f24; }
-section > .plot { max-width: 32rem; }
+section > .plot { max-width: 32rem; } .plot + .scroll { margin-top: 1rem; }
 .plot img { display: block; width: 100%; max-width: 28rem; height: auto; margin: 0 auto; }
 .plot figcaption { overflow-wrap: anywhere; font-size: .9rem; color: #444c56; margin: .5rem .2rem 0; }
 .tiles { list-style: none; margin: 1rem 0; padding: 0; display: grid; gap: .9rem;

@@ -31,7 +31,7 @@ def _drawn(sheet):
 
 
 def comparison_plot(comparison):
-    """Show the scores, and the differences to the baseline."""
+    """Show the differences to the baseline, and the scores."""
     rows, digits = comparison.rows(), digits_for(comparison.scores.values())
     height = 1.0 + 0.6 * len(rows)
     sheets = [figure_of(WIDTH, height) for _ in range(2)]
@@ -44,36 +44,39 @@ def comparison_plot(comparison):
     )
     left = figure(
         _drawn(sheets[0][0]),
-        f"Mean {comparison.scoring}: {means}.",
-        f"Each of the {comparison.n_splits} splits is a point, joined across candidates by a line. Diamonds: means.",
+        f"Differences in {comparison.scoring} to {comparison.baseline}: {differences}.",
+        "Mean differences with their 95 % corrected intervals, grey while undecided. Within the band of "
+        f"±{comparison.rope:g} they make no difference in practice.",
     )
     right = figure(
         _drawn(sheets[1][0]),
-        f"Differences in {comparison.scoring} to {comparison.baseline}: {differences}.",
-        "Mean differences with their 95 % corrected intervals. Within the grey band of "
-        f"±{comparison.rope:g} they make no difference in practice.",
+        f"Mean {comparison.scoring}: {means}.",
+        f"Each of the {comparison.n_splits} splits is a point, joined across candidates by a line; equal ones are "
+        "stacked. Bars: means.",
     )
     return f'<div class="figures">{left}{right}</div>'
 
 
 def confusion(comparison, target_names):
-    """Show the matrix of the best candidate, or a list of pairs where there are too many classes for one."""
+    """Show the matrix of the best candidate; of many classes those that are confused most, and a list of pairs."""
     best = comparison.best_candidate
     if not _has_predictions(comparison, best):
         return []
-    matrix = confusion_display(comparison, best, target_names=target_names)
+    whole = confusion_display(comparison, best, target_names=target_names, most=None)
     names = list(class_names(comparison.y, target_names).values())
-    pairs = _pairs(matrix.confusion_matrix, names)
+    pairs = _pairs(whole.confusion_matrix, names)
     said = paragraph(f"Predictions of {best!r} for the test images of all splits, by fits that did not train on them.")
     if len(names) <= MOST_CLASSES:
-        return [said, _matrix(matrix, names, best, pairs)]
+        return [said, _matrix(whole, whole, best, pairs)]
+    shown = confusion_display(comparison, best, target_names=target_names, most=MOST_CLASSES - 1)
     pairs = pairs[:MOST_PAIRS]
     columns = [
         Column("class", [true for true, _, _ in pairs], "words"),
-        Column("is taken for", [predicted for _, predicted, _ in pairs], "words"),
+        Column("is taken for", [predicted for _, predicted, _ in pairs], "long"),
         Column("times", [times for _, _, times in pairs]),
     ]
-    return [said, scrolling("Most frequent confusions", Table(columns))]
+    table = [scrolling("Most frequent confusions", Table(columns))] if pairs else []
+    return [said, _matrix(shown, whole, best, pairs), *table]
 
 
 def _has_predictions(comparison, candidate):
@@ -86,19 +89,35 @@ def _pairs(counts, names):
     return [[names[i], names[j], f"{n:,}"] for n, i, j in sorted(wrong, key=lambda one: (-one[0], one[1], one[2]))]
 
 
-def _matrix(matrix, names, best, pairs):
-    side = WIDTH if len(names) > 5 else 3.6
+def _matrix(matrix, whole, best, pairs):
+    n_shown = len(matrix.display_labels)
+    side = 3.6 if n_shown <= 5 else WIDTH if n_shown <= 10 else 1.3 * WIDTH
     sheet, ax = figure_of(side, side * 0.92)
-    matrix.display_labels = written_apart(names, most=LONGEST)
-    long = max(map(len, names)) > 6
-    matrix.plot(ax=ax, cmap="Blues", colorbar=False, xticks_rotation="vertical" if long else "horizontal")
+    matrix.display_labels = written_apart((name.replace(r"\$", "$") for name in matrix.display_labels), most=LONGEST)
+    long = max(map(len, matrix.display_labels)) > 6 or n_shown > 8
+    rotation = "vertical" if long else "horizontal"
+    small = {"fontsize": "small"} if n_shown > 8 else None
+    matrix.plot(ax=ax, cmap="Blues", colorbar=False, xticks_rotation=rotation, text_kw=small)
+    if matrix is not whole:
+        _without_the_others(matrix)
     worst = f" Most often {pairs[0][0]} is taken for {pairs[0][1]} ({pairs[0][2]} ×)." if pairs else " No mistakes."
-    share = np.trace(matrix.confusion_matrix) / max(1, matrix.confusion_matrix.sum())
+    share = np.trace(whole.confusion_matrix) / max(1, whole.confusion_matrix.sum())
+    few = f"The {n_shown - 1} classes that are confused most, and all others as one. " if matrix is not whole else ""
     return figure(
         _drawn(sheet),
         f"Confusion matrix of {best}: {100 * share:.0f} % on the diagonal.{worst}",
-        f"Rows: what it is. Columns: what it was taken for.{worst}",
+        f"{few}Rows: what it is. Columns: what it was taken for.{worst}",
     )
+
+
+def _without_the_others(matrix):
+    """Colour the classes by their own counts, which those of all others would drown, and leave out zeros."""
+    counts = matrix.confusion_matrix
+    most = max(1, counts[:-1].max())
+    matrix.im_.set_clim(0, most)
+    for text, count in zip(matrix.text_.ravel(), counts.ravel(), strict=True):
+        text.set_text(text.get_text() if count else "")
+        text.set_color("white" if count > most / 2 else "black")
 
 
 def mistakes(comparison, X, target_names):
@@ -132,11 +151,14 @@ def _below(mistake):
 def curves(comparison):
     """Show losses by epoch for every candidate that trained by epochs."""
     names = [name for name in comparison.candidates if any(comparison.histories(name))]
+    displays = [TrainingCurveDisplay.from_comparison(comparison, name) for name in names]
+    sheets = [figure_of(WIDTH, 3.1) for _ in names]
+    axes = [display.plot(ax).ax_ for display, (_, ax) in zip(displays, sheets, strict=True)]
+    for ax in axes:  # on one scale: side by side they are compared
+        ax.set_ylim(min(one.get_ylim()[0] for one in axes), max(one.get_ylim()[1] for one in axes))
+        ax.set_xlim(min(one.get_xlim()[0] for one in axes), max(one.get_xlim()[1] for one in axes))
     shown = []
-    for name in names:
-        display = TrainingCurveDisplay.from_comparison(comparison, name)
-        sheet, ax = figure_of(WIDTH, 3.1)
-        display.plot(ax)
+    for name, display, (sheet, _) in zip(names, displays, sheets, strict=True):
         losses = display.mean("train_loss")
         shown.append(
             figure(

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from sktl._atomic_files import replacing
+from sktl._candidate_names import RECIPES
 from sktl._targets import class_names
-from sktl._text import digits_for, number
+from sktl._text import digits_for, number, shortened
+from sktl.displays.verdicts import about
 from sktl.reports._comparison_summary import summarize
 from sktl.reports._html_page import code, definitions, details, note_list, page, paragraph, scrolling, section
+from sktl.reports._near_copies import shown_copies
 from sktl.reports._pictures import comparison_plot, confusion, cost_plots, curves, mistakes
 from sktl.reports._reproduce import code_to_run_again
 from sktl.reports._table import Column, Table
@@ -19,17 +22,19 @@ from sktl.reports._table import Column, Table
 __all__ = ["write_report"]
 
 MEANINGS = {
-    "transfer helps": ("good", "On these images the pretrained weights raise the score."),
-    "better": ("good", "On these images it beats the baseline."),
-    "negative transfer": ("bad", "On these images pretraining does harm: train from scratch, or try other weights."),
-    "worse": ("bad", "On these images the baseline is the better choice."),
-    "practically equal": ("even", "On these images the difference does not matter: take the cheaper one."),
-    "undecided": ("open", "These images cannot tell. That is not the same as no difference."),
+    "transfer helps": "On these images the pretrained weights raise the score.",
+    "better": "On these images it beats the baseline.",
+    "negative transfer": "On these images pretraining does harm: train from scratch, or try other weights.",
+    "worse": "On these images the baseline is the better choice.",
+    "practically equal": "On these images the difference does not matter: take the cheaper one.",
+    "undecided": "These images cannot tell. That is not the same as no difference.",
 }
+AT_CHANCE = "Nothing shows that the baseline learned anything, so the difference to it tells little about transfer."
 SHOWN_ELSEWHERE = {
-    *("n_images", "cv", "n_repeats", "random_state", "versions"),
-    *("call", "estimators", "networks", "near_duplicates", "photographs"),
+    *("n_images", "cv", "n_repeats", "random_state", "versions", "data", "recipes", "score_bounds"),
+    *("call", "estimators", "networks", "near_copies", "near_duplicates", "photographs"),
 }
+LONGEST = 200  # letters of an estimator on top
 MOST_LINES = 200  # of a table; the rest is counted
 
 
@@ -43,8 +48,10 @@ def write_report(comparison, path, *, X=None, target_names=None):
     path, summary = _checked(path), summarize(comparison)
     word, _, rest = summary.sentence.partition(": ")
     body = [
-        *_top(word, rest, summary.notes),
+        *_top(word, rest, summary, comparison),
+        section("What was compared", *_what_was_compared(comparison)),
         _result(summary, comparison),
+        section("Near copies of one picture", *shown_copies(comparison, X, target_names)),
         *_predictions(comparison, X, target_names),
         section("How training went", *curves(comparison)),
         _costs(summary, comparison),
@@ -54,7 +61,9 @@ def write_report(comparison, path, *, X=None, target_names=None):
     ]
     content = page(f"{word}: was transfer worth it?", body)
     with replacing(path) as unfinished:
-        unfinished.write_bytes(content.encode("utf-8", "replace"))  # names of files may hold bytes that are no letters
+        unfinished.write_bytes(
+            content.encode("utf-8", "backslashreplace")
+        )  # names of files may hold bytes that are no text
     return path
 
 
@@ -72,12 +81,25 @@ def _checked(path):
     return path
 
 
-def _top(word, rest, notes):
-    kind, meaning = MEANINGS.get(word.lower(), ("even", ""))
+def _top(word, rest, summary, comparison):
+    meaning = AT_CHANCE if comparison.baseline_at_chance else MEANINGS[comparison.verdict]
     yield "<header>\n<h1>Was transfer worth it?</h1>"
-    said = f"{paragraph(_capital(rest))}{paragraph(meaning, small=True)}"
-    yield f'<div class="verdict {kind}"><strong>{escape(word)}</strong>{said}</div>'
-    yield f"{note_list('Before you rely on it', notes)}\n</header>"
+    said = f"{paragraph(_capital(rest))}{paragraph(meaning, small=True)}{paragraph(about(comparison), small=True)}"
+    yield f'<div class="verdict {summary.tone}"><strong>{escape(word)}</strong>{said}</div>'
+    yield f"{note_list('Before you rely on it', summary.notes)}\n</header>"
+
+
+def _what_was_compared(comparison):
+    """Say in a line what each candidate is; nothing of one that the record does not tell."""
+    recipes, estimators = (comparison.settings.get(name, {}) for name in ("recipes", "estimators"))
+    told = {
+        name: RECIPES.get(recipes.get(name)) or f"your own: {shortened(estimators[name], LONGEST)}"
+        for name in comparison.candidates
+        if name in estimators or RECIPES.get(recipes.get(name))
+    }
+    marks = {comparison.baseline: " (baseline)"}
+    if told:
+        yield definitions((f"{name}{marks.get(name, '')}", text) for name, text in told.items())
 
 
 def _capital(text):

@@ -10,6 +10,7 @@ from sktl.reports._table import Table
 __all__ = ["WIDEST", "Summary"]
 
 WIDEST = 130  # letters of a line of text
+STYLES = {"good": "bold green", "bad": "bold red", "open": "bold yellow"}
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Summary:
     captions: list[str]  # how to read the tables
     limits: str  # how far the result reaches
     widest: float = WIDEST  # letters of a line below the tables
+    tone: str = "even"  # colour of the sentence: "good", "bad", "even" or "open"
 
     def small_print(self, tables):
         """Say what the columns of some tables mean, and how far the result reaches."""
@@ -51,7 +53,7 @@ class Summary:
         console = import_optional("rich.console", extra="cli", caller="A summary in colours")
         text = import_optional("rich.text", extra="cli", caller="A summary in colours")
         tables = [table.fitting(width) for table in self.tables]
-        parts = [text.Text(self.sentence, style="bold"), text.Text("")]
+        parts = [text.Text(self.sentence, style=STYLES.get(self.tone, "bold")), text.Text("")]
         parts += [part for table in tables for part in (table.as_rich(width), text.Text(""))]
         parts += [text.Text(f"Note: {note}") for note in self.notes]
         return console.Group(*parts, *(text.Text(line, style="dim") for line in self.small_print(tables)))

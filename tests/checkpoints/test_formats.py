@@ -1,7 +1,6 @@
 """Files of weights in several shards, in other formats, and files that are no files or unpack to far too much."""
 
 import json
-import os
 import zipfile
 
 import numpy as np
@@ -13,6 +12,7 @@ from torchvision import models
 
 from sktl.backbones import Preprocessing, load_backbone
 from sktl.backbones.sources._source import source_of
+from sktl.checkpoints.formats import read_content
 from sktl.checkpoints.weight_files import existing_file, read_tensors
 from sktl.exceptions import WeightsError, WeightsNotFoundError
 
@@ -194,13 +194,87 @@ def test_a_compressed_file_of_the_usual_size_is_read(tmp_path):
     assert read_tensors(path, state).keys() == state.keys()
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
-def test_a_pipe_is_refused_rather_than_waited_for(tmp_path, sharded):
-    os.mkfifo(tmp_path / "pipe.pth")
-    with pytest.raises(WeightsError, match=r"must be a regular file. Got a pipe or device at '.*pipe.pth'"):
-        load_backbone("tiny_fractal", tmp_path / "pipe.pth")
+def written_by_hand(path, body, compression=zipfile.ZIP_STORED, padding=b""):
+    """A checkpoint whose pickle is a dictionary with one thing by hand."""
+    content = b"\x80\x02}X\x01\x00\x00\x00w" + body + b"s" + padding + b"."
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("archive/data.pkl", content)
+        archive.writestr("archive/version", "3\n")
+    return path
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+@pytest.mark.parametrize("module", ["builtins", "__builtin__"])
+def test_bytes_made_from_a_number_are_refused_before_they_are_made(tmp_path, module, compression):
+    ask_for = f"c{module}\nbytearray\n".encode() + b"\x8a\x05" + (3 * 10**9).to_bytes(5, "little") + b"\x85R"
+    path = written_by_hand(tmp_path / "a.pth", ask_for, compression)
+    legacy = tmp_path / "old.pth"
+    legacy.write_bytes(b"\x80\x02" + ask_for + b".")
+    for file in (path, legacy):
+        with pytest.raises(
+            WeightsError, match=r"must hold tensors and little else\. Got a bytearray instead, which can"
+        ):
+            read_tensors(file)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_pickle_of_millions_of_objects_is_refused_before_they_are_made(tmp_path, compression):
+    path = written_by_hand(tmp_path / "a.pth", b"(" + b"}" * (17 << 20) + b"t", compression)
+    with pytest.raises(WeightsError, match=r"Got 17\.8 MB of other objects instead, which can fill the memory"):
+        read_tensors(path)
+
+
+def test_a_small_file_may_not_unpack_to_much_however_large_the_network(tmp_path):
+    path = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
+        target.writestr("a/data.pkl", b"\x80\x02}.")
+        for i in range(10):
+            target.writestr(f"a/data/{i}", bytes(10_000_000))
+    with pytest.raises(WeightsError, match=r"Got 0\.1 MB that unpack to 100\.0 MB instead, for a network of 1\.0 GB"):
+        read_content(path, 10**9)
+
+
+def test_an_archive_that_zipfile_cannot_read_is_refused_and_not_handed_to_torch(tmp_path, monkeypatch):
+    torch.save(network().state_dict(), tmp_path / "a.pth")
+    (tmp_path / "a.pth").write_bytes((tmp_path / "a.pth").read_bytes()[:-30] + bytes(30))
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("read"))
+    with pytest.raises(WeightsError, match="truncated or of another kind"):
+        read_tensors(tmp_path / "a.pth")
+
+
+def test_a_file_without_checksums_is_read(tmp_path):
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save(network().state_dict(), tmp_path / "a.pth")
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert read_tensors(tmp_path / "a.pth").keys() == network().state_dict().keys()
+
+
+@pytest.mark.parametrize("version", ["2.6.0", "2.9.1+cu128"])
+@pytest.mark.parametrize("is_old_format", [False, True])
+def test_a_torch_with_a_known_hole_reads_safetensors_alone(tmp_path, monkeypatch, version, is_old_format):
+    state = network().state_dict()
+    torch.save(state, tmp_path / "a.pth", _use_new_zipfile_serialization=not is_old_format)
+    save_file(state, tmp_path / "a.safetensors")
+    with monkeypatch.context() as context:
+        context.setattr(torch, "__version__", version)
+        context.setattr(torch, "load", lambda *_, **__: pytest.fail("read"))
+        with pytest.raises(WeightsError, match=r"torch must be 2\.10 or later to read .*Got torch .*pass safetensors"):
+            read_tensors(tmp_path / "a.pth")
+        assert read_tensors(tmp_path / "a.safetensors").keys() == state.keys()
+    for version in ("2.10.0", "2.10.0a0+git1234", "2.14.1+cpu", "3.0.0"):
+        monkeypatch.setattr(torch, "__version__", version)
+        assert read_tensors(tmp_path / "a.pth").keys() == state.keys()
+
+
+def test_a_pipe_socket_or_device_is_refused_rather_than_waited_for(special_file, sharded):
+    with pytest.raises(WeightsError, match="must be a regular file"):
+        load_backbone("tiny_fractal", special_file)
     shard = sharded.with_name("model-00001-of-00002.safetensors")
+    special_file.rename(shard.with_name("elsewhere"))
     shard.unlink()
-    os.mkfifo(shard)
+    shard.symlink_to("elsewhere")
     with pytest.raises(WeightsNotFoundError, match="Found no file 'model-00001"):
         load_backbone(network(), sharded, preprocessing=SMALL)

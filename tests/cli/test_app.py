@@ -81,3 +81,30 @@ def test_networks_of_timm_need_it_to_be_listed(monkeypatch):
         result = run("backbones", *arguments)
         assert result.exit_code == 1
         assert "pip install 'sktl[timm]'" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("~/photos", "HOME/photos"),
+        ("~", "HOME"),
+        ("--report=~/page.html", "--report=HOME/page.html"),
+        ("-o~/model", "-oHOME/model"),
+        ("./~/photos", "./~/photos"),
+        ("a~b", "a~b"),
+        ("~nobody-of-this-name/a", "~nobody-of-this-name/a"),
+        ("--scoring=f1", "--scoring=f1"),
+    ],
+)
+def test_the_home_is_meant_where_a_path_begins(monkeypatch, tmp_path, written, read):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert _app._with_home(written) == read.replace("HOME", str(tmp_path))
+
+
+def test_every_command_finds_the_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert run("cache", "path", "--folder=~/store").stdout == f"{tmp_path / 'store'}\n"
+    for command in (("train", "~/none", "-o", "m"), ("compare", "~/none"), ("embed", "~/none", "-o", "a.csv")):
+        assert f"{str(tmp_path / 'none')!r}" in run(*command).stderr

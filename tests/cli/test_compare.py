@@ -158,6 +158,8 @@ def test_near_copies_in_the_folder_are_said_with_the_option_that_helps(photos):
     assert result.exit_code == 0, result.output
     assert "Warning: Near copies of one image lie on both sides of 2 of 2 splits" in result.stderr
     assert "Run it again with --near-duplicates group" in result.stderr
+    assert "2 pictures are there more than once, as 16 near copies." in result.stderr
+    assert "  - photos/ants/0.png (ants, tested in split " in result.stderr.replace(str(photos), "photos")
     assert "--near-duplicates" not in run(photos, *options, "--near-duplicates", "ignore").stderr
 
 

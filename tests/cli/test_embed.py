@@ -11,6 +11,7 @@ import pandas
 import pytest
 
 from sktl import PretrainedFeatureExtractor
+from sktl._text import unescaped
 
 
 @pytest.fixture
@@ -168,15 +169,19 @@ def test_what_is_not_installed_is_found_out_before_the_work(run_sktl, photos, tm
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are any bytes on Linux")
-@pytest.mark.parametrize("ending", ["csv", "npz"])
-def test_names_that_are_no_text_stay_what_they_are(run_sktl, broken, tmp_path, ending):
-    odd = broken / "\udcff.png"
-    (broken / "00b.png").write_bytes(next(broken.glob("*.png")).read_bytes())
-    (broken / "00b.png").rename(odd)
-    result = run_sktl("embed", odd, "-o", tmp_path / f"a.{ending}")
+@pytest.mark.parametrize("ending", ["csv", "npz", "parquet"])
+def test_names_that_are_no_text_come_back_from_every_format(run_sktl, photos, tmp_path, ending):
+    odd = tmp_path / "pictures" / "caf\udce9" / "\udcff \\udcff.png"  # a byte, and what looks like one
+    odd.parent.mkdir(parents=True)
+    odd.write_bytes(next(photos.rglob("*.png")).read_bytes())
+    output = tmp_path / f"a.{ending}"
+    result = run_sktl("embed", tmp_path / "pictures", "-o", output)
     assert result.exit_code == 0, result.output
     if ending == "npz":
-        with np.load(tmp_path / "a.npz") as arrays:
-            assert arrays["path"].tolist() == [str(odd)]
+        with np.load(output) as arrays:
+            path, label = arrays["path"][0], arrays["label"][0]
     else:
-        assert os.fsencode(odd) in (tmp_path / "a.csv").read_bytes()
+        frame = pandas.read_parquet(output) if ending == "parquet" else pandas.read_csv(output)
+        assert frame["label"].tolist() == [r"caf\udce9"]
+        path, label = unescaped(frame["path"][0]), unescaped(frame["label"][0])
+    assert (os.fsencode(path), label) == (os.fsencode(odd), "caf\udce9")

@@ -3,13 +3,16 @@
 import copy
 import csv
 import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
+import pandas
 import pytest
 from PIL import Image
 
+from sktl._text import unescaped
 from sktl.cli._train import make_estimator
 from sktl.images import load_image_folder
 
@@ -188,6 +191,28 @@ def test_names_that_would_command_a_terminal_are_spelt_out(run_sktl, models, uns
     assert json.loads(run_sktl("predict", models["frozen"], odd, "--json").stdout)["predictions"][0]["path"] == str(odd)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are any bytes on Linux")
+def test_names_that_are_no_text_go_through_training_and_come_back_from_the_predictions(
+    run_sktl, photos, tmp_path, method
+):
+    root, model, table = tmp_path / "caf\udce9", tmp_path / "m.safetensors", tmp_path / "table.csv"
+    for name, odd in (("ants", "ant\udcff"), ("bees", "\udce9b")):
+        shutil.copytree(photos / name, root / odd)
+    options = ("--max-epochs", "1") if method == "fine_tuned" else ()
+    result = run_sktl("train", root, "-o", model, "--method", method, "--json", *options)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["classes"] == ["ant\udcff", "\udce9b"]
+    assert r"Images per class: ant\udcff 10, \udce9b 10." in result.stderr
+    result = run_sktl("predict", model, root, "--json", "--proba", "--csv", table)
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)["predictions"]
+    assert [row["path"] for row in rows] == sorted(map(str, root.rglob("*.png")))
+    frame = pandas.read_csv(table)
+    assert [unescaped(path) for path in frame["path"]] == [row["path"] for row in rows]
+    assert [unescaped(name) for name in frame["class"]] == [row["class"] for row in rows]
+    assert {unescaped(column) for column in frame.columns} >= {"probability of ant\udcff", "probability of \udce9b"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -225,28 +250,70 @@ def test_the_command_itself_ends_with_the_code_that_it_promises(models, unseen):
     assert "1 of 8 images could not be read." in done.stderr
 
 
-def test_a_model_of_several_labels_per_image_is_refused(photos, run_sktl, tmp_path):
+@pytest.fixture
+def several(photos):
+    """Images with a matrix of two labels, and a model fitted on them."""
     from sktl import FineTuneClassifier
-    from sktl.models import save_model
 
     images = sorted(map(str, photos.rglob("*.png")))
-    several = np.stack([np.arange(len(images)) % 2, np.arange(len(images)) % 3 == 0], axis=1).astype(int)
-    save_model(FineTuneClassifier(max_epochs=1, random_state=0).fit(images, several), tmp_path / "tags.safetensors")
-    result = run_sktl("predict", tmp_path / "tags.safetensors", photos)
-    assert result.exit_code == 1
-    assert "a model that may give several" in result.output
+    matrix = np.stack([np.arange(len(images)) % 2, np.arange(len(images)) % 3 == 0], axis=1).astype(int)
+    return images, matrix, FineTuneClassifier(unfreeze_depth=0, random_state=0).fit(images, matrix)
 
 
-def test_a_model_that_predicts_numbers_is_refused(photos, run_sktl, tmp_path):
+@pytest.mark.parametrize("names", [["red", "round|ish"], None, ["red"], [1, 2], "re", {"a": 1}])
+def test_several_labels_are_those_more_probable_than_not(several, run_sktl, tmp_path, names):
+    from sktl.models import save_model
+
+    images, _, model = several
+    save_model(model, tmp_path / "tags.safetensors", metadata={"training": {"labels": names}})
+    shown = np.array(names if names == ["red", "round|ish"] else ["0", "1"], dtype=object)
+    result = run_sktl(
+        "predict", tmp_path / "tags.safetensors", *images, "--json", "--proba", "--csv", tmp_path / "a.csv"
+    )
+    assert result.exit_code == 0, result.output
+    content = json.loads(result.stdout)
+    assert (content["method"], content["classes"]) == ("fine_tuned", shown.tolist())
+    expected = [shown[row == 1].tolist() for row in model.predict(images)]
+    assert [row["labels"] for row in content["predictions"]] == expected
+    assert 0 < sum(map(len, expected)) < 2 * len(images)
+    probabilities = [list(row["probabilities"].values()) for row in content["predictions"]]
+    np.testing.assert_array_equal(probabilities, model.predict_proba(images))
+    table = pandas.read_csv(tmp_path / "a.csv", keep_default_na=False, dtype={"labels": str})
+    assert table["labels"].tolist() == ["|".join(labels) for labels in expected]
+    lines = run_sktl("predict", tmp_path / "tags.safetensors", *images, "--separator", ";").stdout.splitlines()
+    assert lines == [f"{path}\t{';'.join(labels)}" for path, labels in zip(images, expected, strict=True)]
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_numbers_are_those_of_the_estimator(photos, run_sktl, tmp_path, n_targets):
     from sktl import FineTuneRegressor
     from sktl.models import save_model
 
     images = sorted(map(str, photos.rglob("*.png")))
-    model = FineTuneRegressor(unfreeze_depth=0).fit(images, np.arange(float(len(images))))
+    y = np.arange(float(n_targets * len(images))).reshape(len(images), n_targets)
+    model = FineTuneRegressor(unfreeze_depth=0).fit(images, y[:, 0] if n_targets == 1 else y)
     save_model(model, tmp_path / "numbers.safetensors")
-    result = run_sktl("predict", tmp_path / "numbers.safetensors", photos)
+    (tmp_path / "bad.png").write_text("no picture")
+    command = ("predict", tmp_path / "numbers.safetensors", *images, tmp_path / "bad.png")
+    result = run_sktl(*command, "--json", "--csv", tmp_path / "a.csv")
     assert result.exit_code == 1
-    assert "MODEL must be a classifier" in result.output
+    *rows, bad = json.loads(result.stdout)["predictions"]
+    expected = model.predict(images)
+    assert [row["value" if n_targets == 1 else "values"] for row in rows] == expected.tolist()
+    assert "error" in bad
+    table = pandas.read_csv(tmp_path / "a.csv")
+    columns = ["value"] if n_targets == 1 else ["value_1", "value_2"]
+    assert list(table.columns) == ["path", *columns, "error"]
+    np.testing.assert_array_equal(table[columns].to_numpy()[:-1], expected.reshape(len(images), -1))
+    assert table[columns].isna().to_numpy()[-1].all()
+    lines = [line.split("\t") for line in run_sktl(*command).stdout.splitlines()]
+    np.testing.assert_allclose(
+        np.array([line[1:] for line in lines], dtype=float), expected.reshape(len(images), -1), rtol=1e-5
+    )
+    for option in (("--top", "2"), ("--proba",)):
+        result = run_sktl(*command, *option)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert f"{option[0]} must come with a model of classes. Got one that gives numbers instead." in result.stderr
 
 
 def test_a_network_names_its_own_classes_without_any_model(run_sktl, unseen, tmp_path):

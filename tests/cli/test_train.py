@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -150,6 +151,32 @@ def test_one_class_is_nothing_to_learn(run_sktl, tmp_path):
     result = run_sktl("train", tmp_path / "photos", "-o", tmp_path / "m")
     assert result.exit_code == 1
     assert "must have at least two folders, one per class" in result.stderr
+
+
+def test_files_that_are_left_out_are_listed_where_verbose_is_written(run_sktl, photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "photos")
+    (tmp_path / "photos" / "ants" / "notes.txt").touch()
+    command = ("train", tmp_path / "photos", "-o", tmp_path / "m", "--method", "frozen")
+    line = f"Left out: {tmp_path / 'photos' / 'ants' / 'notes.txt'}\n"
+    for options in ((), ("--quiet",)):
+        result = run_sktl(*command, *options)
+        assert "in 2 classes. Left out: 1 other file(s) or link(s); --verbose lists them." in result.stderr
+        assert line not in result.stderr
+    assert line in run_sktl(*command, "--verbose").stderr
+
+
+@pytest.mark.filterwarnings("default:path must have images")
+def test_what_the_system_makes_is_named_and_changes_no_model(run_sktl, photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "photos")
+    for name in ("__MACOSX/ants", "ants/@eaDir"):
+        shutil.copytree(photos / "bees", tmp_path / "photos" / name)
+    (tmp_path / "photos" / "wasps").mkdir()
+    for name, folder in (("a", photos), ("b", tmp_path / "photos")):
+        result = run_sktl("train", folder, "-o", tmp_path / name, "--method", "frozen")
+        assert result.exit_code == 0, result.output
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    assert result.stderr.startswith("Warning: path must have images in each of its folders. Left out of ")
+    assert "'wasps' without an image; and '__MACOSX' and 'ants/@eaDir', hidden or made by the system." in result.stderr
 
 
 def test_an_image_that_cannot_be_read_is_named_and_the_former_model_stays(run_sktl, tmp_path):

@@ -334,3 +334,9 @@ def test_files_that_a_table_names_are_read_again(tmp_path, n_fits):
         n_fits.clear()
         compare(tmp_path / "fits.jsonl", X=table, candidates=candidates)
         assert len(n_fits) == expected
+
+
+def test_a_pipe_socket_or_device_is_refused_rather_than_waited_for(special_file, n_fits):
+    with pytest.raises(ValueError, match="resume must be a regular file, or a new one"):
+        compare(special_file)
+    assert not n_fits

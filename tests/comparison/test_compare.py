@@ -229,7 +229,7 @@ def test_scoring_may_be_a_name_a_scorer_or_a_function(scoring, name):
     [
         ({"X": "photos"}, TypeError, "load_image_folder"),
         ({"y": LABELS[:-1]}, ValueError, "inconsistent numbers of samples"),
-        ({"y": np.eye(60)}, ValueError, "1d array"),
+        ({"y": np.eye(60)}, ValueError, "y must be one label per image"),
         ({"baseline": "liner"}, ValueError, "Did you mean 'linear'"),
         ({"scoring": "acuracy"}, ValueError, "Did you mean 'accuracy'"),
         ({"scoring": 3}, ValueError, "scoring must be a name, a callable or None, or several"),
@@ -377,13 +377,32 @@ def named():
 
 
 def test_the_recipes_run_and_tell_their_networks(named):
-    assert named.candidates == ["dummy", "pixels", "frozen", "fine_tuned", "from_scratch"]
-    assert named.transfer == dict(zip(named.candidates, [False, False, True, True, False], strict=True))
+    assert named.candidates == ["dummy", "pixels", "frozen_random", "frozen", "fine_tuned", "from_scratch"]
+    assert named.transfer == dict(zip(named.candidates, [False, False, False, True, True, False], strict=True))
     assert named.n_trained_parameters["from_scratch"] > named.n_trained_parameters["fine_tuned"] > 0
     networks = named.settings["networks"]
     assert networks["dummy"] is None
     assert networks["frozen"]["digest"] == networks["fine_tuned"]["digest"] != networks["from_scratch"]["digest"]
     assert {networks[name]["image_size"] for name in ("frozen", "fine_tuned", "from_scratch")} == {48}
+
+
+def test_the_random_weights_cost_one_pass_for_all_splits_and_are_not_the_pretrained_ones(named):
+    names = ("dummy", "frozen_random")
+    runs = compare(candidates=names, baseline="dummy", cv=2, value_range=(0, 16)).runs_of("frozen_random")
+    assert [run.n_images_through_network for run in runs] == [60, 0]
+    assert len({run.network["digest"] for run in runs}) == 1
+    assert runs[0].network["weights"] is None
+    assert named.runs_of("frozen")[0].network["digest"] != runs[0].network["digest"]
+    assert [run.scores for run in named.runs_of("frozen_random")] == [run.scores for run in runs]
+
+
+def test_the_settings_say_what_the_candidates_are_and_what_their_scores_can_be(named):
+    assert named.settings["recipes"] == {name: name for name in named.candidates}
+    assert named.settings["score_bounds"] == {"accuracy": (0.0, 1.0)}
+    assert named.settings["data"] is None
+    own = compare(scoring={"mine": lambda *_: 85.0, "zero_one": make_scorer(zero_one_loss, greater_is_better=False)})
+    assert own.settings["recipes"] == {"neighbours": None, "linear": None}
+    assert own.settings["score_bounds"] == {"mine": (-np.inf, np.inf), "zero_one": (-1.0, 0.0)}
 
 
 @pytest.mark.slow

@@ -1,8 +1,10 @@
+import json
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
@@ -33,6 +35,26 @@ def test_near_copies_on_both_sides_of_a_split_are_told_with_a_pair_and_a_way_out
         comparison = compare(COPIED, NAMES)
     assert str(caught[0].message) in comparison.notes()
     assert comparison.settings["near_duplicates"] == str(caught[0].message)
+    copies = [[copy["image"] for copy in group] for group in comparison.settings["near_copies"]]
+    assert copies == [[0, 40], [1, 41]]
+    json.dumps(comparison.to_dict(), allow_nan=False)
+
+
+def test_paths_are_named_rather_than_indices(tmp_path):
+    paths = [str(tmp_path / f"{number:02}.png") for number in range(len(COPIED))]
+    for path, picture in zip(paths, COPIED, strict=True):
+        Image.fromarray(picture).save(path)
+    with pytest.warns(NearDuplicatesWarning) as caught:
+        comparison = compare(paths, NAMES)
+    assert f"; {paths[40]!r} and {paths[0]!r} for instance)" in str(caught[0].message)
+    assert [copy["file"] for copy in comparison.settings["near_copies"][0]] == [paths[0], paths[40]]
+    assert comparison.settings["data"] == "/".join(tmp_path.parts[-2:])
+
+
+def test_copies_on_one_side_of_every_split_are_kept_without_a_warning():
+    comparison = compare(COPIED, NAMES, groups=near_duplicate_groups(COPIED), cv=2)
+    assert comparison.settings["near_duplicates"] is None
+    assert [[copy["image"] for copy in group] for group in comparison.settings["near_copies"]] == [[0, 40], [1, 41]]
 
 
 def test_the_way_out_ends_the_warning():

@@ -12,6 +12,7 @@ from scipy import stats
 from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
 from sktl._costs import COSTS
+from sktl._text import number
 from sktl.comparison import FitRecord, TransferComparison, _result
 from sktl.displays import ComparisonDisplay
 
@@ -44,15 +45,22 @@ DOWN = [0.40, 0.41, 0.39, 0.42, 0.40]
 MIXED = [0.75, 0.55, 0.70, 0.54, 0.66]
 ALIKE = [0.601, 0.619, 0.581, 0.609, 0.591]
 CHANCE = [0.1, 0.1, 0.11, 0.1, 0.1]
+SLIGHTLY = [0.62, 0.64, 0.60, 0.63, 0.60]  # higher than SCRATCH by more than chance, and not clearly by 0.01
 
 
 @pytest.mark.parametrize(
     ("scores", "verdict", "words"),
     [
-        (UP, "transfer helps", "Transfer helps: 'frozen' scores 0.204 higher in accuracy than 'from_scratch' (95 %"),
-        (DOWN, "negative transfer", "Negative transfer: 'frozen' scores 0.196 lower in accuracy than 'from_scratch'"),
+        (UP, "transfer helps", "Transfer helps: 'frozen' scores 0.804 in accuracy, 0.204 higher (95 % interval +0.187"),
+        (UP, "transfer helps", " to +0.221) than 'from_scratch' with 0.600."),
+        (DOWN, "negative transfer", "Negative transfer: 'frozen' scores 0.404 in accuracy, 0.196 lower (95 % interval"),
         (ALIKE, "practically equal", "which is within ±0.01 and makes no difference in practice."),
         (MIXED, "undecided", "which may be chance."),
+        (
+            SLIGHTLY,
+            "undecided",
+            " with 0.600: more than chance, but maybe within ±0.01, which makes no difference in practice.",
+        ),
     ],
 )
 def test_verdict_in_words(scores, verdict, words):
@@ -103,8 +111,10 @@ def test_equal_differences_decide_nothing_however_many_folds(gain, n_splits):
     assert np.isnan([row.low, row.high, row.worse, row.equal, row.better]).all()
     assert any("there is no interval and no verdict" in note for note in comparison.notes())
     text = str(comparison)
-    amount = {0.0: "the same in accuracy as", 0.1: "+0.100 in accuracy against", -0.1: "-0.100 in accuracy against"}
-    assert text.startswith(f"Undecided: 'frozen' scores {amount[gain]} 'from_scratch' on every split")
+    amount = {0.0: "the same as", 0.1: "0.100 higher than", -0.1: "0.100 lower than"}
+    start = f"Undecided: 'frozen' scores {number(scratch.mean() + gain)} in accuracy, {amount[gain]} 'from_scratch'"
+    assert text.startswith(start)
+    assert "on every split, which does not tell how far chance could move it." in text.splitlines()[0]
     assert "nan" not in text + comparison._repr_html_()
     line, p_values = [line for line in text.splitlines() if line.startswith("frozen")]
     assert p_values.split()[1:] == ["–", "–"]
@@ -222,7 +232,8 @@ PREDICTED = {
 def test_image_by_image_the_repeats_are_averaged_before_images_are_compared():
     base, other = with_predictions(PREDICTED).rows()
     gains = np.array([0.5, 1.0, 0.5])
-    expected = stats.ttest_1samp(gains, 0).confidence_interval(0.95)
+    expected = np.clip(stats.ttest_1samp(gains, 0).confidence_interval(0.95), -1, 1)
+    assert expected[1] == 1
     assert other.image_difference == pytest.approx(gains.mean())
     assert (other.image_low, other.image_high) == pytest.approx(tuple(expected))
     assert base.image_difference is None

@@ -6,6 +6,8 @@ import pytest
 
 from sktl.comparison import ComparisonRow
 from sktl.displays import ComparisonDisplay
+from sktl.displays._comparison_display import UNDECIDED
+from sktl.displays._drawing import BLUE, INK, ORANGE
 
 
 @pytest.fixture(autouse=True)
@@ -31,24 +33,88 @@ def tick_labels(ax):
 
 def test_axes_say_what_they_show_and_in_which_unit():
     left, right = make().plot().axes_
-    assert left.get_xlabel() == "accuracy (greater is better)"
-    assert right.get_xlabel() == "difference in accuracy to from_scratch"
+    assert left.get_xlabel() == "difference in accuracy to from_scratch"
+    assert right.get_xlabel() == "accuracy (greater is better)"
     assert tick_labels(left) == ["frozen", "from_scratch\n(baseline)"]
 
 
 def test_every_score_is_a_point_and_every_split_a_line():
     display = make()
-    left = display.plot().axes_[0]
-    drawn = np.sort(np.concatenate([line.get_xdata() for line in left.get_lines() if line.get_marker() == "o"]))
+    right = display.plot().axes_[1]
+    drawn = np.sort(np.concatenate([line.get_xdata() for line in right.get_lines() if line.get_marker() == "o"]))
     expected = np.sort(np.concatenate([display.scores["frozen"], display.scores["from_scratch"]]))
     np.testing.assert_allclose(drawn, expected)
-    joined = [line for line in left.get_lines() if line.get_linestyle() == "-" and len(line.get_xdata()) == 2]
+    joined = [line for line in right.get_lines() if line.get_linestyle() == "-" and len(line.get_xdata()) == 2]
     assert len(joined) == 3
 
 
 def test_the_interval_is_drawn_from_end_to_end():
-    right = make().plot().axes_[1]
-    assert any(list(line.get_xdata()) == [-0.3, 0.1] for line in right.get_lines())
+    left = make().plot().axes_[0]
+    assert any(list(line.get_xdata()) == [-0.3, 0.1] for line in left.get_lines())
+
+
+@pytest.mark.parametrize(
+    ("verdict", "color", "shape"),
+    [
+        ("transfer helps", BLUE, "D"),
+        ("better", BLUE, "D"),
+        ("negative transfer", ORANGE, "s"),
+        ("worse", ORANGE, "s"),
+        ("practically equal", INK, "o"),
+        ("undecided", UNDECIDED, "o"),
+    ],
+)
+@pytest.mark.parametrize("difference", [-0.1, 0.1])
+def test_colour_and_shape_are_those_of_the_verdict_whatever_the_sign(verdict, color, shape, difference):
+    display = make()
+    display.rows = [
+        row if row.difference is None else replace(row, verdict=verdict, difference=difference) for row in display.rows
+    ]
+    left = display.plot().axes_[0]
+    (interval,) = [line for line in left.get_lines() if list(line.get_xdata()) == [-0.3, 0.1]]
+    (mean,) = [line for line in left.get_lines() if list(line.get_xdata()) == [difference]]
+    assert interval.get_color() == mean.get_color() == color
+    assert mean.get_marker() == shape
+    assert {text.get_color() for text in left.texts} == {color}
+
+
+@pytest.mark.parametrize("n_splits", [2, 5, 50])
+def test_folds_of_one_score_are_all_to_be_seen_and_none_reaches_another_row(n_splits):
+    display = make()
+    display.scores = {name: np.repeat([0.8, 0.6], [n_splits - 1, 1]) for name in display.scores}
+    right = display.plot().axes_[1]
+    (points,) = [line for line in right.get_lines() if line.get_marker() == "o"]
+    places = np.stack(points.get_data(), axis=1)
+    assert len(np.unique(places, axis=0)) == 2 * n_splits
+    rows = np.round(places[:, 1])
+    assert np.abs(places[:, 1] - rows).max() < 0.3
+    for row in (0, 1):  # spread evenly about the row
+        assert places[rows == row, 1].mean() == pytest.approx(row)
+
+
+def test_a_figure_of_its_own_says_the_verdict_and_what_was_compared(make_comparison):
+    comparison = make_comparison(data="set/photos", networks={"frozen": {"name": "tiny_fractal"}, "dummy": None})
+    display = comparison.plot()
+    title = " ".join(display.figure_.get_suptitle().split())
+    assert title == str(comparison).splitlines()[0]
+    assert display.figure_.get_supxlabel() == "set/photos · 30 images in 3 classes · tiny_fractal · 3 folds"
+    figure, ax = plt.subplots()
+    comparison.plot(ax=ax)
+    assert figure.get_suptitle() == figure.get_supxlabel() == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"n_repeats": 3}, "30 images in 3 classes · 1 folds, drawn 3 times"),
+        ({"task": "regression"}, "30 images · 3 folds"),
+        ({"data": "a $b$"}, r"a \$b\$ · 30 images in 3 classes · 3 folds"),
+    ],
+)
+def test_what_was_compared_is_said_as_far_as_it_is_known(make_comparison, settings, said):
+    display = make_comparison(**settings).plot()
+    assert display.figure_.get_supxlabel() == said
+    display.figure_.canvas.draw()
 
 
 @pytest.mark.parametrize(
@@ -131,4 +197,4 @@ def test_small_scores_are_labelled_with_decimals_enough():
     display = make()
     display.scores = {name: scores / 1000 for name, scores in display.scores.items()}
     display.rows = [replace(row, mean=row.mean / 1000) for row in display.rows]
-    assert "0.000700" in [text.get_text() for text in display.plot().axes_[0].texts]
+    assert "0.000700" in [text.get_text() for text in display.plot().axes_[1].texts]

@@ -189,3 +189,25 @@ def test_two_dimensional_tensors_are_rows():
 
     pixels = Pixels().fit(torch.ones(3, 4, requires_grad=True))
     assert pixels.n_features_in_ == 4
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ([{"a": 1}, {"a": 2}], "an object of type dict"),
+        ([object(), object()], "an object of type object"),
+        ([[1.0, {"a": 1}], [0.0, 1.0]], "an object of type dict"),
+        (np.array([[1.0, None], [2.0, "x" * 10**6]], dtype=object), "(object of type NoneType|the text 'x+…x+')"),
+        (pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, "y" * 10**6]}), "the text 'y+…y+'"),
+        ([[1.0, 2.0], [3.0]], "rows of several lengths"),
+        ([np.zeros(3, np.uint8), np.zeros(4, np.uint8)], "rows of several lengths"),
+        (np.array([[{1}, 2.0]], dtype=object), "an object of type set"),
+    ],
+)
+def test_what_is_neither_image_nor_number_is_named(X, message):
+    fitted_on_images = Pixels().fit(np.zeros((2, 5, 5, 3), np.uint8))
+    for act in (Pixels().fit, fitted_on_images.transform):
+        with pytest.raises((TypeError, ValueError), match=rf"X must be images or rows of numbers.*{message}") as caught:
+            act(X)
+        assert "float()" not in str(caught.value)
+        assert len(str(caught.value)) < 400

@@ -233,7 +233,7 @@ def test_constant_pictures_do_not_divide_by_zero():
     np.testing.assert_array_equal(images.with_value_range(images.learn_value_range())[0], 0.0)
 
 
-def test_a_stated_range_applies_to_all_arrays_and_never_to_files_and_pil_images():
+def test_a_stated_range_applies_to_all_arrays_and_to_no_files_and_pil_images_of_8_bits():
     pixels = np.full((5, 5, 3), 51, np.uint8)
     images = as_images([pixels, pixels.astype(float), Image.fromarray(pixels), png(pixels)]).with_value_range((0, 255))
     for i in (0, 1):

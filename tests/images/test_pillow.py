@@ -1,8 +1,12 @@
 """Files, bytes and PIL images; plain Pillow is the oracle."""
 
 import io
+import os
+import signal
 import struct
+import threading
 import time
+import tracemalloc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, ImageOps
 
 from sktl.exceptions import ImageReadError
-from sktl.images import read_image
+from sktl.images import _pillow, read_image
 
 
 def encoded(image, form="PNG", **options):
@@ -316,3 +320,66 @@ def test_threads_read_what_one_thread_reads_and_leave_pillow_as_found(monkeypatc
     assert ImageFile.LOAD_TRUNCATED_IMAGES
     assert list(warnings.filters) == filters
     opened.close()
+
+
+@pytest.mark.parametrize("mode", ["P", "PA", "L", "LA", "RGBA", "RGB", "I;16", "1"])
+def test_a_large_picture_is_what_a_small_one_is_and_costs_at_most_twice_its_pixels(mode, monkeypatch):
+    image = photo(600, 480).convert("RGBA")
+    image.putalpha(Image.fromarray(np.tile(np.arange(256, dtype=np.uint8), 1125).reshape(600, 480)))
+    if mode == "I;16":
+        image = Image.fromarray(np.arange(600 * 480, dtype=np.uint16).reshape(600, 480))
+    else:
+        image = image.quantize(64).convert(mode) if mode in ("P", "PA") else image.convert(mode)
+    image.info |= {"transparency": {"RGB": (0, 0, 0)}.get(mode, 3)} if mode in ("P", "L", "RGB") else {}
+    exif = image.getexif()
+    exif[0x0112] = 6
+    small = read_image(image)
+    monkeypatch.setattr(_pillow, "_BLOCK", 7000)
+    np.testing.assert_array_equal(read_image(image), small)
+    del exif[0x0112]
+    tracemalloc.start()  # Pillow's own memory, at most four bytes for each pixel, does not count
+    try:
+        picture = read_image(image)
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * picture.nbytes
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(np.rot90(picture, -1), small)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_while_another_thread_reads_pil_images_leaves_a_child_that_reads(monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    data, expected = encoded(photo(240, 240), "PNG"), np.asarray(photo(240, 240))
+    stop, filters = threading.Event(), list(warnings.filters)
+
+    def read_on():
+        while not stop.is_set():
+            read_image(Image.open(io.BytesIO(data)))
+
+    def child():
+        if not ImageFile.LOAD_TRUNCATED_IMAGES or warnings.filters != filters:
+            return 2
+        signal.alarm(20)  # ends a child that waits for ever
+        with ThreadPoolExecutor(1) as pool:
+            same = np.array_equal(pool.submit(read_image, Image.open(io.BytesIO(data))).result(), expected)
+        return 0 if same and ImageFile.LOAD_TRUNCATED_IMAGES and warnings.filters == filters else 1
+
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(read_on) for _ in range(2)]
+        codes = []
+        for _ in range(20):
+            time.sleep(0.003)
+            pid = os.fork()
+            if pid == 0:
+                code = 3
+                try:
+                    code = child()
+                finally:
+                    os._exit(code)
+            codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        stop.set()
+        for reader in readers:
+            reader.result()
+    assert codes == [0] * 20
+    assert warnings.filters == filters

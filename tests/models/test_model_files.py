@@ -324,14 +324,17 @@ def test_weights_too_large_to_compute_with_end_the_command_with_code_1(run_sktl,
 
 def test_probabilities_that_are_no_numbers_are_an_error_of_the_command():
     """A network may come through its trial image and fail at another one."""
-    from sktl.cli._predict import _finite_probabilities
+    from sktl.cli._answers import ClassAnswers
+    from sktl.cli._predict import _finite_outputs
 
     class Model:
+        classes_ = ("a", "b")
+
         def predict_proba(self, paths):
             return np.array([[0.5, 0.5], [np.nan, np.nan]])
 
     with pytest.raises(WeightsError, match=r"MODEL must give probabilities that are numbers\. Got NaN for 'b\.png'"):
-        _finite_probabilities(Model(), ["a.png", "b.png"])
+        _finite_outputs(ClassAnswers(Model(), top=1, proba=False), ["a.png", "b.png"])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are any bytes on Linux")
@@ -341,7 +344,7 @@ def test_a_class_may_have_the_name_of_any_folder(run_sktl, parts, write, photos,
     path = write(tensors, changed(record, "targets.classes.values", ["\udcff", "\udcfe"]))
     result = run_sktl("predict", path, photos, "--csv", tmp_path / "table.csv")
     assert result.exit_code == 0, result.output
-    assert b",\xff," in (tmp_path / "table.csv").read_bytes()
+    assert rb",\udcff," in (tmp_path / "table.csv").read_bytes()
 
 
 def test_a_damaged_file_is_one_error_wherever_it_was_cut(models, tmp_path):

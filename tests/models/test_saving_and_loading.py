@@ -23,6 +23,7 @@ from torch import nn
 from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor
 from sktl.backbones import load_backbone
 from sktl.backbones.sources._bundled import TinyResNet
+from sktl.exceptions import WeightsError
 from sktl.models import load_model, save_model
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (24, 20, 24, 3), dtype=np.uint8)
@@ -264,3 +265,8 @@ def test_a_loaded_model_learns_on_as_the_one_that_was_saved_does(start, path):
         one.fit(PICTURES, LABELS) if start == "warm" else one.partial_fit(PICTURES, LABELS)
     if start == "warm":  # a single pass goes on with an optimizer, which is not in the file
         assert_same_outputs(model, loaded)
+
+
+def test_a_pipe_socket_or_device_is_refused_rather_than_waited_for(special_file):
+    with pytest.raises(WeightsError, match=r"must be a model file, .* a pipe, socket or device, which may have no end"):
+        load_model(special_file)

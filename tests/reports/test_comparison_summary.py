@@ -52,7 +52,7 @@ def test_seconds_are_written_with_two_digits(value, text):
 
 def test_text_is_an_aligned_table_with_the_verdict_on_top_and_its_limits_below():
     lines = str(make()).splitlines()
-    assert lines[0].startswith("Transfer helps: 'frozen' scores 0.204 higher")
+    assert lines[0].startswith("Transfer helps: 'frozen' scores 0.804 in accuracy, 0.204 higher (95 % interval")
     assert lines[2].split()[:3] == ["candidate", "accuracy", "SD"]
     assert lines[4].index("0.600") + 5 == lines[2].index("accuracy") + 8
     assert "722,000" in lines[4]

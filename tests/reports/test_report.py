@@ -17,7 +17,9 @@ from sktl import compare_transfer
 from sktl._text import seconds
 from sktl.comparison import Run
 from sktl.datasets import make_fractals
+from sktl.reports import _pictures
 
+NETWORK = {"name": "tiny_fractal", "weights": "embedded"}
 WRONG = {"fine_tuned": {0: (1, 0.95), 3: (2, 0.8), 7: (0, 0.99)}}
 EVIL = "<script>alert('x')</script> & \"q\" $a$"
 VOID = {"meta", "img", "br", "link", "hr", "input"}
@@ -139,6 +141,43 @@ def test_numbers_are_those_of_the_comparison(comparison, written):
     assert "torch 9.9" in page.text("dd")
 
 
+def test_the_top_says_what_was_compared_and_colours_the_verdict(make_comparison, written, tmp_path):
+    page, text = written
+    assert "30 images in 3 classes · 3 folds" in page.text("p")
+    own = "Pipeline(steps=[('a', 1)])"
+    recipes = {"dummy": "dummy", "frozen": None, "from_scratch": "from_scratch"}
+    settings = {"recipes": recipes, "estimators": {"frozen": own, "dummy": "DummyClassifier()"}, "data": "set/photos"}
+    comparison = make_comparison(("dummy", "frozen", "from_scratch"), networks={"frozen": NETWORK}, **settings)
+    page, text = report(comparison, tmp_path)
+    terms = dict(zip(page.texts["dt"][:3], page.texts["dd"][:3], strict=True))
+    assert terms["dummy"] == "learns nothing from the images: chance level"
+    assert terms["frozen"] == f"your own: {own}"
+    assert terms["from_scratch (baseline)"] == "the same network from random weights, all of it trained"
+    assert "set/photos · 30 images in 3 classes · tiny_fractal · 3 folds" in page.text("p")
+    assert text.index("What was compared") < text.index("The result")
+
+
+@pytest.mark.parametrize(("scratch", "kind"), [([0.3, 0.3, 0.4], "open"), ([0.6, 0.62, 0.55], "good")])
+def test_the_verdict_has_the_colour_of_what_is_known(make_comparison, tmp_path, scratch, kind):
+    comparison = make_comparison(("dummy", "fine_tuned", "from_scratch"))
+    runs = [
+        replace(run, scores={"accuracy": scratch[run.split]}) if run.candidate == "from_scratch" else run
+        for run in comparison.runs
+    ]
+    _, text = report(replace(comparison, runs=tuple(runs)), tmp_path)
+    assert f'<div class="verdict {kind}"><strong>Transfer helps' in text
+    assert ("Nothing shows that the baseline learned anything" in text) is (kind == "open")
+
+
+def test_losses_are_drawn_on_one_scale(comparison, monkeypatch):
+    sheets = []
+    monkeypatch.setattr(_pictures, "drawn", lambda sheet: sheets.append(sheet) or "")
+    _pictures.curves(comparison)
+    (one,), (other,) = (sheet.axes for sheet in sheets)
+    assert one.get_ylim() == other.get_ylim()
+    assert one.get_xlim() == other.get_xlim()
+
+
 def test_names_from_outside_are_text_and_no_markup(make_comparison, pictures, tmp_path):
     folder = tmp_path / "it's <b>&amp;"
     folder.mkdir()
@@ -257,10 +296,10 @@ def test_a_page_is_replaced_in_one_step(small, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["report.html"]
 
 
-def test_names_with_bytes_that_are_no_letters_do_not_stop_the_page(make_comparison, tmp_path):
+def test_names_with_bytes_that_are_no_text_are_spelt_out_on_the_page(make_comparison, tmp_path):
     names = ["a\udcff", "b\n\x00", "蜂"]
     page, _ = report(make_comparison(("frozen", "from_scratch")), tmp_path, target_names=names)
-    assert "a?" in page.text("span")
+    assert r"a\udcff" in page.text("span")
     assert "蜂" in page.text("span")
 
 

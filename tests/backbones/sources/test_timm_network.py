@@ -28,6 +28,7 @@ SMALL = [
 ]
 # Networks of which a pickled copy was seen to differ in the last bits; why is not known.
 ROUNDED_OTHERWISE = ["crossvit_tiny_240"]
+LARGE_ALONE = ["halonet_h1", "inception_v3", "vgg11_bn"]  # which pictures of 64 pixels are too small for
 TRAINED = ["test_resnet", "test_vit", "test_convnext"]
 
 
@@ -212,8 +213,8 @@ def test_networks_are_trained_at_any_depth_and_written_to_a_model_file(name, dep
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_networks_of_every_family_are_trained_pickled_cloned_and_drawn_anew(name, tmp_path):
     images, target = make_fractals(6, n_classes=2, random_state=0)
-    fixed = timm.get_pretrained_cfg(name).fixed_input_size
-    options = {"image_size": None if fixed else 64, "max_epochs": 1, "augment": None, "random_state": 0}
+    own_size = timm.get_pretrained_cfg(name).fixed_input_size or name in LARGE_ALONE
+    options = {"image_size": None if own_size else 64, "max_epochs": 1, "augment": None, "random_state": 0}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".* is taken as one whole stage")
         record = load_backbone(f"timm/{name}", None, random_state=0)  # random weights stand in for pretrained ones

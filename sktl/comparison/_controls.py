@@ -1,0 +1,122 @@
+"""What the simple candidates tell of the others: whether a baseline learned anything, and what pretraining adds."""
+
+import numpy as np
+
+from sktl._candidate_names import CHANCE_LEVEL, PIXELS, RANDOM_WEIGHTS
+from sktl._score_bounds import possible_difference
+from sktl._statistics import (
+    corrected_interval,
+    correlated_t_probabilities,
+    decide,
+    differences_of,
+    spread_is_zero,
+)
+from sktl._text import digits_for, number
+from sktl.comparison._per_image import image_interval
+from sktl.displays.verdicts import interval
+
+__all__ = ["has_network", "is_at_chance", "note_on_baseline", "note_on_pretraining", "notes_on_simple_ones"]
+
+
+def is_at_chance(comparison, name):
+    """Whether nothing shows that a candidate learned anything.
+
+    That is less than a verdict asks for, which few splits seldom give: it is enough to be better over the images, or
+    where predictions do not tell, on every split.
+    """
+    if not _is_no_better(comparison, name, CHANCE_LEVEL):
+        return False
+    _, low, _ = image_interval(comparison, name, CHANCE_LEVEL)
+    if low is None or low != low:
+        gain = differences_of(comparison.scores[name], comparison.scores[CHANCE_LEVEL])
+        return not (gain > comparison.rope).all()
+    return not low > 0
+
+
+def has_network(comparison, name):
+    """Whether a candidate has a network, by the record of its fits, or by its name where there is none."""
+    networks = comparison.settings.get("networks", {})
+    return networks[name] is not None if name in networks else name not in (CHANCE_LEVEL, PIXELS)
+
+
+def note_on_baseline(comparison):
+    """Say that the baseline learned nothing, and how long it tried."""
+    baseline, means = comparison.baseline, _means(comparison)
+    return (
+        f"The baseline {baseline!r} is not clearly better than chance level: {means[baseline]} in {comparison.scoring} "
+        f"beside {means[CHANCE_LEVEL]} of {CHANCE_LEVEL!r}{_budget(comparison, baseline)}. A difference to it tells "
+        "what the other candidate scores, and not what transfer is worth."
+    )
+
+
+def _budget(comparison, name):
+    """Say how long a candidate trained; nothing where it did not train by epochs."""
+    epochs = sorted({len(history) for history in comparison.histories(name) if history})
+    if not epochs:
+        return ""
+    images = f"{int(np.mean(comparison.n_train)):,} images"
+    spent = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
+    return f", after {spent} {'epoch' if spent == '1' else 'epochs'} on {images}: more epochs (max_epochs) may help"
+
+
+def note_on_pretraining(comparison):
+    """Say what pretraining alone is worth, where the difference to the baseline does not; None where it does."""
+    headline, baseline = comparison.headline, comparison.baseline
+    if not comparison.transfer[headline.candidate] or comparison.transfer[baseline] or baseline == RANDOM_WEIGHTS:
+        return None
+    lacks_network = not has_network(comparison, baseline)
+    if not lacks_network and not comparison.baseline_at_chance:
+        return None
+    why = f"{baseline!r} has no network, so the difference is that of a network and its pretraining together. "
+    if RANDOM_WEIGHTS not in comparison.scores:
+        advice = f"The candidate {RANDOM_WEIGHTS!r}, the frozen network with random weights, "
+        return f"{why if lacks_network else ''}{advice}tells what pretraining alone adds."
+    name = next((one for one in ("frozen",) if comparison.transfer.get(one)), headline.candidate)
+    return (why if lacks_network else "") + _pretraining_alone(comparison, name)
+
+
+def _pretraining_alone(comparison, name):
+    scores, means = comparison.scores, _means(comparison)
+    gain = differences_of(scores[name], scores[RANDOM_WEIGHTS])
+    digits = digits_for(scores.values())
+    low, high = possible_difference(comparison, corrected_interval(gain, comparison.n_train, comparison.n_test))
+    known = "" if low != low else f" (95 % interval {interval(low, high, digits)})"
+    return (
+        f"Pretraining alone: {name!r} scores {means[name]}, and {RANDOM_WEIGHTS!r}, with random weights instead, "
+        f"{means[RANDOM_WEIGHTS]}: {number(gain.mean(), sign=True, digits=digits)}{known}."
+    )
+
+
+def notes_on_simple_ones(comparison):
+    """Say which simple candidates the best one is not clearly better than; chance level alone, if it is among them."""
+    best = comparison.headline.candidate
+    if comparison.baseline != CHANCE_LEVEL and is_at_chance(comparison, best):
+        return [
+            f"{best!r} is not clearly better than chance level ({CHANCE_LEVEL!r}), so the comparison with "
+            f"{comparison.baseline!r} means little."
+        ]
+    simple = {PIXELS: f"a linear model on small pictures ({PIXELS!r}), which needs no network."}
+    if comparison.transfer[best]:
+        random = f"the frozen network with random weights ({RANDOM_WEIGHTS!r}), which needs no pretraining."
+        simple[RANDOM_WEIGHTS] = random
+    return [
+        f"{best!r} is not clearly better than {what}"
+        for name, what in simple.items()
+        if name != comparison.baseline and _is_no_better(comparison, best, name)
+    ]
+
+
+def _is_no_better(comparison, name, simple):
+    scores = comparison.scores
+    if simple not in scores or simple == name or comparison.n_splits < 2:
+        return False
+    gain = differences_of(scores[name], scores[simple])
+    if spread_is_zero(gain):
+        return bool(gain.mean() <= comparison.rope)
+    probabilities = correlated_t_probabilities(gain, comparison.n_train, comparison.n_test, comparison.rope)
+    return decide(probabilities) != "better"
+
+
+def _means(comparison):
+    digits = digits_for(comparison.scores.values())
+    return {name: number(values.mean(), digits=digits) for name, values in comparison.scores.items()}

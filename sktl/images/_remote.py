@@ -1,0 +1,54 @@
+"""Images behind a URL, fetched by fsspec: s3://, gs://, http:// and whatever else it speaks."""
+
+import os
+from collections import OrderedDict
+from threading import Lock
+
+from sktl._optional import import_optional
+from sktl._text import shortened
+from sktl.exceptions import ImageReadError
+
+_MAX_BYTES = 256 << 20
+_kept: OrderedDict = OrderedDict()  # URL → content; folds, searches and epochs come back to each of them
+_lock = Lock()
+DIGESTS: dict = {}  # URL → what identifies its content, so that what the store has is not fetched again
+
+
+def fetched(url):
+    """Return the content behind a URL; within a process each is fetched once, as far as there is room to keep it."""
+    with _lock:
+        if url in _kept:
+            _kept.move_to_end(url)
+            return _kept[url]
+    content = _fetch(url)
+    with _lock:
+        _kept[url] = content
+        while sum(map(len, _kept.values())) > _MAX_BYTES:
+            _kept.popitem(last=False)
+    return content
+
+
+def _fetch(url):
+    fsspec = import_optional("fsspec", extra="remote", caller=f"Reading {shortened(url, 80)!r}")
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+        return system.cat_file(path)
+    except ImportError as error:
+        raise ImportError(
+            f"Reading {shortened(url, 80)!r} needs a package that is not installed, fsspec says: {error}. "
+            "http comes with: pip install 'sktl[remote]'; s3 with s3fs, gs with gcsfs."
+        ) from error
+    except FileNotFoundError:
+        raise ImageReadError("nothing is found behind the URL. Check the spelling.") from None
+    except Exception as error:  # every protocol has its own
+        said = shortened(error, 200) or type(error).__name__
+        raise ImageReadError(f"the URL cannot be read, fsspec says: {said}") from error
+
+
+def _forget_after_fork():
+    global _lock
+    _lock = Lock()  # another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_after_fork)
