@@ -168,6 +168,18 @@ class Backbone:
     def __sklearn_clone__(self):
         return self
 
+    def __getstate__(self):
+        """Return the way to load it again, for skops, which takes no constructor but the type itself."""
+        if self.reload is None:
+            raise TypeError(
+                "a network must be known by name, or come from a function or a file, for skops to write it. Got "
+                f"{self!r}, which is nowhere else, instead. save_model, pickle and joblib write the weights too."
+            )
+        return {"reload": self.reload, "digest": self.digest}
+
+    def __setstate__(self, state):
+        vars(self).update(vars(load_again(**state)))
+
     def __reduce__(self):
         if self.reload is not None and _is_picklable(self.reload):
             return load_again, (self.reload, self.digest)

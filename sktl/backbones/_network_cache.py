@@ -3,6 +3,8 @@
 from collections import OrderedDict
 from threading import RLock
 
+from sktl._forking import free_after_fork
+
 __all__ = ["NetworkCache"]
 
 
@@ -13,7 +15,7 @@ class NetworkCache:
         self.capacity = capacity
         self._lock_of_making = lock_of_making
         self._values = OrderedDict()
-        self._lock = RLock()
+        self._lock = free_after_fork(RLock())
 
     def get(self, key, make):
         """Return the value of a key, made on first use."""

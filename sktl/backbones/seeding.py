@@ -7,11 +7,13 @@ from threading import RLock
 import numpy as np
 import torch
 
+from sktl._forking import free_after_fork
+
 __all__ = ["GLOBAL_RNG_LOCK", "seeded", "seeded_without_lock"]
 
 # The state is one per process: two threads inside would each restore what the other has drawn. Whoever seeds torch's
 # global generator holds this lock.
-GLOBAL_RNG_LOCK = RLock()
+GLOBAL_RNG_LOCK = free_after_fork(RLock())
 
 
 @contextmanager

@@ -1,9 +1,12 @@
 """Torch as it is when a process starts: whatever the caller has set, networks are made, trained and run alike."""
 
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from threading import Lock
 
 import torch
+
+from sktl._forking import after_fork, free_after_fork
 
 __all__ = ["torch_defaults"]
 
@@ -49,7 +52,7 @@ class _Float32:
     """Keeps the default dtype, which a process has one of, at float32 while any thread is inside."""
 
     def __init__(self):
-        self._lock = Lock()
+        self._lock = free_after_fork(Lock())
         self._n_inside = 0
         self._found = None
 
@@ -69,3 +72,6 @@ class _Float32:
 
 
 _float32 = _Float32()
+# OpenMP waits for ever for threads that the parent had and the forked process has not, wherever torch would share out
+# the work of one operation.
+after_fork(partial(torch.set_num_threads, 1))

@@ -79,6 +79,7 @@ class FrozenNetworkEstimator(NetworkEstimator):
             engine=self.engine,
             store=open_store(self.cache) if use_store else None,
             info=self.store_info_,
+            keep=self.store_info_.keeps(len(images)),
             batch_size=self.batch_size,
             n_jobs=self.n_jobs,
             on_error=on_error,

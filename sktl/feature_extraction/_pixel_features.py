@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from sktl._forking import free_after_fork
 from sktl._validation import Interval, check_feature_names_in, fit_context
 from sktl.feature_extraction._read_once import ReadOnceMixin
 from sktl.images import check_images
@@ -20,7 +21,7 @@ __all__ = ["PixelFeatures"]
 COLOURS = ("red", "green", "blue")
 # Decoding photographs takes far longer than anything else here, and cross-validation comes back to each of them.
 _KEPT: OrderedDict = OrderedDict()  # (digest, size) → vector
-_LOCK = Lock()
+_LOCK = free_after_fork(Lock())
 _MAX_BYTES = 64 << 20
 
 

@@ -299,7 +299,10 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
         check_is_fitted(self)
         images = self._images(X)
         placement = resolve_placement(self.device, self.precision)
-        network = self.module_.to(placement.device)
+        return self._outputs_of(images, _moved(self.module_, placement.device), placement)
+
+    def _outputs_of(self, images, network, placement):
+        """Return the outputs of the network, or of a copy of it elsewhere, for opened images."""
         frozen_part = self._frozen_part(network, placement)
         outputs = frozen_part.predict(images, verbose=self.verbose)
         if self.test_time_augmentation:
@@ -317,10 +320,20 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
 
     @property
     def module_(self):
-        """The fitted network: an nn.Module with ``stages`` and ``head``."""
+        """The fitted network: an nn.Module with ``stages`` and ``head``.
+
+        It takes prepared pictures, bytes of shape (n_images, 3, image_size, image_size) as
+        ``module_.preprocessing.prepare`` makes them, normalises them itself, and returns logits, or standardised
+        targets. Normalised pictures are an error, since they would be normalised twice.
+        """
         return self.net_.module_
 
     @property
     def history_(self):
         """The skorch history: one entry per epoch."""
         return self.net_.history
+
+
+def _moved(network, device):
+    """Move a network where it is not yet: to pass over all of its modules takes as long as a small image."""
+    return network if next(network.head.parameters()).device == device else network.to(device)

@@ -113,7 +113,7 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     Attributes
     ----------
     module_ : torch.nn.Module
-        The fitted network: its chain of stages ``module_.stages`` and its head ``module_.head``.
+        The fitted network, ``module_.stages`` and ``module_.head``: takes prepared bytes, and normalises them itself.
     net_ : skorch.NeuralNet
         The skorch net that trained it.
     history_ : skorch.history.History

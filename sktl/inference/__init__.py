@@ -8,6 +8,7 @@ from sktl.inference._dry_run import activation_shape, embedding_widths
 from sktl.inference._embed import embed
 from sktl.inference._engines import ENGINES, check_engine
 from sktl.inference._finite_numbers import check_finite_numbers
+from sktl.inference._folding import pooled_outputs
 from sktl.inference._photographs import (
     ABOUT_PHOTOGRAPHS,
     are_photographs,
@@ -15,6 +16,7 @@ from sktl.inference._photographs import (
     unwarned_of_photographs,
     warn_of_photographs,
 )
+from sktl.inference._short_blocks import short_blocks
 
 __all__ = [
     "ABOUT_PHOTOGRAPHS",
@@ -32,10 +34,12 @@ __all__ = [
     "embedding_widths",
     "find_bad_images",
     "map_images",
+    "pooled_outputs",
     "read_prepared",
     "resolve_placement",
     "run_in_blocks",
     "share_warned",
+    "short_blocks",
     "unwarned_of_photographs",
     "warn_of_photographs",
 ]

@@ -14,6 +14,7 @@ from threading import Lock, current_thread, main_thread
 import numpy as np
 import torch
 
+from sktl._forking import after_fork, free_after_fork
 from sktl.inference._prefetching import batched, prefetched, reading_threads, stopping
 from sktl.inference.forward_passes import current_counter
 from sktl.inference.progress import counted
@@ -24,7 +25,7 @@ _CPU_ROWS, _CPU_PIXELS, _CPU_MAX_ROWS = 4, 224 * 224, 16
 # On a CUDA device one thread copies while the other computes, each on a stream of its own.
 _CUDA_THREADS = 2
 _streams: dict = {}  # by device; made once, since memory is set aside for each
-_mps = Lock()  # torch takes work for Apple's devices from one thread at a time
+_mps = free_after_fork(Lock())  # torch takes work for Apple's devices from one thread at a time
 # Rows that fitted where the wanted number did not, so that a lack of memory is met only once.
 _rows_that_fit: dict = {}
 
@@ -36,31 +37,34 @@ def block_rows(image_size, device, batch_size):
     return int(min(max(_CPU_ROWS * _CPU_PIXELS // image_size**2, _CPU_ROWS), _CPU_MAX_ROWS))
 
 
-def run_in_blocks(function, batch, placement, rows, *, key=None):
+def run_in_blocks(function, batch, placement, rows, *, key=None, short=None):
     """Apply a network to a batch, `rows` rows at a time."""
     blocks = (batch[start : start + rows] for start in range(0, len(batch), rows))
-    return torch.cat(list(map_blocks(function, blocks, placement, rows, key=key)))
+    return torch.cat(list(map_blocks(function, blocks, placement, rows, key=key, short=short)))
 
 
-def map_blocks(function, blocks, placement, rows, *, key=None):
-    """Apply a network to blocks, several at a time; their images are counted as forward passes."""
+def map_blocks(function, blocks, placement, rows, *, key=None, short=None):
+    """Apply a network to blocks, several at a time; their images are counted as forward passes.
+
+    With `short`, the ShortBlocks of what is run, there is one block alone, which may have fewer rows.
+    """
     counter = current_counter()
 
     def run(block):
-        outputs = _run_while_it_fits(function, block, placement=placement, rows=rows, key=key)
+        outputs = _run_while_it_fits(function, block, placement=placement, rows=rows, key=key, short=short)
         counter.add(len(outputs))
         return outputs
 
-    with _computing_threads(placement.device) as (pool, n_threads):
+    with _computing_threads(placement.device, alone=short is not None) as (pool, n_threads):
         yield from prefetched(run, blocks, pool, n_threads)
 
 
-def map_images(function, images, preprocessing, placement, *, batch_size, n_jobs=None, verbose=0, key=None):
+def map_images(function, images, preprocessing, placement, *, batch_size, n_jobs=None, verbose=0, key=None, short=None):
     """Read, prepare and push images through a network."""
     rows = block_rows(preprocessing.crop_size, placement.device, batch_size)
     blocks = read_prepared(images, preprocessing, batch_size=rows, n_jobs=n_jobs)
     with counted(len(images), verbose=verbose) as advance:
-        for outputs in map_blocks(function, blocks, placement, rows, key=key):
+        for outputs in map_blocks(function, blocks, placement, rows, key=key, short=short):
             yield outputs
             advance(len(outputs))
 
@@ -71,7 +75,7 @@ def read_prepared(images, preprocessing, *, batch_size, n_jobs=None):
     def prepare(positions):
         return stack([preprocessing.prepare(images[position]) for position in positions])
 
-    with reading_threads(n_jobs) as (pool, n_threads):
+    with reading_threads(n_jobs, len(images)) as (pool, n_threads):
         yield from prefetched(prepare, batched(range(len(images)), batch_size), pool, 2 * n_threads)
 
 
@@ -82,12 +86,12 @@ def stack(prepared):
     return torch.from_numpy(np.stack(prepared))
 
 
-def _run_while_it_fits(function, block, *, placement, rows, key):
+def _run_while_it_fits(function, block, *, placement, rows, key, short):
     """Run one block, in smaller ones where the accelerator has not enough memory for it."""
     while True:
         fitting = min(rows, _rows_that_fit.get(key, rows))  # nothing is ever kept under None
         try:
-            return torch.cat([_run(function, part, placement, fitting) for part in block.split(fitting)])
+            return torch.cat([_run(function, part, placement, fitting, short) for part in block.split(fitting)])
         except torch.OutOfMemoryError:
             if fitting == 1:
                 raise
@@ -98,13 +102,15 @@ def _run_while_it_fits(function, block, *, placement, rows, key):
         torch.cuda.empty_cache()
 
 
-def _run(function, block, placement, rows):
+def _run(function, block, placement, rows, short):
     n_images = len(block)
     with _mps if placement.device.type == "mps" else nullcontext():
         block = _moved(block, placement.device)
-        if n_images < rows:
-            block = torch.cat([block, block.new_zeros((rows - n_images, *block.shape[1:]))])
         with torch.inference_mode(), placement.autocast():
+            if short is not None and n_images < rows:
+                rows = short.rows_for(function, block, rows)
+            if n_images < rows:
+                block = torch.cat([block, block.new_zeros((rows - n_images, *block.shape[1:]))])
             output = function(block)
         output = output[:n_images].float().cpu()
     # A copy made outside of inference mode, as the result may take part in training.
@@ -118,9 +124,16 @@ def _moved(block, device):
 
 
 @contextmanager
-def _computing_threads(device):
-    """Give the pool of threads that run the network, and their number: on the CPU as many as torch itself would use."""
+def _computing_threads(device, *, alone):
+    """Give the pool of threads that run the network, and their number: on the CPU as many as torch itself would use.
+
+    A block that is alone is run by the thread that asks for it.
+    """
     with _usual_settings as n_threads:
+        if alone:
+            torch.set_num_threads(1)
+            yield None, 1
+            return
         options = {"initializer": torch.set_num_threads, "initargs": (1,)}  # one thread per operation
         if device.type == "cuda":
             n_threads, options = _CUDA_THREADS, {"initializer": _take_stream, "initargs": (iter(_streams_of(device)),)}
@@ -150,6 +163,10 @@ class _UsualSettings:
     """
 
     def __init__(self):
+        self.start()
+
+    def start(self):
+        """Begin as if nobody had computed anything: in a forked process, too."""
         self._lock = Lock()
         self._n_inside = 0
         self._n_threads = None
@@ -176,3 +193,4 @@ class _UsualSettings:
 
 
 _usual_settings = _UsualSettings()
+after_fork(_usual_settings.start)

@@ -19,6 +19,9 @@ _POLL_SECONDS = 0.02
 _POLL_SHARE = 0.1  # of its time that a waiting call may spend on looking
 # Without any vector from the others for so long, they are taken for stuck; computing twice is harmless.
 _PATIENCE_SECONDS = 600
+# A service asks for few images at a time, and never again for the same: what it computes is not worth a place on disk.
+# Folds of small data do, too, but they are soon through.
+_FEW, _MOST_IN_FEWS = 32, 1000
 
 
 @dataclass
@@ -51,6 +54,24 @@ class StoreInfo:
     n_misses: int = 0
     n_bytes: int = 0
     seconds_saved: float = 0.0
+    _n_in_fews = _MOST_IN_FEWS  # of one that was read from a file; no field, since it is nobody's concern
+
+    def __post_init__(self):
+        self._n_in_fews = 0
+
+    def keeps(self, n_images):
+        """Tell whether a call for so many images writes to the store, and count it."""
+        if n_images >= _FEW:
+            return True
+        self._n_in_fews += n_images
+        return self._n_in_fews <= _MOST_IN_FEWS
+
+    def keep_no_fews(self):
+        """Write nothing that few images need from now on, as in a model that was read from a file."""
+        self._n_in_fews = _MOST_IN_FEWS
+
+    def __getstate__(self):
+        return {**vars(self), "_n_in_fews": _MOST_IN_FEWS}
 
 
 class CacheLookUp:
@@ -59,7 +80,7 @@ class CacheLookUp:
     To be used as a context manager: whatever happens, other processes need not wait for what this call has given up.
     """
 
-    def __init__(self, store, key, images, embeddings, info, *, batch_size, progress):
+    def __init__(self, store, key, images, embeddings, info, *, batch_size, progress, keep=True):
         self._store = store
         self._key = key
         self._images = images
@@ -67,6 +88,7 @@ class CacheLookUp:
         self._info = info
         self._batch_size = min(batch_size, _MAX_LOOK_UP)
         self._progress = progress
+        self._keep = keep
         self._first: dict = {}  # digest → position of the image that stands for all copies of it
         self._copies: list = []  # (position, position of the first)
         self._mine: set = set()  # digests that this call has claimed and not yet written
@@ -127,7 +149,8 @@ class CacheLookUp:
     def keep(self, tasks, vectors):
         """Take in what was computed."""
         self._info.n_misses += len(tasks)
-        self._unwritten.update(zip((task.digest for task in tasks), vectors, strict=True))
+        if self._keep:
+            self._unwritten.update(zip((task.digest for task in tasks), vectors, strict=True))
         now = time.perf_counter()
         self._seconds += now - self._last
         self._last = now
@@ -176,7 +199,8 @@ class CacheLookUp:
             self._embeddings[tasks[digest].position] = vector
         self._count_hits(len(found))
         rest = [digest for digest in tasks if digest not in found]
-        if rest:
+        mine = set(rest)
+        if rest and self._keep:
             self._lease = self._lease or self._store.begin()
             mine = self._store.claim(self._key, rest, self._lease)
             self._mine |= mine

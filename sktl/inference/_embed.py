@@ -15,6 +15,7 @@ from sktl.inference._dry_run import cuts_of, embedding_widths, is_batch_invarian
 from sktl.inference._engines import check_engine, frozen_function
 from sktl.inference._finite_numbers import check_finite_numbers
 from sktl.inference._prefetching import batched, prefetched, reading_threads
+from sktl.inference._short_blocks import short_blocks
 from sktl.inference.progress import counted
 
 
@@ -30,6 +31,7 @@ def embed(
     engine="torch",
     store=None,
     info=None,
+    keep=True,
     batch_size=32,
     n_jobs=None,
     on_error="raise",
@@ -57,6 +59,8 @@ def embed(
         Where vectors are looked up and kept. With one, images of the same content are computed once.
     info : StoreInfo or None, default=None
         Where hits and misses are counted.
+    keep : bool, default=True
+        Whether what is computed is written to the store; it is looked up there in any case.
     batch_size : int, default=32
         Images that are looked up and written together; rows of a block on an accelerator.
     n_jobs : int or None, default=None
@@ -82,11 +86,15 @@ def embed(
         rows = 1
     make_function = partial(frozen_function, backbone, cuts, pooling, preprocessing, placement, rows, engine=engine)
     run = partial(
-        map_blocks, placement=placement, rows=rows, key=(backbone.digest, placement, preprocessing.crop_size, cuts)
+        map_blocks,
+        placement=placement,
+        rows=rows,
+        key=(backbone.digest, placement, preprocessing.crop_size, cuts),
+        short=short_blocks(len(images), rows, placement, backbone, cuts, pooling, engine),
     )
     with (
         counted(len(images), verbose=verbose) as advance,
-        reading_threads(n_jobs) as threads,
+        reading_threads(n_jobs, len(images)) as threads,
     ):
         call = _Call(images, embeddings, preprocessing, on_error, make_function, run, rows, threads, advance)
         info = info or StoreInfo()
@@ -95,7 +103,9 @@ def embed(
             info.n_misses += len(images) - len(call.failures)
         else:
             key = cache_key_of(backbone, cuts, pooling, preprocessing, placement, engine, rows, sum(widths))
-            with CacheLookUp(store, key, images, embeddings, info, batch_size=batch_size, progress=advance) as look_up:
+            with CacheLookUp(
+                store, key, images, embeddings, info, batch_size=batch_size, progress=advance, keep=keep
+            ) as look_up:
                 call.compute_missing(look_up)
     call.failures.sort(key=lambda failure: failure[0])
     return embeddings, [error for _, error in call.failures]

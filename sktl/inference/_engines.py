@@ -6,6 +6,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from sktl._forking import free_after_fork
 from sktl.inference._folding import FastChain, pooled_outputs
 from sktl.inference._onnx import check_onnx, onnx_function
 
@@ -13,7 +14,7 @@ ENGINES = ("torch", "onnxruntime")
 
 # Fast copies of frozen chains: one for all clones of an estimator, gone with the backbone.
 _chains: "WeakKeyDictionary" = WeakKeyDictionary()
-_making = Lock()
+_making = free_after_fork(Lock())
 
 
 def check_engine(engine, placement):

@@ -48,42 +48,40 @@ class FastChain:
         self._ways = ((_packed,) if pack else ()) + ((_folded,) if fold else ()) + (_channels_last,)
         noise = {"generator": torch.Generator().manual_seed(0), "dtype": torch.float32, "device": "cpu"}
         images = torch.rand((_CHECK_ROWS, 3, image_size, image_size), **noise) * 2 - 1
-        # What the next stage is given on the check images; None above a stage that has failed.
-        self._check = images.contiguous(memory_format=torch.channels_last)
-        self._fast = []
+        # The copies, and what the next stage is given on the check images: None above a stage that has failed.
+        check = images.contiguous(memory_format=torch.channels_last)
+        self._made = [], check  # replaced in one step, since a fork may come between any two
 
     @torch.inference_mode(False)
     @torch.no_grad()
     def below(self, n_stages):
         """Return the fast copies of the lowest stages; for one thread at a time."""
-        for stage in self._stages[len(self._fast) : n_stages]:
-            self._fast.append(self._faster(stage))
-        return self._fast[:n_stages]
+        for stage in self._stages[len(self._made[0]) : n_stages]:
+            copies, check = self._made
+            fast, check = self._faster(stage, check)
+            self._made = [*copies, fast], check
+        return self._made[0][:n_stages]
 
-    def _faster(self, stage):
-        if self._check is None:
-            return stage
+    def _faster(self, stage, check):
+        if check is None:
+            return stage, None
         try:
-            expected = stage(self._check.clone(memory_format=torch.contiguous_format))
+            expected = stage(check.clone(memory_format=torch.contiguous_format))
         except Exception:
             # Whoever runs the stage gets the error.
-            self._check = None
-            return stage
+            return stage, None
         if not isinstance(expected, torch.Tensor):
-            self._check = None
-            return _Contiguous(stage)
+            return _Contiguous(stage), None
         for make in self._ways:
             try:
-                fast = make(stage, self._check)
-                output = fast(self._check.clone())
+                fast = make(stage, check)
+                output = fast(check.clone())
                 if _is_close(output, expected):
                     # The values of the stage in the layout of its copy, so that each stage is judged by itself.
-                    self._check = torch.empty_like(output).copy_(expected)
-                    return fast
+                    return fast, torch.empty_like(output).copy_(expected)
             except Exception:  # a network of the user's own may insist on one layout, or not let itself be copied
                 continue
-        self._check = expected
-        return _Contiguous(stage)
+        return _Contiguous(stage), expected
 
 
 class _Contiguous(nn.Module):

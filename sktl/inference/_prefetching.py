@@ -9,8 +9,14 @@ from joblib import effective_n_jobs
 
 
 @contextmanager
-def reading_threads(n_jobs):
-    """Give the pool of threads that read and resize images, with joblib's meaning of `n_jobs`, and their number."""
+def reading_threads(n_jobs, n_images=None):
+    """Give the pool of threads that read and resize images, with joblib's meaning of `n_jobs`, and their number.
+
+    One image is read by the thread that asks for it.
+    """
+    if n_images == 1:
+        yield None, 1
+        return
     n_threads = effective_n_jobs(n_jobs)
     with stopping(ThreadPoolExecutor(n_threads, thread_name_prefix="sktl-read")) as pool:
         yield pool, n_threads
@@ -26,7 +32,13 @@ def stopping(pool):
 
 
 def prefetched(function, items, pool, n_ahead):
-    """Apply a function to items in the threads of a pool, at most `n_ahead` items before the one that is taken."""
+    """Apply a function to items in the threads of a pool, at most `n_ahead` items before the one that is taken.
+
+    Without a pool, to each item when it is taken.
+    """
+    if pool is None:
+        yield from map(function, items)
+        return
     pending: deque = deque()
     for item in items:
         pending.append(pool.submit(function, item))

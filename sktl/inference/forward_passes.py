@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
 
+from sktl._forking import free_after_fork
+
 __all__ = ["ForwardPasses", "counted_forward_passes", "current_counter"]
 
 _current: ContextVar = ContextVar("current", default=None)
 _open: set = set()
-_lock = Lock()
+_lock = free_after_fork(Lock())
 
 
 class ForwardPasses:

@@ -100,6 +100,7 @@ def _estimator(path, record, session):
     estimator = load(path, record, chain, preprocessing, session)
     network = estimator[0] if record["kind"] == "Pipeline" else estimator
     network.batch_size = min(network.batch_size, max(_MAX_PIXELS // network._preprocessing().crop_size ** 2, 1))
+    network.store_info_.keep_no_fews()
     _take_input(network, **record["input"])
     network._reload = partial(
         stages_of_model,

@@ -18,7 +18,7 @@ from sktl.models._numbers import check_numbers, check_outputs, trial_image
 from sktl.models._parameters import make_estimator, written_parameters
 from sktl.models._values import read_array, written_array
 
-__all__ = ["is_frozen_pipeline", "load_pipeline", "pipeline_parts"]
+__all__ = ["is_frozen_pipeline", "load_pipeline", "pipeline_outputs", "pipeline_parts"]
 
 _LINEAR = {model.__name__: model for model in (LogisticRegression, Ridge, RidgeCV)}
 
@@ -93,8 +93,9 @@ def load_pipeline(path, record, chain, preprocessing, session):
         )
     steps = [extractor, *([] if scaler is None else [scaler]), linear]
     pipeline = Pipeline(list(zip(record["steps"], steps, strict=True)))
+    image = trial_image(extractor._preprocessing().crop_size)
     try:
-        outputs = _trial_outputs(pipeline)
+        outputs = pipeline_outputs(pipeline, as_images(image[None]), extractor._placement())
     except WeightsError:  # the network gives no vectors to begin with
         outputs = np.nan
     check_outputs(outputs)
@@ -140,14 +141,14 @@ def _fill(scaler, linear, record, arrays):
         scaler.n_features_in_ = linear.n_features_in_
 
 
-def _trial_outputs(pipeline):
+def pipeline_outputs(pipeline, images, placement):
+    """Return probabilities, or predictions of a regressor, for opened images."""
     extractor, *scalers, linear = (step for _, step in pipeline.steps)
-    preprocessing = extractor._preprocessing()
     features, _ = embed(
-        as_images(trial_image(preprocessing.crop_size)[None]),
+        images,
         extractor.backbone_,
-        preprocessing,
-        extractor._placement(),
+        extractor._preprocessing(),
+        placement,
         layers=extractor.layers_,
         pooling=extractor.pooling,
         engine=extractor.engine,

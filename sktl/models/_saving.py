@@ -16,7 +16,7 @@ from sktl.models._numbers import check_numbers
 from sktl.models._parameters import written_parameters
 from sktl.models._pipelines import is_frozen_pipeline, pipeline_parts
 
-__all__ = ["save_model"]
+__all__ = ["save_model", "version_of"]
 
 _PACKAGES = ("sktl", "torch", "torchvision", "scikit-learn", "numpy")
 
@@ -112,7 +112,7 @@ def _record_and_tensors(estimator):
         "parameters": {**written_parameters(network), **_network_parameters(network)},
         "input": _input(network),
         **own,
-        "versions": {package: _version(package) for package in _PACKAGES},
+        "versions": {package: version_of(package) for package in _PACKAGES},
     }, tensors
 
 
@@ -162,7 +162,8 @@ def _shown(estimator):
     return name if steps is None else f"a {name} of " + ", ".join(type(step).__name__ for _, step in steps)
 
 
-def _version(package):
+def version_of(package):
+    """Return the version of an installed package."""
     try:
         return version(package)
     except PackageNotFoundError:  # run from a checkout that is not installed

@@ -15,6 +15,7 @@ from sktl.inference import (
     map_images,
     read_prepared,
     run_in_blocks,
+    short_blocks,
 )
 from sktl.training._views import AugmentedImages, can_be_stored, prepared_already
 
@@ -69,7 +70,7 @@ class FrozenPart:
         has_room = device.type == "cuda" and n_bytes <= _SHARE_OF_DEVICE * torch.cuda.mem_get_info(device)[0]
         return device if has_room else torch.device("cpu")
 
-    def __call__(self, images, preprocessing=None, *, use_store=True, verbose=0):
+    def __call__(self, images, preprocessing=None, *, use_store=True, keep=True, verbose=0):
         """Return activations (n_images, ...) of float32, or prepared images, of bytes where all are bytes."""
         preprocessing = preprocessing or self._network.preprocessing
         if self._network.n_frozen == 0:
@@ -83,6 +84,7 @@ class FrozenPart:
             pooling=self._pooling,
             store=self._store if use_store else None,
             info=self._info,
+            keep=keep,
             verbose=verbose,
             **self._read,
         )
@@ -90,7 +92,8 @@ class FrozenPart:
 
     def predict(self, images, preprocessing=None, *, verbose=0):
         """Return the outputs (n_images, n_outputs) of the whole network, of any number of images."""
-        return self._through(self._network.above_cut, images, preprocessing, _SHARE_OF_PREDICTION, verbose)
+        keep = self._info.keeps(len(images))
+        return self._through(self._network.above_cut, images, preprocessing, _SHARE_OF_PREDICTION, verbose, keep=keep)
 
     def features(self, images, preprocessing=None):
         """Return the pooled features (n_images, n_features) of training images."""
@@ -98,10 +101,13 @@ class FrozenPart:
             return self(images, preprocessing, use_store=self.may_store(len(images)))
         return self._through(self._network.features, images, preprocessing, _SHARE_OF_STORE, verbose=0)
 
-    def _through(self, above_cut, images, preprocessing, share, verbose):
+    def _through(self, above_cut, images, preprocessing, share, verbose, *, keep=True):
         """Return a function of the activations at the split point, for some of the images at a time."""
         network, preprocessing = self._network, preprocessing or self._network.preprocessing
-        key = (self._backbone.digest, above_cut.__name__, network.n_frozen, self._placement, preprocessing.crop_size)
+        what = (above_cut.__name__, network.n_frozen)
+        key = (self._backbone.digest, *what, self._placement, preprocessing.crop_size)
+        rows = block_rows(preprocessing.crop_size, self._placement.device, self._read["batch_size"])
+        short = short_blocks(len(images), rows, self._placement, network, *what)
         if network.n_frozen == 0:
             outputs = map_images(
                 lambda batch: above_cut(network.below_cut(batch)),
@@ -110,16 +116,16 @@ class FrozenPart:
                 self._placement,
                 verbose=verbose,
                 key=key,
+                short=short,
                 **self._read,
             )
             return self._checked(torch.cat(list(outputs)), above_cut, images)
         use_store, outputs = self.may_store(len(images), share), []
-        rows = block_rows(preprocessing.crop_size, self._placement.device, self._read["batch_size"])
         n_together = max(_AT_A_TIME // self.n_bytes, rows)
         for start in range(0, len(images), n_together):
             part = images.subset(slice(start, start + n_together))
-            activations = self(part, preprocessing, use_store=use_store, verbose=verbose)
-            outputs.append(run_in_blocks(above_cut, activations, self._placement, rows, key=key))
+            activations = self(part, preprocessing, use_store=use_store, keep=keep, verbose=verbose)
+            outputs.append(run_in_blocks(above_cut, activations, self._placement, rows, key=key, short=short))
         return self._checked(torch.cat(outputs), above_cut, images)
 
     def _checked(self, outputs, above_cut, images):

@@ -75,7 +75,13 @@ class FineTuneNetwork(nn.Module):
         return self.head(self.features(activations))
 
     def forward(self, images):
-        """Return outputs (n_images, n_outputs) for prepared images."""
+        """Return outputs (n_images, n_outputs) for prepared images, which are bytes; they are normalised in here."""
+        if images.dtype != torch.uint8:
+            raise TypeError(
+                "images must be bytes, as preprocessing.prepare makes them of pictures: the network normalises them "
+                f"itself. Got a tensor of {images.dtype} instead. Leave Normalize out; floats in [0, 1] go through "
+                "above_cut(below_cut(images))."
+            )
         return self.above_cut(self.below_cut(images))
 
     def frozen_digest(self):

@@ -9,13 +9,15 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
+from sktl._forking import free_after_fork
 from sktl.backbones.seeding import GLOBAL_RNG_LOCK, seeded_without_lock
 from sktl.images.pixels import as_bytes
 
 _SCALE, _RATIO = (0.35, 1.0), (3 / 4, 4 / 3)  # of the random crop: share of the area, width by height
 _JITTER = 0.2
 _OVERSHOOT = 0.5  # beyond [0, 1]: bicubic resizing gets there, normalised pictures get further
-_TURNS = RLock()  # one transform of the user's own at a time: it draws from the generators of the process
+# One transform of the user's own at a time: it draws from the generators of the process.
+_TURNS = free_after_fork(RLock())
 _CONTRACT = (
     "augment must turn a uint8 tensor (3, height, width) into a tensor (3, new_height, new_width), of uint8 or of "
     "floats in [0, 1]."

@@ -249,3 +249,39 @@ def test_hits_whatever_does_not_change_a_vector(tmp_path):
     assert misses(encoded) == 20
     assert misses(paths) == misses(list(map(str, paths))) == misses(encoded) == 0
     assert n_computed() == 40
+
+
+def test_few_images_of_a_model_read_from_a_file_are_looked_up_and_not_kept():
+    X = pictures(40)
+    extractor = PretrainedFeatureExtractor().fit(X)
+    expected = PretrainedFeatureExtractor(cache=False).fit_transform(X)
+    served = pickle.loads(pickle.dumps(extractor))
+    for start in (0, 1, 20):  # a request each
+        np.testing.assert_array_equal(served.transform(X[start : start + 20]), expected[start : start + 20])
+    assert (n_computed(), n_claims()) == (0, 0)
+    assert served.store_info_.n_misses == 60
+    np.testing.assert_array_equal(served.transform(X), expected)  # many at once may come again
+    assert n_computed() == 40
+    np.testing.assert_array_equal(served.transform(X[:1]), expected[:1])
+    assert served.store_info_.n_hits == 1
+
+
+def test_an_estimator_keeps_few_images_at_a_time_up_to_a_number(monkeypatch):
+    monkeypatch.setattr(_cache_look_up, "_MOST_IN_FEWS", 10)
+    X = pictures(50)
+    extractor = PretrainedFeatureExtractor().fit(X)
+    for i in range(15):
+        extractor.transform(X[i : i + 1])
+    assert n_computed() == 10
+    extractor.transform(X)
+    assert n_computed() == 50
+
+
+@pytest.mark.parametrize("n_folds", [3, 12])
+def test_folds_of_few_images_still_go_through_the_network_once(n_folds):
+    X, y = pictures(12), np.arange(12) % 2
+    model = make_pipeline(PretrainedFeatureExtractor(), LogisticRegression())
+    cross_val_score(
+        model, X, y, cv=[(np.delete(np.arange(12), part), part) for part in np.split(np.arange(12), n_folds)]
+    )
+    assert n_computed() == 12

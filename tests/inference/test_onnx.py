@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sktl.backbones import load_backbone, pool
-from sktl.inference import _onnx, resolve_placement
+from sktl.inference import _onnx, onnx_programs, resolve_placement
 from sktl.inference._engines import frozen_function
 
 for package in ("onnx", "onnxscript", "onnxruntime"):
@@ -98,6 +98,6 @@ def test_without_the_extra_the_error_names_it(monkeypatch):
     def missing(name, *, extra, caller):
         raise ImportError(f"{caller} needs {name}: sktl[{extra}]")
 
-    monkeypatch.setattr(_onnx, "import_optional", missing)
+    monkeypatch.setattr(onnx_programs, "import_optional", missing)
     with pytest.raises(ImportError, match=r"engine='onnxruntime' needs onnx: sktl\[onnx\]"):
         make(load_backbone(), (5,))

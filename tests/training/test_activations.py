@@ -1,5 +1,7 @@
 """The frozen part of every image is computed once, and everything built on it is what the plain road gives."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,8 @@ from sktl import FineTuneClassifier, PretrainedFeatureExtractor
 from sktl.backbones import Preprocessing
 from sktl.images import as_images
 from sktl.inference import Placement, StoreInfo
+from sktl.models import load_model, save_model
+from sktl.store import open_store
 from sktl.training import _activations
 
 NETWORKS = [
@@ -219,3 +223,18 @@ class StubFrozenPart:
 
     def __call__(self, images, preprocessing, *, use_store, verbose):
         return torch.zeros(len(images), 3)
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_few_images_of_a_fine_tuned_model_read_from_a_file_are_not_kept(three_patterns, depth, tmp_path):
+    X, y = three_patterns
+    model = FineTuneClassifier(unfreeze_depth=depth, max_epochs=1, augment=None, random_state=0).fit(X[:20], y[:20])
+    n_rows = open_store().usage().n_vectors
+    save_model(model, tmp_path / "model.safetensors")
+    for served in (load_model(tmp_path / "model.safetensors"), pickle.loads(pickle.dumps(model))):
+        n_before = served.store_info_.n_misses
+        served.predict(X[20:])
+        assert served.store_info_.n_misses == n_before + 10
+        assert open_store().usage().n_vectors == n_rows
+    model.predict(X[20:])  # of the estimator that was just fitted, as within a fold
+    assert open_store().usage().n_vectors == n_rows + 10

@@ -10,6 +10,7 @@ from threading import RLock
 import torch
 from torch import nn
 
+from sktl._forking import free_after_fork
 from sktl._optional import import_optional
 from sktl.stages.traced_stages import chain_of_features
 
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 _MAX_NUMBERS = 2 * 10**9  # of a network that a file describes, which may come from anybody
-_QUIET_LOCK = RLock()  # how much transformers says is a matter of the whole process
+_QUIET_LOCK = free_after_fork(RLock())  # how much transformers says is a matter of the whole process
 # What configurations name that is not in them: other repositories, and files anywhere.
 _FROM_ELSEWHERE = ("backbone", "use_pretrained_backbone", "model_args")
 _ONLY_FACTS = ("pretrained_cfg", "id2label", "label2id")
