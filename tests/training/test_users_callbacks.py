@@ -112,7 +112,7 @@ def test_a_callback_that_holds_the_net_is_pickled_with_it():
         Checkpoint(),
         Checkpoint("accuracy_best"),
     ],
-    ids=str,
+    ids=["stopping", "stopping_on_best", "named", "checkpoint", "checkpoint_on_accuracy"],
 )
 def test_what_monitors_validation_data_that_are_not_there_is_named(callback):
     callbacks = [EpochScoring("accuracy"), callback]
