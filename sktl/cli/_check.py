@@ -38,7 +38,7 @@ def check(
         from sktl.near_duplicates import inspect_images
 
         found = inspect_images(images, classes, parts=parts, n_jobs=n_jobs, verbose=bars_wanted(verbose))
-        found = replace(found, empty_classes=sorted({*found.empty_classes, *empty}))
+        found = replace(found, empty_classes=tuple(sorted({*found.empty_classes, *empty})))
         if as_json:
             about = {"folder": str(folder), "is_clean": not found}
             print(json.dumps({**about, **found.to_dict(), "ignored": others}, indent=2))

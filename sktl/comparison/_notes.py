@@ -18,7 +18,7 @@ FEW_SPLITS = 5  # fewer than these get a note
 def make_notes(comparison):
     """Say what a reader of the numbers should know."""
     notes = [note_on_baseline(comparison)] if comparison.baseline_at_chance else []
-    notes += [note for note in (note_on_pretraining(comparison), comparison.settings.get("photographs")) if note]
+    notes += [note for note in (comparison.settings.get("photographs"), note_on_pretraining(comparison)) if note]
     notes += [*_failures(comparison), *_bad_images(comparison), *_splits(comparison), *_off_zero(comparison)]
     if warning := comparison.settings.get("near_duplicates"):
         notes.append(warning)

@@ -128,7 +128,7 @@ def _fine_tuned(estimator):
     head = _for_reading(module.head)
     bias = head.layers[-1].bias.detach() if head.linear else None
     stages = _for_reading(module.stages, torch.float32)
-    n_outputs = estimator._n_outputs()
+    n_outputs = estimator._coding.n_outputs
     return _Network(estimator, stages, module.preprocessing, [len(stages)], module.own_pooling, head, n_outputs, bias)
 
 

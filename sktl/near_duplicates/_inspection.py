@@ -1,7 +1,7 @@
 """A look at all images before any work: what cannot be read, what is there twice, and what they are."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
@@ -40,7 +40,7 @@ class ImageInspection:
         Class of every image.
     parts : list or None, default=None
         Part of the data that every image belongs to, such as "train" and "test".
-    empty_classes : list of str, default=()
+    empty_classes : tuple of str, default=()
         Classes without an image that can be read.
 
     See Also
@@ -63,7 +63,7 @@ class ImageInspection:
     kinds: dict[str, int]
     labels: list | None = None
     parts: list | None = None
-    empty_classes: list[str] = field(default_factory=list)
+    empty_classes: tuple = ()
 
     def __bool__(self):
         return bool(self.bad_images or self.near_duplicates or self.empty_classes)
@@ -252,7 +252,7 @@ def inspect_images(X, y=None, *, parts=None, image_shape=None, value_range=None,
         kinds=kinds,
         labels=labels,
         parts=parts,
-        empty_classes=[] if labels is None else sorted({*labels} - readable, key=str),
+        empty_classes=() if labels is None else tuple(sorted({*labels} - readable, key=str)),
     )
 
 

@@ -173,6 +173,17 @@ class TellEpochs(Callback):
         net.told_.end(net)
 
 
+class LastBatch(Callback):
+    """Keep the inputs of the last step, which the network must still give finite outputs for."""
+
+    inputs_ = None
+
+    def on_batch_end(self, net, batch=None, training=False, **kwargs):
+        """Keep the inputs of a step of training."""
+        if training:
+            self.inputs_ = batch[0]
+
+
 class EndWhenLearnt(Callback):
     """End a training whose loss has vanished, or which is asked to end.
 
@@ -292,16 +303,19 @@ def train(
     else:
         users = [callback for callback in users if not isinstance(unnamed(callback), GradualUnfreezing)]
     own = _own_callbacks(users, n_steps if schedule else None, patience)
-    first, last = ("sktl_epochs", TellEpochs()), ("sktl_learnt", EndWhenLearnt(learnt))  # the user's see its last epoch
+    last_batch = LastBatch()
+    first = [("sktl_epochs", TellEpochs()), ("sktl_last_batch", last_batch)]
+    last = ("sktl_learnt", EndWhenLearnt(learnt))  # the user's see its last epoch
     # By their names, without which skorch moves those of one class together.
-    net.callbacks = [first, *own, *_lines(net, users, validation, verbose), *named(users).items(), last]
+    net.callbacks = [*first, *own, *_lines(net, users, validation, verbose), *named(users).items(), last]
     net.initialize_callbacks()
     net.read_, net.told_ = read, told
     try:
         _run(net, data, epochs if stop_after is None else stop_after)
     finally:
         _forget(net, optimizer=schedule)
-    _check_finite(net, data)
+        inputs, last_batch.inputs_ = last_batch.inputs_, None
+    _check_finite(net, inputs)
 
 
 def _own_callbacks(users, n_steps, patience):
@@ -367,7 +381,7 @@ def _forget(net, *, optimizer):
             callback._clear(net)
 
 
-def _check_finite(net, data):
+def _check_finite(net, inputs):
     loss, n_epochs = net.history[-1, "train_loss"], len(net.history)
     if not np.isfinite(loss):
         found = f"the loss must stay a finite number. Got {loss} in epoch {n_epochs}"
@@ -377,7 +391,7 @@ def _check_finite(net, data):
             "the weights must be finite numbers after training. "
             f"Got NaN or infinity in {len(broken)} tensors ({broken[0]!r})"
         )
-    elif not net.is_finite_on(data.batch(np.arange(min(len(data), net.batch_size)), view=n_epochs)[0]):
+    elif inputs is not None and not net.is_finite_on(inputs):
         found = (
             "the outputs of the network must be finite numbers after training. Got NaN or infinity for training images"
         )

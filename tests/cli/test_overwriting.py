@@ -18,6 +18,7 @@ GIVEN = {
         "weights": "weights.pth",
         "resume": "fits.jsonl",
     },
+    "check": {"folder": "photos"},
     "compare --target label": {"table": "photos.csv", "root": "photos"},
     "embed": {"images": "photos", "weights": "weights.pth"},
     "embed --target label": {"table": "photos.csv", "root": "photos"},
@@ -30,6 +31,7 @@ GIVEN = {
 }
 ENDINGS = {"plot": ".png", "report": ".html", "csv": ".csv", "resume": ".jsonl"}
 OUTPUTS = {
+    "check": (),
     "compare": ("resume", "plot", "csv", "report"),
     "embed": ("output",),
     "train": ("output",),

@@ -11,6 +11,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from sktl import FineTuneClassifier, PretrainedFeatureExtractor, compare_transfer
+from sktl.exceptions import BadImagesError
 from sktl.feature_extraction import PixelFeatures
 from sktl.images import _lazy, as_images
 from sktl.near_duplicates import near_duplicate_groups
@@ -138,7 +139,7 @@ def test_a_comparison_names_the_image_that_cannot_be_made():
             raise OSError("no such picture")
         return PIXELS[i]
 
-    with pytest.raises(RuntimeError, match="image 7: X does not give it, OSError says: no such picture"):
+    with pytest.raises(BadImagesError, match="image 7: X does not give it, OSError says: no such picture"):
         compare_transfer(OnAccess(make), Y, candidates=["dummy", "pixels"], baseline="pixels", cv=2)
 
 

@@ -136,7 +136,7 @@ def test_images_of_hardly_any_weight_have_no_say():
 
 def test_several_labels_of_an_image_are_judged_one_by_one():
     X, y = sided(60)
-    labels = np.c_[y, 1 - y]
+    labels = np.c_[y, 1 - y, np.ones_like(y)]
     model = FineTuneClassifier(max_epochs=1, random_state=0).fit(X, labels)
     assert model.augment_ == "unmirrored"
 

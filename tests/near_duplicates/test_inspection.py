@@ -26,7 +26,7 @@ def encoded(picture, mode=None, form="PNG"):
 def test_nothing_is_found_where_nothing_is_wrong():
     found = inspect_images(PICTURES, LABELS)
     assert not found
-    assert (found.bad_images, found.near_duplicates, found.empty_classes) == ([], [], [])
+    assert (found.bad_images, found.near_duplicates, found.empty_classes) == ([], [], ())
     assert found.class_counts == {0: 4, 1: 4, 2: 4}
     assert str(found).splitlines() == [
         "12 images in 3 classes",
@@ -43,7 +43,7 @@ def test_each_kind_of_fault_alone_is_something_to_mend(number):
     assert inspect_images([*PICTURES, PICTURES[number][:, ::-1]])
     lost = [b"" if label == 1 else picture for picture, label in zip(PICTURES, LABELS, strict=True)]
     found = inspect_images(lost, LABELS)
-    assert found.empty_classes == [1]
+    assert found.empty_classes == (1,)
     assert found.class_counts == {0: 4, 1: 0, 2: 4}
 
 
