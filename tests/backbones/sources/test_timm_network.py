@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.base import clone
+from sklearn.model_selection import cross_val_predict
 
 from sktl import FineTuneClassifier, PretrainedFeatureExtractor
 from sktl.backbones import load_backbone, pool, seeded
@@ -233,3 +234,18 @@ def test_networks_of_every_family_are_trained_pickled_cloned_and_drawn_anew(name
             assert clone(model).get_params()["backbone"] is record
         scratch = FineTuneClassifier(f"timm/{name}", weights=None, **options).fit(images, target)
     assert np.isfinite(scratch.predict_proba(images)).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_folds_in_two_processes_give_the_same_probabilities(name):
+    images, target = make_fractals(8, n_classes=2, random_state=0)
+    own_size = timm.get_pretrained_cfg(name).fixed_input_size or name in LARGE_ALONE
+    options = {"image_size": None if own_size else 64, "max_epochs": 1, "augment": None, "random_state": 0}
+    model = FineTuneClassifier(f"timm/{name}", weights=None, unfreeze_depth=0, **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".* is taken as one whole stage")
+        one, two = (
+            cross_val_predict(model, images, target, cv=2, n_jobs=n_jobs, method="predict_proba") for n_jobs in (1, 2)
+        )
+    np.testing.assert_array_equal(one, two)
