@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sktl._text import printable
+from sktl._text import enumerated, printable
 from sktl.cli._options import JobsOption, JsonOption, VerboseOption
 from sktl.cli._reporting import bars_wanted, errors_as_messages, say
 
@@ -45,7 +45,7 @@ def check(
         else:
             print(found)
             if others:
-                print(f"Left out: {len(others):,} other file(s) or link(s), {printable(others[0])} for instance")
+                print(f"Left out, being no images: {printable(enumerated(others))}")
         if found:
             raise typer.Exit(1)
 
@@ -69,18 +69,18 @@ def _listed(folder):
 
 
 def _listed_below(folder, root):
-    """Return the images of a folder with their classes, classes without any, and other files."""
+    """Return the images of a folder with their classes, classes without any, and other files and folders."""
     from sktl.images.folders import entries, search
     from sktl.images.formats import EXTENSIONS
 
-    folders, files, _ = entries(folder)
+    folders, files, left_out = entries(folder)
     images = [str(file) for file in files if file.suffix.lower() in EXTENSIONS]
-    others = [str(file) for file in files if file.suffix.lower() not in EXTENSIONS]
+    others = [str(file) for file in (*left_out, *files) if file.suffix.lower() not in EXTENSIONS]
     classes, empty = [_NO_FOLDER] * len(images), []
     for inner in folders:
         found = search(inner, root.resolve(), EXTENSIONS)
         images += map(str, found.images)
-        others += map(str, found.others)
+        others += map(str, [*found.left_out, *found.others])
         classes += [inner.name] * len(found.images)
         if not found.images:
             empty.append(str(inner.relative_to(root)))

@@ -92,13 +92,13 @@ def test_json_is_all_there_is_on_stdout(run_sktl, folder):
     assert content["parts"] is None
 
 
-def test_folders_of_the_system_and_other_files_are_left_out_and_counted(run_sktl, folder):
+def test_folders_of_the_system_and_other_files_are_left_out_and_named(run_sktl, folder):
     (folder / "__MACOSX" / "ants").mkdir(parents=True)
     (folder / "__MACOSX" / "ants" / "._00.png").write_text("x")
     (folder / "ants" / "Thumbs.db").write_text("x")
     result = run_sktl("check", folder)
     assert result.exit_code == 0, result.output
-    assert f"Left out: 1 other file(s) or link(s), {folder}/ants/Thumbs.db for instance" in result.stdout
+    assert f"Left out, being no images: '{folder}/__MACOSX' and '{folder}/ants/Thumbs.db'" in result.stdout
 
 
 def test_a_folder_without_folders_has_no_classes(run_sktl, folder):
