@@ -106,5 +106,5 @@ class TokenStem(nn.Module):
 
     def forward(self, images):
         patches = self.conv_proj(self.check_size(images)).flatten(2).transpose(1, 2)
-        class_tokens = self.class_token.expand(len(images), -1, -1)
+        class_tokens = self.class_token.expand(images.shape[0], -1, -1)
         return self.dropout(torch.cat([class_tokens, patches], dim=1) + self.pos_embedding)

@@ -130,9 +130,9 @@ def _root(means):
 
     torch computes the odd values at the end of a tensor by other code than the rest, so there must be none.
     """
-    n_rows = -(-len(means) // _VECTOR) * _VECTOR
-    padded = torch.cat([means, means.new_zeros((n_rows - len(means), means.shape[1]))])
-    return padded.pow(1 / _GEM_POWER)[: len(means)]
+    n_rows = -(-means.shape[0] // _VECTOR) * _VECTOR
+    padded = torch.cat([means, means.new_zeros((n_rows - means.shape[0], means.shape[1]))])
+    return padded.pow(1 / _GEM_POWER)[: means.shape[0]]
 
 
 _OVER_PLACES = {

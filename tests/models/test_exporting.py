@@ -127,7 +127,8 @@ def lively(name, size):
 def test_families_give_in_onnx_what_they_give_here(name, depth, tmp_path):
     backbone = lively(name, FAMILIES[name])
     if depth == "frozen":
-        model = frozen(StandardScaler(), LogisticRegression(C=0.01), backbone=backbone)
+        # Random networks have features next to dead, which a scaler would blow up, and differences with them.
+        model = frozen(StandardScaler(with_std=False), LogisticRegression(), backbone=backbone)
     else:
         model = tuned(backbone=backbone, unfreeze_depth=depth)
     model.fit(PICTURES, LABELS)
