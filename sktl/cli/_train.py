@@ -244,7 +244,9 @@ def _sentences(report):
     ]
     lines += _said_of_scores(report)
     if report["unreadable"]:
-        lines.append(f"Left out: {len(report['unreadable'])} images that cannot be read, named above.")
+        n_left_out = len(report["unreadable"])
+        images = "image" if n_left_out == 1 else "images"
+        lines.append(f"Left out: {n_left_out} {images} that cannot be read, named above.")
     lines.append(f"Wrote {printable(report['model'])} ({size(report['n_bytes'])}): all that sktl predict needs.")
     return "\n".join(lines)
 

@@ -54,7 +54,7 @@ def test_a_baseline_that_learned_nothing_is_said_to_in_words_colour_and_first_no
     )
     assert "'dummy' scores 0.242." in str(comparison).splitlines()[0]
     assert tone(comparison) == "open"
-    first, second, third = comparison.notes()
+    first, on_photographs, on_pretraining = comparison.notes()
     assert first.startswith(
         "The baseline 'from_scratch' is not clearly better than chance level: 0.250 in accuracy beside 0.242 of "
         "'dummy', after 20 epochs on 80 images: more epochs (max_epochs) may help."
@@ -62,10 +62,10 @@ def test_a_baseline_that_learned_nothing_is_said_to_in_words_colour_and_first_no
     gain = np.subtract(UP, HALF)
     low, high = corrected_interval(gain, 80, 20)
     interval = f"{gain.mean():+.3f} (95 % interval {low:+.3f} to {high:+.3f})."
-    assert second == (
+    assert on_pretraining == (
         f"Pretraining alone: 'frozen' scores 0.804, and 'frozen_random', with random weights instead, 0.600: {interval}"
     )
-    assert third == "The network has never seen photographs."
+    assert on_photographs == "The network has never seen photographs."
 
 
 @pytest.mark.parametrize(
