@@ -168,7 +168,7 @@ def _check_archive(path, content, n_bytes, most):
     """Refuse archives of other kinds, and those that unpack to far more than the network that they are for."""
     with ZipFile(path) as archive:
         entries = archive.infolist()
-        _check_kind(path, {entry.filename.partition("/")[2] or entry.filename for entry in entries})
+        _check_kind(path, {(entry.filename.partition("/")[2] or entry.filename).lower() for entry in entries})
         unpacked, packed = sum(entry.file_size for entry in entries), len(content)
         if unpacked > max(packed, min(most, _MAX_TIMES_PACKED * packed + _SLACK)):
             raise WeightsError(
@@ -177,7 +177,7 @@ def _check_archive(path, content, n_bytes, most):
                 "Save it again with torch.save."
             )
         for entry in entries:
-            if not entry.filename.endswith(".pkl"):
+            if not entry.filename.lower().endswith(".pkl"):  # torch finds entries whatever their case
                 continue
             if entry.file_size > _MAX_PICKLE:
                 raise WeightsError(_TOO_MUCH.format(str(path), f"{_size(entry.file_size)} of other objects"))

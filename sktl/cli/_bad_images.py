@@ -25,7 +25,8 @@ def without_bad_images(data, on_error, *, n_jobs, verbose):
     rest = np.setdiff1d(np.arange(len(data.images)), list(bad))
     groups = None if data.groups is None else data.groups[rest]
     left = replace(data, images=data.images[rest], target=data.target[rest], groups=groups)
-    if data.names is not None and (empty := [name for name, count in left.counts().items() if count == 0]):
+    before, after = (({} if data.names is None else some.counts()) for some in (data, left))
+    if empty := [name for name, count in after.items() if count == 0 < before[name]]:
         raise ValueError(
             f"each class must have at least one image that can be read. Got none for {enumerated(empty)} instead. "
             "Put images there, or remove the class."

@@ -126,6 +126,8 @@ def _say_score(answers, rows):
     read = [row for row in rows if "error" not in row]
     if not read:
         return None
+    if answers.task == "regression" and "value" not in read[0]:
+        raise ValueError("--target must be left out for a model of several numbers. Got one column instead.")
     true, said = [row["target"] for row in read], [answers.answer(row) for row in read]
     unknown = set(true).difference(answers.names) if answers.task == "classification" else ()
     if unknown:

@@ -266,13 +266,15 @@ def compare_transfer(
     check_networks(names_used(candidates), images, **own, **shared)
     drawing = {"n_repeats": n_repeats, "task": task, "random_state": random_state}
     drawing["cv"] = list(cv) if hasattr(cv, "__next__") else cv
-    make_splits(X, y, groups=groups, **drawing)  # what cannot be drawn is found out before the images are read
+    # What cannot be drawn is found out before the images are read; groups of near copies come after that.
+    splits = None if duplicates == "group" else make_splits(X, y, groups=groups, **drawing)
     running = {"n_jobs": n_jobs, "verbose": verbose}
     checkpoint_file = None if resume is None else CheckpointFile(resume, X, y, scorers, estimators)
     found, bad = look_through(X, duplicates=duplicates, backbone=backbone, **running, **reading)
     bad = check_bad_images(bad, y, task, on_bad_image, estimators, verbose)
     together = kept_together(found, groups, verbose) if duplicates == "group" else groups
-    splits = make_splits(X, y, groups=together, left_out=list(bad), **drawing)
+    if splits is None or bad:
+        splits = make_splits(X, y, groups=together, left_out=list(bad), **drawing)
     seeds = make_seeds(random_state, "fit", len(splits))
     copies = warn_of_near_duplicates(found, X, splits, groups, reading)
     running |= {"scorers": scorers, "baseline": baseline, "on_error": on_error, "checkpoint_file": checkpoint_file}

@@ -22,15 +22,15 @@ def is_at_chance(comparison, name):
     """Whether nothing shows that a candidate learned anything.
 
     That is less than a verdict asks for, which few splits seldom give: it is enough to be better over the images, or
-    where predictions do not tell, on every split.
+    where predictions do not tell, which are about accuracy, on every split.
     """
     if not _is_no_better(comparison, name, CHANCE_LEVEL):
         return False
     _, low, _ = image_interval(comparison, name, CHANCE_LEVEL)
-    if low is None or low != low:
-        gain = differences_of(comparison.scores[name], comparison.scores[CHANCE_LEVEL])
-        return not (gain > comparison.rope).all()
-    return not low > 0
+    if low is not None and low == low and (low > 0 or comparison.scoring == "accuracy"):
+        return not low > 0
+    gain = differences_of(comparison.scores[name], comparison.scores[CHANCE_LEVEL])
+    return not (gain > comparison.rope).all()
 
 
 def has_network(comparison, name):
@@ -67,11 +67,13 @@ def note_on_pretraining(comparison):
     lacks_network = not has_network(comparison, baseline)
     if not lacks_network and not comparison.baseline_at_chance:
         return None
-    why = f"{baseline!r} has no network, so the difference is that of a network and its pretraining together. "
+    lacks = "has no network" if baseline in (CHANCE_LEVEL, PIXELS) else "has no network of sktl"
+    why = f"{baseline!r} {lacks}, so the difference is that of a network and its pretraining together. "
     if RANDOM_WEIGHTS not in comparison.scores:
         advice = f"The candidate {RANDOM_WEIGHTS!r}, the frozen network with random weights, "
         return f"{why if lacks_network else ''}{advice}tells what pretraining alone adds."
-    name = next((one for one in ("frozen",) if comparison.transfer.get(one)), headline.candidate)
+    has_frozen = "frozen" in comparison.scores and comparison.transfer["frozen"]  # and it did not fail
+    name = "frozen" if has_frozen else headline.candidate
     return (why if lacks_network else "") + _pretraining_alone(comparison, name)
 
 

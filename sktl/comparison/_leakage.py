@@ -55,5 +55,5 @@ def _text(leaks, n_splits, pair, advice):
     return (
         f"Near copies of one image lie on both sides of {n_concerned} of {n_splits} splits ({n_images} test images in "
         f"all; {pair}), so every candidate looks better than it is. Keep them together "
-        f"with groups={advice}, which is in sktl.near_duplicates."
+        f"with duplicates='group', or with groups={advice}, which is in sktl.near_duplicates."
     )

@@ -5,6 +5,7 @@ from copy import deepcopy
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
@@ -20,7 +21,7 @@ from sktl.fine_tuning._mirroring import augmentation_of
 from sktl.fine_tuning._parameters import SHARED_CONSTRAINTS, check_structure, check_together, depth_of, settings_of
 from sktl.fine_tuning._validation_data import ValidationData
 from sktl.fine_tuning.network_outputs import NetworkOutputs
-from sktl.images import check_images
+from sktl.images import check_images, read_once
 from sktl.images.value_range import fit_value_range
 from sktl.inference import StoreInfo, embedding_widths, resolve_placement, warn_of_photographs
 from sktl.store import open_store
@@ -89,6 +90,7 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
             self.__dict__.pop(name, None)
         validation = ValidationData(self, validation, whole)
         check_together(self, watched=validation.is_wanted)
+        passed = X, y, groups
         X, y, sample_weight, groups = self._that_can_be_read(X, y, sample_weight, groups, keep)
         training_set = self._training_set(X, y, sample_weight, keep, classes)
         teacher = self._teach(X, training_set.rows)
@@ -101,7 +103,7 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
         else:
             self._start(training_set.images)
         self.store_info_ = StoreInfo()
-        validation.find(training_set, X, y, groups)
+        validation.find(training_set, groups, passed, [error.index for error in self.bad_images_])
         tasks = EpochTasks(self, X, y, sample_weight)
         self._train(training_set, teacher, validation, tasks, placement, keep, whole)
         tasks.end_fit()
@@ -135,6 +137,9 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
         self.bad_images_ = []
         parts = X, y, sample_weight, groups
         if self.on_error == "skip":
+            X, y = read_once(X), y.tocsr() if issparse(y) else y
+            sample_weight = np.full(len(X), sample_weight) if np.isscalar(sample_weight) else sample_weight
+            parts = X, y, sample_weight, groups
             images = check_images(self, X, reset=not keep, image_shape=self.image_shape)
             self.bad_images_, parts = without_bad_images(images, *parts, name="X", n_jobs=self.n_jobs)
         return parts

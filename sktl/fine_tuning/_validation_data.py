@@ -27,8 +27,11 @@ class ValidationData:
                 "sklearn.model_selection."
             )
 
-    def find(self, training_set, X, y, groups):
-        """Choose the images to set aside, or check those of the user."""
+    def find(self, training_set, groups, passed, bad):
+        """Choose the images to set aside, or check those of the user.
+
+        A splitter is shown what was passed to `fit`, bad images included, whose positions it may know.
+        """
         groups = None if groups is None else column_or_1d(groups)
         check_consistent_length(training_set.place, groups)
         if not self.is_wanted or self._estimator._is_probe():
@@ -36,7 +39,10 @@ class ValidationData:
         if self.is_pair:
             self._own = self._checked(*self._given)
         elif self._given is not None:
-            self._parts = given_split(self._given, X, y, groups, training_set.place)
+            X, y, groups = passed
+            place = np.full(len(training_set.place) + len(bad), -1, dtype=np.intp)
+            place[np.setdiff1d(np.arange(len(place)), bad)] = training_set.place
+            self._parts = given_split(self._given, X, y, None if groups is None else column_or_1d(groups), place)
         else:
             self._parts = inner_split(
                 training_set.targets.numpy(),

@@ -90,7 +90,10 @@ class ImageCollection:
             return IdentifiedImage(partial(self._made, position), self._items.digests, key, position)
         item = self._items[position]
         make = partial(OpenedImage, item, position, self._value_range, self._learned)
-        return IdentifiedImage(make, DIGESTS, str(item), position) if is_remote(item) else make()
+        if not is_remote(item):
+            return make()
+        key = str(item), self._value_range, self._learned  # the range is part of what identifies an image
+        return IdentifiedImage(make, DIGESTS, key, position)
 
     def subset(self, indices):
         """Return some of the images, in the order asked for, without reading any.

@@ -29,7 +29,8 @@ _NEXT = "Fetch the file again, or drop it."
 
 def load_whole(image, read):
     """Load an image, or refuse it where a part is missing; `read` returns the bytes of its file."""
-    if image.format in _MISSING and getattr(image, "fp", None) is not None:  # not loaded yet, nor closed
+    file = getattr(image, "fp", None)
+    if image.format in _MISSING and file is not None and not getattr(file, "closed", False):  # not loaded yet
         missing = _MISSING[image.format](read())
         if missing is not None:
             raise ImageReadError(f"the image is damaged or cut off: {missing}. {_NEXT}")
@@ -131,7 +132,8 @@ def _missing_in_png(data):
 
 def _missing_in_icon(data):
     """Look at the PNGs of an icon."""
-    return next(filter(None, (_missing_in_png(data[each.start() :]) for each in re.finditer(_PNG, data))), None)
+    view = memoryview(data)
+    return next(filter(None, (_missing_in_png(view[each.start() :]) for each in re.finditer(_PNG, data))), None)
 
 
 def _missing_in_jpeg_2000(data):

@@ -57,6 +57,8 @@ class LazyItems:
                 item = content(item)
             elif is_pil(item):
                 load(item)
+                if getattr(item, "_exclusive_fp", False):  # further frames would keep the file open
+                    item = item.copy()
         size = _n_bytes(item)
         if self._n_bytes + size <= _MEMORY:
             self._kept[i] = item = _alone(item)

@@ -6,7 +6,7 @@ import re
 import struct
 import threading
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 import numpy as np
 from PIL import Image, ImageFile, UnidentifiedImageError
@@ -151,7 +151,7 @@ def decode(data, value_range=None):
         raise ImageReadError("the image must have content. Got 0 bytes instead.")
     with _opened(data) as image:
         _check_size(image)
-        return _picture(image, lambda: data, value_range)
+        return _picture(image, lambda: data, value_range, nullcontext())
 
 
 def encoded_size(data):
@@ -199,7 +199,7 @@ def from_pil(image, value_range=None):
     with _STRICT, _pillow_errors_named():
         if 0 in image.size:
             raise ImageReadError(f"the image must have pixels. Got size {image.size} instead.")
-        return _picture(image, lambda: _file_of(image), value_range)
+        return _picture(image, lambda: _file_of(image), value_range, _LOADING)
 
 
 def _file_of(image):
@@ -211,8 +211,8 @@ def _file_of(image):
     return data
 
 
-def _picture(image, read, value_range):
-    with _LOADING:
+def _picture(image, read, value_range, lock):
+    with lock:
         if value_range is not None and tuple(value_range) != _SIXTEEN_BIT and _is_wide_colour(image):
             raise ImageReadError(_WIDE_COLOUR)
         load_whole(image, read)

@@ -1,5 +1,6 @@
 """One item of X → one picture (H, W, 3): a path, a URL, encoded bytes, a file, a PIL image, an array or a tensor."""
 
+import io
 import os
 import re
 import stat
@@ -174,6 +175,8 @@ def _file_content(path):
 
 def _stream_content(file):
     """Return all that an open file holds, wherever it stands, and leave it there."""
+    if isinstance(file, io.TextIOBase):
+        raise ImageReadError("the file must be open for bytes. Got one open for text; use open(path, 'rb').")
     try:
         with _seeking:
             position = file.tell()
@@ -181,16 +184,12 @@ def _stream_content(file):
                 n_bytes = file.seek(0, os.SEEK_END)
                 file.seek(0)
                 start = file.read(_FIRST_READ)
-                if isinstance(start, str):
-                    raise ImageReadError(
-                        "the file must be open for bytes. Got one open for text; use open(path, 'rb')."
-                    )
                 check_signature(start[:SIGNATURE_LENGTH])
                 check_file_size(n_bytes)
                 return start + file.read()
             finally:
                 file.seek(position)
-    except (OSError, ValueError) as error:  # closed, or a connection
+    except (OSError, ValueError, AttributeError, TypeError) as error:  # closed, a connection, or asynchronous
         if isinstance(error, ImageReadError):
             raise
         raise ImageReadError(

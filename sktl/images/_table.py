@@ -130,7 +130,8 @@ def _refuse_empty_cells(name, cells, images):
 def _rows_taken_once(columns, image):
     """Return the first row of each image; name those that come again, and refuse those that then say another thing."""
     first, again, other = {}, [], []
-    rows = list(zip(*columns.values(), strict=True))
+    said = [cells for name, cells in columns.items() if name != image]  # a path may be spelt in two ways
+    rows = list(zip(*said, strict=True)) or [()] * len(columns[image])
     for number, (path, row) in enumerate(zip(columns[image], rows, strict=True)):
         before = first.setdefault(os.path.normpath(path), number)
         if before != number:

@@ -132,7 +132,10 @@ def _computing_threads(device, *, alone):
     with _usual_settings as n_threads:
         if alone:
             torch.set_num_threads(1)
-            yield None, 1
+            try:
+                yield None, 1
+            finally:
+                torch.set_num_threads(n_threads)  # of this thread, whoever else still computes
             return
         options = {"initializer": torch.set_num_threads, "initargs": (1,)}  # one thread per operation
         if device.type == "cuda":

@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from sktl._atomic_files import replacing
+from sktl._atomic_files import check_not_read, replacing
 from sktl.backbones.descriptions import describe_network
 from sktl.backbones.torch_defaults import torch_defaults
 from sktl.inference.onnx_programs import check_onnx_installed, make_program, open_session
 from sktl.models._fine_tuned import KINDS
 from sktl.models._onnx_network import FineTunedModule, PipelineModule
 from sktl.models._pipelines import is_frozen_pipeline
-from sktl.models._saving import version_of
+from sktl.models._saving import files_of_estimator, version_of
 
 __all__ = ["export_onnx"]
 
@@ -90,6 +90,7 @@ def export_onnx(estimator, path):
         )
     check_onnx_installed(_CALLER)
     check_is_fitted(estimator[-1] if is_pipeline else estimator)
+    check_not_read("path", path, files_of_estimator(estimator))
     module = (PipelineModule if is_pipeline else FineTunedModule)(estimator).eval()
     backbone = (estimator[0] if is_pipeline else estimator).backbone_
     prepared, expected = _trial(module, estimator)

@@ -2,7 +2,9 @@
 
 import json
 import os
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from sktl._atomic_files import check_not_read
 from sktl.backbones import Backbone, tensor_digest
@@ -10,13 +12,15 @@ from sktl.backbones.descriptions import describe_network, file_name
 from sktl.backbones.empty_networks import empty_chain
 from sktl.backbones.estimators import gives_backbone
 from sktl.backbones.torch_defaults import torch_defaults
+from sktl.checkpoints.formats import INDEX_SUFFIX, files_of
+from sktl.exceptions import WeightsError
 from sktl.models._fine_tuned import KINDS, fine_tuned_parts
 from sktl.models._format import forms_of, write_model
 from sktl.models._numbers import check_numbers
 from sktl.models._parameters import written_parameters
 from sktl.models._pipelines import is_frozen_pipeline, pipeline_parts
 
-__all__ = ["save_model", "version_of"]
+__all__ = ["files_of_estimator", "save_model", "version_of"]
 
 _PACKAGES = ("sktl", "torch", "torchvision", "scikit-learn", "numpy")
 
@@ -71,7 +75,7 @@ def save_model(estimator, path, *, metadata=None):
     """
     if type(estimator) not in KINDS.values() and not is_frozen_pipeline(estimator):
         raise ValueError(_what_can_be_saved(_shown(estimator)))
-    check_not_read("path", path, _files_of(estimator))
+    check_not_read("path", path, files_of_estimator(estimator))
     _check_metadata(metadata)
     try:
         record, tensors = _record_and_tensors(estimator)
@@ -80,12 +84,18 @@ def save_model(estimator, path, *, metadata=None):
         raise ValueError(_what_can_be_saved(str(error))) from error
 
 
-def _files_of(estimator):
+def files_of_estimator(estimator):
     """Name the files that the network was read from, which a pickle of the estimator reads again."""
     backbone = getattr(estimator[0] if is_frozen_pipeline(estimator) else estimator, "backbone_", None)
     reload = getattr(getattr(backbone, "reload", None), "keywords", {})
     named = [*estimator.get_params().values(), *reload.values()]
-    return [value for value in named if isinstance(value, str | os.PathLike)]
+    paths = [value for value in named if isinstance(value, str | os.PathLike)]
+    shards = []
+    for path in map(Path, paths):
+        if path.name.endswith(INDEX_SUFFIX) and path.is_file():
+            with suppress(WeightsError):  # no longer what the network was read from
+                shards += files_of(path)
+    return [*paths, *shards]
 
 
 def _check_metadata(metadata):

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import LeaveOneGroupOut, PredefinedSplit, StratifiedKFold
+from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, PredefinedSplit, StratifiedKFold
 
 from sktl import compare_transfer
 from sktl.comparison import TransferComparison
@@ -280,3 +280,8 @@ def test_the_pass_is_announced(files, capsys):
     assert capsys.readouterr().out.startswith("Looking for near duplicates among 30 images …\n")
     compare_transfer(files, LABELS, **QUICK, verbose=1, duplicates="ignore")
     assert capsys.readouterr().out.startswith("Reading 30 images …\n")
+
+
+def test_near_copies_are_groups_for_a_splitter_that_needs_some(files):
+    comparison = compare_transfer(files, LABELS, duplicates="group", **{**QUICK, "cv": GroupKFold(3)})
+    assert len(comparison.splits) == 3

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from PIL import Image
+from scipy.sparse import coo_matrix
 from sklearn.base import clone
+from sklearn.model_selection import PredefinedSplit
 from sklearn.pipeline import make_pipeline
 
 from sktl import FineTuneClassifier, FineTuneRegressor
@@ -116,3 +118,33 @@ def test_a_model_file_keeps_the_policy(patterns, tmp_path):
     save_model(FineTuneClassifier(on_error="skip", **QUICK).fit(X, y), tmp_path / "model.safetensors")
     model = load_model(tmp_path / "model.safetensors")
     assert (model.on_error, model.bad_images_) == ("skip", [])
+
+
+@pytest.mark.filterwarnings("ignore:2 of 30 images of X cannot be read")
+def test_a_splitter_knows_the_rows_as_they_were_passed(three_patterns, tmp_path):
+    X, y = three_patterns
+    held_out = np.where(np.arange(len(X)) >= 24, 0, -1)
+    splits = []
+
+    class Watched(PredefinedSplit):
+        def split(self, X=None, y=None, groups=None):
+            splits.append(len(X))
+            return super().split(X, y, groups)
+
+    settings = {**QUICK, "unfreeze_depth": 1, "augment": None, "on_error": "skip", "early_stopping": True}
+    files = as_files(X, tmp_path)
+    model = FineTuneClassifier(**settings).fit(files, y, validation=Watched(held_out))
+    assert splits == [30]
+    good = np.delete(np.arange(30), BAD)
+    other = FineTuneClassifier(**settings).fit(
+        [files[i] for i in good], y[good], validation=PredefinedSplit(held_out[good])
+    )
+    assert_array_equal(model.predict_proba(X), other.predict_proba(X))
+
+
+@pytest.mark.filterwarnings("ignore:2 of 30 images of X cannot be read")
+def test_weights_that_are_one_number_and_sparse_labels_are_taken_along(three_patterns, tmp_path):
+    X, y = three_patterns
+    several = coo_matrix(np.stack([y == 0, y > 0, y == 2], axis=1).astype(int))
+    model = FineTuneClassifier(on_error="skip", **QUICK).fit(as_files(X, tmp_path), several, sample_weight=2.0)
+    assert len(model.bad_images_) == 2

@@ -156,3 +156,15 @@ def test_a_path_with_colons_is_a_path(path, tmp_path, monkeypatch):
         with open(path, "wb") as file:
             file.write(png(PIXELS[0]))
         np.testing.assert_array_equal(read_image(path), PIXELS[0])
+
+
+def test_the_content_of_a_url_is_another_image_in_another_range(tmp_path):
+    fsspec = pytest.importorskip("fsspec")
+    wide = np.random.default_rng(0).integers(0, 4096, (20, 20)).astype(np.uint16)
+    buffer = io.BytesIO()
+    Image.fromarray(wide).save(buffer, "PNG")
+    fsspec.filesystem("memory").pipe(f"/{tmp_path.name}/wide.png", buffer.getvalue())
+    urls = [f"memory://{tmp_path.name}/wide.png"]
+    for limits in ((0, 4095), (0, 65535)):
+        found = PretrainedFeatureExtractor(value_range=limits).fit_transform(urls)
+        np.testing.assert_array_equal(found, PretrainedFeatureExtractor(value_range=limits).fit_transform([wide]))

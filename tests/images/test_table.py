@@ -207,6 +207,9 @@ def test_rows_that_come_twice_are_named_and_taken_once(root):
             frame_of(repeated[:4] + [ROWS[0]]), image="path", target="label", group="patient", root=root
         )
     check(data, root)
+    spelt = [*ROWS, ("./" + ROWS[1][0], *ROWS[1][1:])]
+    with pytest.warns(UserWarning, match="1 rows"):
+        check(load_image_table(frame_of(spelt), image="path", target="label", group="patient", root=root), root)
     with pytest.warns(UserWarning, match="1 rows"):
         assert len(load_image_table(frame_of([*ROWS, ("a/1.png", "dog", "z")]), image="path", root=root).images) == 3
 

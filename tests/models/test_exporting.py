@@ -191,3 +191,13 @@ def test_a_network_that_torch_cannot_export_is_named(model, tmp_path, monkeypatc
     with pytest.raises(ValueError, match=r"export_onnx needs a network that torch.onnx can export. tiny_fr"):
         export_onnx(model, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_file_of_weights_is_not_written_onto(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(models.resnet18().state_dict(), path)
+    before = path.read_bytes()
+    model = tuned(backbone="resnet18", weights=str(path), image_size=32, unfreeze_depth=0).fit(PICTURES, LABELS)
+    with pytest.raises(ValueError, match="must be a file of its own"):
+        export_onnx(model, path)
+    assert path.read_bytes() == before
