@@ -223,8 +223,7 @@ class ImageCollection:
         str
             The position in the first `X`, and the path of the file, if there is one.
         """
-        position = self._position(i)
-        path = None if self._is_lazy() else path_of(self._items[position])
+        position, path = self._named(i)
         return f"image {position}" + ("" if path is None else f" ({path!r})")
 
     def name(self, i):
@@ -240,12 +239,16 @@ class ImageCollection:
         str
             The path as it was passed; otherwise the position in the first `X`.
         """
-        position = self._position(i)
-        path = None if self._is_lazy() else path_of(self._items[position])
+        position, path = self._named(i)
         return path or f"image {position}"
 
     def _position(self, i):
         return int(self._positions[as_index(i)])
+
+    def _named(self, i):
+        """Return the position of image i in the first X, and its path where it has one."""
+        position = self._position(i)
+        return position, None if self._is_lazy() else path_of(self._items[position])
 
     def _is_lazy(self):
         return isinstance(self._items, LazyItems)

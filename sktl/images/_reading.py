@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from PIL import Image
 
+from sktl._forking import free_after_fork
 from sktl._text import shortened
 from sktl.exceptions import ImageReadError
 from sktl.images._arrays import array_to_picture, canonical, is_array, n_dims
@@ -21,7 +22,7 @@ _LONGEST_PATH = 4096
 # Two letters at least: "C:/…" is a path. fsspec writes "simplecache::s3://…".
 _URL = re.compile(r"([a-z][a-z0-9+.-]+::)*[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _DATA_URL = re.compile(r"data:[a-z]+/", re.IGNORECASE)
-_seeking = threading.Lock()  # one open file may occur twice in X, and has one position
+_seeking = free_after_fork(threading.Lock())  # one open file may occur twice in X, and has one position
 
 
 def is_path(item):
@@ -206,12 +207,3 @@ def _junk(item):
     else:
         got = f"an object of type {type(item).__name__}"
     return f"an image must be a path, a URL, bytes, a file, a PIL image or an array of numbers. Got {got} instead."
-
-
-def _forget_after_fork():
-    global _seeking
-    _seeking = threading.Lock()  # another thread of the parent may have held it
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)

@@ -4,9 +4,8 @@ import os
 from collections.abc import Mapping, Set
 
 from sktl._text import shortened
-from sktl.images._reading import is_encoded, is_image_item, is_path, is_pil, is_record, is_stream
+from sktl.images._reading import is_encoded, is_image_item, is_path, is_pil, is_record, is_stream, path_of
 
-_LONGEST = 4096  # characters of a path
 _TABLE_MARKS = ("__array__", "__dataframe__", "dtype")
 
 
@@ -18,9 +17,7 @@ def refuse_a_single_image(X):
                 f"X must be a sequence of images. Got the folder {os.fspath(X)!r} instead; "
                 f"write sktl.images.load_image_folder({os.fspath(X)!r}).images."
             )
-        path = os.fsdecode(X)
-        path = path if len(path) <= _LONGEST else f"{path[:60]}…"
-        raise TypeError(f"X must be a sequence of images. Got the single path {path!r} instead; write [path].")
+        raise TypeError(f"X must be a sequence of images. Got the single path {path_of(X)!r} instead; write [path].")
     if is_encoded(X) or is_pil(X) or is_stream(X) or is_record(X):
         raise TypeError(f"X must be a sequence of images. Got a single {type(X).__name__} instead; write [image].")
 

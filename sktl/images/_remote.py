@@ -1,16 +1,16 @@
 """Images behind a URL, fetched by fsspec: s3://, gs://, http:// and whatever else it speaks."""
 
-import os
 from collections import OrderedDict
 from threading import Lock
 
+from sktl._forking import free_after_fork
 from sktl._optional import import_optional
 from sktl._text import shortened
 from sktl.exceptions import ImageReadError
 
 _MAX_BYTES = 256 << 20
 _kept: OrderedDict = OrderedDict()  # URL → content; folds, searches and epochs come back to each of them
-_lock = Lock()
+_lock = free_after_fork(Lock())
 DIGESTS: dict = {}  # URL → what identifies its content, so that what the store has is not fetched again
 
 
@@ -43,12 +43,3 @@ def _fetch(url):
     except Exception as error:  # every protocol has its own
         said = shortened(error, 200) or type(error).__name__
         raise ImageReadError(f"the URL cannot be read, fsspec says: {said}") from error
-
-
-def _forget_after_fork():
-    global _lock
-    _lock = Lock()  # another thread of the parent may have held it
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)

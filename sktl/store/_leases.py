@@ -7,6 +7,8 @@ import time
 from contextlib import suppress
 from uuid import uuid4
 
+from sktl._forking import after_fork
+
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -101,5 +103,4 @@ def _let_go_after_fork():
         os.close(_held.popitem()[1])
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go_after_fork)
+after_fork(_let_go_after_fork)

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from pathlib import Path
 from threading import Lock
 
+from sktl._forking import after_fork
 from sktl.store._store import EmbeddingStore
 
 __all__ = ["open_store", "store_folder"]
@@ -77,5 +78,4 @@ def _forget_after_fork():
 
 
 atexit.register(_close_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_after_fork)
+after_fork(_forget_after_fork)
