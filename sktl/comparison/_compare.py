@@ -11,7 +11,7 @@ from sktl._score_bounds import bounds_of_scorers
 from sktl._splits import fixed_random_state, make_seeds, make_splits
 from sktl._targets import check_data
 from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
-from sktl.comparison._call import recorded_call
+from sktl.comparison.recorded_call import recorded_call
 from sktl.comparison._candidates import make_candidates, names_used, recipes_of, uses_transfer
 from sktl.comparison._checkpoint_file import CheckpointFile
 from sktl.comparison._execution import run_all
