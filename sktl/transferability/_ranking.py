@@ -192,7 +192,7 @@ class BackboneRanking:
         return list(self._rows)
 
     def controls(self):
-        """What scores without pretraining, on the same folds.
+        """Sum up what scores without pretraining, on the same folds.
 
         Returns
         -------
@@ -208,7 +208,7 @@ class BackboneRanking:
         return [row.candidate for row in rows if not row.high < 0]
 
     def fine_tuned(self):
-        """The finalists, fine-tuned on the same folds.
+        """Sum up the finalists, fine-tuned on the same folds.
 
         Returns
         -------
