@@ -1,18 +1,25 @@
-"""Which network and which strategy to take, measured on your images."""
+"""Which network and which strategy to take, measured on your images, and scores that tell before any training."""
 
+from sktl.transferability._bias_corrected import CorrectedScore, bias_corrected_score
 from sktl.transferability._choosing import Quadrant
 from sktl.transferability._costs import StrategyCost
+from sktl.transferability._log_me import log_me
+from sktl.transferability._nearest_neighbour import nearest_neighbour_score
 from sktl.transferability._probing import LabelCurve
 from sktl.transferability._recommend import recommend_strategy
 from sktl.transferability._recommendation import StrategyRecommendation, StrategyRow
 from sktl.transferability._strategies import Strategy
 
 __all__ = [
+    "CorrectedScore",
     "LabelCurve",
     "Quadrant",
     "Strategy",
     "StrategyCost",
     "StrategyRecommendation",
     "StrategyRow",
+    "bias_corrected_score",
+    "log_me",
+    "nearest_neighbour_score",
     "recommend_strategy",
 ]
