@@ -11,7 +11,6 @@ from sktl._score_bounds import bounds_of_scorers
 from sktl._splits import fixed_random_state, make_seeds, make_splits
 from sktl._targets import check_data
 from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
-from sktl.comparison._call import recorded_call
 from sktl.comparison._candidates import make_candidates, names_used, recipes_of
 from sktl.comparison._checkpoint_file import CheckpointFile
 from sktl.comparison._execution import run_all
@@ -22,6 +21,7 @@ from sktl.comparison._result import TransferComparison
 from sktl.comparison._resume_key import versions
 from sktl.comparison._scoring import check_scoring
 from sktl.comparison.further_candidates import facts_of
+from sktl.comparison.recorded_call import recorded_call
 from sktl.fine_tuning import FineTuneClassifier
 from sktl.images import read_once
 from sktl.images.paths import common_folder

@@ -9,7 +9,7 @@ from contextlib import nullcontext, suppress
 from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
-from sktl.comparison._candidates import tier_of
+from sktl.comparison._candidates import networks_in_turn, tier_of
 from sktl.comparison._fitting import FitTask, fit_and_score
 from sktl.comparison._progress import Progress, shown
 from sktl.comparison._warnings import CandidateFailedWarning
@@ -47,7 +47,9 @@ def run_all(
     find = (lambda fit: None) if checkpoint_file is None else checkpoint_file.find
     runs = {place: run for place, fit in fits.items() if (run := find(fit))}
     tiers = {name: tier_of(estimator) for name, estimator in estimators.items()}
-    order = [place for place in sorted(fits, key=lambda place: tiers[place[1]]) if place not in runs]
+    turns = networks_in_turn(estimators)
+    order = sorted(fits, key=lambda place: (tiers[place[1]], turns[place[1]]))
+    order = [place for place in order if place not in runs]
     todo = [fits[place] for place in order]
     progress = Progress(todo, runs.values(), tiers, len(splits), next(iter(scorers)), verbose)
     failures = Failures(len(estimators) + n_others, baseline, on_error, len(splits))

@@ -1,5 +1,6 @@
 """Plots: each display holds numbers, and `plot` draws them."""
 
+from sktl.displays._backbone_ranking_display import BackboneRankingDisplay
 from sktl.displays._class_activation import class_activation_map
 from sktl.displays._comparison_display import ComparisonDisplay
 from sktl.displays._confusion import confusion_display
@@ -12,6 +13,7 @@ from sktl.displays._strategy_display import StrategyDisplay
 from sktl.displays._training_curve_display import TrainingCurveDisplay
 
 __all__ = [
+    "BackboneRankingDisplay",
     "ComparisonDisplay",
     "CostDisplay",
     "DepthSweepDisplay",
