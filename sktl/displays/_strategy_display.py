@@ -64,8 +64,9 @@ class StrategyDisplay:
     >>> from sktl.displays import StrategyDisplay
     >>> display = StrategyDisplay(
     ...     ["stem", "top", "all"], {"avg": [0.6, 0.8, 0.82], "avg+std": [0.62, 0.81, 0.85]}, {"pixels": 0.55},
-    ...     ["frozen", "fine_tuned_1", "fine_tuned_all"], [0.85, 0.88, float("nan")], [(0.8, 0.9), (0.83, 0.93), (0, 1)],
-    ...     [2.0, 30.0, 240.0], recommended="fine_tuned_1", scoring="accuracy")
+    ...     ["frozen", "fine_tuned_1", "fine_tuned_all"], [0.85, 0.88, float("nan")],
+    ...     [(0.8, 0.9), (0.83, 0.93), (float("nan"), float("nan"))], [2.0, 30.0, 240.0],
+    ...     recommended="fine_tuned_1", scoring="accuracy")
     >>> display.plot().axes_.shape
     (2,)
     """
@@ -103,17 +104,19 @@ class StrategyDisplay:
         stages = [*((name,) for name in every if len(every) > 1), every]
         means = {(one.stages, one.pooling): scores[one.name].mean() for one in frozen if one.name in scores}
         shown = [row for row in result.rows() if row.kind != "frozen" or row.strategy in ("frozen", result.recommended)]
-        sizes, none = (comparison.n_train, comparison.n_test), (np.nan, np.nan)
+
+        def ends(name):
+            if name not in scores:
+                return np.nan, np.nan
+            return possible_score(comparison, corrected_interval(scores[name], comparison.n_train, comparison.n_test))
+
         return cls(
             [*(name for (name,) in stages[:-1]), "all"],
             {how: [float(means.get((one, how), np.nan)) for one in stages] for how in ("avg", "avg+std")},
             {words: float(scores[name].mean()) for name, words in LINES.items() if name in scores},
             [row.strategy for row in shown],
             [np.nan if row.mean is None else row.mean for row in shown],
-            [
-                possible_score(comparison, corrected_interval(scores[row.strategy], *sizes)) if row.mean is not None else none
-                for row in shown
-            ],
+            [ends(row.strategy) for row in shown],
             [row.seconds for row in shown],
             recommended=result.recommended,
             scoring=comparison.scoring,

@@ -24,7 +24,7 @@ def _answer(result, digits):
     row = {one.strategy: one for one in result.rows()}[result.recommended]
     words = f"{row.words[0].upper()}{row.words[1:]}"
     against = ""
-    if row.kind != "frozen" and "frozen" in result.comparison.scores:
+    if row.strategy != "frozen":
         against = f", {_gain(result, row.strategy, 'frozen', digits)} over frozen features of all stages"
     cost = f"about {seconds(row.seconds)} s to fit on all images"
     return f"{words}: {result.comparison.scoring} {number(row.mean, digits=digits)}{against}; {cost}."
@@ -46,8 +46,8 @@ def _strategies(result, digits):
         [
             Column("strategy", [f"{row.strategy}{mark}" for row, mark in zip(shown, chosen, strict=True)], "words"),
             Column(result.comparison.scoring, [number(row.mean, digits=digits) for row in shown]),
-            Column("difference", [_or_empty(row.difference, digits) for row in shown]),
-            Column("95 % interval", ["" if row.low is None else interval(row.low, row.high, digits) for row in shown]),
+            Column("difference", _empty_or(lambda row: number(row.difference, sign=True, digits=digits), shown)),
+            Column("95 % interval", _empty_or(lambda row: interval(row.low, row.high, digits), shown)),
             Column("fit s", [seconds(row.seconds) for row in shown]),
             Column("folds s, predicted", ["" if one is None else seconds(one) for one, _ in folds], leaves=2),
             Column("measured", ["" if one is None else seconds(one) for _, one in folds], leaves=1),
@@ -56,8 +56,8 @@ def _strategies(result, digits):
     )
 
 
-def _or_empty(value, digits):
-    return "" if value is None else number(value, sign=True, digits=digits)
+def _empty_or(write, rows):
+    return ["" if row.difference is None else write(row) for row in rows]
 
 
 def _stages(result, digits):
@@ -90,7 +90,8 @@ def _labels(result, digits):
 def _notes(result, digits):
     comparison = result.comparison
     notes = [_level(result, digits), _chosen(result, digits), _place(result), _labels_or_tuning(result, digits)]
-    notes += [f"{name!r} was not tried: {why}." for name, why in result.untried.items()]
+    if result.untried:
+        notes.append(f"Not tried: {first_of(f'{name!r}, since {why}' for name, why in result.untried.items())}.")
     notes += [_textbook(result, digits)]
     notes += [comparison.settings.get("photographs"), comparison.settings.get("near_duplicates")]
     notes += [f"{run.candidate!r} failed and is left out: {run.error}" for run in comparison.failures]
@@ -104,13 +105,13 @@ def _level(result, digits):
     if len(result.level) < 2:
         return None
     best = max(result.level, key=lambda name: result.comparison.scores[name].mean())
-    others = [name for name in result.level if name != best]
-    text = f"The interval of the difference to the best, {best!r}, includes zero for {enumerated(others, most=9)}"
-    cheapest = result.level[0]
-    if cheapest != result.recommended:
-        much = f"{seconds(result.costs[cheapest].fit)} s instead of {seconds(result.costs[result.recommended].fit)} s"
-        return f"{text}: where cost matters, take {cheapest!r} ({much}). More images or n_repeats would tell them apart."
-    return f"{text}. More images or n_repeats would tell them apart."
+    others = enumerated([name for name in result.level if name != best], most=9)
+    text = f"The interval of the difference to the best, {best!r}, includes zero for {others}"
+    cheapest, tell = result.level[0], "More images, or n_repeats, would tell them apart."
+    if cheapest == result.recommended:
+        return f"{text}. {tell}"
+    less, more = (seconds(result.costs[name].fit) for name in (cheapest, result.recommended))
+    return f"{text}: where cost matters, take {cheapest!r} ({less} s instead of {more} s). {tell}"
 
 
 def _chosen(result, digits):
@@ -118,11 +119,12 @@ def _chosen(result, digits):
     found = result.corrected
     if found is None:
         return "The best score was chosen among several on the same folds, so that it is rather too high."
-    before, after = (number(value, digits=digits) for value in (found.uncorrected, found.score))
+    before, after, low, high = (
+        number(value, digits=digits) for value in (found.uncorrected, found.score, found.low, found.high)
+    )
     return (
-        f"The best of {len(found.chosen)} scores was chosen on the folds that it was measured on: {before}, and {after} "
-        f"(95 % interval {number(found.low, digits=digits)} to {number(found.high, digits=digits)}) once corrected for "
-        "that (BBC-CV)."
+        f"The best of {len(found.chosen)} scores was chosen on the folds that it was measured on: it is {before}, and "
+        f"{after} (95 % interval {low} to {high}) once corrected for that (BBC-CV)."
     )
 
 
@@ -131,13 +133,10 @@ def _place(result):
     every = next(one.stages for one in result.strategies if one.kind == "frozen")
     if len(every) == 1:
         return None
+    text = f"Of single stages {result.peak!r} has the best features, "
     if result.peak == every[-1]:
-        return f"Of single stages the top one, {result.peak!r}, has the best features: the images suit the network."
-    below = every.index(result.peak)
-    return (
-        f"Of single stages {result.peak!r} has the best features, below the top {len(every) - 1 - below}: the upper ones "
-        "are made for other images, so that training is worth a try only where it reaches down to it."
-    )
+        return f"{text}the top one: there is no sign that stages below it need training."
+    return f"{text}and not the top one, {every[-1]!r}: the search goes on at least until training reaches it."
 
 
 def _labels_or_tuning(result, digits):
@@ -147,17 +146,19 @@ def _labels_or_tuning(result, digits):
         return None
     known = "" if curve.low != curve.low else f" (95 % interval {interval(curve.low, curve.high, digits)})"
     first, last = (f"{n:,.0f}" for n in curve.n_labels[-2:])
-    text = f"Labels: from {first} to {last} of them the frozen network gained {_or_empty(curve.gain, digits)}{known}"
+    gain = number(curve.gain, sign=True, digits=digits)
+    text = f"Labels or training: from {first} to {last} labels the frozen network gained {gain}{known}"
     trained = [one.name for one in result.strategies if one.kind == "fine-tuned" and one.name in comparison.scores]
     if not trained:
         return f"{text}."
     best = max(trained, key=lambda name: comparison.scores[name].mean())
-    tuning, rope = result.against("frozen")[best].difference, comparison.rope
-    text += f"; fine-tuning ({best!r}) gained {_gain(result, best, 'frozen', digits)}"
-    if max(tuning, curve.gain) <= rope:
-        return f"{text}. Neither more labels nor training is likely to change much."
-    more = "labels" if curve.gain > tuning else "training"
-    return f"{text}. Here {'more ' if more == 'labels' else ''}{more} {'are' if more == 'labels' else 'is'} worth more."
+    tuning = result.against("frozen")[best]
+    text += f"; training ({best!r}) gained {_gain(result, best, 'frozen', digits)} with the labels that there are"
+    clear = {"more labels": curve.gain} if curve.low > 0 else {}
+    clear |= {"training": tuning.difference} if tuning.low > 0 else {}
+    if not clear:
+        return f"{text}. Both may be chance."
+    return f"{text}. Clear is what {max(clear, key=clear.get)} gained{', the greater' if len(clear) > 1 else ''}."
 
 
 def _textbook(result, digits):

@@ -30,16 +30,14 @@ def best_of(comparison, names):
     return max(names, key=lambda name: scores[name].mean())
 
 
-def is_clear(comparison, name, other):
-    """Whether the interval of what a candidate gains over another one leaves out zero."""
-    low = rows_against(comparison, other)[name].low
-    return low is not None and low > 0
+def is_clear(row):
+    """Whether the interval of what a candidate gains leaves out zero."""
+    return row.low is not None and row.low > 0
 
 
-def is_excluded(comparison, name, other):
-    """Whether the interval of what a candidate gains over another one leaves out a gain beyond the rope."""
-    high = rows_against(comparison, other)[name].high
-    return high is not None and high <= comparison.rope
+def is_excluded(row, rope):
+    """Whether the interval of what a candidate gains leaves out a gain beyond the rope."""
+    return row.high is not None and row.high <= rope
 
 
 def choose(comparison, strategies, seconds):
@@ -50,8 +48,8 @@ def choose(comparison, strategies, seconds):
     cheapest whose score lies within the rope of the best is recommended: more is not expected of the others.
     """
     tried = [one for one in strategies if one.name in comparison.scores]
-    frozen = [one.name for one in tried if one.kind == "frozen"]
-    better = [name for name in frozen if name != "frozen" and is_clear(comparison, name, "frozen")]
+    rows = rows_against(comparison, "frozen")
+    better = [one.name for one in tried if one.kind == "frozen" and is_clear(rows[one.name])]
     chosen = best_of(comparison, better) if better else "frozen"
     pool = [one.name for one in tried if one.kind != "frozen" or one.name == chosen]
     best, scores = best_of(comparison, pool), comparison.scores
@@ -126,7 +124,3 @@ def quadrant_of(comparison):
     gain = float((scores["frozen"].mean() - plain) / (best - plain)) if best > plain else 0.0
     similarity = "similar" if gain > SIMILAR else "different" if gain < DIFFERENT else "in between"
     return Quadrant(size, similarity, gain)
-
-
-def corrected_best(comparison, strategies, groups):
-    return None

@@ -87,8 +87,6 @@ def probed(comparison, X, strategies, *, network, random_state, verbose=0, **run
     if verbose:
         print(f"Scoring {len(strategies)} choices of stages and pooling, and fewer labels …", flush=True)
     vectors = frozen_extractor(**network, on_error="nan").fit_transform(X)  # from the store
-    probes = {
-        one.name: probe_on_vectors(comparison.settings["task"], columns) for one, columns in strategies.items()
-    }
+    probes = {one.name: probe_on_vectors(comparison.settings["task"], columns) for one, columns in strategies.items()}
     curve = _label_curve(comparison, vectors, probes.pop("frozen"), random_state=random_state, **running)
     return with_candidates(comparison, vectors, probes, like="frozen", **running) if probes else comparison, curve

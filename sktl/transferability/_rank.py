@@ -1,12 +1,10 @@
 """rank_backbones: which of several pretrained networks suits these images, on the same folds."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from inspect import signature
 from numbers import Integral
 
 import numpy as np
-from sklearn.metrics import get_scorer
 
 from sktl._candidate_names import CHANCE_LEVEL, PIXELS, RANDOM_WEIGHTS
 from sktl._splits import fixed_random_state
@@ -16,7 +14,7 @@ from sktl.comparison import compare_transfer
 from sktl.comparison.recorded_call import recorded_call
 from sktl.feature_extraction.frozen_pipeline import frozen_pipeline
 from sktl.images import read_once
-from sktl.transferability._chosen_score import corrected_for_choice
+from sktl.transferability._chosen_score import corrected_for_choice, main_scorer
 from sktl.transferability._finalists import choose_finalists, fine_tune
 from sktl.transferability._leading_group import leader_of
 from sktl.transferability._measuring import measure_networks
@@ -216,7 +214,7 @@ def rank_backbones(
     if chosen:
         finals = {name: networks[name] for name in chosen}
         comparison = fine_tune(comparison, X, finals, shared, **running)
-    corrected = corrected_for_choice(comparison, names, _main_scorer(scoring, comparison), groups)
+    corrected = corrected_for_choice(comparison, names, main_scorer(scoring, comparison), groups)
     return BackboneRanking(comparison, measures, corrected, chosen, left_out)
 
 
@@ -224,12 +222,3 @@ def _candidates(networks, control, task, shared):
     recipes = [CHANCE_LEVEL, PIXELS, *([] if control is None else [RANDOM_WEIGHTS])]
     frozen = {name: frozen_pipeline(task, backbone=backbone, **shared) for name, backbone in networks.items()}
     return {**{name: name for name in recipes}, **frozen}
-
-
-def _main_scorer(scoring, comparison):
-    """Return the scorer that ranks; None where it is one of the user's own, given as a function."""
-    if isinstance(scoring, Mapping):
-        scoring = scoring[comparison.scoring]
-    elif isinstance(scoring, (list, tuple)):
-        scoring = scoring[0]
-    return get_scorer(comparison.scoring if scoring is None else scoring)

@@ -1,5 +1,6 @@
 """The strategies that there are for one network: as it is, frozen, some stages trained further, all of it anew."""
 
+from collections import Counter
 from dataclasses import dataclass
 from itertools import count, takewhile
 from typing import Any
@@ -70,9 +71,8 @@ class Strategy:
 
 def used_as_it_is(y, record, **network):
     """Return the strategy of the network's own classes, in a list: empty where the labels are not names of these."""
-    labels = set(y.tolist())
-    has_names = record.head is not None and all(isinstance(label, str) for label in labels)
-    if not (has_names and labels <= set(record.categories or ())):
+    names = Counter(record.categories or ())  # of which those that several classes have are no answer
+    if record.head is None or not all(isinstance(label, str) and names[label] == 1 for label in set(y.tolist())):
         return []
     return [Strategy("as_it_is", "as it is", record.stage_names, PretrainedClassifier(**network))]
 
@@ -117,7 +117,9 @@ def _columns_of_stages(record, image_size):
 
 def probe_on_vectors(task, columns):
     """Make the linear model of a frozen strategy for the vectors of all stages, of which it takes its columns."""
-    return make_pipeline(FunctionTransformer(_taken, kw_args={"columns": columns}), StandardScaler(), linear_model(task))
+    return make_pipeline(
+        FunctionTransformer(_taken, kw_args={"columns": columns}), StandardScaler(), linear_model(task)
+    )
 
 
 def _taken(vectors, columns):
