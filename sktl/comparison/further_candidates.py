@@ -5,9 +5,10 @@ from dataclasses import replace
 from sktl.comparison._candidates import uses_transfer
 from sktl.comparison._checkpoint_file import CheckpointFile
 from sktl.comparison._execution import run_all
+from sktl.comparison._fitting import FitTask
 from sktl.comparison._scoring import check_scoring
 
-__all__ = ["facts_of", "with_candidates"]
+__all__ = ["facts_of", "share_missing", "with_candidates"]
 
 
 def with_candidates(
@@ -42,6 +43,20 @@ def with_candidates(
     settings.pop("call", None)  # which would make the first candidates alone
     runs = (*comparison.runs, *fitted)
     return replace(comparison, runs=runs, transfer={**comparison.transfer, **transfer}, settings=settings)
+
+
+def share_missing(comparison, X, estimators, *, scoring=None, resume=None):
+    """Return which share of the fits of further estimators an earlier call has not left in the file."""
+    if resume is None:
+        return 1.0
+    scorers = check_scoring(scoring, comparison.settings["task"])
+    file = CheckpointFile(resume, X, comparison.y, scorers, estimators)
+    fits = [
+        FitTask(name, number, estimator, *split, seed, scorers)
+        for name, estimator in estimators.items()
+        for number, (split, seed) in enumerate(zip(comparison.splits, comparison.seeds, strict=True))
+    ]
+    return sum(file.find(fit) is None for fit in fits) / len(fits)
 
 
 def facts_of(runs, estimators):

@@ -9,6 +9,7 @@ from sktl.displays._depth_sweep_display import DepthSweepDisplay
 from sktl.displays._embedding_map_display import EmbeddingMapDisplay
 from sktl.displays._label_efficiency_display import LabelEfficiencyDisplay
 from sktl.displays._mistakes_display import Mistake, MistakesDisplay
+from sktl.displays._strategy_display import StrategyDisplay
 from sktl.displays._training_curve_display import TrainingCurveDisplay
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "LabelEfficiencyDisplay",
     "Mistake",
     "MistakesDisplay",
+    "StrategyDisplay",
     "TrainingCurveDisplay",
     "class_activation_map",
     "confusion_display",

@@ -1,11 +1,13 @@
 """The score of the best network, corrected for its having been chosen, from the predictions that are there."""
 
+from collections.abc import Mapping
+
 import numpy as np
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, get_scorer
 
 from sktl.transferability._bias_corrected import bias_corrected_score
 
-__all__ = ["corrected_for_choice"]
+__all__ = ["corrected_for_choice", "main_scorer"]
 
 MANY, SOME = 1000, 200  # draws: of a score that is a mean over images, and of a metric, which is called each time
 
@@ -31,3 +33,12 @@ def corrected_for_choice(comparison, names, scorer, groups):
 
     predicted = np.stack([one["y_pred"] for one in found])
     return bias_corrected_score(predicted, found[0]["y_true"], metric=signed, n_draws=SOME, **options)
+
+
+def main_scorer(scoring, comparison):
+    """Return the scorer that ranks; None where it is one of the user's own, given as a function."""
+    if isinstance(scoring, Mapping):
+        scoring = scoring[comparison.scoring]
+    elif isinstance(scoring, (list, tuple)):
+        scoring = scoring[0]
+    return get_scorer(comparison.scoring if scoring is None else scoring)

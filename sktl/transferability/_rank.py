@@ -1,11 +1,9 @@
 """rank_backbones: which of several pretrained networks suits these images, on the same folds."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from inspect import signature
 from numbers import Integral
 
-from sklearn.metrics import get_scorer
 from sklearn.pipeline import make_pipeline
 
 from sktl._candidate_names import CHANCE_LEVEL, PIXELS, RANDOM_WEIGHTS
@@ -16,7 +14,7 @@ from sktl.comparison import compare_transfer
 from sktl.comparison.recorded_call import recorded_call
 from sktl.feature_extraction.frozen_pipeline import KeptSeed, frozen_pipeline
 from sktl.images import read_once
-from sktl.transferability._chosen_score import corrected_for_choice
+from sktl.transferability._chosen_score import corrected_for_choice, main_scorer
 from sktl.transferability._finalists import choose_finalists, fine_tune
 from sktl.transferability._leading_group import leader_of
 from sktl.transferability._measuring import measure_networks
@@ -208,7 +206,7 @@ def rank_backbones(
     finals = choose_finalists(comparison, measures, finalists)
     if finals:
         comparison = fine_tune(comparison, X, {name: networks[name] for name in finals}, shared, **running)
-    corrected = corrected_for_choice(comparison, list(networks), _main_scorer(scoring, comparison), groups)
+    corrected = corrected_for_choice(comparison, list(networks), main_scorer(scoring, comparison), groups)
     return BackboneRanking(comparison, measures, corrected, finals, left_out)
 
 
@@ -227,12 +225,3 @@ def _frozen(task, **parameters):
     if task == "regression":  # whose linear model finds that short cut by itself
         return pipeline
     return make_pipeline(*(step for _, step in pipeline.steps[:-1]), SpanOfImages(), pipeline[-1])
-
-
-def _main_scorer(scoring, comparison):
-    """Return the scorer that ranks; None where it is one of the user's own, given as a function."""
-    if isinstance(scoring, Mapping):
-        scoring = scoring[comparison.scoring]
-    elif isinstance(scoring, (list, tuple)):
-        scoring = scoring[0]
-    return get_scorer(comparison.scoring if scoring is None else scoring)
