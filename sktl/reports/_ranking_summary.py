@@ -64,9 +64,9 @@ def _level(ranking, digits):
             word = "beats" if row.low > 0 else "is level with" if row.difference >= 0 else "may be level with"
             known = "" if row.low != row.low else f" (95 % interval {interval(row.low, row.high, digits)})"
             yield (
-                f"{WITHOUT[row.candidate].capitalize()}, {row.candidate!r} {word} the best network: "
-                f"{number(row.mean, digits=digits)} beside {number(leader.mean, digits=digits)} of {leader.name!r}, "
-                f"a difference of {number(row.difference, sign=True, digits=digits)}{known}."
+                f"{WITHOUT[row.candidate].capitalize()}, {row.candidate!r} {word} the best network, {leader.name!r}: "
+                f"{number(row.mean, digits=digits)} beside {number(leader.mean, digits=digits)}, "
+                f"{number(row.difference, sign=True, digits=digits)}{known}."
             )
 
 
@@ -204,7 +204,8 @@ def _captions(ranking):
     return [
         f"{ranking.scoring}: of a linear model on the features of all stages, mean over {n_splits} test folds (greater "
         "is better). The interval is that of the difference to the leader. Leading group: the leader, and all whose "
-        "difference to it may be chance, allowing for all pairs of networks (Holm at 5 %).",
+        "difference to it may be chance, allowing for all pairs of networks (Holm at 5 %). Recommended: the cheapest of "
+        "it; of those within 20 % of the fewest ms the one that scores best.",
         "ms per image: from the file to the vector, on this machine. 1-NN: score of the most similar other image. "
         "LogME: log evidence of a linear model. Published top-1: on ImageNet-1k. Parameters: of the network without "
         f"its classifier. Pixels: side of what it saw.{random}",
