@@ -15,7 +15,7 @@ from sktl.transferability._nearest_neighbour import nearest_neighbour_score
 
 __all__ = ["NetworkMeasures", "measure_networks"]
 
-N_TIMED = 8  # images
+N_TIMED = 4  # images
 ENOUGH, MOST_ROUNDS = 0.2, 10  # seconds of timing, and rounds
 
 
