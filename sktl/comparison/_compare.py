@@ -14,7 +14,6 @@ from sktl._targets import check_data
 from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
 from sktl.comparison._candidates import make_candidates, names_used, recipes_of
 from sktl.comparison._checkpoint_file import CheckpointFile
-from sktl.comparison._difference import INTERVALS
 from sktl.comparison._execution import run_all
 from sktl.comparison._first_pass import check_bad_images, kept_together, look_through
 from sktl.comparison._leakage import warn_of_near_duplicates
@@ -22,6 +21,7 @@ from sktl.comparison._networks import check_networks, first_images, note_on_phot
 from sktl.comparison._result import TransferComparison
 from sktl.comparison._resume_key import versions
 from sktl.comparison._scoring import check_scoring
+from sktl.comparison.difference import INTERVALS
 from sktl.comparison.further_candidates import facts_of
 from sktl.comparison.recorded_call import recorded_call
 from sktl.fine_tuning import FineTuneClassifier
