@@ -36,10 +36,15 @@ def _in_the_cache_of_the_hub():
     repositories = hub.scan_cache_dir(place).repos if place.is_dir() else ()
     networks = {}
     for repository in repositories:
-        revisions = sorted(repository.revisions, key=lambda one: ("main" in one.refs, one.last_modified), reverse=True)
-        for revision in revisions if repository.repo_type == "model" and not repository.repo_id.startswith(_TIMM) else ():
+        if repository.repo_type != "model" or repository.repo_id.startswith(_TIMM):
+            continue
+        for revision in sorted(repository.revisions, key=_newest_last, reverse=True):
             names = {file.file_name for file in revision.files}
             if "config.json" in names and any(name.endswith(".safetensors") for name in names):
                 networks[repository.repo_id] = str(revision.snapshot_path), revision.size_on_disk
                 break
     return networks
+
+
+def _newest_last(revision):
+    return "main" in revision.refs, revision.last_modified

@@ -10,11 +10,10 @@ from sklearn.preprocessing import StandardScaler
 from sktl._candidate_names import CANDIDATE_NAMES
 from sktl._validation import did_you_mean
 from sktl.feature_extraction import PixelFeatures, PretrainedClassifier, PretrainedFeatureExtractor
-from sktl.feature_extraction.frozen_pipeline import frozen_pipeline, linear_model
+from sktl.feature_extraction.frozen_pipeline import KeptSeed, frozen_pipeline, linear_model
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 
 __all__ = [
-    "KeptSeed",
     "make_candidates",
     "names_used",
     "networks_in_turn",
@@ -26,10 +25,6 @@ __all__ = [
 
 TRANSFER_ESTIMATORS = (PretrainedFeatureExtractor, FineTuneClassifier, FineTuneRegressor)
 READERS = (*TRANSFER_ESTIMATORS, PixelFeatures, PretrainedClassifier)
-
-
-class KeptSeed(int):
-    """A seed that all splits share: those of the fits do not replace it."""
 
 
 def make_candidates(candidates, *, task, weights, unfreeze_depth, max_epochs, random_state, **shared):
@@ -130,7 +125,7 @@ def tier_of(estimator):
 
 
 def networks_in_turn(estimators):
-    """Number the networks of candidates: one after the other is fitted on all splits, and loaded once.
+    """Give the networks of candidates numbers: each is fitted on all splits before the next, and so loaded once.
 
     Candidates without a network go with the first, and so do all where there is one.
     """

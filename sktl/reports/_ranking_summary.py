@@ -105,7 +105,9 @@ def _facts(rows):
 
 
 def _place(ranking, row):
-    marks = [word for word, name in (("leader", ranking.leader), ("recommended", ranking.recommended)) if row.name == name]
+    marks = [
+        word for word, name in (("leader", ranking.leader), ("recommended", ranking.recommended)) if row.name == name
+    ]
     return ", ".join(marks) or ("yes" if row.in_leading_group else "no")
 
 
@@ -145,10 +147,16 @@ def _notes(ranking, digits):
     network = comparison.runs_of(ranking.recommended)[0].network
     if settings.get("photographs") and never_saw_photographs(network["name"], network["weights"]):
         notes.append(settings["photographs"])
-    notes += [f"{run.candidate!r} failed on split {run.split + 1} and is left out: {run.error}" for run in comparison.failures]
-    notes += [f"{name!r} is on this machine and cannot be loaded: {reason}" for name, reason in ranking.left_out.items()]
+    notes += [
+        f"{run.candidate!r} failed on split {run.split + 1} and is left out: {run.error}" for run in comparison.failures
+    ]
+    notes += [
+        f"{name!r} is on this machine and cannot be loaded: {reason}" for name, reason in ranking.left_out.items()
+    ]
     if bad := comparison.bad_images:
-        notes.append(f"{len(bad):,} of {len(comparison.y):,} images could not be read and are left out: {first_of(bad)}.")
+        notes.append(
+            f"{len(bad):,} of {len(comparison.y):,} images could not be read and are left out: {first_of(bad)}."
+        )
     if comparison.n_splits < 2:
         notes.append("One split says nothing about the spread, so that no network can be told from another: use cv=5.")
     if warning := settings.get("near_duplicates"):
@@ -173,7 +181,9 @@ def _choice(ranking, digits):
 def _chance(ranking):
     if not ranking.comparison.baseline_at_chance:
         return []
-    return [f"{ranking.leader!r} is not clearly better than chance level ({CHANCE_LEVEL!r}), so the order means little."]
+    return [
+        f"{ranking.leader!r} is not clearly better than chance level ({CHANCE_LEVEL!r}), so the order means little."
+    ]
 
 
 def _best_finalist(ranking, digits):

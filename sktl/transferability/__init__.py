@@ -6,14 +6,18 @@ from sktl.transferability._costs import StrategyCost
 from sktl.transferability._log_me import log_me
 from sktl.transferability._nearest_neighbour import nearest_neighbour_score
 from sktl.transferability._probing import LabelCurve
+from sktl.transferability._rank import rank_backbones
+from sktl.transferability._ranking import BackboneRanking, RankedNetwork
 from sktl.transferability._recommend import recommend_strategy
 from sktl.transferability._recommendation import StrategyRecommendation, StrategyRow
 from sktl.transferability._strategies import Strategy
 
 __all__ = [
+    "BackboneRanking",
     "CorrectedScore",
     "LabelCurve",
     "Quadrant",
+    "RankedNetwork",
     "Strategy",
     "StrategyCost",
     "StrategyRecommendation",
@@ -21,5 +25,6 @@ __all__ = [
     "bias_corrected_score",
     "log_me",
     "nearest_neighbour_score",
+    "rank_backbones",
     "recommend_strategy",
 ]

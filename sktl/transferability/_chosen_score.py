@@ -14,6 +14,8 @@ MANY, SOME = 1000, 200  # draws: of a score that is a mean over images, and of a
 
 def corrected_for_choice(comparison, names, scorer, groups):
     """Correct the score of the best of some candidates for the choice; None where predictions do not tell the score."""
+    if len(names) < 2:
+        return None
     metric, kwargs = getattr(scorer, "_score_func", None), getattr(scorer, "_kwargs", {})
     runs = [run for name in names for run in comparison.runs_of(name)]
     needs_more = getattr(scorer, "_response_method", "predict") != "predict"

@@ -1,5 +1,7 @@
 """The finalists of a ranking: which networks are fine-tuned besides, and why; and their fits on the same folds."""
 
+from dataclasses import replace
+
 from sktl.comparison.further_candidates import with_candidates
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 from sktl.transferability._ranking import tuned_name
@@ -29,4 +31,5 @@ def fine_tune(comparison, X, networks, shared, **running):
     """Add candidates to a comparison that are networks fine-tuned, their top stage as by default."""
     kind = FineTuneRegressor if comparison.settings["task"] == "regression" else FineTuneClassifier
     estimators = {tuned_name(name): kind(backbone, **shared) for name, backbone in networks.items()}
-    return with_candidates(comparison, X, estimators, **running)
+    extended = with_candidates(comparison, X, estimators, **running)
+    return replace(extended, settings={**extended.settings, "call": comparison.settings["call"]})

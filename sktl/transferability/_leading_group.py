@@ -25,7 +25,9 @@ def adjusted_p_values(comparison, leader, names):
     p_values = {}
     for baseline in names:
         rows = replace(comparison, runs=runs, baseline=baseline).rows()
-        p_values.update({frozenset((baseline, row.candidate)): row.p_value for row in rows if row.candidate != baseline})
+        p_values.update(
+            {frozenset((baseline, row.candidate)): row.p_value for row in rows if row.candidate != baseline}
+        )
     pairs = [frozenset(pair) for pair in combinations(names, 2)]
     adjusted = dict(zip(pairs, holm([p_values[pair] for pair in pairs]), strict=True))
     return {name: adjusted[frozenset((leader, name))] for name in names if name != leader}

@@ -28,10 +28,11 @@ class NetworkMeasures:
     top1: float | None  # in percent, as published
 
 
-def measure_networks(networks, X, y, groups, *, used, task, **options):
-    """Measure every network on the images in use; one of the same weights under two names is measured once."""
-    images, targets = take_rows(X, used), y[used]
-    kept = None if groups is None else np.asarray(groups)[used]
+def measure_networks(comparison, X, networks, groups, **options):
+    """Measure networks on the images of a comparison; one of the same weights under two names is measured once."""
+    used = np.unique(np.concatenate([np.concatenate(split) for split in comparison.splits]))
+    images, y, task = take_rows(X, used), comparison.y[used], comparison.settings["task"]
+    groups = None if groups is None else np.asarray(groups)[used]
     measures: dict = {}
     by_digest: dict = {}
     with unwarned_of_photographs():
@@ -39,7 +40,7 @@ def measure_networks(networks, X, y, groups, *, used, task, **options):
             record = load_backbone(backbone)
             key = record.digest, repr(record.preprocessing)
             if key not in by_digest:
-                by_digest[key] = _measure(record, images, targets, kept, task, options)
+                by_digest[key] = _measure(record, images, y, groups, task, options)
             measures[name] = by_digest[key]
     return measures
 

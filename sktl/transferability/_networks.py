@@ -49,6 +49,8 @@ def _on_this_machine():
             left_out[name] = f"{type(error).__name__}: {error}"
         else:
             networks[name] = value
+    if not networks:
+        raise ValueError(f"backbones={LOCAL!r} must find a network that can be loaded on this machine. Found none.")
     return networks, left_out
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from inspect import signature
 from numbers import Integral
 
-import numpy as np
+from sklearn.pipeline import make_pipeline
 
 from sktl._candidate_names import CHANCE_LEVEL, PIXELS, RANDOM_WEIGHTS
 from sktl._splits import fixed_random_state
@@ -12,7 +12,7 @@ from sktl._targets import check_data
 from sktl._validation import Interval, validate_params
 from sktl.comparison import compare_transfer
 from sktl.comparison.recorded_call import recorded_call
-from sktl.feature_extraction.frozen_pipeline import frozen_pipeline
+from sktl.feature_extraction.frozen_pipeline import KeptSeed, frozen_pipeline
 from sktl.images import read_once
 from sktl.transferability._chosen_score import corrected_for_choice, main_scorer
 from sktl.transferability._finalists import choose_finalists, fine_tune
@@ -20,6 +20,7 @@ from sktl.transferability._leading_group import leader_of
 from sktl.transferability._measuring import measure_networks
 from sktl.transferability._networks import control_network, named_networks
 from sktl.transferability._ranking import BackboneRanking
+from sktl.transferability._span import SpanOfImages
 
 __all__ = ["rank_backbones"]
 
@@ -172,53 +173,55 @@ def rank_backbones(
     """
     given = dict(locals())
     networks, left_out = named_networks(backbones)
-    if not networks:
-        raise ValueError("backbones='local' must find a network that can be loaded on this machine. Found none.")
     X, (y, task) = read_once(X), check_data(X, y, groups, task)
     random_state = fixed_random_state(random_state)
     reading = {"image_size": image_size, "image_shape": image_shape, "value_range": value_range}
     shared = {**reading, "batch_size": batch_size, "device": device, "precision": precision}
+    running = {"scoring": scoring, "n_jobs": n_jobs, "resume": resume, "on_error": on_error, "verbose": verbose}
     control = control_network(networks)
     comparison = compare_transfer(
         X,
         y,
-        candidates=_candidates(networks, control, task, shared),
+        candidates=_candidates(networks, control, task, random_state, shared),
         # A record, and not a name: vectors of the bundled network, which near copies are found by, are then stored.
-        **({} if control is None else {"backbone": control}),
+        backbone=control or "tiny_fractal",
         baseline=CHANCE_LEVEL,
         task=task,
         cv=cv,
         n_repeats=n_repeats,
         groups=groups,
-        scoring=scoring,
-        n_jobs=n_jobs,
         random_state=random_state,
         duplicates=duplicates,
         on_bad_image=on_bad_image,
-        resume=resume,
-        on_error=on_error,
-        verbose=verbose,
+        **running,
         **shared,
     )
-    names = [name for name in networks if name in comparison.candidates]
-    if not names:
-        raise RuntimeError(f"At least one network must not fail. The first one says: {comparison.failures[0].error}")
+    networks = {name: networks[name] for name in networks if name in comparison.candidates}
+    if not networks:
+        raise RuntimeError(f"All networks failed. The first one says: {comparison.failures[0].error}")
     call = recorded_call(given | {"random_state": random_state}, signature(rank_backbones).parameters)
     settings = {**comparison.settings, "call": call, "control": control and control.name}
-    comparison = replace(comparison, baseline=leader_of(comparison, names), settings=settings)
-    networks = {name: networks[name] for name in names}
-    used = np.unique(np.concatenate([test for _, test in comparison.splits]))
-    measures = measure_networks(networks, X, y, groups, used=used, task=task, **shared)
-    chosen = choose_finalists(comparison, measures, finalists)
-    running = {"scoring": scoring, "resume": resume, "n_jobs": n_jobs, "on_error": on_error, "verbose": verbose}
-    if chosen:
-        finals = {name: networks[name] for name in chosen}
-        comparison = fine_tune(comparison, X, finals, shared, **running)
-    corrected = corrected_for_choice(comparison, names, main_scorer(scoring, comparison), groups)
-    return BackboneRanking(comparison, measures, corrected, chosen, left_out)
+    comparison = replace(comparison, baseline=leader_of(comparison, networks), settings=settings)
+    measures = measure_networks(comparison, X, networks, groups, **shared)
+    finals = choose_finalists(comparison, measures, finalists)
+    if finals:
+        comparison = fine_tune(comparison, X, {name: networks[name] for name in finals}, shared, **running)
+    corrected = corrected_for_choice(comparison, list(networks), main_scorer(scoring, comparison), groups)
+    return BackboneRanking(comparison, measures, corrected, finals, left_out)
 
 
-def _candidates(networks, control, task, shared):
-    recipes = [CHANCE_LEVEL, PIXELS, *([] if control is None else [RANDOM_WEIGHTS])]
-    frozen = {name: frozen_pipeline(task, backbone=backbone, **shared) for name, backbone in networks.items()}
-    return {**{name: name for name in recipes}, **frozen}
+def _candidates(networks, control, task, seed, shared):
+    """Make the candidates: controls, and a linear model on the features of each network."""
+    frozen = {name: _frozen(task, backbone=backbone, **shared) for name, backbone in networks.items()}
+    if control is not None:
+        # One draw for all splits: an image goes through the network once.
+        twin = _frozen(task, backbone=control, weights=None, random_state=KeptSeed(seed), **shared)
+        frozen = {RANDOM_WEIGHTS: twin, **frozen}
+    return {CHANCE_LEVEL: CHANCE_LEVEL, PIXELS: PIXELS, **frozen}
+
+
+def _frozen(task, **parameters):
+    pipeline = frozen_pipeline(task, **parameters)
+    if task == "regression":  # whose linear model finds that short cut by itself
+        return pipeline
+    return make_pipeline(*(step for _, step in pipeline.steps[:-1]), SpanOfImages(), pipeline[-1])

@@ -6,6 +6,7 @@ from functools import cached_property
 from sktl._candidate_names import CHANCE_LEVEL
 from sktl._optional import import_optional
 from sktl.comparison import TransferComparison
+from sktl.comparison.plain_python import as_plain
 from sktl.displays import BackboneRankingDisplay
 from sktl.reports import summarize_ranking, write_ranking_report
 from sktl.transferability._bias_corrected import CorrectedScore
@@ -192,7 +193,7 @@ class BackboneRanking:
         return list(self._rows)
 
     def controls(self):
-        """What scores without pretraining, on the same folds.
+        """Sum up what scores without pretraining, on the same folds.
 
         Returns
         -------
@@ -208,7 +209,7 @@ class BackboneRanking:
         return [row.candidate for row in rows if not row.high < 0]
 
     def fine_tuned(self):
-        """The finalists, fine-tuned on the same folds.
+        """Sum up the finalists, fine-tuned on the same folds.
 
         Returns
         -------
@@ -291,7 +292,7 @@ class BackboneRanking:
             "answer": summary.sentence,
             "notes": summary.notes,
             **{name: getattr(self, name) for name in ("leader", "leading_group", "recommended", "scoring")},
-            "networks": [_as_json(row) for row in self._rows],
+            "networks": as_plain([asdict(row) for row in self._rows]),
             "controls": [candidates[row.candidate] for row in self.controls()],
             "corrected": corrected,
             "finalists": self.finalists,
@@ -310,8 +311,3 @@ class BackboneRanking:
 def tuned_name(network):
     """Name the candidate that is a network fine-tuned."""
     return f"{network}, fine-tuned"
-
-
-def _as_json(row):
-    """Return a row as JSON can write it."""
-    return {name: None if value != value else value for name, value in asdict(row).items()}
