@@ -24,7 +24,7 @@ from sktl.training import (
 
 __all__ = ["ExpectedSeconds", "expected_seconds"]
 
-LONGEST, MOST_STEPS = 1.0, 8  # seconds and number of the steps that are timed, after one that warms up
+LONGEST, MOST_STEPS = 0.5, 8  # seconds and number of the steps that are timed, after one that warms up
 COMPARED = 1000  # images that are mirrored to find out whether left and right matter
 LIGHT = "light"  # what augment="auto" most often means; its other choice costs the same
 
