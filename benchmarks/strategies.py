@@ -26,16 +26,16 @@ from _truths import KEY, NETWORKS, STRATEGIES, split, truths, weights_of
 from sktl.transferability import recommend_strategy
 
 CASES = (
-    ("clothing10", "mobilenet_v2"),
+    ("doodles6", "tiny_fractal"),
+    ("pneumonia28", "tiny_fractal"),
     ("hymenoptera", "squeezenet1_1"),
+    ("doodles6", "squeezenet1_1"),
+    ("clothing10", "mobilenet_v2"),
     ("rsscn7", "efficientnet_lite0"),
     ("pneumonia28", "mobilenet_v2"),
-    ("doodles6", "tiny_fractal"),
     ("caltech15", "mobilenet_v2 birds"),
-    ("doodles6", "squeezenet1_1"),
-    ("pneumonia28", "tiny_fractal"),
 )
-N, SEED, IMAGE_SIZE = 200, 0, 64
+N, SEED, IMAGE_SIZE, FOLDS = 200, 0, 64, 3
 CALL = ("set", "network", "n", "seed", "image_size", "budget")
 # What recommend_strategy calls the strategies whose truth is known.
 TRUTHS = {
@@ -63,6 +63,7 @@ def call(case, folder):
             weights=weights_of(folder / "weights", case["network"]),
             image_size=case["image_size"],
             budget=case["budget"],
+            cv=FOLDS,
             random_state=case["seed"],
             duplicates="ignore",
         )
@@ -112,7 +113,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     here = Path(__file__).parent
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--budget", type=float, default=120)
+    parser.add_argument("--budget", type=float, default=240)
     parser.add_argument("--results", type=Path, default=here / "strategies.jsonl")
     parser.add_argument("--truths", type=Path, default=here / "strategy_truths.jsonl")
     options = parser.parse_args()
@@ -128,7 +129,7 @@ def main():
         held_out = [f"{100 * truth[name]:.1f}" for name in STRATEGIES]
         seconds = ", ".join(f"{ratio:.2f}" for ratio in pairs) or "–"
         lines.append([case["set"], case["network"], case["recommended"], *held_out, f"{regret:.1f}", seconds])
-    print(header(f"{N} images, {IMAGE_SIZE} px, budget {options.budget:g} s", peers=("scikit-learn",)))
+    print(header(f"{N} images, {IMAGE_SIZE} px, {FOLDS} folds, budget {options.budget:g} s", peers=("scikit-learn",)))
     print_table(["set", "network", "recommended", *STRATEGIES, "regret", "predicted / measured s"], lines)
     close = np.mean([abs(ratio - 1) <= CLOSE for ratio in ratios])
     print(f"Mean regret {np.mean(regrets):.2f} points; always frozen {np.mean(cheap):.2f}.")
