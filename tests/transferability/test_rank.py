@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import make_scorer, mean_absolute_error
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from sktl import compare_transfer, rank_backbones
+from sktl import PretrainedFeatureExtractor, compare_transfer, rank_backbones
 from sktl.backbones import Preprocessing, load_backbone
 from sktl.backbones.sources._bundled import MEAN, STD
 from sktl.comparison import CandidateFailedWarning
@@ -58,6 +62,20 @@ def test_every_image_goes_through_every_network_once(images, random_net, monkeyp
         runs = rank_backbones(*images, networks, cv=3, n_repeats=2).comparison.runs
     assert again.n_images == 0
     assert sum(run.n_images_through_network or 0 for run in runs) == 0
+
+
+def test_a_search_over_networks_sends_every_image_through_each_network_once(images, random_net):
+    X, y = images
+    pipeline = make_pipeline(PretrainedFeatureExtractor(), StandardScaler(), LogisticRegression(max_iter=1000))
+    networks = ["tiny_fractal", random_net]
+    grid = {"pretrainedfeatureextractor__backbone": networks, "logisticregression__C": [0.01, 1]}
+    search = GridSearchCV(pipeline, grid, cv=3)
+    with counted_forward_passes() as passes:
+        search.fit(X, y)
+    assert passes.n_images == len(networks) * len(X)
+    with counted_forward_passes() as passes:
+        cross_val_score(search, X, y, cv=2)
+    assert passes.n_images == 0
 
 
 def test_neighbours_and_evidence_are_of_the_features_of_the_candidate(images, ranking):
