@@ -85,8 +85,8 @@ def _needs(saved):
 def _captions(result):
     texts = [
         f"{result.scoring}: mean over {result.n_splits} splits (greater is better), in brackets its 95 % interval, "
-        "which allows for training images that the splits share. Each subset of labels is part of the next; the test images "
-        "are the same for all.",
+        "which allows for training images that the splits share. Each subset of labels is part of the next; the test "
+        "images are the same for all.",
         f"needs: labels at which the curve of {result.baseline!r} reaches the score of the same row, both curves made "
         "to rise and read between the sizes on a logarithmic scale, never beyond them; in brackets the 95 % interval. "
         "The verdict compares them with the labels at which the candidate itself has that score.",
