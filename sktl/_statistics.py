@@ -70,8 +70,8 @@ class MeanDifference:
         """Return the mass of the Student distribution below, within and above the region of practical equivalence."""
         if np.isnan(self.error):
             return np.nan, np.nan, np.nan
-        posterior = stats.t(self.degrees_of_freedom, loc=self.mean, scale=self.error)
-        worse, better = float(posterior.cdf(-rope)), float(posterior.sf(rope))
+        posterior = self.degrees_of_freedom, self.mean, self.error
+        worse, better = float(stats.t.cdf(-rope, *posterior)), float(stats.t.sf(rope, *posterior))
         return worse, max(0.0, 1.0 - worse - better), better
 
     def verdict(self, rope):
