@@ -99,7 +99,7 @@ def table_of_made(rng, scale):
     total = 0
     for label, luck in LUCK.items():
         for n_folds, n_repeats in ((3, 1), (5, 1), (10, 1), (3, 10), (5, 3), (5, 10), (10, 10)):
-            n = max(1, round(scale * 500 / n_repeats**0.5))
+            n = max(1, round(scale * 500))
             options = {"n_folds": n_folds, "n_repeats": n_repeats, **luck}
             drawn = [made(rng, n_images=size, **options) for size in (100, 200) for _ in range(n)]
             total = total + null_row(f"{label}, {n_folds} × {n_repeats}", drawn)
@@ -135,7 +135,7 @@ def table_of_real(rng, sets, scale):
             total = total + null_row(f"{name}, {n_repeats}", drawn)
     for n_folds in (3, 10):
         drawn = [
-            real(rng, *data, (RECIPES[name],) * 2, n_images=100, n_folds=n_folds)
+            real(rng, *data, (RECIPES[name],) * 2, n_images=200, n_folds=n_folds)
             for data in sets.values()
             for name in USUAL
             for _ in range(round(8 * scale))
@@ -189,22 +189,28 @@ def table_of_pairs(rng, sets, scale):
 
 
 def table_of_power(rng, sets, scale):
-    """Print how often a planted difference gets the verdict better, and how often intervals cover it."""
-    print(
-        "\n| difference | images | repeats | comparisons | " + " | ".join(f"{kind}: found | covers" for kind in KINDS)
-    )
+    """Print how often a planted difference gets the verdict better, and how often intervals cover it; then by set."""
+    head = " | ".join(f"{kind}: found | covers" for kind in KINDS)
+    print(f"\n| difference | images | repeats | comparisons | {head} |")
     print("|---:|---:|---:|---:|" + "---:|" * (2 * len(KINDS)))
+    by_set = {}
     for gain in (0.05, 0.1):
-        for size, n_repeats, n in ((100, 1, 15), (200, 1, 30), (200, 3, 6), (200, 10, 2)):
-            drawn = [
-                real(rng, *data, (RECIPES[name],) * 2, n_images=size, n_repeats=n_repeats, gain=gain)
-                for data in sets.values()
-                for name in USUAL
-                for _ in range(round(n * scale))
-            ]
-            counts = tally(drawn, gain) / len(drawn)
-            cells = [f"{100 * one:.0f} %" for row in counts for one in (row[0], row[2])]
-            print(f"| +{gain} | {size} | {n_repeats} | {len(drawn):,} | {' | '.join(cells)} |", flush=True)
+        for size, n_repeats, n in ((100, 1, 15), (200, 1, 30), (200, 3, 10), (200, 10, 3)):
+            counts, n_drawn = {}, round(n * scale) * len(USUAL)
+            options = {"n_images": size, "n_repeats": n_repeats, "gain": gain}
+            for name, data in sets.items():
+                pairs = [(RECIPES[recipe],) * 2 for recipe in USUAL for _ in range(n_drawn // len(USUAL))]
+                counts[name] = tally([real(rng, *data, pair, **options) for pair in pairs], gain) / n_drawn
+            cells = [f"{100 * one:.0f} %" for row in np.mean([*counts.values()], axis=0) for one in (row[0], row[2])]
+            print(f"| +{gain} | {size} | {n_repeats} | {n_drawn * len(sets):,} | {' | '.join(cells)} |", flush=True)
+            if (size, n_repeats) == (200, 1):
+                by_set[gain] = counts
+    print("\n200 images, one repeat, found:\n")
+    print("| set | " + " | ".join(f"+{gain}: {kind}" for gain in by_set for kind in KINDS) + " |")
+    print("|---|" + "---:|" * (len(by_set) * len(KINDS)))
+    for name in sets:
+        cells = [f"{100 * row[0]:.0f} %" for counts in by_set.values() for row in counts[name]]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 def rules(n_folds, n_images=200):
