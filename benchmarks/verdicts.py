@@ -201,7 +201,7 @@ def table_of_power(rng, sets, scale):
             for name, data in sets.items():
                 pairs = [(RECIPES[recipe],) * 2 for recipe in USUAL for _ in range(n_drawn // len(USUAL))]
                 counts[name] = tally([real(rng, *data, pair, **options) for pair in pairs], gain) / n_drawn
-            cells = [f"{100 * one:.0f} %" for row in np.mean([*counts.values()], axis=0) for one in (row[0], row[2])]
+            cells = [f"{100 * one:.1f} %" for row in np.mean([*counts.values()], axis=0) for one in (row[0], row[2])]
             print(f"| +{gain} | {size} | {n_repeats} | {n_drawn * len(sets):,} | {' | '.join(cells)} |", flush=True)
             if (size, n_repeats) == (200, 1):
                 by_set[gain] = counts
@@ -209,7 +209,7 @@ def table_of_power(rng, sets, scale):
     print("| set | " + " | ".join(f"+{gain}: {kind}" for gain in by_set for kind in KINDS) + " |")
     print("|---|" + "---:|" * (len(by_set) * len(KINDS)))
     for name in sets:
-        cells = [f"{100 * row[0]:.0f} %" for counts in by_set.values() for row in counts[name]]
+        cells = [f"{100 * row[0]:.1f} %" for counts in by_set.values() for row in counts[name]]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 

@@ -48,6 +48,18 @@ def test_one_repeat_with_much_luck_is_the_paired_test_over_folds():
     assert found.degrees_of_freedom == pytest.approx(between**2 / (within**2 / 9 + between**2 / 2))
 
 
+@pytest.mark.parametrize(("n_folds", "power"), [(2, 0), (3, 0), (4, 6), (5, 12)])
+def test_a_spread_that_the_images_explain_counts_the_less_the_more_folds_there_are(n_folds, power):
+    shifts = np.arange(n_folds) - (n_folds - 1) / 2
+    gains = np.tile([1.0, -1, 1, -1], (n_folds, 1)) + 0.3 * shifts[:, None]
+    found = crossed(gains, np.arange(4 * n_folds).reshape(n_folds, 4), 1 / (n_folds - 1))
+    images, between = (4 / 3) / (4 * n_folds), np.var(0.3 * shifts, ddof=1) / n_folds
+    assert between < images
+    assert found.error == pytest.approx(np.sqrt(images))
+    terms = images**2 / (3 * n_folds) + between**2 * (between / images) ** power / (n_folds - 1)
+    assert found.degrees_of_freedom == pytest.approx(images**2 / terms)
+
+
 @pytest.mark.parametrize(("n_folds", "n_repeats"), [(3, 1), (5, 1), (5, 4)])
 @pytest.mark.parametrize("luck", [0.05, 0.2])
 def test_squared_error_is_the_variance_that_the_components_add_up_to(n_folds, n_repeats, luck):

@@ -29,7 +29,8 @@ def _crossed(comparison, candidate, other):
     first, second = _contributions(comparison, candidate), _contributions(comparison, other)
     if first is None or second is None:
         return None
-    units = np.arange(len(comparison.y)) if comparison.groups is None else comparison.groups
+    groups = np.arange(len(comparison.y)) if comparison.groups is None else comparison.groups
+    _, units = np.unique(groups, return_inverse=True)
     tested = [units[test] for _, test in comparison.splits]
     gains = [one - two for one, two in zip(first, second, strict=True)]
     return crossed(gains, tested, np.mean(comparison.n_test) / np.mean(comparison.n_train))
