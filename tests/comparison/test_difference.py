@@ -34,7 +34,7 @@ def make(y, predicted, splits, scoring="accuracy", baseline="scratch", **fields)
             runs.append(FitRecord(name, split, {scoring: score}, 1.0, 0.1, predicted=some.tolist()))
     return TransferComparison(
         tuple(runs), tuple(splits), y, seeds=tuple(range(len(splits))), baseline=baseline, scoring=scoring, rope=0.01,
-        transfer={name: name != baseline for name in predicted}, settings={}, **fields,
+        transfer={name: name not in (baseline, "pixels") for name in predicted}, settings={}, **fields,
     )  # fmt: skip
 
 
@@ -196,3 +196,19 @@ def test_nobody_is_advised_to_do_without_a_network_that_the_images_speak_for():
     assert comparison.scores["pixels"].mean() < 0.6
     for interval in ("auto", "corrected"):
         assert not any("which needs no network" in note for note in replace(comparison, interval=interval).notes())
+
+
+@pytest.mark.parametrize(("n_right", "said"), [(6, "is worse than"), (25, "is not clearly better than"), (30, None)])
+def test_the_note_on_a_simple_candidate_says_scores_difference_and_interval(n_right, said):
+    y, predicted, splits = stuck(2, 60, [n_right, n_right])
+    predicted["pixels"] = np.where(np.arange(60) % 30 < 24, y, "cow")
+    comparison = make(y, predicted, splits)
+    found = [note for note in comparison.notes() if "which needs no network" in note]
+    if said is None:
+        assert found == []
+        return
+    pixels = replace(comparison, baseline="pixels").rows()[1]
+    assert found == [
+        f"'frozen' {said} a linear model on small pictures ('pixels'), which needs no network: {n_right / 30:.3f} "
+        f"beside 0.800, a difference of {pixels.difference:+.3f} (95 % interval {pixels.low:+.3f} to {pixels.high:+.3f})."
+    ]
