@@ -208,7 +208,8 @@ def test_the_note_on_a_simple_candidate_says_scores_difference_and_interval(n_ri
         assert found == []
         return
     pixels = replace(comparison, baseline="pixels").rows()[1]
+    interval = f"{pixels.low:+.3f} to {pixels.high:+.3f}"
     assert found == [
         f"'frozen' {said} a linear model on small pictures ('pixels'), which needs no network: {n_right / 30:.3f} "
-        f"beside 0.800, a difference of {pixels.difference:+.3f} (95 % interval {pixels.low:+.3f} to {pixels.high:+.3f})."
+        f"beside 0.800, a difference of {pixels.difference:+.3f} (95 % interval {interval})."
     ]
