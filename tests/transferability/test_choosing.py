@@ -168,6 +168,11 @@ def test_what_does_not_fit_into_the_budget_is_not_tried(monkeypatch):
     assert untried["fine_tuned_1"] == "its folds would take about 50 s, and the budget has 20 s left"
 
 
+def test_what_costs_nobody_knows_what_is_tried(monkeypatch):
+    truth = {"fine_tuned_1": 0.85, "fine_tuned_2": 0.9, "fine_tuned_all": 0.95}
+    assert len(search(monkeypatch, truth, budget=0, missing=np.nan)[0]) == 3
+
+
 def test_fits_that_are_in_a_file_need_no_budget(monkeypatch):
     truth = {"fine_tuned_1": 0.85, "fine_tuned_2": 0.9, "fine_tuned_all": 0.95}
     assert len(search(monkeypatch, truth, budget=0, missing=0.0)[0]) == 3

@@ -6,12 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedClassifier, PretrainedFeatureExtractor
+from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedClassifier
 from sktl.backbones import load_backbone
 from sktl.comparison import CandidateFailedWarning, compare_transfer
 from sktl.datasets import make_fractals
@@ -54,7 +53,15 @@ def test_all_strategies_are_there_in_their_order(found):
     result, _ = found
     frozen = [f"frozen_{stage}_{how}" for how in ("avg+std", "avg") for stage in STAGES]
     names = [one.name for one in result.strategies]
-    assert names == ["frozen", *frozen, "frozen_all_avg", "fine_tuned_1", "fine_tuned_2", "fine_tuned_all", "from_scratch"]
+    assert names == [
+        "frozen",
+        *frozen,
+        "frozen_all_avg",
+        "fine_tuned_1",
+        "fine_tuned_2",
+        "fine_tuned_all",
+        "from_scratch",
+    ]
     assert set(result.untried) | set(result.comparison.candidates) >= set(names)
 
 
@@ -210,7 +217,7 @@ def test_images_that_cannot_be_read_are_left_out(tmp_path):
         Image.fromarray((image.reshape(8, 8) * 15).astype(np.uint8)).save(paths[-1])
     (tmp_path / "5.png").write_bytes(b"not an image")
     options = {"y": LABELS[:24] % 2, "budget": 0, "value_range": None}
-    with pytest.raises(BadImagesError, match="5.png"):
+    with pytest.raises(BadImagesError, match=r"5\.png"):
         recommend(paths, **options)
     result = recommend(paths, on_bad_image="skip", **options)
     assert all(5 not in np.concatenate(split) for split in result.comparison.splits)

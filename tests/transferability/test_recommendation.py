@@ -83,8 +83,7 @@ def test_the_answer_says_what_to_do_what_it_gains_and_what_it_costs():
     assert answer.endswith("over frozen features of all stages; about 31 s to fit on all images.")
     answer = recommendation("frozen").to_dict()["answer"]
     assert answer == (
-        "Frozen features of all stages (avg+std) with a linear model: accuracy 0.800; "
-        "about 1.0 s to fit on all images."
+        "Frozen features of all stages (avg+std) with a linear model: accuracy 0.800; about 1.0 s to fit on all images."
     )
 
 
