@@ -1,6 +1,7 @@
 """Which strategy follows from which scores, when a search is over, and which cell of the textbook it is."""
 
 import time
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def strategies():
 
 
 def chosen(scores, **options):
-    return choose(comparison(BASE | SINGLE | scores, **options), [*sum(strategies(), [])], SECONDS)
+    return choose(comparison(BASE | SINGLE | scores, **options), list(chain(*strategies())), SECONDS)
 
 
 # ---- what is recommended
@@ -120,7 +121,7 @@ def search(monkeypatch, truth, base=BASE | SINGLE, *, budget=1e9, jitter=1.0, mi
     frozen, trained = strategies()
     costs = {one.name: StrategyCost(10.0, 50.0) for one in trained}
     options = {"end": time.perf_counter() + budget, "scoring": None, "resume": None, "n_jobs": None, "verbose": 0}
-    result, untried = search_depths(comparison(base, jitter=jitter), None, frozen, trained, costs, **options)
+    _, untried = search_depths(comparison(base, jitter=jitter), None, frozen, trained, costs, **options)
     return tried, untried
 
 
