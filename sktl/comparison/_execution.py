@@ -49,9 +49,7 @@ def run_all(
     find = (lambda fit: None) if checkpoint_file is None else checkpoint_file.find
     runs = {place: run for place, fit in fits.items() if (run := find(fit))}
     tiers = {name: tier_of(estimator) for name, estimator in estimators.items()}
-    turns = networks_in_turn(estimators)
-    order = sorted(fits, key=lambda place: (tiers[place[1]], turns[place[1]]))
-    order = [place for place in order if place not in runs]
+    order = _ordered([place for place in fits if place not in runs], tiers, estimators)
     todo = [fits[place] for place in order]
     n_at_once = effective_n_jobs(n_jobs)
     progress = Progress(todo, runs.values(), tiers, len(splits), next(iter(scorers)), verbose, n_at_once)
@@ -81,6 +79,12 @@ def run_all(
     finally:
         _close(results)
     return [runs[place] for place in fits if place in runs and not failures.came_before(*place)]
+
+
+def _ordered(places, tiers, estimators):
+    """Sort fits, by split and candidate, by tier, and within it by network."""
+    turns = networks_in_turn(estimators)
+    return sorted(places, key=lambda place: (tiers[place[1]], turns[place[1]]))
 
 
 def _fitted_here(fit, X, y, home, warned, has_bar):
