@@ -42,7 +42,7 @@ class StrategyDisplay:
     intervals : list of (float, float)
         95 % corrected intervals of the mean scores.
     fit_seconds : list of float
-        Predicted seconds to fit each once on all images.
+        Predicted seconds to fit each once on all images; NaN where they are not known, which is not drawn.
     recommended : str
         Which one is recommended.
     scoring : str, default="score"
@@ -175,14 +175,14 @@ class StrategyDisplay:
                 ax.axvline(x, color=GREY, linestyle=":", linewidth=1, zorder=0)
             places.append((x, score if score == score else ax.get_ylim()[0]))
         ax.set_xscale("log")
-        low, high = np.log10(min(self.fit_seconds)), np.log10(max(self.fit_seconds))
+        low, high = np.log10(np.nanmin(self.fit_seconds)), np.log10(np.nanmax(self.fit_seconds))
         ax.set_xlim(10 ** (low - 0.3), 10 ** (high + max(0.5, 0.35 * (high - low))))
         ticker = import_optional("matplotlib.ticker", extra="plot", caller="StrategyDisplay.plot")
         ax.xaxis.set_major_formatter(lambda x, place: seconds(x))
         ax.xaxis.set_minor_formatter(ticker.NullFormatter())
         texts = [
             f"{name}  {number(score, digits=digits) if score == score else 'not tried'}"
-            for name, score in zip(self.strategies, self.scores, strict=True)
+            for name, score, _, _ in self._points()
         ]
         for text, place, lift in zip(texts, places, lifts_of(ax, places, texts), strict=True):
             label(ax, text, place, (7, 5 + lift), zorder=4)
@@ -190,7 +190,8 @@ class StrategyDisplay:
         ax.set_title("Blue: recommended. Bars: 95 % corrected intervals", fontsize="medium", loc="left")
 
     def _points(self):
-        return zip(self.strategies, self.scores, self.intervals, self.fit_seconds, strict=True)
+        every = zip(self.strategies, self.scores, self.intervals, self.fit_seconds, strict=True)
+        return [point for point in every if point[-1] == point[-1]]
 
     def frame(self):
         """Every strategy as one row of a data frame.

@@ -54,7 +54,7 @@ def choose(comparison, strategies, seconds):
     pool = [one.name for one in tried if one.kind != "frozen" or one.name == chosen]
     best, scores = best_of(comparison, pool), comparison.scores
     rows = rows_against(comparison, best)
-    by_cost = sorted(pool, key=lambda name: seconds[name])
+    by_cost = sorted(pool, key=lambda name: np.nan_to_num(seconds[name], nan=0.0))  # unknown where fits are short
     gap = {name: scores[best].mean() - scores[name].mean() for name in pool}
     # Where all folds differ alike there is no interval, and the difference itself decides.
     level = [

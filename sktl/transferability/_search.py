@@ -42,7 +42,7 @@ def search_depths(comparison, X, strategies, trained, costs, *, end, scoring, re
 
 def _beyond(needed, left):
     """Say that so many seconds are more than are left; None where they are not."""
-    if needed <= left or needed == 0:
+    if needed == 0 or not needed > left:  # NaN where it is not known
         return None
     return f"its folds would take about {seconds(needed)} s, and the budget has {seconds(max(left, 0))} s left"
 

@@ -217,7 +217,7 @@ def test_images_that_cannot_be_read_are_left_out(tmp_path):
         Image.fromarray((image.reshape(8, 8) * 15).astype(np.uint8)).save(paths[-1])
     (tmp_path / "5.png").write_bytes(b"not an image")
     options = {"y": LABELS[:24] % 2, "budget": 0, "value_range": None}
-    with pytest.raises(BadImagesError, match="5.png"):
+    with pytest.raises(BadImagesError, match=r"5\.png"):
         recommend(paths, **options)
     result = recommend(paths, on_bad_image="skip", **options)
     assert all(5 not in np.concatenate(split) for split in result.comparison.splits)
