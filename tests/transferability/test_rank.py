@@ -87,6 +87,18 @@ def test_neighbours_and_evidence_are_of_the_features_of_the_candidate(images, ra
     assert 0 < row.seconds_per_image < 10
 
 
+def test_neighbours_and_evidence_of_many_images_are_of_some_at_even_distances(images, monkeypatch):
+    X, y = images
+    monkeypatch.setattr(_measuring, "MOST", 15)
+    (row,) = rank_backbones(X, y, ["tiny_fractal"], cv=2).rows()
+    some = np.linspace(0, 29, 15).astype(int)
+    features = frozen_extractor(backbone="tiny_fractal").fit_transform(X[some])
+    assert (row.nearest_neighbour, row.log_me) == (
+        nearest_neighbour_score(features, y[some]),
+        log_me(features, y[some]),
+    )
+
+
 def test_seconds_are_never_those_of_the_store(images, monkeypatch):
     X, y = images
     cold = rank_backbones(X, y, ["tiny_fractal"], cv=2)
