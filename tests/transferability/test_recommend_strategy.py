@@ -73,6 +73,7 @@ def test_one_pass_gives_the_features_of_all_stages(found):
     assert others == 0
 
 
+@pytest.mark.slow
 def test_trained_strategies_are_those_of_compare_transfer_on_the_same_folds_and_seeds(found):
     result, _ = found
     candidates = {name: result.to_estimator(name) for name in ("frozen", "fine_tuned_1", "fine_tuned_all")}
