@@ -60,7 +60,8 @@ def test_a_file_of_weights_goes_behind_the_name_of_its_network(photos, recorded,
     from torchvision.models import squeezenet1_1
 
     save_file(squeezenet1_1(num_classes=3).state_dict(), tmp_path / "mine.safetensors")
-    result = run_sktl("rank", photos, "--backbone", "tiny_fractal", "--backbone", "squeezenet1_1=mine.safetensors")
+    backbone = f"squeezenet1_1={tmp_path / 'mine.safetensors'}"
+    result = run_sktl("rank", photos, "--backbone", "tiny_fractal", "--backbone", backbone)
     assert result.exit_code == 0, result.output
     networks = recorded[0]["backbones"]
     assert list(networks) == ["tiny_fractal", "squeezenet1_1=mine.safetensors"]
