@@ -5,6 +5,7 @@ from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
+from sklearn.utils import column_or_1d
 
 from sktl._candidate_names import CANDIDATE_NAMES
 from sktl._score_bounds import bounds_of_scorers
@@ -14,6 +15,7 @@ from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
 from sktl.comparison._call import recorded_call
 from sktl.comparison._candidates import make_candidates, names_used, recipes_of, uses_transfer
 from sktl.comparison._checkpoint_file import CheckpointFile
+from sktl.comparison._difference import INTERVALS
 from sktl.comparison._execution import run_all
 from sktl.comparison._first_pass import check_bad_images, kept_together, look_through
 from sktl.comparison._leakage import warn_of_near_duplicates
@@ -40,6 +42,7 @@ SHARED_CONSTRAINTS = {
         "task": [StrOptions({"auto", "classification", "regression"})],
         "n_repeats": [Interval(Integral, 1, None, closed="left")],
         "rope": [Interval(Real, 0, None, closed="left")],
+        "interval": [StrOptions(set(INTERVALS))],
         "random_state": ["random_state"],
         "duplicates": [StrOptions({"warn", "ignore", "group"})],
         "on_bad_image": [StrOptions({"raise", "skip"})],
@@ -65,6 +68,7 @@ def compare_transfer(
     groups=None,
     scoring=None,
     rope=0.01,
+    interval="auto",
     unfreeze_depth=1,
     max_epochs="auto",
     image_size=None,
@@ -139,6 +143,14 @@ def compare_transfer(
     rope : float, default=0.01
         Region of practical equivalence: differences from -rope to rope, in units of the score, count as equal. The
         default suits accuracy and R²; choose it anew for an error in units of its own.
+    interval : {"auto", "corrected"}, default="auto"
+        How intervals, p-values, probabilities and verdicts are computed. "corrected" looks at the scores of the splits
+        alone, and widens their variance for training images that splits share [1]_. "auto" estimates, where it can, two
+        parts of the variance: which images were tested, image by image [4]_, and the luck of each training, between
+        splits; the rows call that "crossed". It can where the first score is accuracy, balanced accuracy, R², or a mean
+        absolute, squared or root mean squared error, and predictions are known; the rest is "corrected". A crossed
+        interval is about the difference on further images of this kind, in the mean over the luck of training, for
+        models that the recipes train on this data set: luck that all trainings on it share is in no interval.
     unfreeze_depth : int or "all", default=1
         How many top stages ``"fine_tuned"`` trains.
     max_epochs : int or "auto", default="auto"
@@ -233,6 +245,8 @@ def compare_transfer(
            classifiers through Bayesian analysis", JMLR 18, 2017, :arxiv:`1606.04316`.
     .. [3] Z. Wang, Z. Dai, B. Póczos and J. Carbonell, "Characterizing and avoiding negative transfer", CVPR 2019,
            :arxiv:`1811.09751`.
+    .. [4] P. Bayle, A. Bayle, L. Janson and L. Mackey, "Cross-validation confidence intervals for test error", NeurIPS
+           2020, :arxiv:`2007.12671`.
 
     Examples
     --------
@@ -283,7 +297,9 @@ def compare_transfer(
     settings |= {**copies, "groups": together is not None, "photographs": images, "data": common_folder(X)}
     settings |= {"recipes": recipes_of(candidates), "score_bounds": bounds_of_scorers(scorers)}
     settings["call"] = recorded_call(given | {"random_state": random_state}, signature(compare_transfer).parameters)
-    return _collect(runs, splits, y, seeds, baseline, next(iter(scorers)), rope, settings, estimators, bad)
+    judging = {"baseline": baseline, "scoring": next(iter(scorers)), "rope": float(rope), "interval": interval}
+    judging["groups"] = None if together is None else _numbered(together)
+    return _collect(runs, splits, y, seeds, settings, estimators, bad, judging)
 
 
 def _check_baseline(baseline, estimators):
@@ -294,7 +310,13 @@ def _check_baseline(baseline, estimators):
         )
 
 
-def _collect(runs, splits, y, seeds, baseline, scoring, rope, settings, estimators, bad):
+def _numbered(groups):
+    """Give groups of any kind numbers, in the order in which they appear."""
+    numbers: dict = {}
+    return np.array([numbers.setdefault(group, len(numbers)) for group in column_or_1d(groups).tolist()])
+
+
+def _collect(runs, splits, y, seeds, settings, estimators, bad, judging):
     first = {run.candidate: run for run in reversed(runs)}
     settings = settings | {
         "n_images": int(np.unique(np.concatenate([np.concatenate(split) for split in splits])).size),
@@ -308,13 +330,11 @@ def _collect(runs, splits, y, seeds, baseline, scoring, rope, settings, estimato
         splits=tuple(splits),
         y=y,
         seeds=tuple(seeds),
-        baseline=baseline,
-        scoring=scoring,
-        rope=float(rope),
         transfer={
             name: uses_transfer(estimator) if first[name].pretrained is None else first[name].pretrained
             for name, estimator in estimators.items()
         },
         settings=settings,
         bad_images=tuple(bad.values()),
+        **judging,
     )
