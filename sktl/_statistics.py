@@ -1,7 +1,8 @@
 """What can be said about the difference of two candidates that were scored on the same folds (numpy and scipy only).
 
 The folds of cross-validation share training images, so their differences are correlated and an ordinary paired t-test
-finds differences that are not there. Everything here widens the variance by n_test / n_train for that reason.
+finds differences that are not there. "corrected" widens their variance by n_test / n_train for that reason. "crossed"
+takes the variance apart: images that are tested, and trainings, are two sources of chance that cross each other.
 """
 
 from dataclasses import dataclass, replace
@@ -140,7 +141,13 @@ def crossed(contributions, units, ratio):
     Returns
     -------
     MeanDifference or None
-        None where a split tests fewer than two units, or there are fewer than two splits.
+        None where a split tests fewer than two units, or there are fewer than two splits. What is estimated is the
+        difference on further units of this kind, in the mean over the luck of training on this data set.
+
+    References
+    ----------
+    .. [1] P. Bayle, A. Bayle, L. Janson and L. Mackey, "Cross-validation confidence intervals for test error", NeurIPS
+           2020, :arxiv:`2007.12671`: the part of the images.
     """
     n_splits, n_units = len(contributions), [len(np.unique(unit)) for unit in units]
     if n_splits < 2 or min(n_units) < 2:
