@@ -73,7 +73,7 @@ def _off_zero(comparison):
         return []
     return [
         f"The interval of {', '.join(map(repr, names))} leaves out zero, and the verdict is undecided all the same: "
-        f"the difference may lie within ±{comparison.rope:g}, the region of practical equivalence (rope)."
+        f"the difference is within ±{comparison.rope:g}, the region of practical equivalence (rope), and may be beyond."
     ]
 
 

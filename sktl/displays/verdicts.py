@@ -51,7 +51,7 @@ def _ending(row, comparison):
     if row.verdict != "undecided":
         return ""
     if is_off_zero(row):
-        return f": more than chance, but maybe {within}, which makes no difference in practice"
+        return f": more than chance, and {within}, though it may be beyond"
     return ", which may be chance"
 
 
