@@ -14,7 +14,7 @@ from sktl._optional import import_optional
 from sktl._text import printable
 from sktl.cli._data import Data, load_data
 from sktl.cli._default_backbone import backbone_for
-from sktl.cli._folders import read_groups
+from sktl.cli._folders import GROUPS_BY, read_groups
 from sktl.cli._options import (
     BackboneOption,
     DepthOption,
@@ -81,7 +81,11 @@ def compare(
     repeats: Annotated[int, typer.Option(min=1, help="How many times the folds are drawn anew.")] = 1,
     groups: Annotated[
         Path | None,
-        typer.Option(help="CSV with the columns path and group: images of one group stay on one side of a split."),
+        typer.Option(
+            metavar="CSV|folder|name|date",
+            help="Images of one group stay on one side of a split: a CSV with the columns path and group, or what "
+            "tells which files belong together: folders below those of the classes, beginnings of names, or dates.",
+        ),
     ] = None,
     near_duplicates: Annotated[
         str,
@@ -123,7 +127,8 @@ def compare(
         backbone = backbone_for(X, backbone, weights)
         options |= {"backbone": backbone, "weights": weights, "image_size": image_size}
         options |= {"device": device, "precision": precision, "verbose": int(verbose)}
-        own_groups = data.groups if groups is None else read_groups(groups, folder, X)
+        classes = None if data.task == "regression" else data.target
+        own_groups = data.groups if groups is None else read_groups(groups, folder, X, classes)
         with redirect_stdout(sys.stderr):
             options |= {"groups": own_groups, "duplicates": near_duplicates, "on_bad_image": on_error}
             options |= {"unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs, "baseline": baseline}
@@ -143,7 +148,8 @@ def compare(
 def _check_together(context):
     check_folder_or_table(context, "folder", ["digits"])
     options = context.params
-    if options["folder"] is None and options["groups"] is not None:
+    from_files = str(options["groups"]) in GROUPS_BY and options["table"] is not None
+    if options["folder"] is None and options["groups"] is not None and not from_files:
         instead = "the digits have no paths" if options["digits"] else "--group names the column of a table"
         raise typer.BadParameter(f"is for a folder of images: {instead}.", param_hint="'--groups'")
     if options["separator"] is not None:

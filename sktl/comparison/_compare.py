@@ -16,6 +16,7 @@ from sktl.comparison._candidates import make_candidates, names_used, recipes_of,
 from sktl.comparison._checkpoint_file import CheckpointFile
 from sktl.comparison._execution import run_all
 from sktl.comparison._first_pass import check_bad_images, kept_together, look_through
+from sktl.comparison._group_gap import Grouping
 from sktl.comparison._leakage import warn_of_near_duplicates
 from sktl.comparison._networks import check_networks, first_images, note_on_photographs
 from sktl.comparison._result import TransferComparison
@@ -132,7 +133,8 @@ def compare_transfer(
         How many times the folds are drawn anew, when `cv` is an int.
     groups : array-like of shape (n_images,), default=None
         Images of one group never lie on both sides of a split: several photos of one patient, say. A splitter passed
-        as `cv` must heed them.
+        as `cv` must heed them. The result tells what folds that ignore them score (`group_gap`), and without groups,
+        whether folders, names or dates of the files suggest some.
     scoring : str, callable, sequence of str or dict of str to (str or callable), default=None
         One or several scikit-learn scorers; accuracy for classification and R² for regression when None. Greater is
         better, as with all scorers. The first is the main one, which the verdict is about.
@@ -276,14 +278,17 @@ def compare_transfer(
     if splits is None or bad:
         splits = make_splits(X, y, groups=together, left_out=list(bad), **drawing)
     seeds = make_seeds(random_state, "fit", len(splits))
-    copies = warn_of_near_duplicates(found, X, splits, groups, reading)
+    grouping = Grouping(X, y, task, groups, together, verbose)
+    notes = warn_of_near_duplicates(found, X, splits, groups, reading) | {"suggested_groups": grouping.note}
     running |= {"scorers": scorers, "baseline": baseline, "on_error": on_error, "checkpoint_file": checkpoint_file}
     runs = run_all(estimators, X, y, splits=splits, seeds=seeds, **running)
+    recipes = recipes_of(candidates)
+    gap = grouping.gap(runs, estimators, recipes, splits, seeds, list(bad), drawing, running)
     settings = {"task": task, "cv": repr(cv), "n_repeats": n_repeats, "random_state": random_state, **own, **shared}
-    settings |= {**copies, "groups": together is not None, "photographs": images, "data": common_folder(X)}
-    settings |= {"recipes": recipes_of(candidates), "score_bounds": bounds_of_scorers(scorers)}
+    settings |= {**notes, "groups": together is not None, "photographs": images, "data": common_folder(X)}
+    settings |= {"recipes": recipes, "score_bounds": bounds_of_scorers(scorers)}
     settings["call"] = recorded_call(given | {"random_state": random_state}, signature(compare_transfer).parameters)
-    return _collect(runs, splits, y, seeds, baseline, next(iter(scorers)), rope, settings, estimators, bad)
+    return _collect(runs, splits, y, seeds, baseline, next(iter(scorers)), rope, settings, estimators, bad, gap)
 
 
 def _check_baseline(baseline, estimators):
@@ -294,7 +299,7 @@ def _check_baseline(baseline, estimators):
         )
 
 
-def _collect(runs, splits, y, seeds, baseline, scoring, rope, settings, estimators, bad):
+def _collect(runs, splits, y, seeds, baseline, scoring, rope, settings, estimators, bad, gap):
     first = {run.candidate: run for run in reversed(runs)}
     settings = settings | {
         "n_images": int(np.unique(np.concatenate([np.concatenate(split) for split in splits])).size),
@@ -317,4 +322,5 @@ def _collect(runs, splits, y, seeds, baseline, scoring, rope, settings, estimato
         },
         settings=settings,
         bad_images=tuple(bad.values()),
+        group_gap=gap,
     )

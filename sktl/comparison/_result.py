@@ -13,7 +13,7 @@ from sktl.comparison._controls import is_at_chance
 from sktl.comparison._notes import make_notes
 from sktl.comparison._per_image import out_of_fold
 from sktl.comparison._plain import content_of, fits_of
-from sktl.comparison._records import ComparisonRow, FitRecord
+from sktl.comparison._records import ComparisonRow, FitRecord, GroupGap
 from sktl.comparison._rows import make_rows
 from sktl.displays import ComparisonDisplay
 from sktl.exceptions import ImageReadError
@@ -50,6 +50,8 @@ class TransferComparison:
         What else is needed to say what was compared: parameters, data, networks with digests, versions.
     bad_images : tuple of ImageReadError, default=()
         Images that could not be read and lie in no split, each with its `index` in `X`, `path` and `reason`.
+    group_gap : GroupGap or None, default=None
+        What folds that ignore the groups score, or that keep suggested ones together; None without groups.
 
     See Also
     --------
@@ -81,9 +83,9 @@ class TransferComparison:
     transfer: dict[str, bool]
     settings: dict[str, Any]
     bad_images: tuple[ImageReadError, ...] = ()
+    group_gap: GroupGap | None = None
 
     # What follows from the runs is computed once; lists and arrays are handed out as copies.
-
     @cached_property
     def _fits(self):
         """The runs of every candidate that succeeded on all splits, in the order of the splits."""
@@ -328,8 +330,7 @@ class TransferComparison:
             If pandas is not installed; `rows` does without.
         """
         pandas = import_optional("pandas", extra="frame", caller="TransferComparison.summary")
-        names = [field.name for field in fields(ComparisonRow)]
-        return pandas.DataFrame([asdict(row) for row in self.rows()], columns=names).set_index("candidate")
+        return pandas.DataFrame([asdict(row) for row in self.rows()]).set_index("candidate")
 
     def plot(self, ax=None):
         """Draw the differences to the baseline, and the scores of all splits.
@@ -387,8 +388,8 @@ class TransferComparison:
         -------
         dict
             Keys verdict, sentence, notes, baseline, baseline_at_chance, scoring, rope, candidates, splits, scores,
-            metrics, failures, bad_images, settings. `metrics` has every score by its name; predictions and histories
-            are left out.
+            metrics, failures, bad_images, group_gap, settings. `metrics` has every score by its name; predictions and
+            histories are left out.
         """
         return content_of(self)
 
