@@ -148,7 +148,7 @@ def compare(
 def _check_together(context):
     check_folder_or_table(context, "folder", ["digits"])
     options = context.params
-    from_files = str(options["groups"]) in GROUPS_BY and options["table"] is not None
+    from_files = str(options["groups"]) in GROUPS_BY and options["table"] is not None and options["group"] is None
     if options["folder"] is None and options["groups"] is not None and not from_files:
         instead = "the digits have no paths" if options["digits"] else "--group names the column of a table"
         raise typer.BadParameter(f"is for a folder of images: {instead}.", param_hint="'--groups'")
