@@ -1,4 +1,4 @@
-"""What groups are worth: a candidate that trains no network, on folds with the groups kept together and without.
+"""What groups are worth: a candidate that trains no network, on folds that keep them together and that ignore them.
 
 No image goes through the network anew: its features are in the store by then.
 """
@@ -37,7 +37,7 @@ class Grouping:
             self._source = "near copies" if groups is None else "groups"
 
     def gap(self, runs, estimators, recipes, splits, seeds, left_out, drawing, running):
-        """Score one candidate on folds of the other kind: without the groups that there are, or with those suggested.
+        """Score one candidate on folds that ignore the groups that there are, or those suggested, and that keep them.
 
         None where there are none, images are not tested equally often, or no candidate does without training a network.
         """
@@ -45,19 +45,23 @@ class Grouping:
         name = _candidate(runs, estimators, recipes, scoring, len(splits))
         if name is None or self._source is None or not n_folds:
             return None
-        X, y, ignored = self._X, self._y, self._together is not None  # in the other folds
+        X, y, classes = self._X, self._y, _classes(self._y, self._task)
+        alone = running | {"baseline": name, "verbose": 0, "seeds": seeds[:n_folds]}
         try:
-            groups = self._together if ignored else suggested_groups(X, _classes(y, self._task), by=self._source)
-            if len(np.unique(column_or_1d(groups))) == len(y):
+            groups = suggested_groups(X, classes, by=self._source) if self._together is None else self._together
+            groups = column_or_1d(groups)
+            if len(np.unique(groups)) == len(y):
                 return None
-            others = _other_splits(X, y, None if ignored else groups, n_folds, left_out, drawing)
-            with announced(f"Scoring {name!r} on folds {'without' if ignored else 'with'} groups", running["verbose"]):
-                alone = running | {"baseline": name, "verbose": 0}
-                found = run_all({name: estimators[name]}, X, y, splits=others, seeds=seeds[:n_folds], **alone)
+            with announced(f"Scoring {name!r} on folds with and without groups", running["verbose"]):
+                own = [run for run in runs if run.candidate == name]
+                if self._together is None:
+                    splits = _grouped(X, y, groups, n_folds, left_out, drawing)
+                    own = run_all({name: estimators[name]}, X, y, splits=splits, **alone)
+                plain = _shuffled(splits[:n_folds], classes, drawing["random_state"])
+                found = run_all({name: estimators[name]}, X, y, splits=plain, **alone)
         except (ValueError, RuntimeError):  # a class has too few groups for so many folds, or some fold has no score
             return None
-        kinds = [(found, others), ([run for run in runs if run.candidate == name], splits)]
-        return _gap(name, self._source, kinds if ignored else kinds[::-1], y, column_or_1d(groups), scoring)
+        return _gap(name, self._source, [(found, plain), (own, splits)], y, groups, scoring)
 
 
 def _note(found):
@@ -73,10 +77,15 @@ def _classes(y, task):
 
 
 def _n_folds(splits):
-    """How many folds there are in one go through the images; 0 where some are tested more often than others."""
-    times = np.unique(np.concatenate([test for _, test in splits]), return_counts=True)[1]
-    n_folds = len(splits) // times[0]
-    return n_folds if np.ptp(times) == 0 and n_folds > 1 else 0
+    """How many splits test every image once; 0 where the first ones do not."""
+    n_images, seen = len(np.unique(np.concatenate([test for _, test in splits]))), set()
+    for number, (_, test) in enumerate(splits, 1):
+        if not seen.isdisjoint(test.tolist()):
+            return 0
+        seen.update(test.tolist())
+        if len(seen) == n_images:
+            return number if number > 1 else 0
+    return 0
 
 
 def _candidate(runs, estimators, recipes, scoring, n_splits):
@@ -90,11 +99,24 @@ def _candidate(runs, estimators, recipes, scoring, n_splits):
     return next((name for name in scores if recipes[name] == "frozen"), max(scores, key=scores.get, default=None))
 
 
-def _other_splits(X, y, groups, n_folds, left_out, drawing):
+def _grouped(X, y, groups, n_folds, left_out, drawing):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of small classes, as the folds themselves warned
         drawn = drawing | {"cv": n_folds, "n_repeats": 1}
         return make_splits(X, y, groups=groups, left_out=left_out, **drawn)
+
+
+def _shuffled(splits, classes, seed):
+    """Let images of one class change places, so that folds ignore groups and have the same sizes and shares of classes.
+
+    Folds that keep groups together are less even, which alone would lower the score.
+    """
+    images, generator = np.unique(np.concatenate([test for _, test in splits])), np.random.default_rng(seed)
+    strata = np.zeros(len(images), dtype=int) if classes is None else np.unique(classes[images], return_inverse=True)[1]
+    place = np.arange(1 + max(part.max() for split in splits for part in split))  # some may be for training alone
+    for stratum in np.unique(strata):
+        place[images[strata == stratum]] = generator.permutation(images[strata == stratum])
+    return [(np.sort(place[train]), np.sort(place[test])) for train, test in splits]
 
 
 def _gap(name, source, kinds, y, groups, scoring):

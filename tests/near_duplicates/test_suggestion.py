@@ -104,7 +104,7 @@ def test_names_that_tell_classes_or_count_all_images_are_no_groups(case):
             suggested_groups(paths, y, by=by)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     prefix=st.sampled_from(["IMG_", "DSC", "photo-", "", "x y ", "é"]),
     width=st.integers(1, 9),
