@@ -3,6 +3,7 @@
 import json
 import sys
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +41,7 @@ from sktl.cli._table_options import (
     TaskOption,
     check_folder_or_table,
 )
+from sktl.cli._words import in_words_of_command
 
 __all__ = ["compare"]
 
@@ -188,7 +190,11 @@ def _check_writable(plot, csv, report, resume):
 def _compare(X, y, options):
     from sktl.comparison import compare_transfer
 
-    return compare_transfer(X, y, **options)
+    comparison = compare_transfer(X, y, **options)
+    if text := comparison.settings.get("near_duplicates"):  # which reports and JSON repeat
+        settings = comparison.settings | {"near_duplicates": in_words_of_command(text)}
+        return replace(comparison, settings=settings)
+    return comparison
 
 
 def _print(comparison, as_json):
