@@ -81,6 +81,14 @@ def compare(
     ] = None,
     cv: Annotated[int, typer.Option(min=2, help="Number of folds.")] = 5,
     repeats: Annotated[int, typer.Option(min=1, help="How many times the folds are drawn anew.")] = 1,
+    interval: Annotated[
+        str,
+        typer.Option(
+            help="The 95 % interval: auto looks at images and trainings where the score allows it, corrected at the "
+            "scores of the folds alone.",
+            callback=one_of("auto", "corrected"),
+        ),
+    ] = "auto",
     groups: Annotated[
         Path | None,
         typer.Option(
@@ -134,7 +142,7 @@ def compare(
         with redirect_stdout(sys.stderr):
             options |= {"groups": own_groups, "duplicates": near_duplicates, "on_bad_image": on_error}
             options |= {"unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs, "baseline": baseline}
-            options |= {"cv": cv, "n_repeats": repeats, "n_jobs": n_jobs, "random_state": seed}
+            options |= {"interval": interval, "cv": cv, "n_repeats": repeats, "n_jobs": n_jobs, "random_state": seed}
             options |= {"candidates": candidates or CANDIDATE_NAMES, "scoring": scoring or None, "resume": resume}
             options |= {"task": data.task} if data.task == "regression" else {}
             comparison = _compare(X, data.target, options)

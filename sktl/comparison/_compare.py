@@ -14,6 +14,7 @@ from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
 from sktl.comparison._call import recorded_call
 from sktl.comparison._candidates import make_candidates, names_used, recipes_of, uses_transfer
 from sktl.comparison._checkpoint_file import CheckpointFile
+from sktl.comparison._difference import INTERVALS
 from sktl.comparison._execution import run_all
 from sktl.comparison._first_pass import check_bad_images, kept_together, look_through
 from sktl.comparison._group_gap import Grouping
@@ -41,6 +42,7 @@ SHARED_CONSTRAINTS = {
         "task": [StrOptions({"auto", "classification", "regression"})],
         "n_repeats": [Interval(Integral, 1, None, closed="left")],
         "rope": [Interval(Real, 0, None, closed="left")],
+        "interval": [StrOptions(set(INTERVALS))],
         "random_state": ["random_state"],
         "duplicates": [StrOptions({"warn", "ignore", "group"})],
         "on_bad_image": [StrOptions({"raise", "skip"})],
@@ -66,6 +68,7 @@ def compare_transfer(
     groups=None,
     scoring=None,
     rope=0.01,
+    interval="auto",
     unfreeze_depth=1,
     max_epochs="auto",
     image_size=None,
@@ -141,6 +144,14 @@ def compare_transfer(
     rope : float, default=0.01
         Region of practical equivalence: differences from -rope to rope, in units of the score, count as equal. The
         default suits accuracy and R²; choose it anew for an error in units of its own.
+    interval : {"auto", "corrected"}, default="auto"
+        How intervals, p-values, probabilities and verdicts are computed. "corrected" looks at the scores of the splits
+        alone, and widens their variance for training images that splits share [1]_. "auto" estimates, where it can, the
+        two parts of the variance: which images were tested, image by image, and the luck of each training, between the
+        splits; the rows call that "crossed". It can where the first score is accuracy, balanced accuracy, R², or a mean
+        absolute, squared or root mean squared error, and predictions are known; the rest is "corrected". What a crossed
+        interval is about is the difference on further images of this kind, for models that the recipes train on this
+        data set: luck that all trainings on it share is in no interval of one data set.
     unfreeze_depth : int or "all", default=1
         How many top stages ``"fine_tuned"`` trains.
     max_epochs : int or "auto", default="auto"
@@ -282,13 +293,13 @@ def compare_transfer(
     notes = warn_of_near_duplicates(found, X, splits, groups, reading) | {"suggested_groups": grouping.note}
     running |= {"scorers": scorers, "baseline": baseline, "on_error": on_error, "checkpoint_file": checkpoint_file}
     runs = run_all(estimators, X, y, splits=splits, seeds=seeds, **running)
-    recipes = recipes_of(candidates)
-    gap = grouping.gap(runs, estimators, recipes, splits, seeds, list(bad), drawing, running)
+    measured = grouping.measured(runs, estimators, recipes_of(candidates), splits, seeds, list(bad), drawing, running)
     settings = {"task": task, "cv": repr(cv), "n_repeats": n_repeats, "random_state": random_state, **own, **shared}
     settings |= {**notes, "groups": together is not None, "photographs": images, "data": common_folder(X)}
-    settings |= {"recipes": recipes, "score_bounds": bounds_of_scorers(scorers)}
+    settings |= {"recipes": recipes_of(candidates), "score_bounds": bounds_of_scorers(scorers)}
     settings["call"] = recorded_call(given | {"random_state": random_state}, signature(compare_transfer).parameters)
-    return _collect(runs, splits, y, seeds, baseline, next(iter(scorers)), rope, settings, estimators, bad, gap)
+    judging = {"baseline": baseline, "scoring": next(iter(scorers)), "rope": float(rope), "interval": interval}
+    return _collect(runs, splits, y, seeds, settings, estimators, bad, judging | measured)
 
 
 def _check_baseline(baseline, estimators):
@@ -299,7 +310,7 @@ def _check_baseline(baseline, estimators):
         )
 
 
-def _collect(runs, splits, y, seeds, baseline, scoring, rope, settings, estimators, bad, gap):
+def _collect(runs, splits, y, seeds, settings, estimators, bad, judging):
     first = {run.candidate: run for run in reversed(runs)}
     settings = settings | {
         "n_images": int(np.unique(np.concatenate([np.concatenate(split) for split in splits])).size),
@@ -313,14 +324,11 @@ def _collect(runs, splits, y, seeds, baseline, scoring, rope, settings, estimato
         splits=tuple(splits),
         y=y,
         seeds=tuple(seeds),
-        baseline=baseline,
-        scoring=scoring,
-        rope=float(rope),
         transfer={
             name: uses_transfer(estimator) if first[name].pretrained is None else first[name].pretrained
             for name, estimator in estimators.items()
         },
         settings=settings,
         bad_images=tuple(bad.values()),
-        group_gap=gap,
+        **judging,
     )

@@ -36,7 +36,12 @@ class Grouping:
         if together is not None:
             self._source = "near copies" if groups is None else "groups"
 
-    def gap(self, runs, estimators, recipes, splits, seeds, left_out, drawing, running):
+    def measured(self, *fits_and_how):
+        """Return what the record of a comparison says of groups: their numbers, and what they are worth."""
+        groups = None if self._together is None else _numbered(column_or_1d(self._together).tolist())
+        return {"groups": groups, "group_gap": self._gap(*fits_and_how)}
+
+    def _gap(self, runs, estimators, recipes, splits, seeds, left_out, drawing, running):
         """Score one candidate on folds that ignore the groups that there are, or those suggested, and that keep them.
 
         None where there are none, images are not tested equally often, or no candidate does without training a network.
@@ -61,7 +66,13 @@ class Grouping:
                 found = run_all({name: estimators[name]}, X, y, splits=plain, **alone)
         except (ValueError, RuntimeError):  # a class has too few groups for so many folds, or some fold has no score
             return None
-        return _gap(name, self._source, [(found, plain), (own, splits)], y, groups, scoring)
+        return _compared(name, self._source, [(found, plain), (own, splits)], y, groups, scoring)
+
+
+def _numbered(groups):
+    """Give groups of any kind numbers, in the order in which they appear."""
+    numbers: dict = {}
+    return np.array([numbers.setdefault(group, len(numbers)) for group in groups])
 
 
 def _note(found):
@@ -119,7 +130,7 @@ def _shuffled(splits, classes, seed):
     return [(np.sort(place[train]), np.sort(place[test])) for train, test in splits]
 
 
-def _gap(name, source, kinds, y, groups, scoring):
+def _compared(name, source, kinds, y, groups, scoring):
     """Compare the scores of plain and grouped folds; for accuracy with an interval over the groups."""
     means = [float(np.mean([run.scores[scoring] for run in runs])) for runs, _ in kinds]
     difference, low, high = means[0] - means[1], None, None

@@ -49,7 +49,11 @@ class TransferComparison:
     settings : dict
         What else is needed to say what was compared: parameters, data, networks with digests, versions.
     bad_images : tuple of ImageReadError, default=()
-        Images that could not be read and lie in no split, each with its `index` in `X`, `path` and `reason`.
+        Images that could not be read and lie in no split, with `index` in `X`, `path` and `reason`.
+    groups : ndarray of shape (n_images,), int, or None, default=None
+        Number of the group of every image; images of one group belong together.
+    interval : {"auto", "corrected"}, default="auto"
+        How intervals are computed, see :func:`compare_transfer`; to `replace` it fits nothing anew.
     group_gap : GroupGap or None, default=None
         What folds that ignore the groups score, or that keep suggested ones together; None without groups.
 
@@ -64,8 +68,7 @@ class TransferComparison:
     >>> scores = {"from_scratch": [0.61, 0.58, 0.63, 0.60, 0.62], "frozen": [0.81, 0.80, 0.79, 0.82, 0.80]}
     >>> runs = tuple(FitRecord(name, split, {"accuracy": score}, fit_seconds=1.0, predict_seconds=0.1)
     ...              for name in scores for split, score in enumerate(scores[name]))
-    >>> folds = np.arange(100).reshape(5, 20)
-    >>> splits = tuple((np.setdiff1d(folds, fold), fold) for fold in folds)
+    >>> splits = tuple((np.setdiff1d(np.arange(100), fold), fold) for fold in np.arange(100).reshape(5, 20))
     >>> comparison = TransferComparison(
     ...     runs, splits, y=np.arange(100) % 2, seeds=(1, 2, 3, 4, 5), baseline="from_scratch", scoring="accuracy",
     ...     rope=0.01, transfer={"from_scratch": False, "frozen": True}, settings={})
@@ -83,12 +86,13 @@ class TransferComparison:
     transfer: dict[str, bool]
     settings: dict[str, Any]
     bad_images: tuple[ImageReadError, ...] = ()
+    groups: np.ndarray | None = None
+    interval: str = "auto"
     group_gap: GroupGap | None = None
 
-    # What follows from the runs is computed once; lists and arrays are handed out as copies.
     @cached_property
     def _fits(self):
-        """The runs of every candidate that succeeded on all splits, in the order of the splits."""
+        """The runs of every candidate that succeeded on all splits, in their order; computed once, as what follows."""
         runs_by_name: dict[str, list[FitRecord]] = {}
         for run in self.runs:
             runs_by_name.setdefault(run.candidate, []).append(run)
@@ -279,8 +283,7 @@ class TransferComparison:
         -------
         dict of str to ndarray of shape (n_predictions,)
             Keys ``"index"`` (position in `X`), ``"split"``, ``"y_true"``, ``"y_pred"`` and ``"confidence"`` (NaN where
-            the candidate gives no probabilities), one split after the other. With repeats an image appears several
-            times.
+            there are no probabilities), one split after the other. With repeats an image appears several times.
         """
         return out_of_fold(self, candidate)
 
@@ -305,8 +308,7 @@ class TransferComparison:
         Returns
         -------
         pandas.DataFrame of shape (n_candidates * n_splits, 12 + n_metrics)
-            Columns candidate, split, seed, n_train, n_test, score, the costs (fit_seconds, predict_seconds,
-            n_images_through_network, n_parameters, n_trained_parameters, peak_memory), and one named after each metric.
+            Columns candidate, split, seed, n_train, n_test, score, the costs of a fit, and one named after each metric.
 
         Raises
         ------
@@ -364,8 +366,7 @@ class TransferComparison:
         target_names : sequence of str, default=None
             Names of the classes, in the order of the sorted labels.
         maps_of : fitted estimator or None, default=None
-            A classifier whose class-activation maps to lay over these thumbnails, see
-            :meth:`MistakesDisplay.from_comparison <sktl.displays.MistakesDisplay.from_comparison>`.
+            A classifier whose class-activation maps to lay over them, see :class:`~sktl.displays.MistakesDisplay`.
 
         Returns
         -------
@@ -388,8 +389,7 @@ class TransferComparison:
         -------
         dict
             Keys verdict, sentence, notes, baseline, baseline_at_chance, scoring, rope, candidates, splits, scores,
-            metrics, failures, bad_images, group_gap, settings. `metrics` has every score by its name; predictions and
-            histories are left out.
+            metrics (every score by its name), failures, bad_images, group_gap, settings; no predictions or histories.
         """
         return content_of(self)
 
