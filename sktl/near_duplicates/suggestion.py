@@ -24,7 +24,7 @@ SAMPLE, RUN = 400, 20  # files whose dates are looked at, and how many of them i
 DATE = re.compile(r"(?<!\d)((?:19|20)\d\d)[-_.: ]?(0[1-9]|1[0-2])[-_.: ]?([0-2]\d|3[01])(?!\d)")
 BETWEEN = re.compile(r"[-_.\s()]+")
 # What may follow the name of a group: 1, 012, b, img3, left, WA0001, or the time of a day; no hash, no serial number.
-COUNTER = re.compile(r"[A-Za-z]{1,12}\d{0,6}[A-Za-z]?|\d{1,4}[A-Za-z]?|\d{6}|\d{9}")
+COUNTER = re.compile(r"[A-Za-z]{1,12}\d{0,6}[A-Za-z]?|\d{1,5}[A-Za-z]?|\d{6}|\d{9}")
 MOST_COUNTERS = 3
 OF_A_CLASS = re.compile(r"n\d{8}")  # what WordNet calls a kind of thing; ImageNet begins its names with that
 
@@ -148,7 +148,10 @@ def _are_groups(groups, classes):
 def _by_folder(paths, classes):
     """Yield folders as keys, the upper ones first."""
     above = [os.path.dirname(os.path.abspath(path)) for path in paths]
-    root = os.path.commonpath(above)
+    try:
+        root = os.path.commonpath(above)
+    except ValueError:  # on several drives
+        return
     parts = [[] if folder == root else os.path.relpath(folder, root).split(os.sep) for folder in above]
     for depth in range(1, max(map(len, parts)) + 1):
         keys = [tuple(part[:depth]) if len(part) >= depth else None for part in parts]

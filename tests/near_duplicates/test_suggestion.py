@@ -42,6 +42,10 @@ FORMS = """
     video{p}_frame{v:05}.png
     site_{p}_{v}.jpg
     SOB_B_A-14-{p}CD-40-{v:03}.png
+    {p:05}_{v:05}.ppm
+    person{p}_bacteria_{v}.jpeg
+    {p}_{word}.jpeg
+    C{p}P1thinF_IMG_20150619_114756a_cell_{v}.png
     IMG_{p:04}_rot{v}.jpg
     IMG_202611{p:02}_12304{v}.jpg
     IMG-202611{p:02}-WA000{v}.jpg
@@ -82,9 +86,13 @@ NO_GROUPS = {
     "the class and a counter": [f"{('ant', 'bee')[i % 2]}_{i:03}.jpg" for i in N],
     "a numbered class and a counter": [f"class{i % 2}_{i:03}.jpg" for i in N],
     "the number of the class": [f"{i % 2}_{i:05}.png" for i in N],
+    "kinds in words": [f"{('american_pit_bull', 'beagle', 'Abyssinian')[i % 3]}_{i}.jpg" for i in N],
     "plain numbers": [f"{i:06}.jpg" for i in N],
     "hashes": [f"{serial}.jpg" for serial in SERIAL],
     "hashes in parts": [f"{s[:8]}-{s[2:6]}-{s[3:7]}-{s[4:8]}-{s}.jpg" for s in SERIAL],
+    "a hash and a disease": [
+        f"{s[:8]}-{s[2:6]}-{s[3:7]}-{s[4:8]}-{s}___FREC_Scab {i}.JPG" for i, s in enumerate(SERIAL)
+    ],
     "photo and secret": [f"{10**9 + 7919 * i}_{serial}.jpg" for i, serial in enumerate(SERIAL)],
     "kinds of ImageNet": [f"n0{2100000 + i % 14}_{i}.JPEG" for i in N],
     "single words": [f"{'abcdefghij'[i % 10]}{'klmnop'[i // 10]}.jpg" for i in N],
