@@ -46,7 +46,7 @@ def _contributions(comparison, candidate):
     for count in (*OF_LABELS, *(OF_NUMBERS if _are_numbers(pairs) else ())):
         with np.errstate(all="ignore"):  # a split without variance, say, where R² is nothing that a mean could give
             found = [count(true, predicted) for true, predicted in pairs]
-        if np.allclose([part.mean() for part in found], scores, rtol=1e-9, atol=1e-12):
+        if np.allclose([part.mean() for part in found], scores, rtol=1e-9, atol=1e-12 * np.abs(scores).max()):
             return found
     return None
 
