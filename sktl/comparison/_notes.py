@@ -6,8 +6,8 @@ import numpy as np
 
 from sktl._text import digits_for, first_of, number
 from sktl.comparison._controls import note_on_baseline, note_on_pretraining, notes_on_simple_ones
-from sktl.comparison._difference import mean_difference
 from sktl.comparison._networks import BROUGHT_ALONG
+from sktl.comparison.difference import mean_difference
 from sktl.displays.verdicts import interval, is_off_zero
 
 __all__ = ["make_notes"]
