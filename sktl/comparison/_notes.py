@@ -4,11 +4,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from sktl._text import digits_for, first_of, number
+from sktl._text import first_of
 from sktl.comparison._controls import note_on_baseline, note_on_pretraining, notes_on_simple_ones
 from sktl.comparison._networks import BROUGHT_ALONG
 from sktl.comparison.difference import mean_difference
-from sktl.displays.verdicts import interval, is_off_zero
+from sktl.displays.verdicts import is_off_zero, notes_on_groups
 
 __all__ = ["make_notes"]
 
@@ -22,8 +22,7 @@ def make_notes(comparison):
     notes += [*_failures(comparison), *_bad_images(comparison), *_splits(comparison), *_off_zero(comparison)]
     if warning := comparison.settings.get("near_duplicates"):
         notes.append(warning)
-    notes += [note] if (note := comparison.settings.get("suggested_groups")) else []
-    notes += _group_gap(comparison)
+    notes += notes_on_groups(comparison)
     notes += _copies_of_several_classes(comparison)
     if unknown := _with_unknown_weights(comparison):
         notes.append(
@@ -76,23 +75,6 @@ def _off_zero(comparison):
     return [
         f"The interval of {', '.join(map(repr, names))} leaves out zero, and the verdict is undecided all the same: "
         f"the difference may lie within ±{comparison.rope:g}, the region of practical equivalence (rope)."
-    ]
-
-
-def _group_gap(comparison):
-    """Say what folds that ignore the groups score, and what that means."""
-    if (gap := comparison.group_gap) is None:
-        return []
-    digits = digits_for([[gap.plain, gap.grouped]])
-    plain, grouped, much = (number(value, digits=digits) for value in (gap.plain, gap.grouped, abs(gap.difference)))
-    known = "" if gap.low is None else f" (95 % interval {interval(gap.low, gap.high, digits)})"
-    given = {"groups": "the groups", "near copies": "near copies"}
-    leak = "would have been" if gap.source in given else "may be"
-    is_more = gap.difference > comparison.rope if gap.low is None else gap.low > 0
-    return [
-        f"Folds that ignore {given.get(gap.source, f'groups by {gap.source}')} give {gap.candidate!r} {plain} in "
-        f"{comparison.scoring}, {much} {'lower' if gap.difference < 0 else 'higher'} than {grouped} with groups kept "
-        f"together{known}: {f'that much {leak} a leak' if is_more else 'no clear leak'}."
     ]
 
 
