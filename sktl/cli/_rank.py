@@ -1,6 +1,7 @@
 """The command ``sktl rank``: which network suits these images."""
 
 import json
+import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -33,6 +34,7 @@ from sktl.cli._options import (
     OnErrorOption,
     PrecisionOption,
 )
+from sktl.cli._places import keep_from_outputs
 from sktl.cli._reporting import errors_as_messages, say, say_near_copies
 from sktl.cli._table_options import (
     GroupOption,
@@ -138,8 +140,10 @@ def _rank(data, backbone, options):
     if backbone:
         if len(set(backbone)) < len(backbone):
             raise ValueError("--backbone must name each network once. Got one of them twice instead.")
-        with_files = {name: name.partition("=") for name in backbone}
-        networks = {name: load_backbone(one, file) if file else one for name, (one, _, file) in with_files.items()}
+        pairs = {name: name.partition("=")[::2] for name in backbone}
+        files = {name: os.path.expanduser(file) for name, (_, file) in pairs.items()}
+        keep_from_outputs(file for file in files.values() if file)
+        networks = {name: load_backbone(one, files[name]) if files[name] else one for name, (one, _) in pairs.items()}
     return rank_backbones(data.images, data.target, networks, **options)
 
 

@@ -12,7 +12,7 @@ from sktl.images import take_rows
 __all__ = ["StrategyCost", "predict_costs"]
 
 FEW = 32  # images that are timed on their way through the network
-SHARE = 0.25  # of the images in all epochs: what short fits may have where there are few epochs
+SHARE = 1.0  # of the images in all epochs, where these are few: what short fits may have
 
 
 @dataclass(frozen=True)

@@ -153,9 +153,10 @@ def recommend_strategy(
     on other features; ``"fine_tuned_DEPTH"``; and ``"from_scratch"``.
 
     The cheapest strategy whose mean score lies within `rope` of the best is recommended. Of the frozen ones that is
-    the one with all stages, unless another is clearly better: their number is large, and the best of many is so by
-    chance. Training from scratch is not tried where pretrained features are clearly better than those of random
-    weights. The search over depths goes on at least until it trains the stage that has the best features of its own.
+    the one with all stages, unless another is clearly better, corrected for their number by Holm's method: the best of
+    many is so by chance. Training from scratch is not tried where pretrained features are clearly better than those of
+    random weights. The search over depths goes on at least until it trains the stage that has the best features of its
+    own.
 
     Intervals are those of the comparison. The best score was chosen on the folds that it was measured on; `corrected`
     has what remains of it [1]_.

@@ -69,6 +69,15 @@ def test_a_file_of_weights_goes_behind_the_name_of_its_network(photos, recorded,
     assert record.weights.endswith("mine.safetensors")
 
 
+@pytest.mark.parametrize("output", ["--csv", "--resume"])
+def test_a_file_of_weights_is_not_written_onto(photos, recorded, run_sktl, tmp_path, output):
+    (tmp_path / "mine.pth").write_bytes(b"weights")
+    result = run_sktl("rank", photos, "--backbone", "resnet18=mine.pth", output, "mine.pth")
+    assert result.exit_code == 1
+    assert f"{output} must be a file of its own" in result.stderr
+    assert (tmp_path / "mine.pth").read_bytes() == b"weights"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

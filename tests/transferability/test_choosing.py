@@ -171,7 +171,8 @@ def test_what_does_not_fit_into_the_budget_is_not_tried(monkeypatch):
 
 def test_what_costs_nobody_knows_what_is_tried(monkeypatch):
     truth = {"fine_tuned_1": 0.85, "fine_tuned_2": 0.9, "fine_tuned_all": 0.95}
-    assert len(search(monkeypatch, truth, budget=0, missing=np.nan)[0]) == 3
+    assert len(search(monkeypatch, truth, budget=1, missing=np.nan)[0]) == 3
+    assert len(search(monkeypatch, truth, budget=0, missing=np.nan)[0]) == 0
 
 
 def test_fits_that_are_in_a_file_need_no_budget(monkeypatch):

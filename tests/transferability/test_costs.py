@@ -64,6 +64,7 @@ def test_what_cannot_be_told_is_not_a_number(comparison, monkeypatch):
         assert np.isnan([cost.fit, cost.folds]).all()
 
 
+@pytest.mark.slow
 def test_few_epochs_are_timed_as_well(comparison):
     cost = predict(comparison, FineTuneClassifier(**NETWORK, max_epochs=2))["fine_tuned_1"]
     assert cost.folds > 0
