@@ -12,19 +12,19 @@ from scipy import stats
 KEY = ("set", "n", "seed", "road", "backbone", "image_size", "max_passes")
 
 
-def key_of(record):
+def key_of(record, names=KEY):
     """Return what tells fits apart."""
-    return tuple(record[name] for name in KEY)
+    return tuple(record[name] for name in names)
 
 
-def read_records(path):
+def read_records(path, names=KEY):
     """Read the fits of a file by their keys; lines cut short by a killed process are left out, and said so."""
     records, n_bad = {}, 0
     lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines() if Path(path).exists() else []
     for line in filter(None, lines):
         try:
             record = json.loads(line)
-            records[key_of(record)] = record
+            records[key_of(record, names)] = record
         except (json.JSONDecodeError, KeyError, TypeError):
             n_bad += 1
     if n_bad:

@@ -6,8 +6,8 @@ from sktl._candidate_names import CHANCE_LEVEL, PIXELS, RANDOM_WEIGHTS
 from sktl._score_bounds import possible_difference
 from sktl._statistics import differences_of
 from sktl._text import digits_for, number
-from sktl.comparison._difference import mean_difference
 from sktl.comparison._per_image import image_interval
+from sktl.comparison.difference import mean_difference
 from sktl.displays.verdicts import interval
 
 __all__ = ["has_network", "is_at_chance", "note_on_baseline", "note_on_pretraining", "notes_on_simple_ones"]

@@ -9,7 +9,7 @@ from contextlib import nullcontext, suppress
 from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
-from sktl.comparison._candidates import tier_of
+from sktl.comparison._candidates import networks_in_turn, tier_of
 from sktl.comparison._fitting import FitTask, fit_and_score
 from sktl.comparison._progress import Progress, shown
 from sktl.comparison._warnings import CandidateFailedWarning
@@ -35,8 +35,12 @@ def run_all(
     verbose=0,
     on_error="raise",
     checkpoint_file=None,
+    n_others=0,
 ):
-    """Fit and score every candidate on every split; those that train a network come last, on all splits."""
+    """Fit and score every candidate on every split; those that train a network come last, on all splits.
+
+    `n_others` candidates have been fitted before: with them there is something to compare where one of these fails.
+    """
     fits = {
         (number, name): FitTask(name, number, estimator, *splits[number], seeds[number], scorers)
         for number in range(len(splits))
@@ -45,11 +49,11 @@ def run_all(
     find = (lambda fit: None) if checkpoint_file is None else checkpoint_file.find
     runs = {place: run for place, fit in fits.items() if (run := find(fit))}
     tiers = {name: tier_of(estimator) for name, estimator in estimators.items()}
-    order = [place for place in sorted(fits, key=lambda place: tiers[place[1]]) if place not in runs]
+    order = _ordered([place for place in fits if place not in runs], tiers, estimators)
     todo = [fits[place] for place in order]
     n_at_once = effective_n_jobs(n_jobs)
     progress = Progress(todo, runs.values(), tiers, len(splits), next(iter(scorers)), verbose, n_at_once)
-    failures = Failures(estimators, baseline, on_error, len(splits))
+    failures = Failures(len(estimators) + n_others, baseline, on_error, len(splits))
     arrivals = Arrivals(fits, order, runs, failures, progress, checkpoint_file)
     here = os.getpid(), share_warned(), bool(verbose) and n_at_once == 1
     rehearsals = _rehearsals(todo) if verbose else {}
@@ -75,6 +79,12 @@ def run_all(
     finally:
         _close(results)
     return [runs[place] for place in fits if place in runs and not failures.came_before(*place)]
+
+
+def _ordered(places, tiers, estimators):
+    """Sort fits, by split and candidate, by tier, and within it by network."""
+    turns = networks_in_turn(estimators)
+    return sorted(places, key=lambda place: (tiers[place[1]], turns[place[1]]))
 
 
 def _fitted_here(fit, X, y, home, warned, has_bar):
@@ -171,8 +181,8 @@ class Arrivals:
 class Failures:
     """Candidates that failed, and whether the comparison can go on without them."""
 
-    def __init__(self, candidates, baseline, on_error, n_splits):
-        self._n_candidates = len(candidates)
+    def __init__(self, n_candidates, baseline, on_error, n_splits):
+        self._n_candidates = n_candidates
         self._baseline = baseline
         self._on_error = on_error
         self._n_splits = n_splits

@@ -8,9 +8,9 @@ from sktl._costs import COSTS
 from sktl._score_bounds import possible_difference
 from sktl._statistics import holm
 from sktl.comparison._controls import has_network
-from sktl.comparison._difference import mean_difference
 from sktl.comparison._per_image import image_interval
 from sktl.comparison._records import ComparisonRow
+from sktl.comparison.difference import mean_difference
 
 __all__ = ["make_rows"]
 

@@ -46,7 +46,7 @@ def can_be_rehearsed(estimator):
     return not (estimator.early_stopping or estimator.callbacks or getattr(estimator, "_skl_callbacks", None))
 
 
-def rehearsed(estimator, X, y, sizes):
+def rehearsed(estimator, X, y, sizes, *, share=SHARE, in_full=False):
     """Return what fits on so many training images cost, with predictions of so many others.
 
     Results, random states and stores are left as they are.
@@ -59,6 +59,10 @@ def rehearsed(estimator, X, y, sizes):
         Those of one of the fits.
     sizes : list of (n_train, n_test)
         One for each of the fits.
+    share : float, default=0.02
+        Of the images in all epochs of the fits, how many short ones may have.
+    in_full : bool, default=False
+        Whether the last short fit has a whole batch, however long that takes, as far as `share` allows.
 
     Returns
     -------
@@ -66,22 +70,23 @@ def rehearsed(estimator, X, y, sizes):
         Empty where short fits would be no small part of the work.
     """
     in_all = sum(n_train * n_epochs(estimator.max_epochs, n_train, estimator.batch_size) for n_train, _ in sizes)
-    most = min(estimator.batch_size, len(y), int(SHARE * in_all / (2 * EPOCHS)))
-    if most < FEWEST:
+    whole = min(estimator.batch_size, len(y))
+    most = int(min(whole, share * in_all / (2 * EPOCHS)))
+    if most < min(FEWEST, whole):
         return {}
     with ExitStack() as stack:
         for context in (counted_forward_passes(), looked_up_only(), unwarned_of_photographs(), told_to(None)):
             stack.enter_context(context)
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        model, images, parts = _last_short_fit(estimator, X, y, most)
+        model, images, parts = _last_short_fit(estimator, X, y, most, in_full)
         return {size: _cost(estimator, model, images, parts, *size) for size in set(sizes)}
 
 
-def _last_short_fit(estimator, X, y, most):
+def _last_short_fit(estimator, X, y, most, in_full):
     """Return a short fit that found everything prepared, with its images and what its parts have taken."""
     order = np.argsort(y, kind="stable")  # images of all classes, as far as possible
-    n_images = FEWEST
+    n_images = fewest = min(FEWEST, most)
     while True:
         rows = order[np.linspace(0, len(order) - 1, n_images).round().astype(np.intp)]
         few, parts = take_rows(X, rows), _Parts(n_images)
@@ -92,10 +97,10 @@ def _last_short_fit(estimator, X, y, most):
             parts.mark("fitted")
             model.predict(few)
             parts.mark("predicted")
-        is_enough = parts.between("start", "predicted")[0] > (LONG if n_images == FEWEST else ENOUGH)
-        if n_images == most or is_enough:
+        is_enough = parts.between("start", "predicted")[0] > (LONG if n_images == fewest else ENOUGH)
+        if n_images == most or (is_enough and not in_full):
             return model, model._images(few), parts
-        n_images = min(2 * n_images, most)
+        n_images = most if in_full else min(2 * n_images, most)
 
 
 @dataclass

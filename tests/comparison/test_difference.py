@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn import metrics
 
 from sktl.comparison import FitRecord, TransferComparison, corrected_interval
-from sktl.comparison._difference import OF_LABELS, OF_NUMBERS
+from sktl.comparison.difference import OF_LABELS, OF_NUMBERS
 
 SCORERS = {
     "accuracy": lambda y, p: metrics.accuracy_score(y, p),
