@@ -217,7 +217,7 @@ def recommend_strategy(
     costs = predict_costs(comparison, X, strategies, network)
     comparison, untried = search_depths(comparison, X, [*own, *frozen], trained, costs, end=end, **running)
     tried = [one.name for one in strategies if one.name in comparison.scores]
-    corrected = corrected_for_choice(comparison, tried, main_scorer(scoring, comparison), groups)
+    corrected = corrected_for_choice(comparison, tried, main_scorer(scoring, comparison), comparison.groups)
     chosen = choose(comparison, strategies, {name: cost.fit for name, cost in costs.items()})
     call = recorded_call(given | {"random_state": random_state}, signature(recommend_strategy).parameters)
     call |= {"function": "recommend_strategy", "part": ".comparison"}
