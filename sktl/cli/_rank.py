@@ -140,10 +140,12 @@ def _rank(data, backbone, options):
     if backbone:
         if len(set(backbone)) < len(backbone):
             raise ValueError("--backbone must name each network once. Got one of them twice instead.")
-        pairs = {name: name.partition("=")[::2] for name in backbone}
-        files = {name: os.path.expanduser(file) for name, (_, file) in pairs.items()}
-        keep_from_outputs(file for file in files.values() if file)
-        networks = {name: load_backbone(one, files[name]) if files[name] else one for name, (one, _) in pairs.items()}
+        pairs = [(one, os.path.expanduser(file)) for one, _, file in (text.partition("=") for text in backbone)]
+        keep_from_outputs(file for _, file in pairs if file)
+        short = [f"{one}={os.path.basename(file)}" if file else one for one, file in pairs]
+        names = short if len(set(short)) == len(short) else backbone
+        found = [load_backbone(one, file) if file else one for one, file in pairs]
+        networks = dict(zip(names, found, strict=True))
     return rank_backbones(data.images, data.target, networks, **options)
 
 

@@ -23,7 +23,7 @@ __all__ = ["FitCost", "can_be_rehearsed", "rehearsed"]
 # Images of the first short fit; each of the next ones has twice as many, up to a batch, or until one has taken so many
 # seconds. The first finds nothing prepared, which matters little where it takes so much longer.
 FEWEST, ENOUGH, LONG = 8, 0.4, 1.6
-EPOCHS = 2  # the second finds everything prepared
+EPOCHS, MANY_EPOCHS = 2, 6  # the first finds nothing prepared; of the others the median counts
 SHARE = 0.02  # of the images in all epochs of the fits: what short ones may have
 
 
@@ -62,7 +62,7 @@ def rehearsed(estimator, X, y, sizes, *, share=SHARE, in_full=False):
     share : float, default=0.02
         Of the images in all epochs of the fits, how many short ones may have.
     in_full : bool, default=False
-        Whether the last short fit has a whole batch, however long that takes, as far as `share` allows.
+        Whether the last short fit has a whole batch and more epochs, however long that takes, as far as `share` allows.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def rehearsed(estimator, X, y, sizes, *, share=SHARE, in_full=False):
     """
     in_all = sum(n_train * n_epochs(estimator.max_epochs, n_train, estimator.batch_size) for n_train, _ in sizes)
     whole = min(estimator.batch_size, len(y))
-    most = int(min(whole, share * in_all / (2 * EPOCHS)))
+    most = int(min(whole, share * in_all / (2 * (MANY_EPOCHS if in_full else EPOCHS))))
     if most < min(FEWEST, whole):
         return {}
     with ExitStack() as stack:
@@ -90,7 +90,8 @@ def _last_short_fit(estimator, X, y, most, in_full):
     while True:
         rows = order[np.linspace(0, len(order) - 1, n_images).round().astype(np.intp)]
         few, parts = take_rows(X, rows), _Parts(n_images)
-        model = clone(estimator).set_params(max_epochs=EPOCHS, random_state=0, callbacks=[_Clock(parts)], verbose=0)
+        epochs = MANY_EPOCHS if in_full and n_images == most else EPOCHS
+        model = clone(estimator).set_params(max_epochs=epochs, random_state=0, callbacks=[_Clock(parts)], verbose=0)
         with kept_work() as parts.kept:
             parts.mark("start")
             model.fit(few, y[rows])
@@ -118,6 +119,10 @@ class _Parts:
     def between(self, begin, end, which=-1):
         """Return the seconds of a part, and those of them whose outcome is kept."""
         return self.marks[end][which] - self.marks[begin][which]
+
+    def typical(self, begin, end):
+        """Return the same for a part of each epoch but the first, the median over them."""
+        return np.median([self.between(begin, end, epoch) for epoch in range(1, len(self.marks[begin]))], axis=0)
 
 
 class _Clock(TrainingOption):
@@ -148,9 +153,10 @@ def _cost(estimator, model, images, parts, n_train, n_test):
     if "epoch" in parts.marks:
         epochs = n_epochs(estimator.max_epochs, n_train, estimator.batch_size)
         n_views, is_stored = _plan(model, images.subset(np.zeros(n_train, dtype=np.intp)), epochs)
-        first = 0 if model.augment_ is None else -1  # plain images are there already in the second epoch
-        taken = taken - sum(parts.between("epoch", "end", epoch) for epoch in range(EPOCHS))
-        taken = taken + n_views * parts.between("epoch", "step", first) + epochs * parts.between("step", "end")
+        is_plain = model.augment_ is None  # these images are there already in the second epoch
+        view = parts.between("epoch", "step", 0) if is_plain else parts.typical("epoch", "step")
+        taken = taken - sum(parts.between("epoch", "end", epoch) for epoch in range(len(parts.marks["epoch"])))
+        taken = taken + n_views * view + epochs * parts.typical("step", "end")
     seconds, kept = taken / parts.n_images
     predicting = n_test * parts.between("fitted", "predicted")[0] / parts.n_images
     if not is_stored:

@@ -43,7 +43,8 @@ def write_report(ranking, path):
 def _top(ranking, summary):
     yield "<header>\n<h1>Which network?</h1>"
     said = f"{paragraph(summary.sentence)}{paragraph(about(ranking.comparison), small=True)}"
-    word = "Look at the controls first" if ranking.level_controls else ranking.recommended
+    names = " or ".join(dict.fromkeys([ranking.leader, ranking.recommended]))
+    word = "Look at the controls first" if ranking.level_controls else names
     yield f'<div class="verdict {summary.tone}"><strong>{escape(word)}</strong>{said}</div>'
     yield f"{note_list('Before you rely on it', summary.notes)}\n</header>"
 
@@ -57,8 +58,8 @@ def _plot(ranking):
     shown = figure(
         _drawn(sheet),
         f"Mean {ranking.scoring} against milliseconds per image: {places}.",
-        "Blue: the leading group; a diamond: recommended. Bars: 95 % intervals of the mean score, which are wider than "
-        "those of the differences. Dotted lines: controls.",
+        "Blue: the leading group; a diamond: its cheapest member. Bars: 95 % intervals of the mean score, which are "
+        "wider than those of the differences. Dotted lines: controls.",
     )
     return f'<div class="figures">{shown}</div>'
 

@@ -49,10 +49,13 @@ def answer(ranking, digits=3):
             f"tell from it ({enumerated(others)}) is clearly cheaper."
         )
     else:
+        group = f"the {len(group)} networks that these images cannot tell apart"
         text = (
-            f"Take {cheapest.name!r}: with {cost} it is the cheapest of the {len(group)} networks that these images "
-            f"cannot tell from the best one, {best.name!r} with {number(best.mean, digits=digits)}; it scores "
-            f"{scores}, {number(best.mean - cheapest.mean, digits=digits)} less."
+            f"{best.name!r} scores best, {number(best.mean, digits=digits)} in {ranking.scoring}, with "
+            f"{milliseconds(best.seconds_per_image)} ms per image. The cheapest of {group} is {cheapest.name!r}, with "
+            f"{cost}: it scores {number(cheapest.mean, digits=digits)}, "
+            f"{number(best.mean - cheapest.mean, digits=digits)} less. Take {best.name!r} where the score counts, and "
+            f"{cheapest.name!r} where time does."
         )
     return " ".join([*_level(ranking, digits), text])
 
@@ -207,8 +210,8 @@ def _captions(ranking):
         f"{ranking.scoring}: of a linear model on the features of all stages, mean over {n_splits} test folds (greater "
         "is better). interval (all pairs): of the difference to the leader, so wide that those of all pairs of "
         "networks hold at once with 95 % (Bonferroni), since the leader was chosen for being the best. Leading group: "
-        "where it does not leave out zero. Recommended: the cheapest of the group; of those within 20 % of the fewest "
-        "ms the one that scores best.",
+        "where it does not leave out zero. cheapest: of the group; of those within 20 % of the fewest ms the one that "
+        "scores best. The fewer the images, the larger the group, and the more its cheapest member may lose.",
         "ms per image: from the file to the vector, on this machine. 1-NN: score of the most similar other image. "
         "LogME: log evidence of a linear model. Published top-1: on ImageNet-1k. Parameters: of the network without "
         f"its classifier. Pixels: side of what it saw.{random}",

@@ -172,9 +172,10 @@ class BackboneRanking:
 
     @property
     def recommended(self):
-        """Name of the network of the leading group that is the cheapest: that takes the fewest seconds per image.
+        """Name of the cheapest network of the leading group: the one that takes the fewest seconds per image.
 
-        Of several within 20 % of the fewest, which timing does not tell apart well, it is the one that scores best.
+        It has not been shown to be worse than the leader, which with few images says little. Of several within 20 % of
+        the fewest seconds, which timing does not tell apart well, it is the one that scores best.
         """
         group = [row for row in self._rows if row.in_leading_group]
         fewest = min(row.seconds_per_image for row in group)

@@ -34,7 +34,7 @@ def recorded(monkeypatch, make_ranking):
 def test_a_folder_is_ranked_printed_and_drawn(photos, recorded, run_sktl, tmp_path):
     result = run_sktl("rank", photos, "--backbone", "tiny_fractal", "--backbone", "resnet18")
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("Take 'small': with 20 ms per image it is the cheapest of the 2 networks")
+    assert result.stdout.startswith("'large' scores best, 0.980 in accuracy, with 200 ms per image. The cheapest")
     assert "Ranking on 20 of 20 images in 2 classes." in result.stderr
     assert "split 1/5" in result.stderr
     with Image.open(tmp_path / "ranking.png") as figure:
@@ -60,7 +60,8 @@ def test_a_file_of_weights_goes_behind_the_name_of_its_network(photos, recorded,
     from torchvision.models import squeezenet1_1
 
     save_file(squeezenet1_1(num_classes=3).state_dict(), tmp_path / "mine.safetensors")
-    result = run_sktl("rank", photos, "--backbone", "tiny_fractal", "--backbone", "squeezenet1_1=mine.safetensors")
+    backbone = f"squeezenet1_1={tmp_path / 'mine.safetensors'}"
+    result = run_sktl("rank", photos, "--backbone", "tiny_fractal", "--backbone", backbone)
     assert result.exit_code == 0, result.output
     networks = recorded[0]["backbones"]
     assert list(networks) == ["tiny_fractal", "squeezenet1_1=mine.safetensors"]

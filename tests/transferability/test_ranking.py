@@ -101,11 +101,16 @@ def test_a_control_far_below_is_not_called_level_where_few_folds_leave_it_open(m
     [
         ({"a": (0.99, 0.02), "b": (0.6, 0.01)}, "it scores 0.990 in accuracy, clearly more than the other networks"),
         ({"a": (0.99, 0.01), "b": (0.98, 0.02)}, "it scores 0.990 in accuracy, with 10 ms per image, and none of the"),
-        ({"b": (0.99, 0.2), "a": (0.98, 0.0123)}, "with 12 ms per image it is the cheapest of the 2 networks"),
     ],
 )
 def test_the_answer_says_which_to_take_and_why(make_ranking, networks, said):
     assert repr(make_ranking(networks)).startswith(f"Take 'a': {said}")
+
+
+def test_the_best_and_the_cheapest_are_told_apart_by_what_counts(make_ranking):
+    text = repr(make_ranking({"a": (0.99, 0.2), "b": (0.98, 0.0123)}))
+    assert text.startswith("'a' scores best, 0.990 in accuracy, with 200 ms per image. The cheapest of the 2 networks")
+    assert "is 'b', with 12 ms per image: it scores 0.980, 0.010 less. Take 'a' where the score counts, and 'b'" in text
 
 
 def test_the_score_of_the_chosen_one_is_corrected_in_a_note(make_ranking):

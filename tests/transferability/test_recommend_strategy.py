@@ -16,6 +16,7 @@ from sktl.comparison import CandidateFailedWarning, compare_transfer
 from sktl.datasets import make_fractals
 from sktl.exceptions import BadImagesError
 from sktl.inference.forward_passes import counted_forward_passes
+from sktl.reports._reproduce import code_to_run_again
 from sktl.transferability import StrategyCost, recommend_strategy
 from sktl.transferability import _recommend as recommending
 
@@ -163,6 +164,15 @@ def test_the_textbook_stands_beside_the_data(found):
     assert "Textbook: this is small and" in repr(result)
     assert f"Your data say: {result.strategy().words}." in " ".join(repr(result).split())
     assert "<div class='sktl-strategies'>" in result._repr_html_()
+
+
+def test_a_report_of_the_comparison_has_the_code_that_makes_it_again(found):
+    result, _ = found
+    code, needed = code_to_run_again(result.comparison)
+    assert "from sktl import recommend_strategy" in code
+    assert "max_epochs=1," in code
+    assert ").comparison\nprint(comparison)" in code
+    assert needed == []
 
 
 # ---- budgets, files, and data of other kinds
