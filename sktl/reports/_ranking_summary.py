@@ -148,9 +148,7 @@ def _notes(ranking, digits):
     if ranking.finalists:
         notes += _best_finalist(ranking, digits)
     settings = comparison.settings
-    network = comparison.runs_of(ranking.recommended)[0].network
-    if settings.get("photographs") and never_saw_photographs(network["name"], network["weights"]):
-        notes.append(settings["photographs"])
+    notes += _photographs(ranking)
     notes += [
         f"{run.candidate!r} failed on split {run.split + 1} and is left out: {run.error}" for run in comparison.failures
     ]
@@ -177,9 +175,24 @@ def _choice(ranking, digits):
     if found is None:
         return []
     return [
-        f"{leader.name!r} was chosen for its score, which flatters it: on images that had no part in the choice the "
+        f"{leader.name!r} was chosen for its score, which may flatter it: on images that had no part in the choice the "
         f"best of these networks scores {number(found.score, digits=digits)} (95 % interval "
         f"{number(found.low, digits=digits)} to {number(found.high, digits=digits)})."
+    ]
+
+
+def _photographs(ranking):
+    """Say that the cheapest network has never seen a photograph, and which others of the ranking have."""
+    comparison, cheapest = ranking.comparison, ranking.recommended
+    networks = {name: comparison.runs_of(name)[0].network for name in ranking.networks}
+    know = [name for name, one in networks.items() if not never_saw_photographs(one["name"], one["weights"])]
+    if not comparison.settings.get("photographs") or cheapest in know:
+        return []
+    if not know:
+        return [comparison.settings["photographs"]]
+    return [
+        f"{cheapest!r} has never seen a photograph: on photographs a network that knows them, such as {know[0]!r}, is "
+        "nearly always better."
     ]
 
 

@@ -119,6 +119,30 @@ def test_the_score_of_the_chosen_one_is_corrected_in_a_note(make_ranking):
     assert f"the best of these networks scores {corrected.score:.3f}" in " ".join(text.split())
 
 
+@pytest.mark.parametrize(
+    ("bundled", "said"),
+    [
+        (["cheap"], "'cheap' has never seen a photograph: on photographs a network that knows them, such as 'dear', is"),
+        (["cheap", "dear"], "Write another backbone."),
+        (["dear"], None),
+    ],
+)
+def test_a_cheapest_network_that_has_never_seen_a_photograph_is_noted(make_ranking, bundled, said):
+    ranking = make_ranking({"dear": (0.99, 0.2), "cheap": (0.98, 0.01)})
+    assert (ranking.leader, ranking.recommended) == ("dear", "cheap")
+    comparison = ranking.comparison
+    fractals = {"name": "tiny_fractal", "weights": "embedded"}
+    runs = [
+        replace(run, network={**run.network, **fractals}) if run.candidate in bundled else run for run in comparison.runs
+    ]
+    settings = {**comparison.settings, "photographs": "Write another backbone."}
+    comparison = replace(comparison, runs=tuple(runs), settings=settings)
+    notes = replace(ranking, comparison=comparison).to_dict()["notes"]
+    found = [note for note in notes if "photograph" in note or "another backbone" in note]
+    assert len(found) == (said is not None)
+    assert all(note.startswith(said) for note in found)
+
+
 def test_groups_that_files_suggest_and_what_they_are_worth_are_noted(three):
     comparison = replace(
         three.comparison,
