@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from sktl.comparison import compare_transfer
     from sktl.feature_extraction import PretrainedClassifier, PretrainedFeatureExtractor
     from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
+    from sktl.transferability import rank_backbones
 
 __version__ = "0.1.0.dev0"
 
@@ -17,6 +18,7 @@ __all__ = [
     "PretrainedFeatureExtractor",
     "__version__",
     "compare_transfer",
+    "rank_backbones",
 ]
 
 # torch alone takes seconds to import, so a name is resolved when it is first used.
@@ -26,6 +28,7 @@ _HOMES = {
     "PretrainedClassifier": "sktl.feature_extraction",
     "PretrainedFeatureExtractor": "sktl.feature_extraction",
     "compare_transfer": "sktl.comparison",
+    "rank_backbones": "sktl.transferability",
 }
 
 

@@ -28,6 +28,7 @@ PUBLIC_MODULES = (
     "sktl.near_duplicates",
     "sktl.comparison",
     "sktl.label_efficiency",
+    "sktl.transferability",
     "sktl.exceptions",
 )
 # All of numpydoc's checks, without:

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 from sktl._validation import did_you_mean
 from sktl.backbones.sources._source import SOURCES
 
-__all__ = ["list_backbones", "list_cards"]
+__all__ = ["list_backbones", "list_cards", "published_top1"]
 
 
 def list_backbones(pattern=None, *, source=None):
@@ -50,6 +50,12 @@ def list_backbones(pattern=None, *, source=None):
 def list_cards(pattern=None, source=None):
     """List what is known about networks, as a BackboneCard each; arguments and order as in `list_backbones`."""
     return [origin.card(name) for origin, name in _found(pattern, source)]
+
+
+def published_top1(name, weights):
+    """Return the accuracy on ImageNet-1k that is published, in percent, for weights as a record calls them, or None."""
+    source = next((each for each in SOURCES if each.label is not None and each.takes(name)), None)
+    return None if source is None else source.published_top1(name, weights)
 
 
 def _found(pattern, label):

@@ -15,6 +15,7 @@ from sktl.cli._compare import compare
 from sktl.cli._embed import embed
 from sktl.cli._places import aware_of_places
 from sktl.cli._predict import predict
+from sktl.cli._rank import rank
 from sktl.cli._train import train
 
 __all__ = ["app"]
@@ -64,6 +65,6 @@ def sktl(
     """Transfer learning with pretrained image networks, and an honest answer to whether it paid."""
 
 
-for command in (check, compare, embed, train, predict, backbones):
+for command in (check, compare, rank, embed, train, predict, backbones):
     app.command()(aware_of_places(command))
 app.add_typer(cache, name="cache")

@@ -12,6 +12,16 @@ from sktl._atomic_files import replacing
 from sktl._candidate_names import CANDIDATE_NAMES
 from sktl._optional import import_optional
 from sktl._text import printable
+from sktl.cli._comparison_options import (
+    FitsAtOnceOption,
+    FoldsOption,
+    GroupsOption,
+    NearDuplicatesOption,
+    RepeatsOption,
+    ResumeOption,
+    ScoringOption,
+    SeedOption,
+)
 from sktl.cli._data import Data, load_data
 from sktl.cli._default_backbone import backbone_for
 from sktl.cli._folders import read_groups
@@ -41,7 +51,7 @@ from sktl.cli._table_options import (
     check_folder_or_table,
 )
 
-__all__ = ["compare"]
+__all__ = ["check_writable", "compare", "end_with_failures", "names_of", "what_is_kept"]
 
 DEFAULT_PLOT = Path("comparison.png")
 
@@ -73,34 +83,20 @@ def compare(
     baseline: Annotated[
         str, typer.Option(help="The candidate that the others are compared with.", callback=one_of(*CANDIDATE_NAMES))
     ] = "from_scratch",
-    scoring: Annotated[
-        list[str] | None,
-        typer.Option(help="A scikit-learn score, accuracy unless told. Repeat it for more; the first one decides."),
-    ] = None,
-    cv: Annotated[int, typer.Option(min=2, help="Number of folds.")] = 5,
-    repeats: Annotated[int, typer.Option(min=1, help="How many times the folds are drawn anew.")] = 1,
-    groups: Annotated[
-        Path | None,
-        typer.Option(help="CSV with the columns path and group: images of one group stay on one side of a split."),
-    ] = None,
-    near_duplicates: Annotated[
-        str,
-        typer.Option(
-            help="Near copies on both sides of a split: warn, ignore, or group, which keeps them on one side.",
-            callback=one_of("warn", "ignore", "group"),
-        ),
-    ] = "warn",
+    scoring: ScoringOption = None,
+    cv: FoldsOption = 5,
+    repeats: RepeatsOption = 1,
+    groups: GroupsOption = None,
+    near_duplicates: NearDuplicatesOption = "warn",
     unfreeze_depth: DepthOption = "1",
     max_epochs: EpochsOption = "auto",
     max_images: MaxImagesOption = None,
     on_error: OnErrorOption = "stop",
     device: DeviceOption = "auto",
     precision: PrecisionOption = "auto",
-    n_jobs: Annotated[int, typer.Option(help="Fits run at once; -1 is one per core.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of folds and training.")] = 0,
-    resume: Annotated[
-        Path | None, typer.Option(help="Keep finished fits in this file, and do not repeat those that are in it.")
-    ] = None,
+    n_jobs: FitsAtOnceOption = 1,
+    seed: SeedOption = 0,
+    resume: ResumeOption = None,
     plot: Annotated[
         Path | None, typer.Option(help=f"Where to write the figure: {DEFAULT_PLOT} unless told, none with --json.")
     ] = None,
@@ -115,8 +111,8 @@ def compare(
     """
     _check_together(context)
     plot = plot or (None if as_json else DEFAULT_PLOT)
-    with errors_as_messages(interrupted=_what_is_kept(resume)):
-        plot, report = _check_writable(plot, csv, report, resume)
+    with errors_as_messages(interrupted=what_is_kept(resume)):
+        plot, report = check_writable(plot, csv, report, resume)
         data = _load_digits(n_labels, seed) if digits else load_data(context, verb="Comparing on")
         X = data.images
         options: dict = {"value_range": (0, 16)} if digits else {}
@@ -134,10 +130,10 @@ def compare(
         try:
             _print(comparison, as_json)
         finally:  # also when the reader of our output has gone, as `head` does
-            target_names = _names_of(data)
+            target_names = names_of(data)
             say_near_copies(comparison, target_names)
             _write(comparison, plot, csv, report, data.images, target_names)
-        _end_with_failures(comparison)
+        end_with_failures(comparison)
 
 
 def _check_together(context):
@@ -152,13 +148,13 @@ def _check_together(context):
         )
 
 
-def _what_is_kept(resume):
+def what_is_kept(resume):
     if resume is None:
         return "With --resume FILE, finished fits are kept for the next time."
     return f"Finished fits are in {printable(resume)}: the same command goes on from there."
 
 
-def _check_writable(plot, csv, report, resume):
+def check_writable(plot, csv, report, resume):
     """Find out before the work, not after it, that its result has no place to go; return the true names of files."""
     for option, path in (("--csv", csv), ("--resume", resume), ("--report", report), ("--plot", plot)):
         check_place(option, path, is_picture=option == "--plot")
@@ -193,7 +189,7 @@ def _print(comparison, as_json):
     sys.stdout.flush()
 
 
-def _names_of(data):
+def names_of(data):
     """Return the names of the classes that there are images of, in their order; None for numbers."""
     return None if data.names is None else [data.names[label] for label in sorted(set(data.target.tolist()))]
 
@@ -212,7 +208,7 @@ def _write(comparison, plot, csv, report, X, target_names):
         say(f"Wrote the report to {printable(report)}.")
 
 
-def _end_with_failures(comparison):
+def end_with_failures(comparison):
     """Say which candidates the result lacks, and end with the exit code of an error."""
     failed = {run.candidate: run.error for run in reversed(comparison.failures)}
     for name, error in failed.items():

@@ -10,17 +10,21 @@ from sklearn.preprocessing import StandardScaler
 from sktl._candidate_names import CANDIDATE_NAMES
 from sktl._validation import did_you_mean
 from sktl.feature_extraction import PixelFeatures, PretrainedClassifier, PretrainedFeatureExtractor
-from sktl.feature_extraction.frozen_pipeline import frozen_pipeline, linear_model
+from sktl.feature_extraction.frozen_pipeline import KeptSeed, frozen_pipeline, linear_model
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 
-__all__ = ["KeptSeed", "make_candidates", "names_used", "reads_images", "recipes_of", "tier_of", "uses_transfer"]
+__all__ = [
+    "make_candidates",
+    "names_used",
+    "networks_in_turn",
+    "reads_images",
+    "recipes_of",
+    "tier_of",
+    "uses_transfer",
+]
 
 TRANSFER_ESTIMATORS = (PretrainedFeatureExtractor, FineTuneClassifier, FineTuneRegressor)
 READERS = (*TRANSFER_ESTIMATORS, PixelFeatures, PretrainedClassifier)
-
-
-class KeptSeed(int):
-    """A seed that all splits share: those of the fits do not replace it."""
 
 
 def make_candidates(candidates, *, task, weights, unfreeze_depth, max_epochs, random_state, **shared):
@@ -118,6 +122,21 @@ def tier_of(estimator):
     if any(isinstance(part, (FineTuneClassifier, FineTuneRegressor)) for part in parts):
         return 2
     return int(any(isinstance(part, PretrainedFeatureExtractor) and part.weights is None for part in parts))
+
+
+def networks_in_turn(estimators):
+    """Give the networks of candidates numbers: each is fitted on all splits before the next, and so loaded once.
+
+    Candidates without a network go with the first, and so do all where there is one.
+    """
+    numbers: dict = {}
+    turns = {}
+    for name, estimator in estimators.items():
+        parts = [estimator, *estimator.get_params(deep=True).values()]
+        backbone = next((part.backbone for part in parts if isinstance(part, TRANSFER_ESTIMATORS)), None)
+        key = backbone if isinstance(backbone, str) else id(backbone)
+        turns[name] = 0 if backbone is None else numbers.setdefault(key, len(numbers))
+    return turns
 
 
 def reads_images(estimator):

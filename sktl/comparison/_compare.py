@@ -11,8 +11,7 @@ from sktl._score_bounds import bounds_of_scorers
 from sktl._splits import fixed_random_state, make_seeds, make_splits
 from sktl._targets import check_data
 from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
-from sktl.comparison._call import recorded_call
-from sktl.comparison._candidates import make_candidates, names_used, recipes_of, uses_transfer
+from sktl.comparison._candidates import make_candidates, names_used, recipes_of
 from sktl.comparison._checkpoint_file import CheckpointFile
 from sktl.comparison._execution import run_all
 from sktl.comparison._first_pass import check_bad_images, kept_together, look_through
@@ -21,6 +20,8 @@ from sktl.comparison._networks import check_networks, first_images, note_on_phot
 from sktl.comparison._result import TransferComparison
 from sktl.comparison._resume_key import versions
 from sktl.comparison._scoring import check_scoring
+from sktl.comparison.further_candidates import facts_of
+from sktl.comparison.recorded_call import recorded_call
 from sktl.fine_tuning import FineTuneClassifier
 from sktl.images import read_once
 from sktl.images.paths import common_folder
@@ -295,11 +296,10 @@ def _check_baseline(baseline, estimators):
 
 
 def _collect(runs, splits, y, seeds, baseline, scoring, rope, settings, estimators, bad):
-    first = {run.candidate: run for run in reversed(runs)}
+    transfer, facts = facts_of(runs, estimators)
     settings = settings | {
         "n_images": int(np.unique(np.concatenate([np.concatenate(split) for split in splits])).size),
-        "estimators": {name: repr(estimator) for name, estimator in estimators.items()},
-        "networks": {name: run.network for name, run in first.items()},
+        **facts,
         "photographs": note_on_photographs(settings["photographs"], [run.network for run in runs]),
         "versions": versions(),
     }
@@ -311,10 +311,7 @@ def _collect(runs, splits, y, seeds, baseline, scoring, rope, settings, estimato
         baseline=baseline,
         scoring=scoring,
         rope=float(rope),
-        transfer={
-            name: uses_transfer(estimator) if first[name].pretrained is None else first[name].pretrained
-            for name, estimator in estimators.items()
-        },
+        transfer=transfer,
         settings=settings,
         bad_images=tuple(bad.values()),
     )

@@ -9,7 +9,7 @@ from contextlib import nullcontext, suppress
 from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
-from sktl.comparison._candidates import tier_of
+from sktl.comparison._candidates import networks_in_turn, tier_of
 from sktl.comparison._fitting import FitTask, fit_and_score
 from sktl.comparison._progress import Progress, shown
 from sktl.comparison._warnings import CandidateFailedWarning
@@ -33,8 +33,12 @@ def run_all(
     verbose=0,
     on_error="raise",
     checkpoint_file=None,
+    n_others=0,
 ):
-    """Fit and score every candidate on every split; those that train a network come last, on all splits."""
+    """Fit and score every candidate on every split; those that train a network come last, on all splits.
+
+    `n_others` candidates have been fitted before: with them there is something to compare where one of these fails.
+    """
     fits = {
         (number, name): FitTask(name, number, estimator, *splits[number], seeds[number], scorers)
         for number in range(len(splits))
@@ -43,10 +47,12 @@ def run_all(
     find = (lambda fit: None) if checkpoint_file is None else checkpoint_file.find
     runs = {place: run for place, fit in fits.items() if (run := find(fit))}
     tiers = {name: tier_of(estimator) for name, estimator in estimators.items()}
-    order = [place for place in sorted(fits, key=lambda place: tiers[place[1]]) if place not in runs]
+    turns = networks_in_turn(estimators)
+    order = sorted(fits, key=lambda place: (tiers[place[1]], turns[place[1]]))
+    order = [place for place in order if place not in runs]
     todo = [fits[place] for place in order]
     progress = Progress(todo, runs.values(), tiers, len(splits), next(iter(scorers)), verbose)
-    failures = Failures(estimators, baseline, on_error, len(splits))
+    failures = Failures(len(estimators) + n_others, baseline, on_error, len(splits))
     arrivals = Arrivals(fits, order, runs, failures, progress, checkpoint_file)
     has_bar = bool(verbose) and effective_n_jobs(n_jobs) == 1
     here = os.getpid(), share_warned(), has_bar
@@ -139,8 +145,8 @@ class Arrivals:
 class Failures:
     """Candidates that failed, and whether the comparison can go on without them."""
 
-    def __init__(self, candidates, baseline, on_error, n_splits):
-        self._n_candidates = len(candidates)
+    def __init__(self, n_candidates, baseline, on_error, n_splits):
+        self._n_candidates = n_candidates
         self._baseline = baseline
         self._on_error = on_error
         self._n_splits = n_splits

@@ -9,11 +9,11 @@ from sklearn.base import clone
 from sklearn.metrics import check_scoring
 
 from sktl.comparison._cached_predictions import CachedPredictions
-from sktl.comparison._candidates import KeptSeed
 from sktl.comparison._measuring import measured
 from sktl.comparison._networks import describe, is_pretrained, record_of, trained_part
 from sktl.comparison._records import FitRecord
 from sktl.exceptions import ImageReadError
+from sktl.feature_extraction.frozen_pipeline import KeptSeed
 from sktl.images import ImageCollection, take_rows
 
 __all__ = ["FitTask", "fit_and_score", "set_seeds"]

@@ -2,9 +2,8 @@
 
 from dataclasses import asdict
 
-import numpy as np
-
 from sktl._costs import COSTS
+from sktl.comparison.plain_python import as_plain
 from sktl.displays.verdicts import sentence
 
 __all__ = ["content_of", "fits_of"]
@@ -48,18 +47,4 @@ def content_of(comparison):
         "bad_images": [{"index": bad.index, "path": bad.path, "reason": bad.reason} for bad in comparison.bad_images],
         "settings": comparison.settings,
     }
-    return _plain(content)
-
-
-def _plain(value):
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int, str)) else repr(value)
+    return as_plain(content)

@@ -7,7 +7,11 @@ from sklearn.preprocessing import StandardScaler
 
 from sktl.feature_extraction._feature_extractor import PretrainedFeatureExtractor
 
-__all__ = ["frozen_extractor", "frozen_pipeline", "linear_model"]
+__all__ = ["KeptSeed", "frozen_extractor", "frozen_pipeline", "linear_model"]
+
+
+class KeptSeed(int):
+    """A seed that all splits share: those of the fits do not replace it."""
 
 
 def linear_model(task):

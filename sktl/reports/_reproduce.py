@@ -3,14 +3,14 @@
 __all__ = ["code_to_run_again"]
 
 
-def code_to_run_again(comparison, last=""):
-    """Write the Python that runs a comparison again where `X` and `y` are the same images and labels.
+def code_to_run_again(comparison, last="", *, function="compare_transfer", result="comparison"):
+    """Write the Python that calls a function again where `X` and `y` are the same images and labels.
 
     The second value lists the names in it that stand for objects of the user.
     """
     call = comparison.settings.get("call", {})
-    imports = {"compare_transfer": "sktl", **call.get("imports", {})}
+    imports = {function: "sktl", **call.get("imports", {})}
     lines = [f"    {name}={text}," for name, text in call.get("arguments", {}).items()]
     code = [*sorted(f"from {module} import {name}" for name, module in imports.items()), ""]
-    code += ["comparison = compare_transfer(", "    X,", "    y,", *lines, ")", "print(comparison)", last]
+    code += [f"{result} = {function}(", "    X,", "    y,", *lines, ")", f"print({result})", last]
     return "\n".join(code).rstrip(), call.get("needed", [])

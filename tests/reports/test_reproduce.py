@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktl import FineTuneClassifier, PretrainedFeatureExtractor, compare_transfer
-from sktl.comparison._call import recorded_call
+from sktl.comparison.recorded_call import recorded_call
 from sktl.reports._reproduce import code_to_run_again
 
 

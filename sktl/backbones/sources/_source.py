@@ -139,6 +139,12 @@ class NamedSource(NetworkSource):
         """Return the BackboneCard of a network, without a network connection and without reading weights."""
         return BackboneCard(name, self.label)
 
+    def published_top1(self, name, weights):
+        """Return what the card says, where weights, by what a record calls them, are the default; None for others."""
+        top1 = self.card(name).top1
+        is_default = top1 is not None and self.find_weights(name, "default").provenance()["weights"] == weights
+        return top1 if is_default else None
+
     def takes(self, backbone):
         """Return whether this is a name of a network of this source."""
         return isinstance(backbone, str) and backbone in self.names()

@@ -48,10 +48,14 @@ class TorchvisionSource(NamedSource):
             self.label,
             round(member.meta["_file_size"] * 2**20),
             _preprocessing_of(member).crop_size,
-            member.meta["_metrics"].get("ImageNet-1K", {}).get("acc@1"),
+            _top1_of(member),
             _license_of(member),
             is_here=_place(member).exists(),
         )
+
+    def published_top1(self, name, weights):
+        """Return what torchvision says of any of its weights."""
+        return next((_top1_of(member) for member in models.get_model_weights(name) if str(member) == weights), None)
 
     def find_weights(self, name, weights):
         """Find a member of torchvision's enum, or a file."""
@@ -119,6 +123,10 @@ def _facts(member):
         "license": _license_of(member),
         "has_classifier": member.meta["categories"] is not None,
     }
+
+
+def _top1_of(member):
+    return member.meta["_metrics"].get("ImageNet-1K", {}).get("acc@1")
 
 
 def _member(name, weights):

@@ -1,0 +1,211 @@
+"""A ranking of networks summed up: which one to take in one sentence, tables, notes, and how to read them."""
+
+from sktl._candidate_names import CHANCE_LEVEL, PIXELS, RANDOM_WEIGHTS
+from sktl._text import digits_for, enumerated, first_of, number
+from sktl.backbones.descriptions import never_saw_photographs
+from sktl.displays.verdicts import interval
+from sktl.reports._summary import Summary
+from sktl.reports._table import Column, Table
+
+__all__ = ["answer", "milliseconds", "summarize"]
+
+LIMITS = (
+    "This is about this data set and features of networks that stay as they are; fine-tuned, another network may be "
+    "the best one (finalists=2)."
+)
+WITHOUT = {PIXELS: "without a network", RANDOM_WEIGHTS: "without pretraining"}
+
+
+def summarize(ranking):
+    """Put everything that is said of a ranking into words and tables."""
+    rows, digits = ranking.rows(), digits_for(ranking.comparison.scores.values())
+    tables = [_scores(ranking, rows, digits), _controls(ranking, digits), _facts(rows)]
+    if tuned := ranking.fine_tuned():
+        tables.append(_fine_tuned(ranking, tuned, digits))
+    tone = "open" if ranking.level_controls else "good"
+    return Summary(answer(ranking, digits), tables, _notes(ranking, digits), _captions(ranking), LIMITS, tone=tone)
+
+
+def milliseconds(seconds):
+    """Write the seconds of an image in milliseconds, with about two meaningful digits."""
+    value = 1000 * seconds
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def answer(ranking, digits=3):
+    """Say in a sentence which network to take, after one that says so where a control is level with the best one."""
+    rows = {row.name: row for row in ranking.rows()}
+    best, cheapest = rows[ranking.leader], rows[ranking.recommended]
+    cost, group = f"{milliseconds(cheapest.seconds_per_image)} ms per image", ranking.leading_group
+    scores = f"{number(cheapest.mean, digits=digits)} in {ranking.scoring}"
+    if len(rows) == 1:
+        text = f"{best.name!r}, the only network, scores {scores}, with {cost}."
+    elif len(group) == 1:
+        text = f"Take {best.name!r}: it scores {scores}, clearly more than the other networks, with {cost}."
+    elif cheapest is best:
+        others = [name for name in group if name != best.name]
+        text = (
+            f"Take {best.name!r}: it scores {scores}, and is the cheapest, with {cost}, of the {len(group)} networks "
+            f"that these images cannot tell apart (the others: {enumerated(others)})."
+        )
+    else:
+        text = (
+            f"Take {cheapest.name!r}: with {cost} it is the cheapest of the {len(group)} networks that these images "
+            f"cannot tell from the best one, {best.name!r} with {number(best.mean, digits=digits)}; it scores {scores}."
+        )
+    return " ".join([*_level(ranking, digits), text])
+
+
+def _level(ranking, digits):
+    """Say which controls the best network does not clearly beat: before anything else."""
+    leader = next(row for row in ranking.rows() if row.name == ranking.leader)
+    for row in ranking.controls():
+        if row.candidate in ranking.level_controls:
+            word = "beats" if row.low > 0 else "is level with" if row.difference >= 0 else "may be level with"
+            known = "" if row.low != row.low else f" (95 % interval {interval(row.low, row.high, digits)})"
+            yield (
+                f"{WITHOUT[row.candidate].capitalize()}, {row.candidate!r} {word} the best network: "
+                f"{number(row.mean, digits=digits)} beside {number(leader.mean, digits=digits)} of {leader.name!r}, "
+                f"a difference of {number(row.difference, sign=True, digits=digits)}{known}."
+            )
+
+
+def _scores(ranking, rows, digits):
+    def written(row, text):
+        return "" if row.difference is None else "–" if row.low != row.low else text
+
+    gains = ["" if row.difference is None else number(row.difference, True, digits) for row in rows]
+    return Table(
+        [
+            Column("network", [row.name for row in rows], "words"),
+            Column("leading group", [_place(ranking, row) for row in rows], "words"),
+            Column(ranking.scoring, [number(row.mean, digits=digits) for row in rows]),
+            Column("SD", [number(row.sd, digits=digits) for row in rows], leaves=1),
+            Column("to the leader", gains, leaves=2),
+            Column("95 % interval", [written(row, interval(row.low, row.high, digits)) for row in rows]),
+            Column("ms per image", [milliseconds(row.seconds_per_image) for row in rows]),
+        ]
+    )
+
+
+def _facts(rows):
+    top1 = ["" if row.top1 is None else f"{row.top1:.1f} %" for row in rows]
+    sizes = ["" if row.n_parameters is None else f"{row.n_parameters:,}" for row in rows]
+    licences = [row.license.partition(" (")[0] for row in rows]
+    columns = [
+        Column("1-NN", [number(row.nearest_neighbour) for row in rows]),
+        Column("LogME", [number(row.log_me) for row in rows]),
+        Column("published top-1", top1, leaves=3),
+        Column("parameters", sizes, leaves=2),
+        Column("pixels", [str(row.image_size) for row in rows], leaves=1),
+        Column("licence", licences, "words", leaves=4),
+    ]
+    names = Column("network", [row.name for row in rows], "words")
+    return Table([names, *(column for column in columns if any(column.cells))])
+
+
+def _place(ranking, row):
+    marks = [
+        word for word, name in (("leader", ranking.leader), ("recommended", ranking.recommended)) if row.name == name
+    ]
+    return ", ".join(marks) or ("yes" if row.in_leading_group else "no")
+
+
+def _controls(ranking, digits):
+    rows = ranking.controls()
+    return Table(
+        [
+            Column("control", [row.candidate for row in rows], "words"),
+            Column(ranking.scoring, [number(row.mean, digits=digits) for row in rows]),
+            Column("SD", [number(row.sd, digits=digits) for row in rows], leaves=1),
+            Column("to the leader", [number(row.difference, True, digits) for row in rows]),
+            Column("95 % interval", [interval(row.low, row.high, digits) for row in rows]),
+        ]
+    )
+
+
+def _fine_tuned(ranking, rows, digits):
+    reasons = {row.candidate: reason for row, reason in zip(rows, ranking.finalists.values(), strict=False)}
+    return Table(
+        [
+            Column("finalist", [row.candidate for row in rows], "words"),
+            Column(ranking.scoring, [number(row.mean, digits=digits) for row in rows]),
+            Column("to the leader as it is", [number(row.difference, True, digits) for row in rows]),
+            Column("95 % interval", [interval(row.low, row.high, digits) for row in rows]),
+            Column("fit s", [f"{row.fit_seconds:.1f}" for row in rows]),
+            Column("chosen as", [reasons[row.candidate] for row in rows], "long"),
+        ]
+    )
+
+
+def _notes(ranking, digits):
+    comparison = ranking.comparison
+    notes = [*_choice(ranking, digits), *_chance(ranking)]
+    if ranking.finalists:
+        notes += _best_finalist(ranking, digits)
+    settings = comparison.settings
+    network = comparison.runs_of(ranking.recommended)[0].network
+    if settings.get("photographs") and never_saw_photographs(network["name"], network["weights"]):
+        notes.append(settings["photographs"])
+    notes += [
+        f"{run.candidate!r} failed on split {run.split + 1} and is left out: {run.error}" for run in comparison.failures
+    ]
+    notes += [
+        f"{name!r} is on this machine and cannot be loaded: {reason}" for name, reason in ranking.left_out.items()
+    ]
+    if bad := comparison.bad_images:
+        notes.append(
+            f"{len(bad):,} of {len(comparison.y):,} images could not be read and are left out: {first_of(bad)}."
+        )
+    if comparison.n_splits < 2:
+        notes.append("One split says nothing about the spread, so that no network can be told from another: use cv=5.")
+    if warning := settings.get("near_duplicates"):
+        notes.append(warning)
+    if settings.get("control") is None:
+        notes.append("No control with random weights: none of the networks has pretrained ones that can be drawn anew.")
+    return notes
+
+
+def _choice(ranking, digits):
+    """Say what the best network scores where its having been chosen is allowed for."""
+    found, leader = ranking.corrected, ranking.rows()[0]
+    if found is None:
+        return []
+    return [
+        f"{leader.name!r} was chosen for its score, which flatters it: on images that had no part in the choice the "
+        f"best of these networks scores {number(found.score, digits=digits)} (95 % interval "
+        f"{number(found.low, digits=digits)} to {number(found.high, digits=digits)})."
+    ]
+
+
+def _chance(ranking):
+    if not ranking.comparison.baseline_at_chance:
+        return []
+    return [
+        f"{ranking.leader!r} is not clearly better than chance level ({CHANCE_LEVEL!r}), so the order means little."
+    ]
+
+
+def _best_finalist(ranking, digits):
+    tuned = ranking.fine_tuned()
+    if not tuned:
+        return []
+    best = max(tuned, key=lambda row: row.mean)
+    known = "" if best.low != best.low else f" (95 % interval {interval(best.low, best.high, digits)})"
+    return [
+        f"Of the finalists {best.candidate!r} is the best: {number(best.mean, digits=digits)}, "
+        f"{number(best.difference, sign=True, digits=digits)}{known} beside {ranking.leader!r} as it is."
+    ]
+
+
+def _captions(ranking):
+    n_splits, twin = ranking.comparison.n_splits, ranking.comparison.settings.get("control")
+    random = "" if twin is None else f" {RANDOM_WEIGHTS}: {twin!r} with random weights."
+    return [
+        f"{ranking.scoring}: of a linear model on the features of all stages, mean over {n_splits} test folds (greater "
+        "is better). The interval is that of the difference to the leader. Leading group: the leader, and all whose "
+        "difference to it may be chance, allowing for all pairs of networks (Holm at 5 %).",
+        "ms per image: from the file to the vector, on this machine. 1-NN: score of the most similar other image. "
+        "LogME: log evidence of a linear model. Published top-1: on ImageNet-1k. Parameters: of the network without "
+        f"its classifier. Pixels: side of what it saw.{random}",
+    ]

@@ -1,0 +1,126 @@
+"""Which strategy is recommended, when a search over them has seen enough, and what the textbook would say."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from sktl._candidate_names import PIXELS, RANDOM_WEIGHTS
+
+__all__ = ["Quadrant", "best_of", "choose", "is_clear", "is_excluded", "peak_stage", "quadrant_of", "rows_against"]
+
+# Conventions, not laws: where the textbook says "large" and "similar" it gives no number.
+SMALL, LARGE, FEW_PER_CLASS = 1000, 10_000, 20
+SIMILAR, DIFFERENT = 0.5, 0.2
+TEXTBOOK = {
+    ("small", "similar"): "do not fine-tune: a linear model on frozen features",
+    ("small", "different"): "a linear model on features of earlier stages",
+    ("large", "similar"): "fine-tune all stages",
+    ("large", "different"): "train from scratch, or fine-tune all stages",
+}
+
+
+def rows_against(comparison, baseline):
+    """Return the rows of a comparison by candidate, their differences being to this one."""
+    return {row.candidate: row for row in replace(comparison, baseline=baseline).rows()}
+
+
+def best_of(comparison, names):
+    """Return the name with the best mean score."""
+    scores = comparison.scores
+    return max(names, key=lambda name: scores[name].mean())
+
+
+def is_clear(row):
+    """Whether the interval of what a candidate gains leaves out zero."""
+    return row.low is not None and row.low > 0
+
+
+def is_excluded(row, rope):
+    """Whether the interval of what a candidate gains leaves out a gain beyond the rope."""
+    return row.high is not None and row.high <= rope
+
+
+def choose(comparison, strategies, seconds):
+    """Return the recommended strategy, and those that the data do not tell from the best one, the cheapest first.
+
+    All frozen strategies cost about the same, so that of their many the one with all stages stands for all, which is
+    the best on average over data sets, unless others are clearly better on this one. Of what is then left, the
+    cheapest whose score lies within the rope of the best is recommended: more is not expected of the others.
+    """
+    tried = [one for one in strategies if one.name in comparison.scores]
+    rows = rows_against(comparison, "frozen")
+    better = [one.name for one in tried if one.kind == "frozen" and is_clear(rows[one.name])]
+    chosen = best_of(comparison, better) if better else "frozen"
+    pool = [one.name for one in tried if one.kind != "frozen" or one.name == chosen]
+    best, scores = best_of(comparison, pool), comparison.scores
+    rows = rows_against(comparison, best)
+    by_cost = sorted(pool, key=lambda name: seconds[name])
+    gap = {name: scores[best].mean() - scores[name].mean() for name in pool}
+    # Where all folds differ alike there is no interval, and the difference itself decides.
+    level = [
+        name
+        for name in by_cost
+        if name == best or rows[name].high >= 0 or (np.isnan(rows[name].high) and gap[name] <= comparison.rope)
+    ]
+    return next(name for name in by_cost if gap[name] <= comparison.rope), level
+
+
+def peak_stage(comparison, strategies):
+    """Return the stage whose features alone score best; of equal ones the upper one."""
+    single = {
+        one.stages[0]: comparison.scores[one.name].mean()
+        for one in strategies
+        if one.kind == "frozen" and one.pooling == "avg+std" and len(one.stages) == 1
+    }
+    return max(reversed(single), key=single.get)
+
+
+@dataclass(frozen=True)
+class Quadrant:
+    """Where the textbook puts a data set: by its size, and by how similar it is to what the network has seen.
+
+    Parameters
+    ----------
+    size : {"small", "medium", "large"}
+        Small is fewer than 1,000 images, or fewer than 20 of a class on average; large more than 10,000.
+    similarity : {"similar", "in between", "different"} or None
+        By `gain`: above 0.5, or below 0.2. None where the score has no known best value.
+    gain : float or None
+        What pretraining adds: the share of what pixels and random weights leave to be gained that frozen features gain.
+
+    See Also
+    --------
+    StrategyRecommendation : Holds one.
+
+    Examples
+    --------
+    >>> from sktl.transferability import Quadrant
+    >>> Quadrant("small", "similar", 0.7).textbook
+    'do not fine-tune: a linear model on frozen features'
+    """
+
+    size: str
+    similarity: str | None
+    gain: float | None
+
+    @property
+    def textbook(self):
+        """What the textbook says; None where it has no cell."""
+        return TEXTBOOK.get((self.size, self.similarity))
+
+
+def quadrant_of(comparison):
+    """Find the cell of the textbook's table."""
+    n_images = comparison.settings["n_images"]
+    is_regression = comparison.settings["task"] == "regression"
+    per_class = np.inf if is_regression else n_images / len(np.unique(comparison.y))
+    is_small = n_images < SMALL or per_class < FEW_PER_CLASS
+    size = "small" if is_small else "large" if n_images > LARGE else "medium"
+    scores = comparison.scores
+    _, best = comparison.settings["score_bounds"][comparison.scoring]
+    plain = max(scores[name].mean() for name in (PIXELS, RANDOM_WEIGHTS) if name in scores)
+    if not np.isfinite(best):
+        return Quadrant(size, None, None)
+    gain = float((scores["frozen"].mean() - plain) / (best - plain)) if best > plain else 0.0
+    similarity = "similar" if gain > SIMILAR else "different" if gain < DIFFERENT else "in between"
+    return Quadrant(size, similarity, gain)

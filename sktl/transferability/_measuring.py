@@ -1,0 +1,69 @@
+"""What is measured of a network besides its score: the seconds that an image takes, and scores of its features."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from sktl.backbones import load_backbone
+from sktl.backbones.listing import published_top1
+from sktl.feature_extraction.frozen_pipeline import frozen_extractor
+from sktl.images import take_rows
+from sktl.inference import unwarned_of_photographs
+from sktl.transferability._log_me import log_me
+from sktl.transferability._nearest_neighbour import nearest_neighbour_score
+
+__all__ = ["NetworkMeasures", "measure_networks"]
+
+N_TIMED = 8  # images
+
+
+@dataclass(frozen=True)
+class NetworkMeasures:
+    """What is measured or known of one network besides its score."""
+
+    seconds_per_image: float
+    nearest_neighbour: float
+    log_me: float
+    top1: float | None  # in percent, as published
+
+
+def measure_networks(comparison, X, networks, groups, **options):
+    """Measure networks on the images of a comparison; one of the same weights under two names is measured once."""
+    used = np.unique(np.concatenate([np.concatenate(split) for split in comparison.splits]))
+    images, y, task = take_rows(X, used), comparison.y[used], comparison.settings["task"]
+    groups = None if groups is None else np.asarray(groups)[used]
+    measures: dict = {}
+    by_digest: dict = {}
+    with unwarned_of_photographs():
+        for name, backbone in networks.items():
+            record = load_backbone(backbone)
+            key = record.digest, repr(record.preprocessing)
+            if key not in by_digest:
+                by_digest[key] = _measure(record, images, y, groups, task, options)
+            measures[name] = by_digest[key]
+    return measures
+
+
+def _measure(record, images, y, groups, task, options):
+    # The features of the frozen candidate, which the store has from its fits.
+    extractor = frozen_extractor(backbone=record, **options).fit(images)
+    features = extractor.transform(images)
+    return NetworkMeasures(
+        seconds_per_image=_seconds_per_image(extractor, images),
+        nearest_neighbour=nearest_neighbour_score(features, y, task=task, groups=groups),
+        log_me=log_me(features, y, task=task),
+        top1=published_top1(record.name, record.weights),
+    )
+
+
+def _seconds_per_image(extractor, images):
+    """Time some images from the file to the vector, never from the store; the first time warms up."""
+    some = take_rows(images, np.arange(min(N_TIMED, len(images))))
+    extractor.set_params(cache=False)
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        extractor.transform(some)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds) / len(some)
