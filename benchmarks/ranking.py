@@ -66,7 +66,8 @@ def rank(case, folder):
             device="cpu",
         )
     took = time.perf_counter() - start
-    names = ("mean", "nearest_neighbour", "log_me", "seconds_per_image", "in_leading_group")
+    names = ("mean", "sd", "difference", "low", "high", "p_value", "nearest_neighbour", "log_me", "seconds_per_image")
+    names += ("in_leading_group",)
     return case | {
         "networks": {row.name: {name: getattr(row, name) for name in names} for row in ranking.rows()},
         "recommended": ranking.recommended,
