@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from sktl.comparison import compare_transfer
     from sktl.feature_extraction import PretrainedClassifier, PretrainedFeatureExtractor
     from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
-    from sktl.transferability import rank_backbones
+    from sktl.transferability import rank_backbones, recommend_strategy
 
 __version__ = "0.1.0.dev0"
 
@@ -19,6 +19,7 @@ __all__ = [
     "__version__",
     "compare_transfer",
     "rank_backbones",
+    "recommend_strategy",
 ]
 
 # torch alone takes seconds to import, so a name is resolved when it is first used.
@@ -29,6 +30,7 @@ _HOMES = {
     "PretrainedFeatureExtractor": "sktl.feature_extraction",
     "compare_transfer": "sktl.comparison",
     "rank_backbones": "sktl.transferability",
+    "recommend_strategy": "sktl.transferability",
 }
 
 

@@ -4,24 +4,29 @@ The folds of cross-validation share training images, so their differences are co
 finds differences that are not there. Everything here widens the variance by n_test / n_train for that reason.
 """
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 from scipy import stats
 
 __all__ = [
+    "MeanDifference",
+    "corrected",
     "corrected_interval",
     "corrected_p_value",
     "correlated_t_probabilities",
+    "crossed",
     "decide",
     "differences_of",
     "holm",
-    "images_to_settle",
-    "repeats_to_settle",
     "spread_is_zero",
 ]
 
 CONFIDENCE = 0.95
 # One end of the two-sided interval: a verdict and the interval beside it never contradict each other.
 ONE_SIDED = 0.5 + CONFIDENCE / 2
+# Chosen for false alarms of 5 % at most from three splits on, whatever the luck: see benchmarks/verdicts.py.
+SHARPNESS = 6
 ROUNDING = 1e-12  # relative: scores may be of any unit
 
 
@@ -41,17 +46,135 @@ def spread_is_zero(differences):
     return bool(np.ptp(differences) <= ROUNDING * np.abs(differences).max())
 
 
-def _location_and_scale(differences, n_train, n_test):
-    """Mean and corrected standard error of the differences; the latter is NaN where they show no spread."""
+@dataclass(frozen=True)
+class MeanDifference:
+    """A mean difference with its standard error, NaN where that is not known, and what follows from both."""
+
+    mean: float
+    error: float
+    degrees_of_freedom: float
+    n_splits: int
+    shared: float  # the part of the squared error that further repeats of the folds leave as it is
+    kind: str  # of the interval
+
+    def interval(self, confidence=CONFIDENCE):
+        """Return both ends of the interval."""
+        half = self.error * stats.t.ppf((1 + confidence) / 2, self.degrees_of_freedom)
+        return float(self.mean - half), float(self.mean + half)
+
+    def p_value(self):
+        """Return the two-sided p-value of no difference."""
+        return float(2 * stats.t.sf(abs(self.mean) / self.error, self.degrees_of_freedom))
+
+    def probabilities(self, rope):
+        """Return the mass of the Student distribution below, within and above the region of practical equivalence."""
+        if np.isnan(self.error):
+            return np.nan, np.nan, np.nan
+        posterior = stats.t(self.degrees_of_freedom, loc=self.mean, scale=self.error)
+        worse, better = float(posterior.cdf(-rope)), float(posterior.sf(rope))
+        return worse, max(0.0, 1.0 - worse - better), better
+
+    def verdict(self, rope):
+        """Name what is probable enough."""
+        return decide(self.probabilities(rope))
+
+    def images_to_settle(self, rope, *, most=100):
+        """How many times as many images would probably end the indecision.
+
+        A rough figure: it takes the mean difference for the true one and lets the standard error shrink with the square
+        root of the number of images.
+        """
+        if np.isnan(self.error):
+            return np.nan
+        factor = 1.0
+        while factor <= most:
+            if replace(self, error=self.error / np.sqrt(factor)).verdict(rope) != "undecided":
+                return factor
+            factor *= 1.1
+        return np.inf
+
+    def repeats_to_settle(self, rope, *, most=1000):
+        """How many times as many repeats of the same folds would probably end the indecision.
+
+        Repeats average out the luck of the split; what the splits share stays. As for images, the mean difference is
+        taken for the true one.
+        """
+        if np.isnan(self.error):
+            return np.nan
+        own = self.error**2 - self.shared
+        for factor in np.unique(np.ceil(np.geomspace(1, most, 200))):
+            error = np.sqrt(self.shared + own / factor)
+            degrees = self.degrees_of_freedom + (factor - 1) * self.n_splits
+            if replace(self, error=error, degrees_of_freedom=degrees).verdict(rope) != "undecided":
+                return float(factor)
+        return np.inf
+
+
+def corrected(differences, n_train, n_test):
+    """Judge the mean of differences by their spread over the splits, widened for training images that these share."""
     differences = np.asarray(differences, dtype=float)
     if differences.ndim != 1 or len(differences) == 0:
         raise ValueError(
             f"differences must be a sequence with one number per split. Got the shape {differences.shape} instead."
         )
-    if len(differences) < 2 or spread_is_zero(differences):
-        return differences.mean(), np.nan
+    n_splits, variance = len(differences), np.nan
+    if n_splits > 1 and not spread_is_zero(differences):
+        variance = differences.var(ddof=1)
     ratio = np.mean(n_test) / np.mean(n_train)
-    return differences.mean(), np.sqrt((1 / len(differences) + ratio) * differences.var(ddof=1))
+    error = np.sqrt((1 / n_splits + ratio) * variance)
+    return MeanDifference(differences.mean(), error, n_splits - 1, n_splits, ratio * variance, "corrected")
+
+
+def crossed(contributions, units, ratio):
+    """Judge the mean of differences by the images that are tested and by the trainings, which are crossed with them.
+
+    Parameters
+    ----------
+    contributions : sequence of n_splits ndarrays of shape (n_test,)
+        What every test image of a split adds to the difference of the scores, which is their mean over the split.
+    units : sequence of n_splits ndarrays of shape (n_test,), int
+        Number of the image, or of the group of images that belong together, from 0.
+    ratio : float
+        Number of test images by that of training images.
+
+    Returns
+    -------
+    MeanDifference or None
+        None where a split tests fewer than two units, or there are fewer than two splits.
+    """
+    n_splits, n_units = len(contributions), [len(np.unique(unit)) for unit in units]
+    if n_splits < 2 or min(n_units) < 2:
+        return None
+    means = np.array([part.mean() for part in contributions])
+    between = 0.0 if spread_is_zero(means) else means.var(ddof=1) / n_splits
+    own, shared, n_all = _variance_of_images(contributions, units, n_units)
+    shared *= 1 + ratio  # repeats share the images that they test, and, which is not seen, many that they train on
+    images = own + shared
+    variance = max(images, between + shared)
+    if variance == 0:
+        return MeanDifference(means.mean(), np.nan, np.nan, n_splits, np.nan, "crossed")
+    # Satterthwaite's degrees of freedom. A spread over the splits that the images alone explain is no sign of luck, and
+    # the less it counts the more splits there are, since among few of them luck may hide.
+    hidden = min(1.0, between / own) ** (SHARPNESS * max(0, n_splits - 3)) if own > 0 else 1.0
+    of_images = n_all * (1 - 1 / np.mean(n_units))
+    degrees = variance**2 / (images**2 / of_images + between**2 * hidden / (n_splits - 1))
+    return MeanDifference(means.mean(), np.sqrt(variance), degrees, n_splits, images, "crossed")
+
+
+def _variance_of_images(contributions, units, n_units):
+    """Estimate what the choice of images adds to the variance: had each split its own, and by sharing; count units."""
+    n_splits, total = len(contributions), np.zeros(max(map(np.max, units)) + 1)
+    mean = np.mean([part.mean() for part in contributions])
+    own, again, tested = 0.0, 0.0, np.zeros(len(total), dtype=bool)
+    for part, unit, n in zip(contributions, units, n_units, strict=True):
+        weight = 1 / (n_splits * len(part))
+        # Deviations from the mean of the split: the luck of its training is not to be counted among the images.
+        own += n / (n - 1) * (np.bincount(unit, weight * (part - part.mean())) ** 2).sum()
+        sums = np.bincount(unit, weight * (part - mean), minlength=len(total))
+        total, again, tested[unit] = total + sums, again - (sums**2).sum(), True
+    n_all = np.count_nonzero(tested)
+    again += (total**2).sum()
+    return own, max(0.0, again) * n_all / (n_all - 1), n_all
 
 
 def corrected_interval(differences, n_train, n_test, confidence=CONFIDENCE):
@@ -91,11 +214,7 @@ def corrected_interval(differences, n_train, n_test, confidence=CONFIDENCE):
     >>> print(f"{low:.3f} to {high:.3f}")
     0.011 to 0.069
     """
-    mean, error = _location_and_scale(differences, n_train, n_test)
-    if np.isnan(error):
-        return np.nan, np.nan
-    half = error * stats.t.ppf((1 + confidence) / 2, len(differences) - 1)
-    return float(mean - half), float(mean + half)
+    return corrected(differences, n_train, n_test).interval(confidence)
 
 
 def corrected_p_value(differences, n_train, n_test):
@@ -131,10 +250,7 @@ def corrected_p_value(differences, n_train, n_test):
     >>> print(f"{corrected_p_value([0.02, 0.05, 0.03, 0.06, 0.04], n_train=80, n_test=20):.4f}")
     0.0196
     """
-    mean, error = _location_and_scale(differences, n_train, n_test)
-    if np.isnan(error):
-        return float("nan")
-    return float(2 * stats.t.sf(abs(mean) / error, len(differences) - 1))
+    return corrected(differences, n_train, n_test).p_value()
 
 
 def holm(p_values):
@@ -171,15 +287,6 @@ def holm(p_values):
     factors = np.arange(len(order), 0, -1)
     corrected[order] = np.minimum(1.0, np.maximum.accumulate(factors * p_values[order]))
     return corrected.tolist()
-
-
-def _probabilities(mean, error, rope, degrees_of_freedom):
-    """Mass of a Student distribution below, within and above the region of practical equivalence."""
-    if np.isnan(error):
-        return np.nan, np.nan, np.nan
-    posterior = stats.t(degrees_of_freedom, loc=mean, scale=error)
-    worse, better = float(posterior.cdf(-rope)), float(posterior.sf(rope))
-    return worse, max(0.0, 1.0 - worse - better), better
 
 
 def correlated_t_probabilities(differences, n_train, n_test, rope):
@@ -225,8 +332,7 @@ def correlated_t_probabilities(differences, n_train, n_test, rope):
     >>> print(f"{worse:.3f} {equal:.3f} {better:.3f}")
     0.005 0.019 0.976
     """
-    mean, error = _location_and_scale(differences, n_train, n_test)
-    return _probabilities(mean, error, rope, len(differences) - 1)
+    return corrected(differences, n_train, n_test).probabilities(rope)
 
 
 def decide(probabilities):
@@ -240,37 +346,3 @@ def decide(probabilities):
         if probability > level:
             return word
     return "undecided"
-
-
-def images_to_settle(differences, n_train, n_test, rope, *, most=100):
-    """How many times as many images would probably end the indecision.
-
-    A rough figure: it takes the mean difference for the true one and lets the standard error shrink with the square
-    root of the number of images.
-    """
-    mean, error = _location_and_scale(differences, n_train, n_test)
-    if np.isnan(error):
-        return np.nan
-    factor = 1.0
-    while factor <= most:
-        if decide(_probabilities(mean, error / np.sqrt(factor), rope, len(differences) - 1)) != "undecided":
-            return factor
-        factor *= 1.1
-    return np.inf
-
-
-def repeats_to_settle(differences, n_train, n_test, rope, *, most=1000):
-    """How many times as many repeats of the same folds would probably end the indecision.
-
-    Repeats average out the luck of the split, which is the 1 / n_splits of the corrected variance; what the splits
-    share, n_test / n_train, stays. As for images, the mean difference is taken for the true one.
-    """
-    mean, error = _location_and_scale(differences, n_train, n_test)
-    if np.isnan(error):
-        return np.nan
-    n_splits, ratio = len(differences), np.mean(n_test) / np.mean(n_train)
-    for factor in np.unique(np.ceil(np.geomspace(1, most, 200))):
-        shrunk = error * np.sqrt((1 / (factor * n_splits) + ratio) / (1 / n_splits + ratio))
-        if decide(_probabilities(mean, shrunk, rope, int(factor) * n_splits - 1)) != "undecided":
-            return float(factor)
-    return np.inf

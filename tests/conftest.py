@@ -206,6 +206,52 @@ def make_comparison():
 
 
 @pytest.fixture(scope="session")
+def make_ranking():
+    """A maker of rankings with known scores: 100 images of two classes, five folds, and three controls unless told."""
+    from dataclasses import replace
+
+    from sktl.comparison import FitRecord, TransferComparison
+    from sktl.transferability import BackboneRanking
+    from sktl.transferability._leading_group import leader_of
+    from sktl.transferability._measuring import NetworkMeasures
+
+    controls = {"dummy": 0.5, "pixels": 0.6, "frozen_random": 0.65}
+
+    def make(networks, *, controls=controls, tuned=(), seed=0, **fields):
+        """`networks` has a share of right answers and the seconds of an image for each name."""
+        rng = np.random.default_rng(seed)
+        y = np.arange(100) % 2
+        folds = rng.permutation(100).reshape(5, 20)
+        shares = {**controls, **{name: share for name, (share, _) in networks.items()}, **dict(tuned)}
+        runs = []
+        for name, share in shares.items():
+            right = rng.permutation(np.arange(100) < round(100 * share))
+            known = {**NETWORK, "name": name} if name not in ("dummy", "pixels") else None
+            for split, fold in enumerate(folds):
+                predicted = np.where(right, y, 1 - y)[fold].tolist()
+                costs = {"fit_seconds": 0.5, "predict_seconds": 0.1, "n_parameters": known and 600_000}
+                scores = {"accuracy": float(right[fold].mean())}
+                runs.append(FitRecord(name, split, scores, **costs, predicted=predicted, network=known))
+        comparison = TransferComparison(
+            runs=tuple(runs),
+            splits=tuple((np.setdiff1d(np.arange(100), fold), fold) for fold in folds),
+            y=y,
+            seeds=(1, 2, 3, 4, 5),
+            baseline="dummy",
+            scoring="accuracy",
+            rope=0.01,
+            transfer={name: name in networks for name in shares},
+            settings={"task": "classification", "cv": "5", "n_repeats": 1, "n_images": 100, "control": "tiny_fractal"},
+        )
+        comparison = replace(comparison, baseline=leader_of(comparison, networks))
+        measures = {name: NetworkMeasures(seconds, 0.7, -0.6, 75.1) for name, (_, seconds) in networks.items()}
+        empty = {"corrected": None, "finalists": {}, "left_out": {}}
+        return BackboneRanking(comparison, measures, **{**empty, **fields})
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def pictures():
     """Thirty pictures in colour, no two alike."""
     return np.random.default_rng(1).integers(0, 256, (30, 20, 24, 3), dtype=np.uint8)

@@ -6,14 +6,13 @@ import pytest
 from scipy import integrate, stats
 
 from sktl._statistics import (
+    corrected,
     corrected_interval,
     corrected_p_value,
     correlated_t_probabilities,
     decide,
     differences_of,
     holm,
-    images_to_settle,
-    repeats_to_settle,
     spread_is_zero,
 )
 
@@ -91,7 +90,7 @@ def test_equal_differences_give_neither_interval_nor_probabilities(difference, n
     probabilities = correlated_t_probabilities(differences, 80, 20, rope=0.01)
     assert np.isnan(probabilities).all()
     assert decide(probabilities) == "undecided"
-    assert np.isnan(images_to_settle(differences, 80, 20, 0.01))
+    assert np.isnan(corrected(differences, 80, 20).images_to_settle(0.01))
 
 
 def test_rounding_does_not_count_as_spread():
@@ -104,7 +103,7 @@ def test_one_split_gives_no_interval():
     assert np.isnan(corrected_interval([0.1], 80, 20)).all()
     assert np.isnan(correlated_t_probabilities([0.1], 80, 20, 0.01)).all()
     assert decide(correlated_t_probabilities([0.1], 80, 20, 0.01)) == "undecided"
-    assert np.isnan(images_to_settle([0.1], 80, 20, 0.01))
+    assert np.isnan(corrected([0.1], 80, 20).images_to_settle(0.01))
 
 
 @pytest.mark.parametrize("differences", [[], [[0.1, 0.2]]])
@@ -130,13 +129,13 @@ def test_verdict_needs_a_probability_that_the_interval_confirms(probabilities, w
 
 def test_images_to_settle_is_the_first_factor_that_decides():
     differences = np.array([0.02, 0.05, -0.03, 0.06, 0.04])
-    factor = images_to_settle(differences, 80, 20, 0.01)
+    factor = corrected(differences, 80, 20).images_to_settle(0.01)
     shrunk = [differences.mean() + (differences - differences.mean()) / math.sqrt(f) for f in (factor, factor / 1.1)]
     assert [decide(correlated_t_probabilities(d, 80, 20, 0.01)) for d in shrunk] == ["better", "undecided"]
 
 
 def test_nothing_settles_a_difference_at_the_edge_of_practical_equivalence():
-    assert images_to_settle([0.0, 0.02, 0.01, 0.0, 0.02], 80, 20, rope=0.01) == np.inf
+    assert corrected([0.0, 0.02, 0.01, 0.0, 0.02], 80, 20).images_to_settle(0.01) == np.inf
 
 
 @pytest.mark.parametrize(
@@ -238,16 +237,16 @@ def test_repeats_to_settle_is_the_first_number_of_repeats_that_decides():
         posterior = stats.t(n - 1, differences.mean(), error)
         return decide((posterior.cdf(-0.01), posterior.cdf(0.01) - posterior.cdf(-0.01), posterior.sf(0.01)))
 
-    factor = repeats_to_settle(differences, 80, 20, 0.01)
+    factor = corrected(differences, 80, 20).repeats_to_settle(0.01)
     assert factor == next(repeats for repeats in range(1, 100) if verdict(repeats) != "undecided") > 1
 
 
 def test_repeats_cannot_settle_what_the_splits_share():
     differences = [0.02, 0.05, -0.03, 0.06, 0.04]
-    assert repeats_to_settle(differences, 80, 20, 0.01) == np.inf
-    assert np.isfinite(images_to_settle(differences, 80, 20, 0.01))
-    assert repeats_to_settle([0.2, 0.21, 0.19, 0.2, 0.22], 80, 20, 0.01) == 1
-    assert np.isnan(repeats_to_settle([0.1] * 5, 80, 20, 0.01))
+    assert corrected(differences, 80, 20).repeats_to_settle(0.01) == np.inf
+    assert np.isfinite(corrected(differences, 80, 20).images_to_settle(0.01))
+    assert corrected([0.2, 0.21, 0.19, 0.2, 0.22], 80, 20).repeats_to_settle(0.01) == 1
+    assert np.isnan(corrected([0.1] * 5, 80, 20).repeats_to_settle(0.01))
 
 
 def test_a_large_difference_is_found():

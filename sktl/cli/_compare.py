@@ -3,6 +3,7 @@
 import json
 import sys
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -50,6 +51,7 @@ from sktl.cli._table_options import (
     TaskOption,
     check_folder_or_table,
 )
+from sktl.cli._words import in_words_of_command
 
 __all__ = ["check_writable", "compare", "end_with_failures", "names_of", "what_is_kept"]
 
@@ -86,6 +88,14 @@ def compare(
     scoring: ScoringOption = None,
     cv: FoldsOption = 5,
     repeats: RepeatsOption = 1,
+    interval: Annotated[
+        str,
+        typer.Option(
+            help="The 95 % interval: auto looks at images and trainings where the score allows it, corrected at the "
+            "scores of the folds alone.",
+            callback=one_of("auto", "corrected"),
+        ),
+    ] = "auto",
     groups: GroupsOption = None,
     near_duplicates: NearDuplicatesOption = "warn",
     unfreeze_depth: DepthOption = "1",
@@ -123,7 +133,7 @@ def compare(
         with redirect_stdout(sys.stderr):
             options |= {"groups": own_groups, "duplicates": near_duplicates, "on_bad_image": on_error}
             options |= {"unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs, "baseline": baseline}
-            options |= {"cv": cv, "n_repeats": repeats, "n_jobs": n_jobs, "random_state": seed}
+            options |= {"interval": interval, "cv": cv, "n_repeats": repeats, "n_jobs": n_jobs, "random_state": seed}
             options |= {"candidates": candidates or CANDIDATE_NAMES, "scoring": scoring or None, "resume": resume}
             options |= {"task": data.task} if data.task == "regression" else {}
             comparison = _compare(X, data.target, options)
@@ -178,7 +188,11 @@ def check_writable(plot, csv, report, resume):
 def _compare(X, y, options):
     from sktl.comparison import compare_transfer
 
-    return compare_transfer(X, y, **options)
+    comparison = compare_transfer(X, y, **options)
+    if text := comparison.settings.get("near_duplicates"):  # which reports and JSON repeat
+        settings = comparison.settings | {"near_duplicates": in_words_of_command(text)}
+        return replace(comparison, settings=settings)
+    return comparison
 
 
 def _print(comparison, as_json):

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from sktl._text import printable
+from sktl.cli._words import in_words_of_command
 
 __all__ = ["bars_wanted", "errors_as_messages", "print_comparison", "say", "say_near_copies", "size", "unreadable"]
 
@@ -54,13 +55,13 @@ def errors_as_messages(*, interrupted=""):
         raise
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
         advice = " 'sktl backbones' lists them." if "list_backbones()" in str(error) else ""
-        say(f"Error: {error}{advice}".replace("on_bad_image='skip'", "--on-error skip"))
+        say(in_words_of_command(f"Error: {error}{advice}"))
         raise typer.Exit(1) from None
 
 
 def _say_warning(message, category, filename, lineno, file=None, line=None):
     """Say what a warning says, without the place in the code, which is none of the user's."""
-    say(f"Warning: {message}")
+    say(in_words_of_command(f"Warning: {message}"))
 
 
 def print_comparison(comparison):

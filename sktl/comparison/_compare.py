@@ -5,6 +5,7 @@ from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
+from sklearn.utils import column_or_1d
 
 from sktl._candidate_names import CANDIDATE_NAMES
 from sktl._score_bounds import bounds_of_scorers
@@ -20,6 +21,7 @@ from sktl.comparison._networks import check_networks, first_images, note_on_phot
 from sktl.comparison._result import TransferComparison
 from sktl.comparison._resume_key import versions
 from sktl.comparison._scoring import check_scoring
+from sktl.comparison.difference import INTERVALS
 from sktl.comparison.further_candidates import facts_of
 from sktl.comparison.recorded_call import recorded_call
 from sktl.fine_tuning import FineTuneClassifier
@@ -41,6 +43,7 @@ SHARED_CONSTRAINTS = {
         "task": [StrOptions({"auto", "classification", "regression"})],
         "n_repeats": [Interval(Integral, 1, None, closed="left")],
         "rope": [Interval(Real, 0, None, closed="left")],
+        "interval": [StrOptions(set(INTERVALS))],
         "random_state": ["random_state"],
         "duplicates": [StrOptions({"warn", "ignore", "group"})],
         "on_bad_image": [StrOptions({"raise", "skip"})],
@@ -66,6 +69,7 @@ def compare_transfer(
     groups=None,
     scoring=None,
     rope=0.01,
+    interval="auto",
     unfreeze_depth=1,
     max_epochs="auto",
     image_size=None,
@@ -140,6 +144,14 @@ def compare_transfer(
     rope : float, default=0.01
         Region of practical equivalence: differences from -rope to rope, in units of the score, count as equal. The
         default suits accuracy and R²; choose it anew for an error in units of its own.
+    interval : {"auto", "corrected"}, default="auto"
+        How intervals, p-values, probabilities and verdicts are computed. "corrected" looks at the scores of the splits
+        alone, and widens their variance for training images that splits share [1]_. "auto" estimates, where it can, the
+        two parts of the variance: which images were tested, image by image, and the luck of each training, between the
+        splits; the rows call that "crossed". It can where the first score is accuracy, balanced accuracy, R², or a mean
+        absolute, squared or root mean squared error, and predictions are known; the rest is "corrected". What a crossed
+        interval is about is the difference on further images of this kind, for models that the recipes train on this
+        data set: luck that all trainings on it share is in no interval of one data set.
     unfreeze_depth : int or "all", default=1
         How many top stages ``"fine_tuned"`` trains.
     max_epochs : int or "auto", default="auto"
@@ -284,7 +296,9 @@ def compare_transfer(
     settings |= {**copies, "groups": together is not None, "photographs": images, "data": common_folder(X)}
     settings |= {"recipes": recipes_of(candidates), "score_bounds": bounds_of_scorers(scorers)}
     settings["call"] = recorded_call(given | {"random_state": random_state}, signature(compare_transfer).parameters)
-    return _collect(runs, splits, y, seeds, baseline, next(iter(scorers)), rope, settings, estimators, bad)
+    judging = {"baseline": baseline, "scoring": next(iter(scorers)), "rope": float(rope), "interval": interval}
+    judging["groups"] = None if together is None else _numbered(together)
+    return _collect(runs, splits, y, seeds, settings, estimators, bad, judging)
 
 
 def _check_baseline(baseline, estimators):
@@ -295,7 +309,13 @@ def _check_baseline(baseline, estimators):
         )
 
 
-def _collect(runs, splits, y, seeds, baseline, scoring, rope, settings, estimators, bad):
+def _numbered(groups):
+    """Give groups of any kind numbers, in the order in which they appear."""
+    numbers: dict = {}
+    return np.array([numbers.setdefault(group, len(numbers)) for group in column_or_1d(groups).tolist()])
+
+
+def _collect(runs, splits, y, seeds, settings, estimators, bad, judging):
     transfer, facts = facts_of(runs, estimators)
     settings = settings | {
         "n_images": int(np.unique(np.concatenate([np.concatenate(split) for split in splits])).size),
@@ -308,10 +328,8 @@ def _collect(runs, splits, y, seeds, baseline, scoring, rope, settings, estimato
         splits=tuple(splits),
         y=y,
         seeds=tuple(seeds),
-        baseline=baseline,
-        scoring=scoring,
-        rope=float(rope),
         transfer=transfer,
         settings=settings,
         bad_images=tuple(bad.values()),
+        **judging,
     )

@@ -4,33 +4,18 @@ import numpy as np
 
 from sktl._candidate_names import CHANCE_LEVEL, PIXELS, RANDOM_WEIGHTS
 from sktl._score_bounds import possible_difference
-from sktl._statistics import (
-    corrected_interval,
-    correlated_t_probabilities,
-    decide,
-    differences_of,
-    spread_is_zero,
-)
+from sktl._statistics import differences_of
 from sktl._text import digits_for, number
 from sktl.comparison._per_image import image_interval
+from sktl.comparison.difference import mean_difference
 from sktl.displays.verdicts import interval
 
 __all__ = ["has_network", "is_at_chance", "note_on_baseline", "note_on_pretraining", "notes_on_simple_ones"]
 
 
 def is_at_chance(comparison, name):
-    """Whether nothing shows that a candidate learned anything.
-
-    That is less than a verdict asks for, which few splits seldom give: it is enough to be better over the images, or
-    where predictions do not tell, which are about accuracy, on every split.
-    """
-    if not _is_no_better(comparison, name, CHANCE_LEVEL):
-        return False
-    _, low, _ = image_interval(comparison, name, CHANCE_LEVEL)
-    if low is not None and low == low and (low > 0 or comparison.scoring == "accuracy"):
-        return not low > 0
-    gain = differences_of(comparison.scores[name], comparison.scores[CHANCE_LEVEL])
-    return not (gain > comparison.rope).all()
+    """Whether nothing shows that a candidate learned anything."""
+    return _is_no_better(comparison, name, CHANCE_LEVEL)
 
 
 def has_network(comparison, name):
@@ -78,45 +63,60 @@ def note_on_pretraining(comparison):
 
 
 def _pretraining_alone(comparison, name):
-    scores, means = comparison.scores, _means(comparison)
-    gain = differences_of(scores[name], scores[RANDOM_WEIGHTS])
-    digits = digits_for(scores.values())
-    low, high = possible_difference(comparison, corrected_interval(gain, comparison.n_train, comparison.n_test))
-    known = "" if low != low else f" (95 % interval {interval(low, high, digits)})"
+    means = _means(comparison)
     return (
         f"Pretraining alone: {name!r} scores {means[name]}, and {RANDOM_WEIGHTS!r}, with random weights instead, "
-        f"{means[RANDOM_WEIGHTS]}: {number(gain.mean(), sign=True, digits=digits)}{known}."
+        f"{means[RANDOM_WEIGHTS]}: {_gain(comparison, name, RANDOM_WEIGHTS)}."
     )
+
+
+def _gain(comparison, name, other):
+    """Write the difference of two candidates with its interval, where that is known."""
+    scores = comparison.scores
+    digits, gain = digits_for(scores.values()), differences_of(scores[name], scores[other])
+    low, high = possible_difference(comparison, mean_difference(comparison, name, other).interval())
+    known = "" if low != low else f" (95 % interval {interval(low, high, digits)})"
+    return f"{number(gain.mean(), sign=True, digits=digits)}{known}"
 
 
 def notes_on_simple_ones(comparison):
     """Say which simple candidates the best one is not clearly better than; chance level alone, if it is among them."""
-    best = comparison.headline.candidate
+    best, means = comparison.headline.candidate, _means(comparison)
     if comparison.baseline != CHANCE_LEVEL and is_at_chance(comparison, best):
         return [
             f"{best!r} is not clearly better than chance level ({CHANCE_LEVEL!r}), so the comparison with "
             f"{comparison.baseline!r} means little."
         ]
-    simple = {PIXELS: f"a linear model on small pictures ({PIXELS!r}), which needs no network."}
+    simple = {PIXELS: f"a linear model on small pictures ({PIXELS!r}), which needs no network"}
     if comparison.transfer[best]:
-        random = f"the frozen network with random weights ({RANDOM_WEIGHTS!r}), which needs no pretraining."
+        random = f"the frozen network with random weights ({RANDOM_WEIGHTS!r}), which needs no pretraining"
         simple[RANDOM_WEIGHTS] = random
     return [
-        f"{best!r} is not clearly better than {what}"
+        f"{best!r} is not clearly better than {what}: {means[best]} beside {means[name]}, a difference of "
+        f"{_gain(comparison, best, name)}."
         for name, what in simple.items()
         if name != comparison.baseline and _is_no_better(comparison, best, name)
     ]
 
 
 def _is_no_better(comparison, name, simple):
+    """Whether nothing shows that a candidate is better than a simple one.
+
+    That is less than a verdict asks for, which few splits seldom give: it is enough to be better over the images, or
+    where predictions do not tell, which are about accuracy, on every split.
+    """
     scores = comparison.scores
     if simple not in scores or simple == name or comparison.n_splits < 2:
         return False
-    gain = differences_of(scores[name], scores[simple])
-    if spread_is_zero(gain):
+    gain, found = differences_of(scores[name], scores[simple]), mean_difference(comparison, name, simple)
+    if np.isnan(found.error):
         return bool(gain.mean() <= comparison.rope)
-    probabilities = correlated_t_probabilities(gain, comparison.n_train, comparison.n_test, comparison.rope)
-    return decide(probabilities) != "better"
+    if found.verdict(comparison.rope) == "better":
+        return False
+    _, low, _ = image_interval(comparison, name, simple)
+    if low is not None and low == low and (low > 0 or comparison.scoring == "accuracy"):
+        return not low > 0
+    return not (gain > comparison.rope).all()
 
 
 def _means(comparison):

@@ -14,6 +14,8 @@ from sktl.comparison._fitting import FitTask, fit_and_score
 from sktl.comparison._progress import Progress, shown
 from sktl.comparison._warnings import CandidateFailedWarning
 from sktl.exceptions import ImageReadError
+from sktl.fine_tuning.rehearsal import can_be_rehearsed, rehearsed
+from sktl.images import take_rows
 from sktl.inference import share_warned
 from sktl.inference.progress import kept_work
 
@@ -47,21 +49,31 @@ def run_all(
     find = (lambda fit: None) if checkpoint_file is None else checkpoint_file.find
     runs = {place: run for place, fit in fits.items() if (run := find(fit))}
     tiers = {name: tier_of(estimator) for name, estimator in estimators.items()}
-    turns = networks_in_turn(estimators)
-    order = sorted(fits, key=lambda place: (tiers[place[1]], turns[place[1]]))
-    order = [place for place in order if place not in runs]
+    order = _ordered([place for place in fits if place not in runs], tiers, estimators)
     todo = [fits[place] for place in order]
-    progress = Progress(todo, runs.values(), tiers, len(splits), next(iter(scorers)), verbose)
+    n_at_once = effective_n_jobs(n_jobs)
+    progress = Progress(todo, runs.values(), tiers, len(splits), next(iter(scorers)), verbose, n_at_once)
     failures = Failures(len(estimators) + n_others, baseline, on_error, len(splits))
     arrivals = Arrivals(fits, order, runs, failures, progress, checkpoint_file)
-    has_bar = bool(verbose) and effective_n_jobs(n_jobs) == 1
-    here = os.getpid(), share_warned(), has_bar
-    tasks = (delayed(_fitted_here)(fit, X, y, *here) for fit in todo if arrivals.is_wanted(fit.candidate))
+    here = os.getpid(), share_warned(), bool(verbose) and n_at_once == 1
+    rehearsals = _rehearsals(todo) if verbose else {}
+
+    def tasks():
+        for fit in todo:
+            if rehearsals and tiers[fit.candidate] > 0:  # the first answer stands
+                yield delayed(_rehearsed_here)(rehearsals.copy(), X, y)
+                rehearsals.clear()
+            if arrivals.is_wanted(fit.candidate):
+                yield delayed(_fitted_here)(fit, X, y, *here)
+
     # One by one and in any order: a finished fit that waits for a slower one would be lost with an interrupt.
-    results = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(tasks)
+    results = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(tasks())
     try:
-        for run, error, once in results:
-            arrivals.take(run, error, once)
+        for run, *about in results:
+            if run is None:
+                progress.expect(*about)
+            else:
+                arrivals.take(run, *about)
     except BrokenProcessPool as error:
         raise RuntimeError(_about_lost_worker(error, checkpoint_file)) from error
     finally:
@@ -69,11 +81,35 @@ def run_all(
     return [runs[place] for place in fits if place in runs and not failures.came_before(*place)]
 
 
+def _ordered(places, tiers, estimators):
+    """Sort fits, by split and candidate, by tier, and within it by network."""
+    turns = networks_in_turn(estimators)
+    return sorted(places, key=lambda place: (tiers[place[1]], turns[place[1]]))
+
+
 def _fitted_here(fit, X, y, home, warned, has_bar):
     share_warned(warned)
     with kept_work() as once, shown(f"split {fit.split + 1}, {fit.candidate}") if has_bar else nullcontext():
         run, error = fit_and_score(fit, X, y)
     return run, error if os.getpid() == home else _as_sent(error), sum(once)
+
+
+def _rehearsals(todo):
+    """Return the first fit of each candidate that short fits can tell of, with the sizes of all its fits."""
+    found: dict = {}
+    for fit in todo:
+        if can_be_rehearsed(fit.estimator):
+            found.setdefault(fit.candidate, (fit, []))[1].append((len(fit.train), len(fit.test)))
+    return found
+
+
+def _rehearsed_here(rehearsals, X, y):
+    """Return what fits of each candidate cost, and that this is no fit."""
+    costs = {}
+    for name, (fit, sizes) in rehearsals.items():
+        with suppress(Exception):  # the fit itself meets the same, and says so
+            costs[name] = rehearsed(fit.estimator, take_rows(X, fit.train), y[fit.train], sizes)
+    return None, costs
 
 
 def _as_sent(error):

@@ -4,10 +4,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from sktl._statistics import images_to_settle, repeats_to_settle, spread_is_zero
 from sktl._text import first_of
 from sktl.comparison._controls import note_on_baseline, note_on_pretraining, notes_on_simple_ones
 from sktl.comparison._networks import BROUGHT_ALONG
+from sktl.comparison.difference import mean_difference
 from sktl.displays.verdicts import is_off_zero
 
 __all__ = ["make_notes"]
@@ -56,8 +56,7 @@ def _splits(comparison):
     notes = []
     if n_splits < FEW_SPLITS:
         notes.append(f"Only {n_splits} splits: the intervals are wide and rough; cv=5 is better.")
-    others = [name for name in comparison.candidates if name != comparison.baseline]
-    if same := [name for name in others if spread_is_zero(comparison.differences(name))]:
+    if same := [row.candidate for row in comparison.rows() if row.low is not None and row.low != row.low]:
         notes.append(
             f"The difference of {', '.join(map(repr, same))} to the baseline is the same on every split, so its "
             "spread cannot be estimated: there is no interval and no verdict. Small test folds do that; more "
@@ -106,8 +105,8 @@ def _with_unknown_weights(comparison):
 
 def _advice(comparison):
     """How many images, or repeats, would settle it, in words; None where the spread is not known."""
-    known = comparison.differences(comparison.headline.candidate), comparison.n_train, comparison.n_test
-    factor = images_to_settle(*known, comparison.rope)
+    known = mean_difference(comparison, comparison.headline.candidate, comparison.baseline)
+    factor = known.images_to_settle(comparison.rope)
     if not factor > 1:
         return None
     n_images = int(np.mean(comparison.n_train + comparison.n_test))
@@ -121,7 +120,7 @@ def _advice(comparison):
 
 def _repeats(comparison, known):
     n_repeats = comparison.settings.get("n_repeats", 1)
-    factor = repeats_to_settle(*known, comparison.rope)
+    factor = known.repeats_to_settle(comparison.rope)
     if np.isinf(factor):
         return ", and no number of repeats will"
     if not comparison.settings.get("cv", "5").isdigit():  # a splitter, which n_repeats does not go with

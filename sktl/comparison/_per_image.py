@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import stats
 
-__all__ = ["correct_per_image", "image_interval", "out_of_fold"]
+__all__ = ["as_labels", "correct_per_image", "image_interval", "out_of_fold"]
 
 CONFIDENCE = 0.95
 
@@ -24,12 +24,12 @@ def out_of_fold(comparison, candidate):
         "index": index,
         "split": np.concatenate([np.full(len(part), run.split) for run, part in zip(runs, parts, strict=True)]),
         "y_true": y[index],
-        "y_pred": np.concatenate([_as_labels(run.predicted, y) for run in runs]),
+        "y_pred": np.concatenate([as_labels(run.predicted, y) for run in runs]),
         "confidence": np.concatenate([np.asarray(part, dtype=float) for part in confidence]),
     }
 
 
-def _as_labels(predicted, y):
+def as_labels(predicted, y):
     """Labels kept in plain Python, in the kind of those of y."""
     return np.array(predicted, dtype=object) if y.dtype == object else np.asarray(predicted)
 

@@ -10,6 +10,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from sktl._text import number, seconds
+from sktl.comparison._forecast import Forecast
 from sktl.inference.progress import told_to
 
 __all__ = ["Progress", "announced", "shown"]
@@ -50,18 +51,16 @@ def shown(label):
 class Progress:
     """Lines about the fits of a comparison, as they arrive."""
 
-    def __init__(self, todo, kept, tiers, n_splits, scoring, verbose):
-        self._left = [fit.candidate for fit in todo]
+    def __init__(self, todo, kept, tiers, n_splits, scoring, verbose, n_jobs=1):
+        self._forecast = Forecast(todo, n_jobs)
         self._n_done, self._n_fits, self._n_splits = len(kept), len(kept) + len(todo), n_splits
         self._scoring, self._verbose = scoring, verbose
         self._width = max(map(len, tiers))
         self._tiers = tiers  # candidate → 0 for those that are fitted first, on all splits, and so on
-        self._tier = min((tiers[name] for name in self._left), default=0)  # whose fits go on
+        self._tier = min((tiers[fit.candidate] for fit in todo), default=0)  # whose fits go on
         self._scores: dict = {name: [] for name in tiers}
         for run in kept:
             self._scores[run.candidate].append(run.scores[scoring])
-        self._seconds: dict = {}  # candidate → seconds of its fits so far, without what is not spent again
-        self._work = 0.0  # seconds of all fits so far
         self._start = time.perf_counter()
         self._told = None  # seconds that had gone by when the answer so far was told
         if verbose and kept:
@@ -69,19 +68,26 @@ class Progress:
 
     def drop(self, candidate):
         """Expect nothing more of a candidate."""
-        n_before = len(self._left)
-        self._left = [name for name in self._left if name != candidate]
-        self._n_fits -= n_before - len(self._left)
+        n_before = len(self._forecast)
+        self._forecast.drop(candidate)
+        self._n_fits -= n_before - len(self._forecast)
         self._scores.pop(candidate, None)
+
+    def expect(self, costs):
+        """Take in what short fits tell of each candidate, and say so."""
+        found = {name: own for name, own in costs.items() if own and name in self._scores}
+        for name, own in found.items():
+            self._forecast.expect(name, own)
+        if found:
+            most = {name: max(cost.at_most(n) for (n, _), cost in own.items()) for name, own in found.items()}
+            fits = ", ".join(f"{name} up to {_duration(value)}" for name, value in most.items())
+            print(f"A fit takes, timed on a few images: {fits}{self._rest()}", flush=True)
 
     def show(self, run, once=0.0):
         """Take in a fit that has been done, or has failed, and how many of its seconds are not spent again."""
         self._n_done += 1
-        self._left.remove(run.candidate)
+        self._forecast.take(run, once)
         if run.error is None:
-            spent = run.fit_seconds + run.predict_seconds
-            self._work += spent
-            self._seconds.setdefault(run.candidate, []).append(max(spent - once, 0.0))
             self._scores[run.candidate].append(run.scores[self._scoring])
         if self._verbose:
             self._print(run)
@@ -98,25 +104,18 @@ class Progress:
         print(f"{where}  {self._scoring} {score}  {spent} s{self._rest()}", flush=True)
 
     def _rest(self):
-        """Seconds of the fits that are left, by the clock: several may run at once.
-
-        As long as a candidate has not been fitted nobody knows what its fits take, so that it is the least.
-        """
-        if not self._left:
-            return ""
-        # A first fit loads and prepares what later ones find done.
-        known = {name: float(np.mean(spent[1:] or spent)) for name, spent in self._seconds.items()}
-        pace = min(1.0, (time.perf_counter() - self._start) / max(self._work, 1e-9))
-        rest = pace * sum(known.get(name, 0.0) for name in self._left)
-        if set(self._left) <= known.keys():
-            return f"  about {_duration(rest)} left"
-        return f"  at least {_duration(rest)} left" if rest >= 1 else ""
+        """Say how long the rest takes; the least of it as long as nobody knows what some candidate takes."""
+        rest, is_least = self._forecast.rest()
+        if is_least:
+            return f"  at least {_duration(rest)} left" if rest >= 1 else ""
+        return f"  about {_duration(rest)} left" if len(self._forecast) else ""
 
     def _print_answer(self):
         """Print the scores so far whenever a tier of candidates is through, and when twice the time has gone by."""
-        if not self._left:
+        if not len(self._forecast):
             return
-        gone, tier = time.perf_counter() - self._start, min(self._tiers[name] for name in self._left)
+        gone = time.perf_counter() - self._start
+        tier = min(self._tiers[name] for name in self._forecast.candidates())
         is_late = self._told is not None and gone >= LATER * max(self._told, AT_LEAST)
         if tier == self._tier and not is_late:
             return

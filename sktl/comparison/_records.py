@@ -89,7 +89,8 @@ class ComparisonRow:
         Mean score minus that of the baseline, on the same splits; this and what follows up to `splits_won` is None for
         the baseline.
     low, high : float or None, default=None
-        Corrected 95 % interval of the difference; NaN where all differences are equal, or there is but one.
+        95 % interval of the difference; NaN where nothing shows how far chance could move it: with one split, and where
+        all differences are equal.
     worse, equal, better : float or None, default=None
         Probabilities that the true difference is below -rope, within, above rope; NaN likewise.
     splits_won : int or None, default=None
@@ -104,13 +105,17 @@ class ComparisonRow:
     peak_memory : int or None, default=None
         Highest resident memory of the process over all splits, in bytes; None where it cannot be known.
     p_value : float or None, default=None
-        Two-sided p-value of the corrected t-test of no difference to the baseline; NaN and None as for `low`.
+        Two-sided p-value of no difference to the baseline, of the t-test that goes with the interval; NaN and None as
+        for `low`.
     p_value_holm : float or None, default=None
         The same, corrected by Holm's method for the number of candidates that are compared with the baseline.
     image_difference, image_low, image_high : float or None, default=None
         Secondary and descriptive: difference in the share of images predicted correctly, image by image, averaged over
         repeats, and its 95 % interval over the images. It leaves out that other training images would have given other
         models. None for regression.
+    interval : str or None, default=None
+        How `low` and all that follows from it came about: "crossed" or "corrected", see the parameter of that name of
+        :func:`compare_transfer`.
 
     See Also
     --------
@@ -146,3 +151,4 @@ class ComparisonRow:
     image_difference: float | None = None
     image_low: float | None = None
     image_high: float | None = None
+    interval: str | None = None

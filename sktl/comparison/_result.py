@@ -49,7 +49,11 @@ class TransferComparison:
     settings : dict
         What else is needed to say what was compared: parameters, data, networks with digests, versions.
     bad_images : tuple of ImageReadError, default=()
-        Images that could not be read and lie in no split, each with its `index` in `X`, `path` and `reason`.
+        Images that could not be read and lie in no split, with `index` in `X`, `path` and `reason`.
+    groups : ndarray of shape (n_images,), int, or None, default=None
+        Number of the group of every image; images of one group belong together.
+    interval : {"auto", "corrected"}, default="auto"
+        How intervals are computed, see :func:`compare_transfer`; to `replace` it fits nothing anew.
 
     See Also
     --------
@@ -81,9 +85,10 @@ class TransferComparison:
     transfer: dict[str, bool]
     settings: dict[str, Any]
     bad_images: tuple[ImageReadError, ...] = ()
+    groups: np.ndarray | None = None
+    interval: str = "auto"
 
     # What follows from the runs is computed once; lists and arrays are handed out as copies.
-
     @cached_property
     def _fits(self):
         """The runs of every candidate that succeeded on all splits, in the order of the splits."""
@@ -277,8 +282,7 @@ class TransferComparison:
         -------
         dict of str to ndarray of shape (n_predictions,)
             Keys ``"index"`` (position in `X`), ``"split"``, ``"y_true"``, ``"y_pred"`` and ``"confidence"`` (NaN where
-            the candidate gives no probabilities), one split after the other. With repeats an image appears several
-            times.
+            there are no probabilities), one split after the other. With repeats an image appears several times.
         """
         return out_of_fold(self, candidate)
 
@@ -303,8 +307,7 @@ class TransferComparison:
         Returns
         -------
         pandas.DataFrame of shape (n_candidates * n_splits, 12 + n_metrics)
-            Columns candidate, split, seed, n_train, n_test, score, the costs (fit_seconds, predict_seconds,
-            n_images_through_network, n_parameters, n_trained_parameters, peak_memory), and one named after each metric.
+            Columns candidate, split, seed, n_train, n_test, score, the costs of a fit, and one named after each metric.
 
         Raises
         ------
@@ -363,8 +366,7 @@ class TransferComparison:
         target_names : sequence of str, default=None
             Names of the classes, in the order of the sorted labels.
         maps_of : fitted estimator or None, default=None
-            A classifier whose class-activation maps to lay over these thumbnails, see
-            :meth:`MistakesDisplay.from_comparison <sktl.displays.MistakesDisplay.from_comparison>`.
+            A classifier whose class-activation maps to lay over them, see :class:`~sktl.displays.MistakesDisplay`.
 
         Returns
         -------
@@ -387,8 +389,7 @@ class TransferComparison:
         -------
         dict
             Keys verdict, sentence, notes, baseline, baseline_at_chance, scoring, rope, candidates, splits, scores,
-            metrics, failures, bad_images, settings. `metrics` has every score by its name; predictions and histories
-            are left out.
+            metrics (every score by its name), failures, bad_images, settings. Predictions and histories are left out.
         """
         return content_of(self)
 

@@ -6,10 +6,11 @@ import numpy as np
 
 from sktl._costs import COSTS
 from sktl._score_bounds import possible_difference
-from sktl._statistics import corrected_interval, corrected_p_value, correlated_t_probabilities, decide, holm
+from sktl._statistics import decide, holm
 from sktl.comparison._controls import has_network
 from sktl.comparison._per_image import image_interval
 from sktl.comparison._records import ComparisonRow
+from sktl.comparison.difference import mean_difference
 
 __all__ = ["make_rows"]
 
@@ -25,9 +26,9 @@ def _row(comparison, name):
     measured = {"candidate": name, **_measured(comparison, name)}
     if name == comparison.baseline:
         return ComparisonRow(**measured)
-    differences, n_train, n_test = comparison.differences(name), comparison.n_train, comparison.n_test
-    low, high = possible_difference(comparison, corrected_interval(differences, n_train, n_test))
-    probabilities = correlated_t_probabilities(differences, n_train, n_test, comparison.rope)
+    differences, found = comparison.differences(name), mean_difference(comparison, name, comparison.baseline)
+    low, high = possible_difference(comparison, found.interval())
+    probabilities = found.probabilities(comparison.rope)
     image_difference, image_low, image_high = image_interval(comparison, name, comparison.baseline)
     return ComparisonRow(
         **measured,
@@ -39,7 +40,8 @@ def _row(comparison, name):
         better=probabilities[2],
         splits_won=int(np.sum(differences > 0)),
         verdict=_verdict(comparison, name, probabilities),
-        p_value=corrected_p_value(differences, n_train, n_test),
+        p_value=found.p_value(),
+        interval=found.kind,
         image_difference=image_difference,
         image_low=image_low,
         image_high=image_high,

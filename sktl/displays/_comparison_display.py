@@ -204,7 +204,7 @@ class ComparisonDisplay:
             label(ax, f"{difference}  {row.verdict}", (row.difference, height), (0, 8), color=color, **ABOVE)
         ax.margins(x=0.2)
         ax.set_xlabel(f"difference in {as_written(self.scoring)} to {as_written(self.baseline)}")
-        what = f"Mean, 95 % corrected interval; grey: undecided\nBand: ±{self.rope:g}, no difference in practice"
+        what = f"Mean, 95 % interval; grey: undecided\nBand: ±{self.rope:g}, no difference in practice"
         ax.set_title(what, fontsize="small", loc="left")
 
     def _draw_scores(self, ax, rows):

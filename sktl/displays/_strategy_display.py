@@ -45,7 +45,7 @@ class StrategyDisplay:
         Predicted seconds to fit each once on all images.
     recommended : str
         Which one is recommended.
-    scoring : str
+    scoring : str, default="score"
         Name of the score.
 
     Attributes

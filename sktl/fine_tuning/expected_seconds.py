@@ -24,7 +24,7 @@ from sktl.training import (
 
 __all__ = ["ExpectedSeconds", "expected_seconds"]
 
-LONGEST, MOST_STEPS = 1.0, 8  # seconds and number of the steps that are timed, after one that warms up
+LONGEST, MOST_STEPS = 0.5, 8  # seconds and number of the steps that are timed, after one that warms up
 COMPARED = 1000  # images that are mirrored to find out whether left and right matter
 LIGHT = "light"  # what augment="auto" most often means; its other choice costs the same
 
@@ -46,10 +46,13 @@ class ExpectedSeconds:
         """Predict one fit on so many images that were never seen before."""
         return self._once(n_images) + self._always(n_images)
 
-    def of_folds(self, n_train, n_test, n_images):
-        """Predict the fits and predictions of splits with so many images each, and so many different ones in all."""
-        if self._is_stored(n_images):
-            new = self._once(n_images)
+    def of_folds(self, n_train, n_test, n_trained, n_tested):
+        """Predict the fits and predictions of splits with so many images each.
+
+        `n_trained` different ones are trained on in all, and `n_tested` others are only tested on.
+        """
+        if self._is_stored(n_trained):
+            new = self._once(n_trained) + n_tested * self.plain
         else:
             new = sum(map(self._once, n_train)) + sum(n_test) * self.plain
         return float(new + sum(map(self._always, n_train)) + sum(n_test) * self.above)

@@ -10,13 +10,21 @@ __all__ = ["summarize"]
 
 LIMITS = "This is about this data set and this recipe; it is not a statement about other data."
 P_VALUES = (
-    "p: two-sided, by the corrected t-test of no difference. p Holm: the same, corrected for the number of candidates "
-    "(Holm)."
+    "p: two-sided, of no difference, by the t-test that the interval goes with. p Holm: the same, corrected for the "
+    "number of candidates (Holm)."
 )
 IMAGE_BY_IMAGE = (
     "image by image: descriptive only. Difference in the share of images predicted correctly, with its 95 % interval "
     "over the images; it leaves out that other training images give other models."
 )
+
+INTERVALS = {
+    "crossed": "allows for which images were tested and for the luck of each training: where the difference on further "
+    "images of this kind may well lie, for models trained on this data set; luck that all trainings on it share is "
+    "left out.",
+    "corrected": "allows for training images that the folds share (Nadeau and Bengio): where the true difference may "
+    "well lie.",
+}
 
 
 def summarize(comparison):
@@ -125,8 +133,17 @@ def _captions(comparison):
     return [
         f"{comparison.scoring}: mean over {n} test folds (greater is better). SD: standard deviation over the folds, "
         "not a standard error. Seconds: mean per fold.",
-        f"difference: to {comparison.baseline!r} on the same folds. The interval allows for training images that the "
-        "folds share (Nadeau and Bengio): where the true difference may well lie.",
+        f"difference: to {comparison.baseline!r} on the same folds. {_about_intervals(comparison)}",
         f"worse / equal / better: probability that the true difference is below -{rope:g}, within ±{rope:g}, above "
         f"{rope:g}. A verdict needs 97.5 %, that of being equal 95 %.",
     ]
+
+
+def _about_intervals(comparison):
+    """Say what the intervals allow for, by their names, and whose they are where there are two kinds."""
+    names: dict[str, list[str]] = {}
+    for row in comparison.rows():
+        names.setdefault(row.interval or "", []).append(repr(row.candidate))
+    kinds = [kind for kind in INTERVALS if kind in names]
+    whose = {kind: f" of {', '.join(names[kind])}" if len(kinds) > 1 else "" for kind in kinds}
+    return " ".join(f"The interval{whose[kind]} ({kind}) {INTERVALS[kind]}" for kind in kinds)

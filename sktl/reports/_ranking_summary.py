@@ -45,13 +45,14 @@ def answer(ranking, digits=3):
     elif cheapest is best:
         others = [name for name in group if name != best.name]
         text = (
-            f"Take {best.name!r}: it scores {scores}, and is the cheapest, with {cost}, of the {len(group)} networks "
-            f"that these images cannot tell apart (the others: {enumerated(others)})."
+            f"Take {best.name!r}: it scores {scores}, with {cost}, and none of the networks that these images cannot "
+            f"tell from it ({enumerated(others)}) is clearly cheaper."
         )
     else:
         text = (
             f"Take {cheapest.name!r}: with {cost} it is the cheapest of the {len(group)} networks that these images "
-            f"cannot tell from the best one, {best.name!r} with {number(best.mean, digits=digits)}; it scores {scores}."
+            f"cannot tell from the best one, {best.name!r} with {number(best.mean, digits=digits)}; it scores "
+            f"{scores}, {number(best.mean - cheapest.mean, digits=digits)} less."
         )
     return " ".join([*_level(ranking, digits), text])
 
@@ -64,9 +65,9 @@ def _level(ranking, digits):
             word = "beats" if row.low > 0 else "is level with" if row.difference >= 0 else "may be level with"
             known = "" if row.low != row.low else f" (95 % interval {interval(row.low, row.high, digits)})"
             yield (
-                f"{WITHOUT[row.candidate].capitalize()}, {row.candidate!r} {word} the best network: "
-                f"{number(row.mean, digits=digits)} beside {number(leader.mean, digits=digits)} of {leader.name!r}, "
-                f"a difference of {number(row.difference, sign=True, digits=digits)}{known}."
+                f"{WITHOUT[row.candidate].capitalize()}, {row.candidate!r} {word} the best network, {leader.name!r}: "
+                f"{number(row.mean, digits=digits)} beside {number(leader.mean, digits=digits)}, "
+                f"{number(row.difference, sign=True, digits=digits)}{known}."
             )
 
 
@@ -82,7 +83,7 @@ def _scores(ranking, rows, digits):
             Column(ranking.scoring, [number(row.mean, digits=digits) for row in rows]),
             Column("SD", [number(row.sd, digits=digits) for row in rows], leaves=1),
             Column("to the leader", gains, leaves=2),
-            Column("95 % interval", [written(row, interval(row.low, row.high, digits)) for row in rows]),
+            Column("interval (all pairs)", [written(row, interval(row.low, row.high, digits)) for row in rows]),
             Column("ms per image", [milliseconds(row.seconds_per_image) for row in rows]),
         ]
     )
@@ -203,8 +204,10 @@ def _captions(ranking):
     random = "" if twin is None else f" {RANDOM_WEIGHTS}: {twin!r} with random weights."
     return [
         f"{ranking.scoring}: of a linear model on the features of all stages, mean over {n_splits} test folds (greater "
-        "is better). The interval is that of the difference to the leader. Leading group: the leader, and all whose "
-        "difference to it may be chance, allowing for all pairs of networks (Holm at 5 %).",
+        "is better). interval (all pairs): of the difference to the leader, so wide that those of all pairs of "
+        "networks hold at once with 95 % (Bonferroni), since the leader was chosen for being the best. Leading group: "
+        "where it does not leave out zero. Recommended: the cheapest of the group; of those within 20 % of the fewest "
+        "ms the one that scores best.",
         "ms per image: from the file to the vector, on this machine. 1-NN: score of the most similar other image. "
         "LogME: log evidence of a linear model. Published top-1: on ImageNet-1k. Parameters: of the network without "
         f"its classifier. Pixels: side of what it saw.{random}",

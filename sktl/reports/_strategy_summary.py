@@ -91,7 +91,7 @@ def _notes(result, digits):
     comparison = result.comparison
     notes = [_level(result, digits), _chosen(result, digits), _place(result), _labels_or_tuning(result, digits)]
     if result.untried:
-        notes.append(f"Not tried: {first_of(f'{name!r}, since {why}' for name, why in result.untried.items())}.")
+        notes.append(f"Not tried: {first_of(f'{name!r} ({why})' for name, why in result.untried.items())}.")
     notes += [_textbook(result, digits)]
     notes += [comparison.settings.get("photographs"), comparison.settings.get("near_duplicates")]
     notes += [f"{run.candidate!r} failed and is left out: {run.error}" for run in comparison.failures]

@@ -5,19 +5,49 @@ import os
 import re
 import warnings
 from collections import OrderedDict
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from threading import Lock
 
 from sktl._forking import after_fork
 from sktl.store._store import EmbeddingStore
 
-__all__ = ["open_store", "store_folder"]
+__all__ = ["looked_up_only", "open_store", "store_folder"]
 
 _DEFAULT_SIZE = "5GB"
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _MAX_OPEN = 4
 _stores: OrderedDict = OrderedDict()  # by folder; never forgotten, so that each warns once
 _lock = Lock()
+_look_up_only: ContextVar = ContextVar("look_up_only", default=False)
+
+
+@contextmanager
+def looked_up_only():
+    """Have the stores that are opened inside the block answer as ever, and keep nothing."""
+    token = _look_up_only.set(True)
+    try:
+        yield
+    finally:
+        _look_up_only.reset(token)
+
+
+class _LookUpOnly:
+    """A store in which nothing is claimed or kept."""
+
+    def __init__(self, store):
+        self._store = store
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def begin(self):
+        """Return no lease, without which nothing is claimed."""
+        return None
+
+    def write(self, key, vectors, lease, seconds):
+        """Keep nothing."""
 
 
 def open_store(cache=True):
@@ -44,7 +74,7 @@ def open_store(cache=True):
         others = [other for other in _stores.values() if other.is_open and other is not store]
         for other in others[: max(len(others) - _MAX_OPEN + 1, 0)]:
             other.close()
-    return store
+    return _LookUpOnly(store) if _look_up_only.get() else store
 
 
 def store_folder():

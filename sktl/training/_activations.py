@@ -200,6 +200,13 @@ class Activations:
         images, preprocessing = self._view(self._images.subset(indices), number)
         return self._frozen_part(images, preprocessing, use_store=self._use_store(number))
 
+    def plan(self, n_epochs):
+        """Return how many views of each image are computed in so many epochs, and whether the store keeps them."""
+        n_views = 1 if self._augment is None else self._n_views
+        is_stored = self._use_store(0 if self._augment is None else 1)
+        is_there_again = n_views is not None and (self._keep or is_stored)
+        return min(n_views, n_epochs) if is_there_again else n_epochs, is_stored
+
     def _all(self, number):
         if number not in self._kept:
             images, preprocessing = self._view(self._images, number)

@@ -106,9 +106,20 @@ def check_callbacks(callbacks, *, watched):
                 f"callbacks must hold callbacks of skorch's kind. Got {type(callback).__name__} instead. Inherit from "
                 "skorch.callbacks.Callback; those of scikit-learn go to set_callbacks."
             )
+        if _scores_without_cache(unnamed(callback)):
+            raise ValueError(
+                "EpochScoring must have use_caching=True. Got use_caching=False instead: without its cache skorch "
+                "looks for labels in a data set of its own kind, and finds none. Leave use_caching out; the score is that "
+                "of the predictions of the epoch."
+            )
     asking = [callback for callback in callbacks or () if _monitors_validation(callback, callbacks)]
     if asking and not watched:
         raise without_validation(f"{type(unnamed(asking[0])).__name__} with monitor={_monitored(asking[0])!r}")
+
+
+def _scores_without_cache(callback):
+    names = [kind.__name__ for kind in type(callback).__mro__]  # skorch is not imported here
+    return "EpochScoring" in names and not callback.use_caching
 
 
 def that_need_no_validation(callbacks):

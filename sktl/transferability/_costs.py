@@ -38,7 +38,8 @@ class StrategyCost:
 
 def predict_costs(comparison, X, strategies, network):
     """Predict the seconds of every strategy: nothing that is timed here reaches a result, or is kept."""
-    used = np.unique(np.concatenate([np.concatenate(split) for split in comparison.splits]))
+    trained = np.unique(np.concatenate([train for train, _ in comparison.splits]))
+    used = np.union1d(trained, np.concatenate([test for _, test in comparison.splits]))
     images, y = take_rows(X, used), comparison.y[used]
     forward = len(used) * _seconds_per_image(images, network)
     costs = {}
@@ -47,7 +48,7 @@ def predict_costs(comparison, X, strategies, network):
             costs[strategy.name] = StrategyCost(forward + _of_head(comparison, strategy.name, len(used)), 0.0)
         else:
             expected = expected_seconds(strategy.estimator, images, y)
-            sizes = comparison.n_train.tolist(), comparison.n_test.tolist(), len(used)
+            sizes = comparison.n_train.tolist(), comparison.n_test.tolist(), len(trained), len(used) - len(trained)
             costs[strategy.name] = StrategyCost(expected.of_fit(len(used)), expected.of_folds(*sizes))
     return costs
 

@@ -1,11 +1,12 @@
 """The networks that the images cannot tell from the best one, whatever the number of networks."""
 
-from dataclasses import replace
-from itertools import combinations
+from math import comb
 
-from sktl._statistics import CONFIDENCE, holm
+from sktl._score_bounds import possible_difference
+from sktl._statistics import CONFIDENCE
+from sktl.comparison.difference import mean_difference
 
-__all__ = ["adjusted_p_values", "leader_of"]
+__all__ = ["intervals_to_leader", "leader_of"]
 
 
 def leader_of(comparison, names):
@@ -14,25 +15,14 @@ def leader_of(comparison, names):
     return max(names, key=lambda name: scores[name].mean())
 
 
-def adjusted_p_values(comparison, leader, names):
-    """Return the p-value of no difference to the leader for each of some candidates, corrected for their number.
+def intervals_to_leader(comparison, leader, names):
+    """Return the interval of the difference to the leader for each of some candidates, widened for their number.
 
-    The best was chosen for being the best, so that a comparison with it stands for those of all pairs: with ten equal
-    candidates the best and the worst of ten are compared, and not any two. Holm's method over all pairs allows for
-    that, however they depend on each other.
+    The leader was chosen for being the best, so that a comparison with it stands for those of all pairs: of ten equal
+    candidates the best and the worst are compared, and not any two. The intervals of all pairs hold at once with 95 %
+    probability, however they depend on each other (Bonferroni).
     """
-    runs = tuple(run for run in comparison.runs if run.candidate in names)
-    p_values = {}
-    for baseline in names:
-        rows = replace(comparison, runs=runs, baseline=baseline).rows()
-        p_values.update(
-            {frozenset((baseline, row.candidate)): row.p_value for row in rows if row.candidate != baseline}
-        )
-    pairs = [frozenset(pair) for pair in combinations(names, 2)]
-    adjusted = dict(zip(pairs, holm([p_values[pair] for pair in pairs]), strict=True))
-    return {name: adjusted[frozenset((leader, name))] for name in names if name != leader}
-
-
-def may_be_equal(p_value):
-    """Whether a corrected p-value, NaN where there is none, leaves open that there is no difference."""
-    return not p_value < 1 - CONFIDENCE
+    confidence = 1 - (1 - CONFIDENCE) / max(1, comb(len(names), 2))
+    others = [name for name in names if name != leader]
+    found = {name: mean_difference(comparison, name, leader).interval(confidence) for name in others}
+    return {name: possible_difference(comparison, interval) for name, interval in found.items()}

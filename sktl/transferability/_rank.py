@@ -146,8 +146,9 @@ def rank_backbones(
 
     Notes
     -----
-    A network is in the leading group unless its difference to the leader is significant at 5 % after correction for
-    all pairs of networks (Holm): the leader was chosen for being the best.
+    A network is in the leading group unless the interval of its difference to the leader leaves out zero. The leader
+    was chosen for being the best, so these intervals are widened for the number of all pairs of networks (Bonferroni);
+    see `interval` of :func:`~sktl.compare_transfer` for what they are about.
     The control ``"frozen_random"`` is the first of the networks that has pretrained weights, with random ones, drawn
     once for all splits: put a fast one first.
     Seconds per image are measured after the fits, on a few images, from the file to the vector, in one process.

@@ -10,11 +10,13 @@ from sktl.comparison.plain_python import as_plain
 from sktl.displays import BackboneRankingDisplay
 from sktl.reports import summarize_ranking, write_ranking_report
 from sktl.transferability._bias_corrected import CorrectedScore
-from sktl.transferability._leading_group import adjusted_p_values, may_be_equal
+from sktl.transferability._leading_group import intervals_to_leader
 from sktl.transferability._measuring import NetworkMeasures
 from sktl.transferability._networks import CONTROLS
 
 __all__ = ["BackboneRanking", "RankedNetwork", "tuned_name"]
+
+AS_CHEAP = 1.2  # times the fewest seconds
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,10 @@ class RankedNetwork:
     mean, sd : float
         Mean of the score of its frozen candidate over the splits, and standard deviation over the splits.
     difference, low, high : float or None
-        Mean score minus that of the leader, and its 95 % interval; None for the leader itself.
-    p_value : float or None
-        Of no difference to the leader, corrected for the number of pairs (Holm); NaN where there is none.
+        Mean score minus that of the leader, and its interval, which is so wide that those of all pairs of networks hold
+        at once with 95 % probability; None for the leader itself, NaN where nothing shows how far chance could move it.
     in_leading_group : bool
-        Whether it is the leader, or the corrected p-value leaves open that there is no difference.
+        Whether it is the leader, or the interval does not leave out zero.
     nearest_neighbour : float
         Leave-one-out score of the most similar other image, see :func:`nearest_neighbour_score`.
     log_me : float
@@ -57,7 +58,7 @@ class RankedNetwork:
     --------
     >>> from sktl.transferability import RankedNetwork
     >>> network = RankedNetwork(
-    ...     "resnet18", 0.9, 0.02, None, None, None, None, True, nearest_neighbour=0.8, log_me=-0.4,
+    ...     "resnet18", 0.9, 0.02, None, None, None, True, nearest_neighbour=0.8, log_me=-0.4,
     ...     seconds_per_image=0.02, n_parameters=11_176_512, top1=69.758, license="BSD-3-Clause", digest="0f1e",
     ...     image_size=224)
     >>> network.in_leading_group
@@ -70,7 +71,6 @@ class RankedNetwork:
     difference: float | None
     low: float | None
     high: float | None
-    p_value: float | None
     in_leading_group: bool
     nearest_neighbour: float
     log_me: float
@@ -128,12 +128,12 @@ class BackboneRanking:
     def _rows(self):
         rows = {row.candidate: row for row in self.comparison.rows()}
         names = [name for name in self.measures if name in rows]
-        adjusted = adjusted_p_values(self.comparison, self.leader, names)
-        ranked = [self._ranked(rows[name], adjusted.get(name)) for name in names]
+        intervals = intervals_to_leader(self.comparison, self.leader, names)
+        ranked = [self._ranked(rows[name], *intervals.get(name, (None, None))) for name in names]
         # Of equal scores the leader comes first, as it was chosen.
         return tuple(sorted(ranked, key=lambda row: (-row.mean, row.name != self.leader)))
 
-    def _ranked(self, row, p_value):
+    def _ranked(self, row, low, high):
         run, measured = self.comparison.runs_of(row.candidate)[0], self.measures[row.candidate]
         network = run.network
         return RankedNetwork(
@@ -141,10 +141,9 @@ class BackboneRanking:
             row.mean,
             row.sd,
             row.difference,
-            row.low,
-            row.high,
-            p_value,
-            p_value is None or may_be_equal(p_value),
+            low,
+            high,
+            high is None or not high < 0,  # nobody scores more than the leader
             n_parameters=row.n_parameters,
             license=network["license"],
             digest=network["digest"],
@@ -173,9 +172,13 @@ class BackboneRanking:
 
     @property
     def recommended(self):
-        """Name of the network of the leading group that takes the fewest seconds per image."""
+        """Name of the network of the leading group that is the cheapest: that takes the fewest seconds per image.
+
+        Of several within 20 % of the fewest, which timing does not tell apart well, it is the one that scores best.
+        """
         group = [row for row in self._rows if row.in_leading_group]
-        return min(group, key=lambda row: row.seconds_per_image).name
+        fewest = min(row.seconds_per_image for row in group)
+        return next(row.name for row in group if row.seconds_per_image <= AS_CHEAP * fewest)
 
     @property
     def scoring(self):

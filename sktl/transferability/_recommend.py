@@ -175,7 +175,7 @@ def recommend_strategy(
     >>> from sklearn.datasets import load_digits
     >>> from sktl.transferability import recommend_strategy
     >>> X, y = load_digits(return_X_y=True)
-    >>> found = recommend_strategy(X[:80], y[:80], cv=2, budget=0, max_epochs=1, value_range=(0, 16))
+    >>> found = recommend_strategy(X[:40], y[:40] % 2, cv=2, budget=0, max_epochs=1, value_range=(0, 16))
     >>> found.recommended
     'frozen'
     >>> list(found.untried)

@@ -109,6 +109,15 @@ class StrategyRecommendation:
     See Also
     --------
     recommend_strategy : Makes one.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sktl.transferability import recommend_strategy
+    >>> X, y = load_digits(return_X_y=True)
+    >>> found = recommend_strategy(X[:24], y[:24] % 2, cv=2, budget=0, max_epochs=1, value_range=(0, 16))
+    >>> found.to_estimator()[0]
+    PretrainedFeatureExtractor(layer='all', pooling='avg+std', value_range=(0, 16))
     """
 
     comparison: TransferComparison

@@ -44,11 +44,11 @@ def _beyond(needed, left):
     """Say that so many seconds are more than are left; None where they are not."""
     if needed <= left or needed == 0:
         return None
-    return f"its folds would take about {seconds(needed)} s, with {seconds(max(left, 0))} s of the budget left"
+    return f"its folds would take about {seconds(needed)} s, and the budget has {seconds(max(left, 0))} s left"
 
 
 def _why_not_anew(comparison):
     """Say why training from scratch is not worth a try; None where it may be."""
     if RANDOM_WEIGHTS in comparison.scores and is_clear(rows_against(comparison, RANDOM_WEIGHTS)["frozen"]):
-        return "the features of the pretrained network are clearly better than those of random weights"
+        return "features of the pretrained network are clearly better than those of random weights"
     return None

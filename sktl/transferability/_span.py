@@ -19,7 +19,7 @@ class SpanOfImages(TransformerMixin, BaseEstimator):
     def fit(self, X, y=None):
         """Find orthogonal directions that span the rows of X."""
         self.axes_ = None
-        if X.shape[0] < X.shape[1]:
+        if X.shape[0] < X.shape[1] and np.any(X):
             variances, directions = np.linalg.eigh(X @ X.T)
             kept = variances > NEGLIGIBLE * variances[-1]
             self.axes_ = X.T @ (directions[:, kept] / np.sqrt(variances[kept]))

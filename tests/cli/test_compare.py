@@ -163,6 +163,20 @@ def test_near_copies_in_the_folder_are_said_with_the_option_that_helps(photos):
     assert "--near-duplicates" not in run(photos, *options, "--near-duplicates", "ignore").stderr
 
 
+def test_advice_about_near_copies_names_options_and_no_parameters(photos):
+    options = ("--candidates", "dummy", "--candidates", "pixels", "--baseline", "dummy", "--cv", "2", "--json")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        result = run(photos, *options, "--report", "report.html")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)["settings"]["near_duplicates"]
+    assert told.endswith(" Keep them together with --near-duplicates group.")
+    assert f"Warning: {told}\n" in result.stderr
+    for text in result.stderr, result.stdout, Path("report.html").read_text(encoding="utf-8"):
+        assert "duplicates='group'" not in text.replace("&#x27;", "'")
+        assert "near_duplicate_groups" not in text
+
+
 def test_the_report_gets_the_images_and_the_names_of_their_folders(photos, recorded, monkeypatch):
     written = []
 

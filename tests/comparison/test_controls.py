@@ -140,7 +140,7 @@ def test_pretraining_that_adds_nothing_to_the_network_is_noted():
     assert comparison.verdict == "transfer helps"
     assert comparison.notes() == [
         "'frozen' is not clearly better than the frozen network with random weights ('frozen_random'), which needs no "
-        "pretraining."
+        "pretraining: 0.804 beside 0.804, a difference of +0.000."
     ]
 
 

@@ -15,9 +15,11 @@ from sktl.comparison._fitting import FitTask
 from sktl.comparison._progress import Progress, announced, shown
 from sktl.datasets import make_fractals
 from sktl.feature_extraction import PixelFeatures
+from sktl.fine_tuning.rehearsal import FitCost
 from sktl.inference.progress import keep, kept_work, tell
 
 PICTURES, LABELS = make_fractals(24, n_classes=2, image_size=40, random_state=0)
+N_IMAGES = 120
 ALL = {"baseline": "from_scratch", "cv": 2, "max_epochs": 1, "duplicates": "ignore"}
 
 
@@ -32,21 +34,24 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 0.0
-        monkeypatch.setattr("sktl.comparison._progress.time", self)
+        for user in "_progress", "_forecast":
+            monkeypatch.setattr(f"sktl.comparison.{user}.time", self)
 
     def perf_counter(self):
         return self.now
 
 
-def arrive(progress, clock, candidate, split, taken, once=0.0, error=None, n_jobs=1):
-    clock.now += taken / n_jobs
+def arrive(progress, clock, candidate, split, taken, once=0.0, error=None, goes_by=True):
+    clock.now += taken * goes_by
     scores = {} if error else {"accuracy": 0.5 + split / 10}
     spent = {"fit_seconds": taken, "predict_seconds": 0.0}
     progress.show(FitRecord(candidate, split, scores, **({} if error else spent), error=error), once)
 
 
 def tasks(order):
-    return [FitTask(name, split, None, None, None, 0, {}) for name, split in order]
+    folds = np.array_split(np.arange(N_IMAGES), max(split for _, split in order) + 1)
+    rest = [np.setdiff1d(np.arange(N_IMAGES), fold) for fold in folds]
+    return [FitTask(name, split, None, rest[split], folds[split], 0, {}) for name, split in order]
 
 
 QUICK_FIRST = [(name, split) for split in range(4) for name in ("dummy", "frozen")]
@@ -79,12 +84,60 @@ def test_the_estimate_is_the_least_until_each_candidate_has_run_and_within_a_fac
     assert seen == SECONDS.keys()
 
 
-def test_several_fits_at_once_are_counted_by_the_clock(monkeypatch, capsys):
+@pytest.mark.parametrize("n_jobs", [1, 2, 3, 8])
+def test_fits_that_run_at_once_are_counted_by_the_clock(n_jobs, monkeypatch, capsys):
     clock = Clock(monkeypatch)
-    progress = Progress(tasks([("one", split) for split in range(8)]), [], {"one": 0}, 8, "accuracy", 1)
-    for split in range(4):
-        arrive(progress, clock, "one", split, 10.0, n_jobs=2)
-    assert capsys.readouterr().out.splitlines()[-1].endswith("  about 20 s left")
+    order = [(name, split) for split in range(6) for name in ("quick", "slow")]
+    taken = {"quick": 7.0, "slow": 10.0}
+    progress = Progress(tasks(order), [], {"quick": 0, "slow": 0}, 6, "accuracy", 1, n_jobs)
+    waiting, running, told = list(order), [], []
+    while waiting or running:
+        while waiting and len(running) < n_jobs:
+            name, split = waiting.pop(0)
+            running.append((clock.now + taken[name], name, split))
+        end, name, split = min(running)
+        running.remove((end, name, split))
+        clock.now = end
+        arrive(progress, clock, name, split, taken[name], goes_by=False)
+        told.append((clock.now, duration(capsys.readouterr().out.splitlines()[0])))
+    known = [(at, left) for at, left in told if left is not None and at >= 10]
+    assert len(known) >= 4
+    for at, left in known:
+        assert left == pytest.approx(clock.now - at, abs=0.5)
+
+
+@pytest.mark.parametrize("wrong_by", [1.0, 0.6, 1.8])
+def test_short_fits_tell_what_is_left_before_the_first_long_one(wrong_by, monkeypatch, capsys):
+    clock = Clock(monkeypatch)
+    order = QUICK_FIRST[:8] + [(name, split) for split in range(4) for name in ("fine_tuned", "from_scratch")]
+    progress = Progress(tasks(order), [], TIERS, 4, "accuracy", 1)
+    folds = np.array_split(np.arange(N_IMAGES), 4)
+    each, per_new_image = {"fine_tuned": 12.0, "from_scratch": 100.0}, {"fine_tuned": 0.4, "from_scratch": 0.0}
+    seen, truth = {"fine_tuned": set(), "from_scratch": set()}, []
+    for name, split in order[8:]:
+        train = {image for fold in range(4) if fold != split for image in folds[fold].tolist()}
+        truth.append(each[name] + per_new_image[name] * len(train - seen[name]))
+        seen[name] |= train
+    for name, split in order[:8]:
+        arrive(progress, clock, name, split, SECONDS[name])
+    capsys.readouterr()
+    size = (3 * N_IMAGES // 4, N_IMAGES // 4)
+    progress.expect(
+        {name: {size: FitCost(each[name] * wrong_by, per_new_image[name] * wrong_by)} for name in each} | {"gone": {}}
+    )
+    first = capsys.readouterr().out
+    assert first.startswith("A fit takes, timed on a few images: fine_tuned up to ")
+    lines = [first.rstrip()]
+    for (name, split), taken in zip(order[8:], truth, strict=True):
+        arrive(progress, clock, name, split, taken)
+        lines.append(capsys.readouterr().out.splitlines()[0])
+    for number, line in enumerate(lines[:-1]):
+        left = sum(truth[number:])
+        assert "  about " in line
+        assert left / 2 <= duration(line) <= 2 * left
+        if number == 0 or number > 1:  # both have been fitted
+            assert duration(line) == pytest.approx(left * (1 if number else wrong_by), rel=0.1, abs=30)  # whole minutes
+    assert not lines[-1].endswith("left")
 
 
 def test_a_candidate_that_failed_is_not_waited_for(monkeypatch, capsys):
@@ -186,6 +239,50 @@ def test_searches_and_pipelines_around_a_trained_network_come_last_as_well(start
         PICTURES, LABELS, candidates={"search": search, "pixels": "pixels"}, **{**ALL, "baseline": "pixels"}
     )
     assert [name for name, _ in started] == ["pixels", "pixels", "search", "search"]
+
+
+@pytest.mark.slow
+def test_short_fits_change_no_result_and_come_after_the_first_answer(capsys, monkeypatch, tmp_path):
+    candidates = ["fine_tuned", "pixels"]
+    options = {**ALL, "baseline": "pixels", "max_epochs": 70, "candidates": candidates, "batch_size": 12}
+    monkeypatch.setenv("SKTL_CACHE_DIR", str(tmp_path / "quiet"))
+    quiet = compare_transfer(PICTURES, LABELS, **options)
+    assert "A fit takes" not in capsys.readouterr().out
+    monkeypatch.setenv("SKTL_CACHE_DIR", str(tmp_path / "loud"))
+    loud = compare_transfer(PICTURES, LABELS, **options, verbose=1)
+    lines = capsys.readouterr().out.splitlines()
+    (place,) = (number for number, line in enumerate(lines) if line.startswith("A fit takes, timed on a few images: "))
+    assert [line.split("  ")[2].split()[0] for line in lines[:place] if line.startswith("fit ")] == ["pixels"] * 2
+    assert duration(lines[place]) > 0
+    for one, two in zip(quiet.runs, loud.runs, strict=True):
+        assert (one.scores, one.predicted, one.confidence) == (two.scores, two.predicted, two.confidence)
+        assert (one.history, one.n_images_through_network) == (two.history, two.n_images_through_network)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("depth", [1, "all"])
+def test_from_the_first_answer_on_the_estimate_is_within_a_factor_of_two(depth, monkeypatch, capsys):
+    monkeypatch.setattr(time, "perf_counter", time.process_time)  # whatever else the machine does
+    lines = []
+
+    class Noting(Progress):
+        def expect(self, costs):
+            super().expect(costs)
+            lines.append((time.process_time(), capsys.readouterr().out.splitlines()[-1]))
+
+        def show(self, run, once=0.0):
+            super().show(run, once)
+            lines.append((time.process_time(), capsys.readouterr().out.splitlines()[0]))
+
+    monkeypatch.setattr(_execution, "Progress", Noting)
+    pictures, labels = make_fractals(80, n_classes=2, image_size=64, random_state=0)
+    compare_transfer(pictures, labels, cv=2, unfreeze_depth=depth, verbose=1, duplicates="ignore")
+    end = lines[-1][0]
+    (first,) = (number for number, (_, line) in enumerate(lines) if line.startswith("A fit takes"))
+    told = [(at, duration(line)) for at, line in lines[first:] if duration(line) is not None]
+    assert len(told) >= 5
+    for at, left in told:
+        assert (end - at) / 2 <= left <= 2 * (end - at)
 
 
 class Terminal(io.StringIO):

@@ -280,7 +280,7 @@ def test_frames_hold_one_row_per_fit_and_per_candidate():
     summary = comparison.summary()
     assert summary.index.tolist() == ["from_scratch", "frozen"]
     assert summary.loc["frozen", "verdict"] == "transfer helps"
-    assert summary.shape == (2, 21)
+    assert summary.shape == (2, 22)
 
 
 @pytest.mark.parametrize("method", ["frame", "summary"])

@@ -80,6 +80,20 @@ def test_scores_of_batches_are_averaged(halves, use_caching):
     assert_allclose(model.history_[-1, "batches"], model.score(X_val, y_val))
 
 
+class OwnScoring(EpochScoring):
+    """Inherits from skorch's."""
+
+
+@pytest.mark.parametrize("on_train", [True, False])
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize("kind", [EpochScoring, OwnScoring])
+def test_a_score_without_its_cache_is_an_error_before_images_are_read(kind, early_stopping, on_train):
+    callbacks = [("accuracy", kind("accuracy", on_train=on_train, use_caching=False))]
+    model = FineTuneClassifier(callbacks=callbacks, early_stopping=early_stopping, **QUICK)
+    with pytest.raises(ValueError, match=r"EpochScoring must have use_caching=True\. Got use_caching=False instead"):
+        model.fit(["no.png", "none.png"], [0, 1])
+
+
 @pytest.mark.parametrize("columns", [1, 2])
 def test_errors_of_a_regressor_are_in_its_own_units(halves, columns):
     X, _, X_val, _ = halves

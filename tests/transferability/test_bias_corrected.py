@@ -5,7 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 from scipy.stats import norm
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, r2_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from sktl.transferability import bias_corrected_score
 from sktl.transferability._bias_corrected import _choose_and_score, _draws, _means
@@ -121,6 +123,24 @@ def test_ten_equal_networks_have_a_winner_that_is_too_good_and_a_corrected_one_t
 def test_where_candidates_differ_it_is_a_little_low_and_never_high(truths, n_images, too_low):
     bias, error = simulated(truths, n_images, 0.0, n_simulations=600)
     assert -too_low - 3 * error[1] <= bias[1] <= 2 * error[1]
+
+
+@pytest.mark.slow
+def test_of_predictions_from_folds_it_takes_out_most_of_what_the_choice_added():
+    """Ten equal linear models, each on 8 of 40 features: folds share training images, and some of the luck stays."""
+    model, errors = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.3), []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        y = np.arange(100) % 2
+        X = rng.normal(size=(100, 40)) + 0.35 * (2 * y[:, None] - 1)
+        folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+        views = [X[:, rng.permutation(40)[:8]] for _ in range(10)]
+        right = np.stack([cross_val_predict(model, view, y, cv=folds) == y for view in views])
+        found = bias_corrected_score(right, n_draws=100, random_state=seed)
+        errors.append([found.uncorrected - right.mean(), found.score - right.mean()])  # all have the same true score
+    uncorrected, corrected = np.mean(errors, axis=0)
+    assert uncorrected == pytest.approx(0.06, abs=0.01)
+    assert -0.005 < corrected < uncorrected / 4
 
 
 def test_a_candidate_ahead_of_all_others_keeps_its_score():

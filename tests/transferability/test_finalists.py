@@ -1,0 +1,32 @@
+"""Which networks are fine-tuned besides: the best by score, the best of the others by prior, then the next by score."""
+
+import pytest
+
+from sktl.transferability._finalists import choose_finalists
+from sktl.transferability._measuring import NetworkMeasures
+
+SCORES = {"a": 0.9, "b": 0.8, "c": 0.7, "d": 0.6}
+
+
+@pytest.mark.parametrize(
+    ("n_finalists", "top1", "chosen"),
+    [
+        (0, {"a": 70.0}, []),
+        (1, {"a": 70.0}, ["a"]),
+        (2, {}, ["a", "b"]),
+        (2, {"c": 70.0, "d": 75.0}, ["a", "d"]),
+        (2, {"a": 80.0}, ["a", "b"]),  # best by both: the next by score joins
+        (2, {"a": 80.0, "c": 70.0}, ["a", "c"]),
+        (3, {"d": 75.0}, ["a", "d", "b"]),
+        (9, {"c": 75.0}, ["a", "c", "b", "d"]),
+    ],
+)
+def test_finalists(make_ranking, n_finalists, top1, chosen):
+    comparison = make_ranking({name: (share, 0.01) for name, share in SCORES.items()}).comparison
+    measures = {name: NetworkMeasures(0.01, 0.5, -0.5, top1.get(name)) for name in SCORES}
+    found = choose_finalists(comparison, measures, n_finalists)
+    assert list(found) == chosen
+    if len(chosen) > 1:
+        reason = found[chosen[1]]
+        assert ("published accuracy on ImageNet-1k" in reason) == (chosen[1] in top1)
+        assert ("since no published accuracy is known" in reason) == (chosen[1] not in top1)
