@@ -52,7 +52,7 @@ lint: $(VENV)/.has-lint
 	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.has-bench
-	for table in engines cold prefix grid_search warm_store growth two_processes tiny_fractal false_alarms; do $(BIN)/python benchmarks/$$table.py || exit 1; done
+	for table in engines cold prefix grid_search warm_store growth two_processes tiny_fractal verdicts; do $(BIN)/python benchmarks/$$table.py || exit 1; done
 
 docs: $(VENV)/.has-docs $(VENV)/.has-test
 	$(PYTEST) -m "slow or not slow" tests/test_docs.py

@@ -24,7 +24,12 @@ import torch
 from sklearn.datasets import load_digits
 
 from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor, compare_transfer
-from sktl.comparison import label_efficiency
+from sktl.comparison import (
+    corrected_interval,
+    corrected_p_value,
+    correlated_t_probabilities,
+    label_efficiency,
+)
 from sktl.datasets import make_fractals
 
 FAMILIES = {  # name → side of the image; None where the network takes one size only
@@ -75,9 +80,12 @@ def comparisons(digits):
     comparison = compare_transfer(X, y, max_epochs=2, cv=3)
     for name, scores in comparison.scores.items():
         yield f"comparison {name}", scores
-    for row in comparison.rows():
-        values = [row.difference, row.low, row.high, row.worse, row.equal, row.better, row.p_value, row.p_value_holm]
-        yield f"row {row.candidate}", np.array(values, dtype=float)
+    sizes = comparison.n_train, comparison.n_test
+    for name in comparison.candidates:  # the interval of a row may be another one
+        differences = comparison.differences(name)
+        values = [*corrected_interval(differences, *sizes), corrected_p_value(differences, *sizes)]
+        values += correlated_t_probabilities(differences, *sizes, rope=0.01)
+        yield f"row {name}", np.array([differences.mean(), *values], dtype=float)
     curve = label_efficiency(X, y, sizes=(0.5, 1.0), max_epochs=1, cv=3)
     for name, scores in curve.scores.items():
         yield f"label efficiency {name}", scores

@@ -48,7 +48,7 @@ TRUTHS = {
 CLOSE = 0.25  # relative error of predicted seconds
 
 
-def call(case, folder):
+def call(case, folder, fits):
     """Call recommend_strategy once; return what it said, and the held-out score of what it recommends."""
     X, y = load_set(folder / "datasets", case["set"])
     training, test = split(y, case["seed"])
@@ -66,6 +66,7 @@ def call(case, folder):
             cv=FOLDS,
             random_state=case["seed"],
             duplicates="ignore",
+            resume=fits,
         )
         took = time.perf_counter() - start
         own = None
@@ -89,7 +90,7 @@ def calls(options):
         case["budget"] = options.budget
         key = tuple(case[part] for part in CALL)
         if key not in done:
-            done[key] = call(case, options.data)
+            done[key] = call(case, options.data, options.fits)
             append_record(options.results, done[key])
         found.append(done[key])
     time.perf_counter = clock
@@ -113,8 +114,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     here = Path(__file__).parent
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--budget", type=float, default=240)
+    parser.add_argument("--budget", type=float, default=150)
     parser.add_argument("--results", type=Path, default=here / "strategies.jsonl")
+    parser.add_argument("--fits", type=Path, help="where finished fits are kept, to go on with after a break")
     parser.add_argument("--truths", type=Path, default=here / "strategy_truths.jsonl")
     options = parser.parse_args()
     found, done = calls(options), read_records(options.truths, KEY)

@@ -1,7 +1,8 @@
 """What can be said about the difference of two candidates that were scored on the same folds (numpy and scipy only).
 
 The folds of cross-validation share training images, so their differences are correlated and an ordinary paired t-test
-finds differences that are not there. Everything here widens the variance by n_test / n_train for that reason.
+finds differences that are not there. "corrected" widens their variance by n_test / n_train for that reason. "crossed"
+takes the variance apart: images that are tested, and trainings, are two sources of chance that cross each other.
 """
 
 from dataclasses import dataclass, replace
@@ -54,7 +55,7 @@ class MeanDifference:
     error: float
     degrees_of_freedom: float
     n_splits: int
-    shared: float  # the part of the squared error that further repeats of the folds leave as it is
+    shared: float  # the part of the squared error that further repeats of the folds leave as it is; NaN if not known
     kind: str  # of the interval
 
     def interval(self, confidence=CONFIDENCE):
@@ -70,8 +71,8 @@ class MeanDifference:
         """Return the mass of the Student distribution below, within and above the region of practical equivalence."""
         if np.isnan(self.error):
             return np.nan, np.nan, np.nan
-        posterior = stats.t(self.degrees_of_freedom, loc=self.mean, scale=self.error)
-        worse, better = float(posterior.cdf(-rope)), float(posterior.sf(rope))
+        posterior = self.degrees_of_freedom, self.mean, self.error
+        worse, better = float(stats.t.cdf(-rope, *posterior)), float(stats.t.sf(rope, *posterior))
         return worse, max(0.0, 1.0 - worse - better), better
 
     def verdict(self, rope):
@@ -97,9 +98,9 @@ class MeanDifference:
         """How many times as many repeats of the same folds would probably end the indecision.
 
         Repeats average out the luck of the split; what the splits share stays. As for images, the mean difference is
-        taken for the true one.
+        taken for the true one. NaN where one draw of the folds does not tell what repeats would share.
         """
-        if np.isnan(self.error):
+        if np.isnan(self.error) or np.isnan(self.shared):
             return np.nan
         own = self.error**2 - self.shared
         for factor in np.unique(np.ceil(np.geomspace(1, most, 200))):
@@ -140,7 +141,13 @@ def crossed(contributions, units, ratio):
     Returns
     -------
     MeanDifference or None
-        None where a split tests fewer than two units, or there are fewer than two splits.
+        None where a split tests fewer than two units, or there are fewer than two splits. What is estimated is the
+        difference on further units of this kind, in the mean over the luck of training on this data set.
+
+    References
+    ----------
+    .. [1] P. Bayle, A. Bayle, L. Janson and L. Mackey, "Cross-validation confidence intervals for test error", NeurIPS
+           2020, :arxiv:`2007.12671`: the part of the images.
     """
     n_splits, n_units = len(contributions), [len(np.unique(unit)) for unit in units]
     if n_splits < 2 or min(n_units) < 2:
@@ -158,7 +165,10 @@ def crossed(contributions, units, ratio):
     hidden = min(1.0, between / own) ** (SHARPNESS * max(0, n_splits - 3)) if own > 0 else 1.0
     of_images = n_all * (1 - 1 / np.mean(n_units))
     degrees = variance**2 / (images**2 / of_images + between**2 * hidden / (n_splits - 1))
-    return MeanDifference(means.mean(), np.sqrt(variance), degrees, n_splits, images, "crossed")
+    is_repeated = sum(n_units) > n_all
+    return MeanDifference(
+        means.mean(), np.sqrt(variance), degrees, n_splits, shared if is_repeated else np.nan, "crossed"
+    )
 
 
 def _variance_of_images(contributions, units, n_units):

@@ -9,6 +9,8 @@ from sklearn.utils.multiclass import type_of_target
 
 __all__ = ["check_classes", "check_data", "class_names", "has_fractions", "is_missing", "plain_labels"]
 
+_ALL_LABELS = "FineTuneClassifier, which takes several labels per image,"
+_ALL_NUMBERS = "FineTuneRegressor, which takes several numbers per image,"
 _FEW = 10  # classes that may have a single image each
 
 
@@ -20,11 +22,7 @@ def check_data(X, y, groups, task):
             "sktl.images.load_image_folder."
         )
     y = plain_labels(y)
-    if np.ndim(y) == 2 and np.shape(y)[1] > 1:
-        raise ValueError(
-            f"y must be one label per image, of shape (n_images,). Got shape {np.shape(y)} instead. Where each row has "
-            "a single one, which stands for the class, pass y.argmax(axis=1)."
-        )
+    _refuse_several_targets(y)
     y = column_or_1d(y)
     check_consistent_length(X, y, groups)
     if y.dtype.kind in "iuf" and (task == "classification" or (task == "auto" and not has_fractions(y))):
@@ -41,6 +39,31 @@ def check_data(X, y, groups, task):
     if len(classes) < 2:
         raise ValueError(f"y must hold at least two classes. Got {len(classes)} instead: {classes}.")
     return y, task
+
+
+def _refuse_several_targets(y):
+    """Refuse a matrix of targets, and cells with several labels, and say what takes them."""
+    try:
+        shape = np.shape(y)
+    except ValueError:  # cells of different lengths
+        shape = (len(y),)
+    if len(shape) == 2 and shape[1] > 1:
+        got, remedy = f"shape {shape}", _remedy(y.toarray() if issparse(y) else np.asarray(y))
+    elif len(shape) == 1 and isinstance(first := next(iter(y), None), (set, frozenset, list, tuple)):
+        got = f"cells of type {type(first).__name__}"
+        remedy = f"Score {_ALL_LABELS} on MultiLabelBinarizer().fit_transform(y) with cross_val_score."
+    else:
+        return
+    raise ValueError(f"y must be one label per image, of shape (n_images,). Got {got} instead. {remedy}")
+
+
+def _remedy(matrix):
+    """Say what to do with a matrix of targets."""
+    if not np.isin(matrix, (0, 1)).all():
+        return f"Pass one column at a time, or score {_ALL_NUMBERS} with cross_val_score."
+    if (matrix.sum(axis=1) == 1).all():
+        return "Where each row has a single one, which stands for the class, pass y.argmax(axis=1)."
+    return f"Pass one column at a time, or score {_ALL_LABELS} with cross_val_score."
 
 
 def check_classes(y, name="y", *, whole=False):

@@ -48,6 +48,18 @@ def test_one_repeat_with_much_luck_is_the_paired_test_over_folds():
     assert found.degrees_of_freedom == pytest.approx(between**2 / (within**2 / 9 + between**2 / 2))
 
 
+@pytest.mark.parametrize(("n_folds", "power"), [(2, 0), (3, 0), (4, 6), (5, 12)])
+def test_a_spread_that_the_images_explain_counts_the_less_the_more_folds_there_are(n_folds, power):
+    shifts = np.arange(n_folds) - (n_folds - 1) / 2
+    gains = np.tile([1.0, -1, 1, -1], (n_folds, 1)) + 0.3 * shifts[:, None]
+    found = crossed(gains, np.arange(4 * n_folds).reshape(n_folds, 4), 1 / (n_folds - 1))
+    images, between = (4 / 3) / (4 * n_folds), np.var(0.3 * shifts, ddof=1) / n_folds
+    assert between < images
+    assert found.error == pytest.approx(np.sqrt(images))
+    terms = images**2 / (3 * n_folds) + between**2 * (between / images) ** power / (n_folds - 1)
+    assert found.degrees_of_freedom == pytest.approx(images**2 / terms)
+
+
 @pytest.mark.parametrize(("n_folds", "n_repeats"), [(3, 1), (5, 1), (5, 4)])
 @pytest.mark.parametrize("luck", [0.05, 0.2])
 def test_squared_error_is_the_variance_that_the_components_add_up_to(n_folds, n_repeats, luck):
@@ -79,7 +91,7 @@ def test_copies_of_an_image_in_one_group_are_worth_one_image(n_repeats):
     apart = crossed(
         [np.repeat(part, 4) for part in gains], [np.add.outer(4 * u, range(4)).ravel() for u in units], 0.25
     )
-    assert apart.shared < 0.3 * once.shared  # the same taken for images of their own
+    assert apart.error < once.error  # the same taken for images of their own
 
 
 def test_nothing_is_said_where_images_and_trainings_show_no_spread():
@@ -126,13 +138,21 @@ def test_interval_verdict_and_p_value_never_contradict_each_other(seed, n_folds,
 
 def test_repeats_end_no_indecision_that_the_images_make():
     rng = np.random.default_rng(3)
-    of_images = crossed(*drawn(rng, luck=0.0, mean=0.03), 0.25)
+    of_images = crossed(*drawn(rng, n_repeats=3, rest=0.0, mean=0.03), 0.25)
     assert of_images.verdict(0.01) == "undecided"
     assert of_images.repeats_to_settle(0.01) == np.inf
     assert np.isfinite(of_images.images_to_settle(0.01))
-    of_luck = crossed(*drawn(rng, image=0.02, rest=0.0, luck=0.1, mean=0.05), 0.25)
-    assert of_luck.verdict(0.01) == "undecided"
-    assert 1 < of_luck.repeats_to_settle(0.01) < 100
+    for parts in ({"rest": 0.3, "luck": 0.0}, {"rest": 0.0, "luck": 0.15}):
+        of_training = crossed(*drawn(rng, n_repeats=3, image=0.02, mean=0.025, **parts), 0.25)
+        assert of_training.verdict(0.01) == "undecided"
+        assert 1 < of_training.repeats_to_settle(0.01) < 100
+
+
+def test_one_draw_of_the_folds_does_not_tell_what_repeats_are_worth():
+    once = crossed(*drawn(np.random.default_rng(3), mean=0.03), 0.25)
+    assert once.verdict(0.01) == "undecided"
+    assert np.isnan(once.repeats_to_settle(0.01))
+    assert np.isfinite(once.images_to_settle(0.01))
 
 
 @pytest.mark.parametrize("n_drawn", [150, pytest.param(4000, marks=pytest.mark.slow)], ids=["light", "thorough"])

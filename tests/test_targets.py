@@ -121,6 +121,30 @@ def test_numbers_with_fractions_are_no_classes():
         check_data(np.zeros((20, 4, 4)), y, None, "classification")
 
 
+SEVERAL = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1]])
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        *(
+            (form(SEVERAL), r"Got shape \(4, 3\) instead\. Pass one column .*FineTuneClassifier.* with cross_val_score")
+            for form in (np.asarray, np.ndarray.tolist, csr_array, pandas.DataFrame, lambda matrix: matrix > 0)
+        ),
+        (np.eye(3)[[0, 1, 2, 1]], r"Got shape \(4, 3\) instead\. .* pass y\.argmax\(axis=1\)"),
+        (SEVERAL + 0.5, r"Got shape \(4, 3\) instead\. Pass one column .*FineTuneRegressor.* with cross_val_score"),
+        (np.array([["a", "b"]] * 4), r"Got shape \(4, 2\) instead\. Pass one column"),
+        ([("a", "b"), ("a",), (), ("b",)], r"Got cells of type tuple instead\. Score FineTuneClassifier.*Binarizer"),
+        ([{"a"}, {"b"}, set(), {"a", "b"}], r"Got cells of type set instead\. Score FineTuneClassifier.*Binarizer"),
+        (pandas.Series([["a"], ["b"], ["a"], ["b"]]), "Got cells of type list instead"),
+    ],
+)
+@pytest.mark.parametrize("task", ["auto", "classification", "regression"])
+def test_several_targets_per_image_are_refused_with_what_takes_them(y, message, task):
+    with pytest.raises(ValueError, match=f"y must be one label per image.*{message}"):
+        check_data(np.zeros((4, 4, 4)), y, None, task)
+
+
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast")  # scikit-learn's own
 @pytest.mark.parametrize("task", ["auto", "classification"])
 @pytest.mark.parametrize("odd", [np.nan, np.inf])

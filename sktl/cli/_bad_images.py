@@ -1,11 +1,27 @@
-"""Images that cannot be read: found in one pass before a command learns from the others."""
+"""Images that cannot be read: what a command does about them, each said once."""
 
 from dataclasses import replace
 
 from sktl._text import enumerated
 from sktl.cli._reporting import bars_wanted, say, unreadable
+from sktl.exceptions import BadImagesError, ImageReadError
 
-__all__ = ["without_bad_images"]
+__all__ = ["done_without_bad_images", "without_bad_images"]
+
+
+def done_without_bad_images(work, data, on_error, **options):
+    """Return what the work on images gives, and the paths of those that it had to do without.
+
+    The work reads the images itself, so nothing is read beforehand. Should it come upon one that cannot be read, all
+    such ones are found, and it begins anew without them; what it has embedded is in the store.
+    """
+    try:
+        return work(data), []
+    except (ImageReadError, BadImagesError):
+        rest, bad = without_bad_images(data, on_error, **options)
+        if not bad:  # it can be read by now, or is none of these
+            raise
+    return work(rest), bad
 
 
 def without_bad_images(data, on_error, *, n_jobs, verbose):

@@ -1,6 +1,7 @@
 """The command ``sktl rank``: which network suits these images."""
 
 import json
+import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -32,6 +33,7 @@ from sktl.cli._options import (
     OnErrorOption,
     PrecisionOption,
 )
+from sktl.cli._places import keep_from_outputs
 from sktl.cli._reporting import errors_as_messages, say, say_near_copies
 from sktl.cli._table_options import (
     GroupOption,
@@ -140,8 +142,12 @@ def _rank(data, backbone, options):
     if backbone:
         if len(set(backbone)) < len(backbone):
             raise ValueError("--backbone must name each network once. Got one of them twice instead.")
-        with_files = {name: name.partition("=") for name in backbone}
-        networks = {name: load_backbone(one, file) if file else one for name, (one, _, file) in with_files.items()}
+        pairs = [(one, os.path.expanduser(file)) for one, _, file in (text.partition("=") for text in backbone)]
+        keep_from_outputs(file for _, file in pairs if file)
+        short = [f"{one}={os.path.basename(file)}" if file else one for one, file in pairs]
+        names = short if len(set(short)) == len(short) else backbone
+        found = [load_backbone(one, file) if file else one for one, file in pairs]
+        networks = dict(zip(names, found, strict=True))
     return rank_backbones(data.images, data.target, networks, **options)
 
 

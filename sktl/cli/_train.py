@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sktl._text import printable
-from sktl.cli._bad_images import without_bad_images
+from sktl.cli._bad_images import done_without_bad_images, without_bad_images
 from sktl.cli._data import load_data, load_test_folder
 from sktl.cli._default_backbone import backbone_for
 from sktl.cli._options import (
@@ -108,20 +108,23 @@ def train(
         data = load_data(context, verb="Training on")
         _check_task(data, method)
         tested = None if test_folder is None else load_test_folder(context, data)
-        data, left_out = without_bad_images(data, on_error, n_jobs=n_jobs, verbose=verbose)
-        if tested is not None:
-            tested, more = without_bad_images(tested, on_error, n_jobs=n_jobs, verbose=verbose)
-            left_out += more
-        _check_folds(data, cv)
+        reading, bad_in_test = {"n_jobs": n_jobs, "verbose": verbose}, []
+        if tested is not None:  # before the training, which a bad one among them would otherwise be the end of
+            tested, bad_in_test = without_bad_images(tested, on_error, **reading)
         backbone = backbone_for(data.images, backbone, weights)
         parameters = {"backbone": backbone, "weights": weights, "image_size": image_size, "random_state": seed}
         if method == "fine_tuned":
             parameters |= {"unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs}
             parameters["augment"] = None if augment == "none" else augment
         options = {"device": device, "precision": precision, "n_jobs": n_jobs}
+
+        def work(data):
+            _check_folds(data, cv)
+            return _train_and_save(output, method, data, tested, parameters, options, cv, verbose)
+
         with redirect_stdout(sys.stderr):
-            report = _train_and_save(output, method, data, tested, parameters, options, cv, verbose)
-        report["unreadable"] = left_out
+            report, bad = done_without_bad_images(work, data, on_error, **reading)
+        report["unreadable"] = bad + bad_in_test
         print(json.dumps(report, indent=2) if as_json else _sentences(report))
 
 

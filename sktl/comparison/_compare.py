@@ -146,12 +146,12 @@ def compare_transfer(
         default suits accuracy and R²; choose it anew for an error in units of its own.
     interval : {"auto", "corrected"}, default="auto"
         How intervals, p-values, probabilities and verdicts are computed. "corrected" looks at the scores of the splits
-        alone, and widens their variance for training images that splits share [1]_. "auto" estimates, where it can, the
-        two parts of the variance: which images were tested, image by image, and the luck of each training, between the
+        alone, and widens their variance for training images that splits share [1]_. "auto" estimates, where it can, two
+        parts of the variance: which images were tested, image by image [4]_, and the luck of each training, between
         splits; the rows call that "crossed". It can where the first score is accuracy, balanced accuracy, R², or a mean
-        absolute, squared or root mean squared error, and predictions are known; the rest is "corrected". What a crossed
-        interval is about is the difference on further images of this kind, for models that the recipes train on this
-        data set: luck that all trainings on it share is in no interval of one data set.
+        absolute, squared or root mean squared error, and predictions are known; the rest is "corrected". A crossed
+        interval is about the difference on further images of this kind, in the mean over the luck of training, for
+        models that the recipes train on this data set: luck that all trainings on it share is in no interval.
     unfreeze_depth : int or "all", default=1
         How many top stages ``"fine_tuned"`` trains.
     max_epochs : int or "auto", default="auto"
@@ -246,6 +246,8 @@ def compare_transfer(
            classifiers through Bayesian analysis", JMLR 18, 2017, :arxiv:`1606.04316`.
     .. [3] Z. Wang, Z. Dai, B. Póczos and J. Carbonell, "Characterizing and avoiding negative transfer", CVPR 2019,
            :arxiv:`1811.09751`.
+    .. [4] P. Bayle, A. Bayle, L. Janson and L. Mackey, "Cross-validation confidence intervals for test error", NeurIPS
+           2020, :arxiv:`2007.12671`.
 
     Examples
     --------

@@ -92,11 +92,16 @@ def notes_on_simple_ones(comparison):
         random = f"the frozen network with random weights ({RANDOM_WEIGHTS!r}), which needs no pretraining"
         simple[RANDOM_WEIGHTS] = random
     return [
-        f"{best!r} is not clearly better than {what}: {means[best]} beside {means[name]}, a difference of "
+        f"{best!r} is {_standing(comparison, best, name)} {what}: {means[best]} beside {means[name]}, a difference of "
         f"{_gain(comparison, best, name)}."
         for name, what in simple.items()
         if name != comparison.baseline and _is_no_better(comparison, best, name)
     ]
+
+
+def _standing(comparison, name, simple):
+    is_worse = mean_difference(comparison, name, simple).verdict(comparison.rope) == "worse"
+    return "worse than" if is_worse else "not clearly better than"
 
 
 def _is_no_better(comparison, name, simple):

@@ -123,8 +123,11 @@ def _repeats(comparison, known):
     factor = known.repeats_to_settle(comparison.rope)
     if np.isinf(factor):
         return ", and no number of repeats will"
+    unknown = "whose worth one draw of the folds does not tell" if np.isnan(factor) else None
     if not comparison.settings.get("cv", "5").isdigit():  # a splitter, which n_repeats does not go with
         kind = "RepeatedKFold" if comparison.settings.get("task") == "regression" else "RepeatedStratifiedKFold"
         named = "" if comparison.settings.get("groups") else f" ({kind})"
-        return f", or more repeats{named}, about {int(np.ceil(factor)):,} times as many splits"
+        return f", or more repeats{named}, {unknown or f'about {int(np.ceil(factor)):,} times as many splits'}"
+    if unknown:
+        return f", or more repeats (n_repeats=3), {unknown}"
     return f", or n_repeats={int(np.ceil(factor * n_repeats))} (now {n_repeats})"

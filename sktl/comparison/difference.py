@@ -29,7 +29,8 @@ def _crossed(comparison, candidate, other):
     first, second = _contributions(comparison, candidate), _contributions(comparison, other)
     if first is None or second is None:
         return None
-    units = np.arange(len(comparison.y)) if comparison.groups is None else comparison.groups
+    groups = np.arange(len(comparison.y)) if comparison.groups is None else comparison.groups
+    _, units = np.unique(groups, return_inverse=True)
     tested = [units[test] for _, test in comparison.splits]
     gains = [one - two for one, two in zip(first, second, strict=True)]
     return crossed(gains, tested, np.mean(comparison.n_test) / np.mean(comparison.n_train))
@@ -45,7 +46,7 @@ def _contributions(comparison, candidate):
     for count in (*OF_LABELS, *(OF_NUMBERS if _are_numbers(pairs) else ())):
         with np.errstate(all="ignore"):  # a split without variance, say, where R² is nothing that a mean could give
             found = [count(true, predicted) for true, predicted in pairs]
-        if np.allclose([part.mean() for part in found], scores, rtol=1e-9, atol=1e-12):
+        if np.allclose([part.mean() for part in found], scores, rtol=1e-9, atol=1e-12 * np.abs(scores).max()):
             return found
     return None
 

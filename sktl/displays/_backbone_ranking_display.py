@@ -6,11 +6,24 @@ from sktl._optional import import_optional
 from sktl._score_bounds import possible_score
 from sktl._statistics import corrected_interval
 from sktl._text import as_written, digits_for, number, written_apart
-from sktl.displays._drawing import BLUE, GREY, INK, axes_for, greater_is_better, label, lifts_of, light_spines
+from sktl.displays._drawing import (
+    BLUE,
+    GREY,
+    INK,
+    LETTER_WIDTH,
+    LINE_HEIGHT,
+    axes_for,
+    greater_is_better,
+    label,
+    lifts_of,
+    light_spines,
+)
 
 __all__ = ["BackboneRankingDisplay"]
 
-ROOM = 0.3  # of a decade beside the outermost points, for their names
+LONGEST = 20  # letters of a name
+AT_LEFT, MOST_AT_RIGHT = 0.08, 0.45  # parts of the axes beside the outermost points; names stand at the right
+BESIDE = 8  # points between a point and its name
 
 
 class BackboneRankingDisplay:
@@ -159,7 +172,10 @@ class BackboneRankingDisplay:
         ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1.0,) if high - low > 1 else (1.0, 2.0, 5.0)))
         ax.xaxis.set_major_formatter(lambda x, place: f"{x:g}")
         ax.xaxis.set_minor_formatter(ticker.NullFormatter())
-        ax.set_xlim(10 ** (low - ROOM), 10 ** (high + max(ROOM, 0.5 * (high - low))))
+        width = 72 / ax.figure.dpi * ax.get_window_extent().width
+        at_right = min(MOST_AT_RIGHT, max(map(_width, self._texts())) / width)
+        decades = (high - low or 1.0) / (1 - AT_LEFT - at_right)
+        ax.set_xlim(10 ** (low - AT_LEFT * decades), 10 ** (high + at_right * decades))
         ax.margins(y=0.12)
         ax.set_xlabel("milliseconds per image (less is better)")
         ax.set_ylabel(greater_is_better(self.scoring))
@@ -175,12 +191,31 @@ class BackboneRankingDisplay:
         lifts = lifts_of(ax, [(right, score) for _, score in lines], texts) if lines else []
         for text, (_, score), lift in zip(texts, lines, lifts, strict=True):
             place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
-            label(ax, text, (1, score), (-4, 2 + lift), **place)
+            label(ax, text, (1, score), (-4, 2 + lift), zorder=1, **place)
+
+    def _texts(self):
+        digits = digits_for(self.scores)
+        named = zip(written_apart(self.names, LONGEST), self.scores, strict=True)
+        return [f"{name}  {number(score, digits=digits)}" for name, score in named]
 
     def _name(self, ax, places):
-        digits = digits_for(self.scores)
-        named = zip(written_apart(self.names), self.scores, strict=True)
-        texts = [f"{name}  {number(score, digits=digits)}" for name, score in named]
-        lifts = lifts_of(ax, list(zip(places, self.scores, strict=True)), texts)
-        for text, x, score, lift, name in zip(texts, places, self.scores, lifts, self.names, strict=True):
-            label(ax, text, (x, score), (8, 5 + lift), color=BLUE if name in self.leading_group else INK, zorder=4)
+        """Write names beside the points: at the right, or at the left where only there no other point is in the way."""
+        texts, scale = self._texts(), 72 / ax.figure.dpi
+        points = scale * ax.transData.transform(list(zip(places, self.scores, strict=True)))
+        widths = np.array(list(map(_width, texts)))
+        beside, above = (points[None, :, axis] - points[:, None, axis] for axis in (0, 1))
+        near = (abs(above) < 2 * LINE_HEIGHT) & (abs(beside) < widths[:, None])
+        fits = points[:, 0] - scale * ax.get_window_extent().x0 > widths
+        at_left = fits & (near & (beside > 0)).any(axis=1) & ~(near & (beside < 0)).any(axis=1)
+        starts = (points - np.outer(at_left * widths, [1, 0])) / scale
+        lifts = lifts_of(ax, ax.transData.inverted().transform(starts), texts)
+        for text, x, score, lift, name, left in zip(
+            texts, places, self.scores, lifts, self.names, at_left, strict=True
+        ):
+            offset, color = (-BESIDE if left else BESIDE, 5 + lift), BLUE if name in self.leading_group else INK
+            label(ax, text, (x, score), offset, color=color, ha="right" if left else "left", zorder=2.5)
+
+
+def _width(text):
+    """Estimate how many points a name takes, with what lies between it and its point."""
+    return LETTER_WIDTH * len(text) + 2 * BESIDE

@@ -11,6 +11,8 @@ from sktl.displays._drawing import (
     BLUE,
     GREY,
     INK,
+    LETTER_WIDTH,
+    LINE_HEIGHT,
     ORANGE,
     greater_is_better,
     label,
@@ -42,7 +44,7 @@ class StrategyDisplay:
     intervals : list of (float, float)
         95 % corrected intervals of the mean scores.
     fit_seconds : list of float
-        Predicted seconds to fit each once on all images.
+        Predicted seconds to fit each once on all images; NaN where they are not known, which is not drawn.
     recommended : str
         Which one is recommended.
     scoring : str, default="score"
@@ -160,7 +162,7 @@ class StrategyDisplay:
         ax.set_xticks(x, [as_written(name) for name in self.stages])
         ax.set_xlabel("frozen features of")
         ax.set_ylabel(greater_is_better(self.scoring))
-        ax.legend(title="pooling", frameon=False, loc="lower left")
+        ax.legend(title="pooling", frameon=False, loc="upper left")
         ax.set_title("Where the information sits", fontsize="medium", loc="left")
 
     def _draw_strategies(self, ax):
@@ -175,22 +177,24 @@ class StrategyDisplay:
                 ax.axvline(x, color=GREY, linestyle=":", linewidth=1, zorder=0)
             places.append((x, score if score == score else ax.get_ylim()[0]))
         ax.set_xscale("log")
-        low, high = np.log10(min(self.fit_seconds)), np.log10(max(self.fit_seconds))
-        ax.set_xlim(10 ** (low - 0.3), 10 ** (high + max(0.5, 0.35 * (high - low))))
+        low, high = np.log10(np.nanmin(self.fit_seconds)), np.log10(np.nanmax(self.fit_seconds))
+        ax.set_xlim(10 ** (low - 0.3), 10 ** (high + max(0.6, 0.45 * (high - low))))
         ticker = import_optional("matplotlib.ticker", extra="plot", caller="StrategyDisplay.plot")
         ax.xaxis.set_major_formatter(lambda x, place: seconds(x))
         ax.xaxis.set_minor_formatter(ticker.NullFormatter())
         texts = [
             f"{name}  {number(score, digits=digits) if score == score else 'not tried'}"
-            for name, score in zip(self.strategies, self.scores, strict=True)
+            for name, score, _, _ in self._points()
         ]
-        for text, place, lift in zip(texts, places, lifts_of(ax, places, texts), strict=True):
-            label(ax, text, place, (7, 5 + lift), zorder=4)
+        sides = _sides(ax, places, texts)
+        for text, place, lift, side in zip(texts, places, lifts_of(ax, places, texts), sides, strict=True):
+            label(ax, text, place, (7 * side, 5 + lift), ha="left" if side > 0 else "right", zorder=4)
         ax.set_xlabel("seconds to fit on all images (less is better)")
         ax.set_title("Blue: recommended. Bars: 95 % corrected intervals", fontsize="medium", loc="left")
 
     def _points(self):
-        return zip(self.strategies, self.scores, self.intervals, self.fit_seconds, strict=True)
+        every = zip(self.strategies, self.scores, self.intervals, self.fit_seconds, strict=True)
+        return [point for point in every if point[-1] == point[-1]]
 
     def frame(self):
         """Every strategy as one row of a data frame.
@@ -210,3 +214,14 @@ class StrategyDisplay:
         columns = {"strategy": self.strategies, "score": self.scores, "low": lows, "high": highs}
         recommended = [name == self.recommended for name in self.strategies]
         return pandas.DataFrame(columns | {"fit_seconds": self.fit_seconds, "recommended": recommended})
+
+
+def _sides(ax, places, texts):
+    """Tell on which side of its point each text stands: at the left where another point is in its way at the right."""
+    points = ax.transData.transform(np.asarray(places, dtype=float)) * 72 / ax.figure.dpi
+    sides = []
+    for (x, y), text in zip(points, texts, strict=True):
+        right, above = points[:, 0] - x, points[:, 1] - y
+        in_way = (right > 0) & (right < LETTER_WIDTH * len(text)) & (np.abs(above) < 2 * LINE_HEIGHT)
+        sides.append(-1 if in_way.any() else 1)
+    return sides

@@ -23,7 +23,7 @@ __all__ = ["FitCost", "can_be_rehearsed", "rehearsed"]
 # Images of the first short fit; each of the next ones has twice as many, up to a batch, or until one has taken so many
 # seconds. The first finds nothing prepared, which matters little where it takes so much longer.
 FEWEST, ENOUGH, LONG = 8, 0.4, 1.6
-EPOCHS = 2  # the second finds everything prepared
+EPOCHS, MANY_EPOCHS = 2, 6  # the first finds nothing prepared; of the others the median counts
 SHARE = 0.02  # of the images in all epochs of the fits: what short ones may have
 
 
@@ -46,7 +46,7 @@ def can_be_rehearsed(estimator):
     return not (estimator.early_stopping or estimator.callbacks or getattr(estimator, "_skl_callbacks", None))
 
 
-def rehearsed(estimator, X, y, sizes):
+def rehearsed(estimator, X, y, sizes, *, share=SHARE, in_full=False):
     """Return what fits on so many training images cost, with predictions of so many others.
 
     Results, random states and stores are left as they are.
@@ -59,6 +59,10 @@ def rehearsed(estimator, X, y, sizes):
         Those of one of the fits.
     sizes : list of (n_train, n_test)
         One for each of the fits.
+    share : float, default=0.02
+        Of the images in all epochs of the fits, how many short ones may have.
+    in_full : bool, default=False
+        Whether the last short fit has a whole batch and more epochs, however long that takes, as far as `share` allows.
 
     Returns
     -------
@@ -66,36 +70,38 @@ def rehearsed(estimator, X, y, sizes):
         Empty where short fits would be no small part of the work.
     """
     in_all = sum(n_train * n_epochs(estimator.max_epochs, n_train, estimator.batch_size) for n_train, _ in sizes)
-    most = min(estimator.batch_size, len(y), int(SHARE * in_all / (2 * EPOCHS)))
-    if most < FEWEST:
+    whole = min(estimator.batch_size, len(y))
+    most = int(min(whole, share * in_all / (2 * (MANY_EPOCHS if in_full else EPOCHS))))
+    if most < min(FEWEST, whole):
         return {}
     with ExitStack() as stack:
         for context in (counted_forward_passes(), looked_up_only(), unwarned_of_photographs(), told_to(None)):
             stack.enter_context(context)
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        model, images, parts = _last_short_fit(estimator, X, y, most)
+        model, images, parts = _last_short_fit(estimator, X, y, most, in_full)
         return {size: _cost(estimator, model, images, parts, *size) for size in set(sizes)}
 
 
-def _last_short_fit(estimator, X, y, most):
+def _last_short_fit(estimator, X, y, most, in_full):
     """Return a short fit that found everything prepared, with its images and what its parts have taken."""
     order = np.argsort(y, kind="stable")  # images of all classes, as far as possible
-    n_images = FEWEST
+    n_images = fewest = min(FEWEST, most)
     while True:
         rows = order[np.linspace(0, len(order) - 1, n_images).round().astype(np.intp)]
         few, parts = take_rows(X, rows), _Parts(n_images)
-        model = clone(estimator).set_params(max_epochs=EPOCHS, random_state=0, callbacks=[_Clock(parts)], verbose=0)
+        epochs = MANY_EPOCHS if in_full and n_images == most else EPOCHS
+        model = clone(estimator).set_params(max_epochs=epochs, random_state=0, callbacks=[_Clock(parts)], verbose=0)
         with kept_work() as parts.kept:
             parts.mark("start")
             model.fit(few, y[rows])
             parts.mark("fitted")
             model.predict(few)
             parts.mark("predicted")
-        is_enough = parts.between("start", "predicted")[0] > (LONG if n_images == FEWEST else ENOUGH)
-        if n_images == most or is_enough:
+        is_enough = parts.between("start", "predicted")[0] > (LONG if n_images == fewest else ENOUGH)
+        if n_images == most or (is_enough and not in_full):
             return model, model._images(few), parts
-        n_images = min(2 * n_images, most)
+        n_images = most if in_full else min(2 * n_images, most)
 
 
 @dataclass
@@ -113,6 +119,10 @@ class _Parts:
     def between(self, begin, end, which=-1):
         """Return the seconds of a part, and those of them whose outcome is kept."""
         return self.marks[end][which] - self.marks[begin][which]
+
+    def typical(self, begin, end):
+        """Return the same for a part of each epoch but the first, the median over them."""
+        return np.median([self.between(begin, end, epoch) for epoch in range(1, len(self.marks[begin]))], axis=0)
 
 
 class _Clock(TrainingOption):
@@ -143,9 +153,10 @@ def _cost(estimator, model, images, parts, n_train, n_test):
     if "epoch" in parts.marks:
         epochs = n_epochs(estimator.max_epochs, n_train, estimator.batch_size)
         n_views, is_stored = _plan(model, images.subset(np.zeros(n_train, dtype=np.intp)), epochs)
-        first = 0 if model.augment_ is None else -1  # plain images are there already in the second epoch
-        taken = taken - sum(parts.between("epoch", "end", epoch) for epoch in range(EPOCHS))
-        taken = taken + n_views * parts.between("epoch", "step", first) + epochs * parts.between("step", "end")
+        is_plain = model.augment_ is None  # these images are there already in the second epoch
+        view = parts.between("epoch", "step", 0) if is_plain else parts.typical("epoch", "step")
+        taken = taken - sum(parts.between("epoch", "end", epoch) for epoch in range(len(parts.marks["epoch"])))
+        taken = taken + n_views * view + epochs * parts.typical("step", "end")
     seconds, kept = taken / parts.n_images
     predicting = n_test * parts.between("fitted", "predicted")[0] / parts.n_images
     if not is_stored:

@@ -131,14 +131,14 @@ def _accepts(accept, start):
         return False
 
 
-def check_file_size(n_bytes):
-    """Refuse a file that is larger than any picture in it may be."""
+def check_file_size(n_bytes, *, is_all=True):
+    """Refuse a file that is larger than any picture in it may be; of one that is being read, as soon as that shows."""
     limit = None if Image.MAX_IMAGE_PIXELS is None else 8 * Image.MAX_IMAGE_PIXELS + 2**26
     if limit is not None and n_bytes > limit:
         raise ImageReadError(
             f"the file must have at most {limit} bytes, which hold {Image.MAX_IMAGE_PIXELS} pixels of 16-bit RGBA. "
-            f"Got {n_bytes} bytes instead. If you trust the file, raise PIL.Image.MAX_IMAGE_PIXELS; of several pages "
-            "or frames, save the first one as a file."
+            f"Got {'' if is_all else 'at least '}{n_bytes} bytes instead. If you trust the file, raise "
+            "PIL.Image.MAX_IMAGE_PIXELS; of several pages or frames, save the first one as a file."
         )
 
 

@@ -136,9 +136,7 @@ def content(item):
         raise ImageReadError(_junk(item))
     path = os.fsdecode(item)
     if is_remote(path):
-        data = fetched(path)
-        check_file_size(len(data))
-        return data
+        return fetched(path)
     if _DATA_URL.match(path):
         raise ImageReadError(
             "the path must name a file. Got a data URL instead; pass base64.b64decode(text.partition(',')[2])."

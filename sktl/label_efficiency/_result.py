@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from sktl._optional import import_optional
+from sktl._score_bounds import possible_score
 from sktl._statistics import CONFIDENCE, corrected_interval
 from sktl._validation import did_you_mean
 from sktl.displays import LabelEfficiencyDisplay
@@ -198,16 +199,16 @@ class LabelEfficiency:
         ndarray of shape (n_sizes, 2)
             Lower and upper end; NaN with fewer than two splits or no spread. As
             :func:`~sktl.comparison.corrected_interval`, with all training images of a split: subsets of them share
-            fewer images, so the interval is rather too wide.
+            fewer images, so the interval is rather too wide. Cut off where the score cannot lie, such as at an
+            accuracy of 1.
 
         Raises
         ------
         ValueError
             If there is no such candidate.
         """
-        return np.array(
-            [corrected_interval(row, self.n_all, self.n_test) for row in self.scores[self._checked(candidate)]]
-        )
+        rows = self.scores[self._checked(candidate)]
+        return np.array([possible_score(self, corrected_interval(row, self.n_all, self.n_test)) for row in rows])
 
     def labels_saved(self, candidate=None, *, baseline=None, n_draws=2000, random_state=0):
         """Count the labels that the baseline needs for the scores of a candidate.

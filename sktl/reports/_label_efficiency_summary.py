@@ -74,7 +74,7 @@ def _table(result, digits):
 def _score(mean, interval, digits):
     low, high = interval
     cell = number(mean, digits=digits)
-    return cell if np.isnan(low) else f"{cell} ± {number((high - low) / 2, digits=digits)}"
+    return cell if np.isnan(low) else f"{cell} ({number(low, digits=digits)} to {number(high, digits=digits)})"
 
 
 def _needs(saved):
@@ -84,9 +84,9 @@ def _needs(saved):
 
 def _captions(result):
     texts = [
-        f"{result.scoring}: mean over {result.n_splits} splits (greater is better), ± half of its 95 % interval, which "
-        "allows for training images that the splits share. Each subset of labels is part of the next; the test images "
-        "are the same for all.",
+        f"{result.scoring}: mean over {result.n_splits} splits (greater is better), in brackets its 95 % interval, "
+        "which allows for training images that the splits share. Each subset of labels is part of the next; the test "
+        "images are the same for all.",
         f"needs: labels at which the curve of {result.baseline!r} reaches the score of the same row, both curves made "
         "to rise and read between the sizes on a logarithmic scale, never beyond them; in brackets the 95 % interval. "
         "The verdict compares them with the labels at which the candidate itself has that score.",

@@ -54,12 +54,13 @@ def _plot(ranking):
     places = ", ".join(
         f"{row.name} {number(row.mean)} with {milliseconds(row.seconds_per_image)} ms" for row in ranking.rows()
     )
-    return figure(
+    shown = figure(
         _drawn(sheet),
         f"Mean {ranking.scoring} against milliseconds per image: {places}.",
         "Blue: the leading group; a diamond: recommended. Bars: 95 % intervals of the mean score, which are wider than "
         "those of the differences. Dotted lines: controls.",
     )
+    return f'<div class="figures">{shown}</div>'
 
 
 def _to_put_in(needed):

@@ -26,7 +26,7 @@ def _answer(result, digits):
     against = ""
     if row.strategy != "frozen":
         against = f", {_gain(result, row.strategy, 'frozen', digits)} over frozen features of all stages"
-    cost = f"about {seconds(row.seconds)} s to fit on all images"
+    cost = f"about {_seconds(row.seconds)} s to fit on all images"
     return f"{words}: {result.comparison.scoring} {number(row.mean, digits=digits)}{against}; {cost}."
 
 
@@ -48,12 +48,16 @@ def _strategies(result, digits):
             Column(result.comparison.scoring, [number(row.mean, digits=digits) for row in shown]),
             Column("difference", _empty_or(lambda row: number(row.difference, sign=True, digits=digits), shown)),
             Column("95 % interval", _empty_or(lambda row: interval(row.low, row.high, digits), shown)),
-            Column("fit s", [seconds(row.seconds) for row in shown]),
-            Column("folds s, predicted", ["" if one is None else seconds(one) for one, _ in folds], leaves=2),
-            Column("measured", ["" if one is None else seconds(one) for _, one in folds], leaves=1),
+            Column("fit s", [_seconds(row.seconds) for row in shown]),
+            Column("folds s, predicted", ["" if one is None else _seconds(one) for one, _ in folds], leaves=2),
+            Column("measured", ["" if one is None else _seconds(one) for _, one in folds], leaves=1),
             Column("", ["not tried" if row.not_tried else "" for row in shown], "words", leaves=3),
         ]
     )
+
+
+def _seconds(value):
+    return "–" if value != value else seconds(value)
 
 
 def _empty_or(write, rows):
@@ -110,7 +114,7 @@ def _level(result, digits):
     cheapest, tell = result.level[0], "More images, or n_repeats, would tell them apart."
     if cheapest == result.recommended:
         return f"{text}. {tell}"
-    less, more = (seconds(result.costs[name].fit) for name in (cheapest, result.recommended))
+    less, more = (_seconds(result.costs[name].fit) for name in (cheapest, result.recommended))
     return f"{text}: where cost matters, take {cheapest!r} ({less} s instead of {more} s). {tell}"
 
 
@@ -178,8 +182,8 @@ def _captions(result):
         f"{comparison.scoring}: mean over {comparison.n_splits} test folds (greater is better). difference: to "
         f"{result.recommended!r} on the same folds. Recommended (←) is the cheapest strategy that scores within "
         f"{comparison.rope:g} of the best.",
-        "fit s: predicted seconds to fit on all images once, as if nothing were stored. folds s: of all fits and "
-        "predictions here, predicted before any of them, and measured.",
+        "fit s: predicted seconds to fit once on all images. folds s: of all fits and predictions here, predicted "
+        "before any of them, and measured.",
         f"features of: a linear model on frozen features; 'frozen' is that of all stages with avg+std. "
         f"{seconds(result.spent)} s of a budget of {seconds(result.budget)} s were spent.",
     ]

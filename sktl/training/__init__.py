@@ -1,17 +1,11 @@
 """The training loop: a network with a split point and a head, its batches and views, and the skorch net."""
 
-from sktl.training._activations import (
-    Activations,
-    FrozenPart,
-    fit_into_memory,
-    frozen_record,
-    views_that_come_back,
-)
+from sktl.training._activations import Activations, FrozenPart, frozen_record
 from sktl.training._batches import TrainingData
 from sktl.training._heads import build_head
 from sktl.training._net import build_net, train, validation_loss
 from sktl.training._network import FineTuneNetwork, trained_tensors
-from sktl.training._schedule import OptimizerSettings, base_learning_rate, n_batches, n_epochs
+from sktl.training._schedule import OptimizerSettings, base_learning_rate, n_epochs
 from sktl.training._show_augmentation import show_augmentation
 from sktl.training._training_set import TrainingSet, canonical, given_split, inner_split, merged_groups
 from sktl.training._users_callbacks import (
@@ -22,12 +16,11 @@ from sktl.training._users_callbacks import (
     that_need_no_validation,
     with_parameters,
 )
-from sktl.training._views import AUGMENTATIONS, AugmentedImages, check_augment, mirrored, prepared_already
+from sktl.training._views import AUGMENTATIONS, check_augment, mirrored, prepared_already
 
 __all__ = [
     "AUGMENTATIONS",
     "Activations",
-    "AugmentedImages",
     "FineTuneNetwork",
     "FrozenPart",
     "OptimizerSettings",
@@ -40,13 +33,11 @@ __all__ = [
     "check_augment",
     "check_callbacks",
     "cloned",
-    "fit_into_memory",
     "frozen_record",
     "given_split",
     "inner_split",
     "merged_groups",
     "mirrored",
-    "n_batches",
     "n_epochs",
     "parameters_of",
     "prepared_already",
@@ -56,6 +47,5 @@ __all__ = [
     "train",
     "trained_tensors",
     "validation_loss",
-    "views_that_come_back",
     "with_parameters",
 ]

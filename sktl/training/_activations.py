@@ -29,16 +29,6 @@ _AT_A_TIME = 256 << 20  # bytes of activations that prediction holds
 _BYTES = 4  # of a float32
 
 
-def views_that_come_back(n_views, n_bytes, memory=_MEMORY):
-    """Return how many views of each image there are, whose plain activations take so many bytes; None for no end."""
-    return min(max(memory // n_bytes - 1, _FEWEST_VIEWS), _VIEWS) if n_views == "auto" else n_views
-
-
-def fit_into_memory(n_bytes, memory=_MEMORY):
-    """Whether activations of so many bytes are kept in memory."""
-    return n_bytes <= memory
-
-
 class FrozenPart:
     """The function from images to activations at the split point.
 
@@ -156,7 +146,9 @@ class Activations:
         self._preprocessing = preprocessing
         self._augment = augment
         n_bytes = len(images) * (frozen_part.n_bytes if callable(augment) else frozen_part.bytes_per_image(images))
-        self._n_views = n_views = views_that_come_back(n_views, n_bytes, memory)
+        if n_views == "auto":
+            n_views = min(max(memory // n_bytes - 1, _FEWEST_VIEWS), _VIEWS)
+        self._n_views = n_views
         # Memory takes the plain images and all views, or nothing. The store takes plain images wherever there is room
         # for them, and views only where they come back (their number is fixed), are found again (what the augmentation
         # does is known, see `can_be_stored`) and there is room for all of them.
@@ -166,7 +158,7 @@ class Activations:
             n_views is not None and can_be_stored(augment) and frozen_part.may_store(len(images) * n_sets)
         )
         n_bytes *= n_sets
-        self._keep = fit_into_memory(n_bytes, memory)
+        self._keep = n_bytes <= memory
         self._home = frozen_part.home(n_bytes) if self._keep else None
         self._kept = {}
         self._verbose = verbose

@@ -109,8 +109,8 @@ def check_callbacks(callbacks, *, watched):
         if _scores_without_cache(unnamed(callback)):
             raise ValueError(
                 "EpochScoring must have use_caching=True. Got use_caching=False instead: without its cache skorch "
-                "looks for labels in a data set of its own kind, and finds none. Leave use_caching out; the score is that "
-                "of the predictions of the epoch."
+                "looks for labels in a data set of its own kind, and finds none. Leave use_caching out: the score is "
+                "that of the predictions of the epoch."
             )
     asking = [callback for callback in callbacks or () if _monitors_validation(callback, callbacks)]
     if asking and not watched:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sktl._candidate_names import PIXELS, RANDOM_WEIGHTS
+from sktl._statistics import CONFIDENCE, holm
 
 __all__ = ["Quadrant", "best_of", "choose", "is_clear", "is_excluded", "peak_stage", "quadrant_of", "rows_against"]
 
@@ -48,13 +49,12 @@ def choose(comparison, strategies, seconds):
     cheapest whose score lies within the rope of the best is recommended: more is not expected of the others.
     """
     tried = [one for one in strategies if one.name in comparison.scores]
-    rows = rows_against(comparison, "frozen")
-    better = [one.name for one in tried if one.kind == "frozen" and is_clear(rows[one.name])]
+    better = _clearly_better(comparison, [one.name for one in tried if one.kind == "frozen" and one.name != "frozen"])
     chosen = best_of(comparison, better) if better else "frozen"
     pool = [one.name for one in tried if one.kind != "frozen" or one.name == chosen]
     best, scores = best_of(comparison, pool), comparison.scores
     rows = rows_against(comparison, best)
-    by_cost = sorted(pool, key=lambda name: seconds[name])
+    by_cost = sorted(pool, key=lambda name: np.nan_to_num(seconds[name], nan=0.0))  # unknown where fits are short
     gap = {name: scores[best].mean() - scores[name].mean() for name in pool}
     # Where all folds differ alike there is no interval, and the difference itself decides.
     level = [
@@ -63,6 +63,13 @@ def choose(comparison, strategies, seconds):
         if name == best or rows[name].high >= 0 or (np.isnan(rows[name].high) and gap[name] <= comparison.rope)
     ]
     return next(name for name in by_cost if gap[name] <= comparison.rope), level
+
+
+def _clearly_better(comparison, names):
+    """Return those of some candidates that are better than "frozen", whatever their number (Holm)."""
+    rows = rows_against(comparison, "frozen")
+    p_values = holm([rows[name].p_value for name in names])
+    return [name for name, p in zip(names, p_values, strict=True) if p < 1 - CONFIDENCE and rows[name].difference > 0]
 
 
 def peak_stage(comparison, strategies):

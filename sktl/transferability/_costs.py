@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from sktl.feature_extraction.frozen_pipeline import frozen_extractor
-from sktl.fine_tuning.expected_seconds import expected_seconds
+from sktl.fine_tuning.rehearsal import rehearsed
 from sktl.images import take_rows
 
 __all__ = ["StrategyCost", "predict_costs"]
 
 FEW = 32  # images that are timed on their way through the network
+SHARE = 1.0  # of the images in all epochs, where these are few: what short fits may have
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,9 @@ class StrategyCost:
     Parameters
     ----------
     fit : float
-        To fit it once on all images, none of which the network has seen.
+        To fit it once on all images. NaN where that could not be told.
     folds : float
-        Of all fits and predictions of a comparison.
+        Of all fits and predictions of a comparison; likewise.
 
     Examples
     --------
@@ -42,15 +43,25 @@ def predict_costs(comparison, X, strategies, network):
     used = np.union1d(trained, np.concatenate([test for _, test in comparison.splits]))
     images, y = take_rows(X, used), comparison.y[used]
     forward = len(used) * _seconds_per_image(images, network)
-    costs = {}
-    for strategy in strategies:
-        if strategy.depth is None:
-            costs[strategy.name] = StrategyCost(forward + _of_head(comparison, strategy.name, len(used)), 0.0)
-        else:
-            expected = expected_seconds(strategy.estimator, images, y)
-            sizes = comparison.n_train.tolist(), comparison.n_test.tolist(), len(trained), len(used) - len(trained)
-            costs[strategy.name] = StrategyCost(expected.of_fit(len(used)), expected.of_folds(*sizes))
-    return costs
+    return {
+        one.name: StrategyCost(forward + _of_head(comparison, one.name, len(used)), 0.0)
+        if one.depth is None
+        else _of_training(comparison, one.estimator, images, y, len(trained))
+        for one in strategies
+    }
+
+
+def _of_training(comparison, estimator, images, y, n_trained):
+    """Predict what training costs from short fits on a batch of the images."""
+    folds, everything = list(zip(comparison.n_train.tolist(), comparison.n_test.tolist(), strict=True)), (len(y), 0)
+    try:
+        costs = rehearsed(estimator, images, y, [*folds, everything], share=SHARE, in_full=True)
+    except Exception:  # the fits themselves meet the same, and say so
+        costs = {}
+    if not costs:
+        return StrategyCost(np.nan, np.nan)
+    new = n_trained * max(costs[size].per_new_image for size in folds)
+    return StrategyCost(costs[everything].at_most(len(y)), new + sum(costs[size].seconds for size in folds))
 
 
 def _seconds_per_image(images, network):

@@ -5,15 +5,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sktl._splits import make_seeds, nested_order
-from sktl._statistics import corrected_interval, differences_of
 from sktl.comparison.further_candidates import with_candidates
 from sktl.feature_extraction.frozen_pipeline import frozen_extractor
+from sktl.transferability._choosing import rows_against
 from sktl.transferability._strategies import probe_on_vectors
 
 __all__ = ["LabelCurve", "probed"]
 
 SHARES = (4, 2)  # of the training images, beside all of them
 FEWEST = 2  # images to learn from
+HALF = "frozen, half of the labels"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,33 +53,37 @@ class LabelCurve:
 def _label_curve(comparison, vectors, probe, *, random_state, **options):
     """Score the frozen network on nested subsets of the training images of every split."""
     stratify = comparison.settings["task"] == "classification"
-    counts = [[len(train) // share for share in SHARES] for train, _ in comparison.splits]
-    few = max(FEWEST, len(np.unique(comparison.y)) if stratify else FEWEST)
-    used = [column for column in range(len(SHARES)) if min(row[column] for row in counts) >= few]
-    n_splits, last = comparison.n_splits, comparison.scores["frozen"]
-    n_labels, scores = [comparison.n_train.mean()], [last]
-    if used:
-        # Seeds after those of the fits, so that no subset is drawn with the numbers that a fit draws with.
-        seeds = make_seeds(random_state, "fit", (2 + len(used)) * n_splits)[n_splits:]
-        nested = _nested(comparison, counts, used, seeds[:n_splits], stratify)
-        blank = replace(comparison, runs=(), splits=tuple(nested), seeds=tuple(seeds[n_splits:]), baseline="frozen")
-        smaller = with_candidates(blank, vectors, {"frozen": probe}, on_error="raise", **options)
-        scores = [*smaller.scores["frozen"].reshape(n_splits, len(used)).T, last]
-        n_labels = [*smaller.n_train.reshape(n_splits, len(used)).mean(axis=0), *n_labels]
-    ends = (np.nan,) * 3
-    if len(scores) > 1:
-        gains = differences_of(scores[-1], scores[-2])
-        ends = (float(gains.mean()), *corrected_interval(gains, comparison.n_train, comparison.n_test))
-    return LabelCurve(np.array(n_labels), np.array(scores), *ends)
+    counts = np.array([[len(train) // share for share in SHARES] for train, _ in comparison.splits])
+    few = len(np.unique(comparison.y)) if stratify else FEWEST
+    used = np.flatnonzero(counts.min(axis=0) >= max(few, FEWEST))
+    n_splits, n_sizes, last = comparison.n_splits, len(used), comparison.scores["frozen"]
+    if n_sizes == 0:
+        return LabelCurve(np.array([comparison.n_train.mean()]), last[None], *(np.nan,) * 3)
+    # Seeds after those of the fits, so that no subset is drawn with the numbers that a fit draws with.
+    seeds = make_seeds(random_state, "fit", (2 + n_sizes) * n_splits)[n_splits:]
+    nested = _nested(comparison, counts[:, used], seeds[:n_splits], stratify)
+    blank = replace(comparison, runs=(), splits=tuple(nested), seeds=tuple(seeds[n_splits:]))
+    smaller = with_candidates(blank, vectors, {"frozen": probe}, on_error="raise", **options)
+    n_labels, scores = (part.reshape(n_splits, n_sizes).T for part in (smaller.n_train, smaller.scores["frozen"]))
+    gain = _gain_over(comparison, smaller.runs_of("frozen")[n_sizes - 1 :: n_sizes])
+    n_labels = np.append(n_labels.mean(axis=1), comparison.n_train.mean())
+    return LabelCurve(n_labels, np.vstack([scores, last]), gain.difference, gain.low, gain.high)
 
 
-def _nested(comparison, counts, used, seeds, stratify):
+def _gain_over(comparison, runs):
+    """Compare the frozen network with itself on half of the labels, whose runs are one a split."""
+    half = [replace(run, candidate=HALF, split=split) for split, run in enumerate(runs)]
+    transfer = {**comparison.transfer, HALF: True}
+    return rows_against(replace(comparison, runs=(*comparison.runs, *half), transfer=transfer), HALF)["frozen"]
+
+
+def _nested(comparison, counts, seeds, stratify):
     """Draw the subsets, split by split: each is part of the next."""
     nested = []
     for (train, test), row, seed in zip(comparison.splits, counts, seeds, strict=True):
         labels = comparison.y[train] if stratify else np.zeros(len(train))
         ranked = train[nested_order(labels, seed)]
-        nested += [(np.sort(ranked[: row[column]]), test) for column in used]
+        nested += [(np.sort(ranked[:count]), test) for count in row]
     return nested
 
 

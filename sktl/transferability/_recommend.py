@@ -1,6 +1,8 @@
 """recommend_strategy: measure first what is cheap, and train only as long as that may still gain something."""
 
 import time
+from dataclasses import replace
+from inspect import signature
 from numbers import Real
 
 from sktl._candidate_names import CHANCE_LEVEL, PIXELS, RANDOM_WEIGHTS
@@ -9,6 +11,7 @@ from sktl._validation import Interval, validate_params
 from sktl.backbones import load_backbone
 from sktl.comparison import compare_transfer
 from sktl.comparison.further_candidates import with_candidates
+from sktl.comparison.recorded_call import recorded_call
 from sktl.exceptions import WeightsError
 from sktl.images import read_once
 from sktl.transferability._choosing import choose, peak_stage, quadrant_of
@@ -153,9 +156,10 @@ def recommend_strategy(
     on other features; ``"fine_tuned_DEPTH"``; and ``"from_scratch"``.
 
     The cheapest strategy whose mean score lies within `rope` of the best is recommended. Of the frozen ones that is
-    the one with all stages, unless another is clearly better: their number is large, and the best of many is so by
-    chance. Training from scratch is not tried where pretrained features are clearly better than those of random
-    weights. The search over depths goes on at least until it trains the stage that has the best features of its own.
+    the one with all stages, unless another is clearly better, corrected for their number by Holm's method: the best of
+    many is so by chance. Training from scratch is not tried where pretrained features are clearly better than those of
+    random weights. The search over depths goes on at least until it trains the stage that has the best features of its
+    own.
 
     Intervals are those of the comparison. The best score was chosen on the folds that it was measured on; `corrected`
     has what remains of it [1]_.
@@ -181,7 +185,7 @@ def recommend_strategy(
     >>> list(found.untried)
     ['fine_tuned_1', 'fine_tuned_2', 'fine_tuned_all', 'from_scratch']
     """
-    end = (start := time.perf_counter()) + budget
+    given, end = dict(locals()), (start := time.perf_counter()) + budget
     X, random_state = read_once(X), fixed_random_state(random_state)
     record, can_start_anew = load_backbone(backbone, weights), _has_random_twin(backbone)
     network = {"backbone": backbone, "weights": weights, "image_size": image_size, "image_shape": image_shape}
@@ -204,9 +208,8 @@ def recommend_strategy(
         **running,
     )
     task = comparison.settings["task"]
-    own = used_as_it_is(comparison.y, record, **network)
-    if own:
-        comparison = with_candidates(comparison, X, {one.name: one.estimator for one in own}, **running)
+    if own := used_as_it_is(comparison.y, record, **network):
+        comparison = with_candidates(comparison, X, {own[0].name: own[0].estimator}, **running)
     frozen = frozen_strategies(task, record, **network)
     comparison, labels = probed(comparison, X, frozen, network=network, random_state=random_state, **running)
     trained = trained_strategies(task, record, max_epochs=max_epochs, can_start_anew=can_start_anew, **network)
@@ -216,6 +219,9 @@ def recommend_strategy(
     tried = [one.name for one in strategies if one.name in comparison.scores]
     corrected = corrected_for_choice(comparison, tried, main_scorer(scoring, comparison), groups)
     chosen = choose(comparison, strategies, {name: cost.fit for name, cost in costs.items()})
+    call = recorded_call(given | {"random_state": random_state}, signature(recommend_strategy).parameters)
+    call |= {"function": "recommend_strategy", "part": ".comparison"}
+    comparison = replace(comparison, settings={**comparison.settings, "call": call})
     about = labels, quadrant_of(comparison), peak_stage(comparison, strategies), budget, time.perf_counter() - start
     return StrategyRecommendation(comparison, tuple(strategies), costs, *chosen, untried, *about, corrected)
 

@@ -38,7 +38,7 @@ class StrategyRow:
     difference, low, high : float or None
         Mean score minus that of the recommended strategy, and its 95 % interval; None for that one itself.
     seconds : float
-        Predicted seconds to fit it once on all images, none of which the network has seen.
+        Predicted seconds to fit it once on all images; NaN where that could not be told.
     predicted_seconds : float or None
         Predicted seconds of its fits and predictions in the comparison; None where it trains no network.
     measured_seconds : float or None

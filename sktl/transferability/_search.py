@@ -42,9 +42,10 @@ def search_depths(comparison, X, strategies, trained, costs, *, end, scoring, re
 
 def _beyond(needed, left):
     """Say that so many seconds are more than are left; None where they are not."""
-    if needed <= left or needed == 0:
+    known = seconds(needed) if needed == needed else "an unknown number of"
+    if needed == 0 or needed <= left or (needed != needed and left > 0):
         return None
-    return f"its folds would take about {seconds(needed)} s, and the budget has {seconds(max(left, 0))} s left"
+    return f"its folds would take about {known} s, and the budget has {seconds(max(left, 0))} s left"
 
 
 def _why_not_anew(comparison):

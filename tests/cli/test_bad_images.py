@@ -1,12 +1,14 @@
-"""Commands that learn from images find those that cannot be read before the work, and name each of them once."""
+"""Commands that learn from images find all of those that cannot be read, and name each of them once."""
 
 import json
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from sktl.images._opened import OpenedImage
 from sktl.models import load_model
 
 COMPARE = (
@@ -104,6 +106,25 @@ def test_a_model_is_that_of_the_other_images(run_sktl, damaged, tmp_path):
     paths = sorted(map(str, damaged.rglob("*.png")))
     without = load_model(tmp_path / "model.safetensors")
     assert (with_bad_ones.decision_function(paths) == without.decision_function(paths)).all()
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """How often each file has been decoded."""
+    counts, picture = Counter(), OpenedImage.picture
+
+    def counting(self):
+        counts[os.path.basename(self._item)] += 1
+        return picture(self)
+
+    monkeypatch.setattr(OpenedImage, "picture", counting)
+    return counts
+
+
+def test_training_on_frozen_features_decodes_every_image_once(run_sktl, photos, tmp_path, decoded):
+    assert run_sktl("train", photos, "-o", tmp_path / "model", "--method", "frozen").exit_code == 0
+    assert set(decoded.values()) == {1}
+    assert len(decoded) == 20
 
 
 def test_bad_images_of_a_test_folder_are_found_before_the_training(run_sktl, photos, damaged, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 from PIL import Image
@@ -128,3 +129,19 @@ def test_nothing_is_fetched(run_sktl, folder, monkeypatch):
 
     monkeypatch.setattr("socket.socket.connect", refused)
     assert run_sktl("check", folder).exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["check", "compare", "train"])
+def test_what_reads_heic_is_named_once_where_it_is_not_installed(run_sktl, folder, monkeypatch, command):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    (folder / "bees" / "phone.heic").write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic" + bytes(200))
+    options = {"check": [], "compare": ["--json"], "train": ["-o", folder.parent / "model.safetensors"]}[command]
+    result = run_sktl(command, folder, *options)
+    assert result.exit_code == 1
+    said = " ".join(result.output.split())
+    assert said.count("phone.heic") == 1
+    assert (
+        said.count("Got HEIC instead, which needs the package pillow-heif. Install it with: pip install 'sktl[heif]'")
+        == 1
+    )

@@ -105,7 +105,14 @@ def test_options_reach_the_comparison(photos, recorded):
     assert result.exit_code == 0, result.output
     expected = {"backbone": "resnet18", "weights": "w.pth", "image_size": 64, "cv": 3, "n_repeats": 2, "n_jobs": 2}
     expected |= {"unfreeze_depth": "all", "max_epochs": 4, "random_state": 7, "device": "cpu", "verbose": 0}
-    expected |= {"candidates": CANDIDATE_NAMES, "scoring": None, "groups": None, "duplicates": "warn", "resume": None}
+    expected |= {
+        "candidates": CANDIDATE_NAMES,
+        "scoring": None,
+        "groups": None,
+        "duplicates": "warn",
+        "resume": None,
+        "interval": "auto",
+    }
     (call,) = recorded
     assert {name: call[name] for name in expected} == expected
     assert "split" not in result.stderr
@@ -119,11 +126,12 @@ def test_numbers_given_as_depth_and_epochs_are_numbers(photos, recorded):
 def test_choices_of_what_is_compared_reach_the_comparison(photos, recorded):
     words = "--candidates frozen --candidates pixels --baseline pixels --scoring roc_auc --scoring accuracy"
     result = run(
-        photos, *words.split(), "--near-duplicates", "ignore", "--resume", "fits.jsonl", "--precision", "float32"
-    )
+        photos, *words.split(), "--near-duplicates", "ignore", "--resume", "fits.jsonl", "--precision", "float32",
+        "--interval", "corrected",
+    )  # fmt: skip
     assert result.exit_code == 0, result.output
     expected = {"candidates": ["frozen", "pixels"], "baseline": "pixels", "scoring": ["roc_auc", "accuracy"]}
-    expected |= {"duplicates": "ignore", "resume": Path("fits.jsonl"), "precision": "float32"}
+    expected |= {"duplicates": "ignore", "resume": Path("fits.jsonl"), "precision": "float32", "interval": "corrected"}
     assert {name: recorded[0][name] for name in expected} == expected
 
 

@@ -20,6 +20,8 @@ GIVEN = {
     },
     "check": {"folder": "photos"},
     "compare --target label": {"table": "photos.csv", "root": "photos"},
+    "rank --local": {"folder": "photos", "groups": "groups.csv", "resume": "fits.jsonl"},
+    "rank --local --target label": {"table": "photos.csv", "root": "photos"},
     "embed": {"images": "photos", "weights": "weights.pth"},
     "embed --target label": {"table": "photos.csv", "root": "photos"},
     "train": {"folder": "photos", "weights": "weights.pth"},
@@ -33,6 +35,7 @@ ENDINGS = {"plot": ".png", "report": ".html", "csv": ".csv", "resume": ".jsonl"}
 OUTPUTS = {
     "check": (),
     "compare": ("resume", "plot", "csv", "report"),
+    "rank": ("resume", "plot", "csv", "report"),
     "embed": ("output",),
     "train": ("output",),
     "predict": ("csv",),

@@ -60,13 +60,23 @@ def test_a_file_of_weights_goes_behind_the_name_of_its_network(photos, recorded,
     from torchvision.models import squeezenet1_1
 
     save_file(squeezenet1_1(num_classes=3).state_dict(), tmp_path / "mine.safetensors")
-    result = run_sktl("rank", photos, "--backbone", "tiny_fractal", "--backbone", "squeezenet1_1=mine.safetensors")
+    backbone = f"squeezenet1_1={tmp_path / 'mine.safetensors'}"
+    result = run_sktl("rank", photos, "--backbone", "tiny_fractal", "--backbone", backbone)
     assert result.exit_code == 0, result.output
     networks = recorded[0]["backbones"]
     assert list(networks) == ["tiny_fractal", "squeezenet1_1=mine.safetensors"]
     record = networks["squeezenet1_1=mine.safetensors"]
     assert isinstance(record, Backbone)
     assert record.weights.endswith("mine.safetensors")
+
+
+@pytest.mark.parametrize("output", ["--csv", "--resume"])
+def test_a_file_of_weights_is_not_written_onto(photos, recorded, run_sktl, tmp_path, output):
+    (tmp_path / "mine.pth").write_bytes(b"weights")
+    result = run_sktl("rank", photos, "--backbone", "resnet18=mine.pth", output, "mine.pth")
+    assert result.exit_code == 1
+    assert f"{output} must be a file of its own" in result.stderr
+    assert (tmp_path / "mine.pth").read_bytes() == b"weights"
 
 
 @pytest.mark.parametrize(

@@ -464,3 +464,18 @@ def test_pretraining_that_makes_no_difference_is_practical_equality():
         digits.images, digits.target, candidates=candidates, baseline="random weights", n_repeats=4, duplicates="ignore"
     )
     assert comparison.verdict == "practically equal"
+
+
+def test_the_interval_heeds_images_and_groups_unless_told_otherwise():
+    groups = [f"patient {number // 3}" for number in range(60)]
+    plain, grouped = compare(cv=2), compare(cv=2, groups=groups)
+    assert plain.groups is None
+    assert grouped.groups.tolist() == [number // 3 for number in range(60)]
+    for comparison in (plain, grouped):
+        assert comparison.rows()[0].interval == "crossed"
+    corrected = compare(cv=2, interval="corrected")
+    assert corrected.rows()[0].interval == "corrected"
+    assert corrected.scores["neighbours"].tolist() == plain.scores["neighbours"].tolist()
+    assert corrected.settings["call"]["arguments"]["interval"] == "'corrected'"
+    with pytest.raises(ValueError, match="The 'interval' parameter of compare_transfer must be a str among"):
+        compare(interval="naive")

@@ -1,5 +1,6 @@
 """Which interval a comparison gives, and what every test image adds to a score: the mean is the score itself."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -34,7 +35,7 @@ def make(y, predicted, splits, scoring="accuracy", baseline="scratch", **fields)
             runs.append(FitRecord(name, split, {scoring: score}, 1.0, 0.1, predicted=some.tolist()))
     return TransferComparison(
         tuple(runs), tuple(splits), y, seeds=tuple(range(len(splits))), baseline=baseline, scoring=scoring, rope=0.01,
-        transfer={name: name != baseline for name in predicted}, settings={}, **fields,
+        transfer={name: name not in (baseline, "pixels") for name in predicted}, settings={}, **fields,
     )  # fmt: skip
 
 
@@ -112,7 +113,11 @@ def test_a_score_that_is_no_mean_or_whose_predictions_do_not_give_it_keeps_the_c
     y, predicted = words()
     splits = split_up(len(y), 5)
     assert make(y, predicted, splits, "f1_macro").rows()[1].interval == "corrected"
-    assert make(*numbers(), split_up(60, 5), "neg_median_absolute_error").rows()[1].interval == "corrected"
+    for unit in (1.0, 1e-15):  # a median is no mean, however small
+        values, guesses = numbers()
+        tiny = {name: unit * one for name, one in guesses.items()}
+        comparison = make(unit * values, tiny, split_up(60, 5), "neg_median_absolute_error")
+        assert comparison.rows()[1].interval == "corrected"
     comparison = make(y, predicted, splits)
     changed = [replace(run, scores={"accuracy": run.scores["accuracy"] - 0.01}) for run in comparison.runs]
     assert replace(comparison, runs=tuple(changed)).rows()[1].interval == "corrected"
@@ -196,3 +201,37 @@ def test_nobody_is_advised_to_do_without_a_network_that_the_images_speak_for():
     assert comparison.scores["pixels"].mean() < 0.6
     for interval in ("auto", "corrected"):
         assert not any("which needs no network" in note for note in replace(comparison, interval=interval).notes())
+
+
+@pytest.mark.parametrize(("n_right", "said"), [(6, "is worse than"), (25, "is not clearly better than"), (30, None)])
+def test_the_note_on_a_simple_candidate_says_scores_difference_and_interval(n_right, said):
+    y, predicted, splits = stuck(2, 60, [n_right, n_right])
+    predicted["pixels"] = np.where(np.arange(60) % 30 < 24, y, "cow")
+    comparison = make(y, predicted, splits)
+    found = [note for note in comparison.notes() if "which needs no network" in note]
+    if said is None:
+        assert found == []
+        return
+    pixels = replace(comparison, baseline="pixels").rows()[1]
+    interval = f"{pixels.low:+.3f} to {pixels.high:+.3f}"
+    assert found == [
+        f"'frozen' {said} a linear model on small pictures ('pixels'), which needs no network: {n_right / 30:.3f} "
+        f"beside 0.800, a difference of {pixels.difference:+.3f} (95 % interval {interval})."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("n_repeats", "settings", "said"),
+    [
+        (1, {}, r", or more repeats \(n_repeats=3\), whose worth one draw of the folds does not tell, if the"),
+        (1, {"cv": "KFold(5)"}, r", or more repeats \(RepeatedStratifiedKFold\), whose worth one draw of the folds"),
+        (3, {"n_repeats": 3}, r", or n_repeats=\d+ \(now 3\), if the|, and no number of repeats will, if the"),
+    ],
+)
+def test_indecision_says_what_repeats_can_do_where_it_can_be_told(n_repeats, settings, said):
+    y, rng = np.tile(["ant", "bee"], 30), np.random.default_rng(0)
+    predicted = {name: np.where(rng.random(60) < 0.3, "cow", y) for name in ("scratch", "frozen")}
+    comparison = replace(make(y, predicted, split_up(60, 5, n_repeats)), settings=settings)
+    assert comparison.verdict == "undecided"
+    (note,) = (note for note in comparison.notes() if note.startswith("What would settle it"))
+    assert re.search(said, note)

@@ -1,7 +1,9 @@
+import os
 import subprocess
 import sys
 import threading
 import warnings
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pandas as pd
@@ -16,13 +18,15 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sktl import PretrainedFeatureExtractor
+from sktl import PretrainedFeatureExtractor, compare_transfer
 from sktl._splits import make_seeds, make_splits
 from sktl.comparison import _execution
 from sktl.comparison._execution import run_all
+from sktl.comparison._fitting import FitTask
 from sktl.comparison._warnings import CandidateFailedWarning
 from sktl.exceptions import ImageReadError
 from sktl.images import as_images, load_image_folder
+from sktl.inference import share_warned
 
 X = np.random.default_rng(0).normal(size=(60, 4))
 Y = np.tile(["a", "b", "c"], 20)
@@ -340,6 +344,49 @@ for bad in Bad(), Bad(dies=True):
     except RuntimeError as error:
         print(error)
 """
+
+
+class TwoWords(Exception):
+    """Pickles, and cannot be made again from its one argument."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} {second}")
+
+
+class RaisingTwoWords(Stumbling):
+    def fit(self, X, y):
+        raise TwoWords("boom", "bang")
+
+
+@pytest.mark.parametrize(
+    ("estimator", "kind", "sent_kind", "words"),
+    [
+        (RaisingTwoWords(), TwoWords, RuntimeError, "TwoWords: boom bang"),
+        (Stumbling(KeyError("lost")), KeyError, KeyError, "'lost'"),
+    ],
+)
+def test_an_error_of_another_process_comes_over_or_else_its_words_do(estimator, kind, sent_kind, words):
+    train, test = splits_of(3)[0]
+    fit = FitTask("mine", 0, estimator, train, test, 0, {"accuracy": get_scorer("accuracy")})
+    _, here, _ = _execution._fitted_here(fit, X, Y, os.getpid(), share_warned(), False)
+    assert type(here) is kind
+    _, sent, _ = _execution._fitted_here(fit, X, Y, -1, share_warned(), False)
+    assert type(sent) is sent_kind
+    assert str(sent) == words
+
+
+@pytest.mark.parametrize(("keeps", "advice"), [(False, "Pass resume="), (True, "call again with the same resume")])
+def test_a_process_that_is_lost_is_told_with_what_keeps_finished_fits(keeps, advice, monkeypatch, tmp_path):
+    def lost(*arguments, **options):
+        yield from ()
+        raise BrokenProcessPool("a process was terminated abruptly")
+
+    monkeypatch.setattr(_execution, "Parallel", lambda **options: lost)
+    with pytest.raises(RuntimeError, match=rf"A worker process died.*{advice}.*n_jobs=1.*terminated abruptly"):
+        compare_transfer(
+            X, Y, candidates={"one": Stumbling(), "two": Stumbling()}, baseline="one", cv=3,
+            resume=tmp_path / "fits.jsonl" if keeps else None,
+        )  # fmt: skip
 
 
 @pytest.mark.slow

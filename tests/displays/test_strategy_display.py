@@ -78,3 +78,12 @@ def test_the_numbers_as_a_frame(display):
     frame = display.frame()
     assert frame.columns.tolist() == ["strategy", "score", "low", "high", "fit_seconds", "recommended"]
     assert frame["recommended"].tolist() == [False, True, False]
+
+
+def test_what_costs_nobody_knows_what_is_not_drawn():
+    display = StrategyDisplay(
+        ["all"], {"avg": [NAN], "avg+std": [0.8]}, {}, ["frozen", "fine_tuned_all"], [0.8, 0.9],
+        [(NAN, NAN), (NAN, NAN)], [1.0, NAN], recommended="frozen",
+    )  # fmt: skip
+    assert [text.get_text() for text in display.plot().axes_[1].texts] == ["frozen  0.800"]
+    plt.close("all")

@@ -2,6 +2,7 @@
 
 import io
 import os
+import queue
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -134,6 +135,118 @@ def test_what_is_no_image_behind_a_url_is_named(bucket):
     system.pipe("/odd/page.html", b"<html>")
     with pytest.raises(ImageReadError, match=r"memory://odd/page\.html.*must be an image in a format"):
         read_image("memory://odd/page.html")
+
+
+def endless(start):
+    """Make a body that goes on with zeros until nobody listens."""
+
+    def write(handler):
+        sent = 0
+        try:
+            handler.wfile.write(start)
+            while sent < 1 << 31:
+                sent += handler.wfile.write(bytes(1 << 20))
+        except OSError:
+            pass
+        handler.server.sent.put(sent)
+
+    return write
+
+
+@pytest.fixture
+def serve():
+    """Serve one body with these headers, and return its URL and the server."""
+    pytest.importorskip("aiohttp")
+    running = []
+
+    def start(write, **headers):
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200)
+                for name, value in headers.items():
+                    self.send_header(name.replace("_", "-"), value)
+                self.end_headers()
+                write(self)
+
+            def log_message(self, *arguments):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.sent = queue.Queue()
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        running.append((server, thread))
+        return f"http://127.0.0.1:{server.server_address[1]}/a.png", server
+
+    yield start
+    for server, thread in running:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+LIMIT = 8 + 2**26
+
+
+@pytest.mark.parametrize(
+    ("start", "headers", "message", "most"),
+    [
+        (b"", {}, "must be an image in a format that Pillow reads", 16 << 20),
+        (png(PIXELS[0]), {}, rf"at most {LIMIT} bytes.* Got at least \d+ bytes instead.*MAX_IMAGE_PIXELS", 2 * LIMIT),
+        (png(PIXELS[0]), {"Content_Length": "100000000000"}, "Got 100000000000 bytes instead", 16 << 20),
+    ],
+    ids=["no-picture", "no-length", "honest"],
+)
+def test_a_server_that_never_stops_is_hung_up_on(serve, monkeypatch, start, headers, message, most):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
+    url, server = serve(endless(start), **headers)
+    with pytest.raises(ImageReadError, match=message):
+        read_image(url)
+    assert server.sent.get(timeout=10) < most
+
+
+@pytest.mark.parametrize(
+    ("write", "length"),
+    [(lambda handler: handler.wfile.write(png(PIXELS[0])), "1000"), (endless(png(PIXELS[0])), "60")],
+    ids=["more than comes", "less than comes"],
+)
+def test_a_length_that_is_not_true_is_an_error_of_the_image(serve, write, length):
+    url, _ = serve(write, Content_Length=length)
+    with pytest.raises(ImageReadError, match=r"damaged or cut off|the URL cannot be read"):
+        read_image(url)
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_a_picture_that_comes_in_pieces_without_a_length_is_read(serve, step):
+    def write(handler):
+        content = png(PIXELS[0])
+        for i in range(0, len(content), step):
+            handler.wfile.write(content[i : i + step])
+            handler.wfile.flush()
+
+    url, _ = serve(write)
+    np.testing.assert_array_equal(read_image(url), PIXELS[0])
+
+
+def test_an_object_that_is_too_large_is_not_fetched(bucket, monkeypatch):
+    urls, system = bucket
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1)
+    monkeypatch.setattr(type(system), "size", lambda self, path: LIMIT + 1)
+    monkeypatch.setattr(type(system), "cat_file", None)
+    with pytest.raises(ImageReadError, match=f"at most {LIMIT} bytes.* Got {LIMIT + 1} bytes instead"):
+        read_image(urls[0])
+
+
+@pytest.mark.parametrize("says_size", [True, False])
+def test_a_system_that_does_not_tell_sizes_is_read_with_the_same_bound(bucket, monkeypatch, says_size):
+    urls, system = bucket
+    if not says_size:
+        monkeypatch.setattr(type(system), "size", lambda self, path: None)
+        monkeypatch.setattr(type(system), "cat_file", None)
+    np.testing.assert_array_equal(read_image(urls[0]), PIXELS[0])
+    system.pipe("/odd/empty.png", b"")
+    with pytest.raises(ImageReadError, match="must have content"):
+        read_image("memory://odd/empty.png")
 
 
 def test_a_missing_package_is_named_with_what_installs_it(monkeypatch, bucket):

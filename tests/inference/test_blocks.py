@@ -55,6 +55,13 @@ def test_rows_on_the_cpu_depend_on_the_image_size_alone():
     assert block_rows(600, cpu, 32) == 4
 
 
+def test_rows_of_accelerators_are_those_of_the_batch_and_apples_take_one_thread():
+    assert block_rows(224, torch.device("cuda"), 7) == block_rows(600, torch.device("mps"), 7) == 7
+    with _blocks._computing_threads(torch.device("mps"), alone=False) as (pool, n_threads):
+        assert n_threads == 1
+        assert pool._max_workers == 1
+
+
 def test_out_of_memory_halves_the_block_and_is_remembered(monkeypatch):
     monkeypatch.setattr(_blocks, "_rows_that_fit", {})
     seen = []

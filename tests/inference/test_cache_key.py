@@ -1,5 +1,8 @@
 """What changes a vector changes the cache key, so that nothing old is found."""
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +11,9 @@ from torchvision.models import ResNet, resnet18
 from torchvision.models.resnet import BasicBlock
 
 from sktl import PretrainedFeatureExtractor
-from sktl.inference import _blocks, _embed
-from sktl.inference._cache_key import CacheKey
+from sktl.backbones import load_backbone
+from sktl.inference import _blocks, _embed, resolve_placement
+from sktl.inference._cache_key import CacheKey, cache_key_of
 from sktl.store import Key
 
 
@@ -65,6 +69,17 @@ def test_another_engine_is_computed_anew():
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnx")
     assert misses() == misses(engine="onnxruntime") == 6
+
+
+def test_another_version_of_an_engine_is_computed_anew(monkeypatch):
+    def digest(engine, version):
+        monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(__version__=version))
+        backbone, placement = load_backbone("tiny_fractal"), resolve_placement("cpu", "float32")
+        return cache_key_of(backbone, (1,), "avg", backbone.preprocessing, placement, engine, 4, 8).digest
+
+    keys = [digest("onnxruntime", "1.20"), digest("onnxruntime", "1.21"), digest("torch", "1.20")]
+    assert len(set(keys)) == 3
+    assert digest("torch", "1.21") == keys[2]
 
 
 def test_another_range_of_values_is_computed_anew():

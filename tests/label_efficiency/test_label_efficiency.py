@@ -357,7 +357,7 @@ def test_text_holds_every_mean_and_html_escapes_names():
     result = record({"frozen": [0.5, 0.7, 0.8], "<b>&": [0.3, 0.5, 0.7]}, baseline="<b>&", noise=0.01)
     for name in result.candidates:
         for mean in result.scores[name].mean(axis=1):
-            assert f"{mean:.3f} ±" in repr(result)
+            assert f"{mean:.3f} (" in repr(result)
     assert "<b>&" not in result._repr_html_()
     assert "&lt;b&gt;&amp;" in result._repr_html_()
 
@@ -366,3 +366,31 @@ def test_interval_is_the_corrected_one():
     result = record({"frozen": [0.5, 0.7, 0.8], "from_scratch": [0.3, 0.5, 0.7]})
     expected = [corrected_interval(row, 80, 20) for row in result.scores["frozen"]]
     np.testing.assert_allclose(result.interval("frozen"), expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "bounds"), [({}, (0, 1)), ({"score_bounds": {"accuracy": (0, np.inf)}}, (0, np.inf))]
+)
+def test_intervals_end_where_a_score_ends(settings, bounds):
+    curves = {"frozen": [0.93, 0.96, 0.97], "from_scratch": [0.05, 0.5, 0.7]}
+    result = record(curves, noise=0.02, n_splits=3, settings=settings)
+    for name, scores in result.scores.items():
+        uncut = np.array([corrected_interval(row, 80, 20) for row in scores])
+        np.testing.assert_allclose(result.interval(name), np.clip(uncut, *bounds))
+    assert result.interval("frozen").max() == 1 if bounds[1] == 1 else result.interval("frozen").max() > 1
+    assert result.interval("from_scratch").min() == 0
+
+
+def test_text_html_frame_and_bands_have_the_ends_of_the_same_interval():
+    pytest.importorskip("matplotlib")
+    result = record({"frozen": [0.93, 0.96, 0.97], "from_scratch": [0.05, 0.5, 0.7]}, noise=0.02, n_splits=3)
+    text, display = repr(result), result.plot()
+    assert "±" not in text
+    assert "±" not in result._repr_html_()
+    for band, name in zip(display.ax_.collections, result.candidates, strict=True):
+        for mean, (low, high) in zip(result.scores[name].mean(axis=1), result.interval(name), strict=True):
+            cell = f"{mean:.3f} ({low:.3f} to {high:.3f})"
+            assert cell in text
+            assert cell in result._repr_html_()
+        drawn = band.get_paths()[0].vertices[:, 1]
+        assert (drawn.min(), drawn.max()) == (result.interval(name).min(), result.interval(name).max())

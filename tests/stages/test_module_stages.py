@@ -203,6 +203,56 @@ def test_own_stages_by_name_or_module(by_name):
         assert_reproduces(backbone, module)
 
 
+class Maximum(Plain):
+    def forward(self, x):
+        return self.fc(self.maps(x).amax((2, 3)))
+
+
+class DropoutInHead(Plain):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Sequential(nn.Dropout(), nn.Linear(6, 4), nn.Softplus())
+
+
+class WithoutHead(Plain):
+    def forward(self, x):
+        return self.maps(x).mean((2, 3))
+
+
+@pytest.mark.parametrize("make", [Plain, Flattening, Maximum, DropoutInHead])
+def test_own_stages_are_followed_by_what_leads_to_the_head(make):
+    torch.manual_seed(0)
+    module = make().eval()
+    stages = [("stem", [module.conv1, module.norm1, nn.ReLU()]), ("top", [module.conv2, nn.Identity()])]
+    backbone = load_backbone(module, stages=stages, preprocessing=SMALL)
+    assert backbone.stage_names == ("stem", "top")
+    with torch.no_grad():
+        assert_reproduces(backbone, module)
+
+
+@pytest.mark.parametrize(
+    ("take", "own_pooling"), [(lambda x: x.mean(1), "avg"), (lambda x: x[:, 0], "token")], ids=["mean", "first"]
+)
+def test_own_stages_of_tokens_are_pooled_as_the_network_does(take, own_pooling):
+    module = Tokens(take).eval()
+    stages = [("stem", [module.stem]), ("top", [module.body, nn.Identity(), module.swap])]
+    backbone = load_backbone(module, stages=stages, preprocessing=SMALL)
+    assert backbone.own_pooling == own_pooling
+    with torch.no_grad():
+        assert_reproduces(backbone, module)
+
+
+def test_own_stages_of_a_network_without_a_head_give_its_output():
+    module = WithoutHead().eval()
+    del module.fc
+    backbone = load_backbone(
+        module, stages=[("stem", [module.conv1, module.norm1, nn.ReLU()]), ("top", [module.conv2])], preprocessing=SMALL
+    )
+    assert backbone.head is None
+    with torch.no_grad():
+        torch.testing.assert_close(pool(backbone.stages(images())), module(images()))
+
+
 def test_own_stages_by_dotted_names():
     module = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 3)), nn.Flatten(), nn.Linear(3920, 2))
     backbone = load_backbone(module, stages=["0.0", "0.1", ("flat", "1")], preprocessing=SMALL)

@@ -238,6 +238,65 @@ def test_other_calls_for_other_numbers_of_images_are_refused():
         places_of(lambda net, x: x.relu() if len(x) == 2 else x.tanh())
 
 
+REFUSED = {
+    "writes": (lambda net, x: torch.tanh(x, out=torch.empty_like(x)), "tanh writes into a tensor that it is given"),
+    "drops": (lambda net, x: F.dropout(x, 0.5, training=True), "drops values in eval mode"),
+    "keywords": (
+        lambda net, x: F.leaky_relu(x, **({"inplace": False} if len(x) == 2 else {"negative_slope": 0.1})),
+        "something else for other sizes",
+    ),
+    "length": (lambda net, x: torch.cat([x] * len(x)), "something else for other sizes"),
+    "number": (lambda net, x: x * (1.5 if len(x) == 2 else 2.5), "something else for other sizes"),
+}
+
+
+@pytest.mark.parametrize(("run", "message"), REFUSED.values(), ids=REFUSED)
+def test_calls_that_cannot_be_done_again_are_refused(run, message):
+    with pytest.raises(RecordingError, match=message):
+        Recorder(nn.Conv2d(3, 4, 3).eval(), run, 16).record({""})
+
+
+class Final(nn.Conv2d):
+    def __init_subclass__(cls):
+        raise TypeError("nobody derives from it")
+
+
+class Locked(nn.Conv2d):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.lock = threading.Lock()
+
+
+class Passing(nn.Module):
+    """Hands a module over to another one."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.caller = nn.Conv2d(3, 8, 3), Caller()
+
+    def forward(self, x):
+        return self.caller(self.conv, x)
+
+
+class Caller(nn.Module):
+    def forward(self, part, x):
+        return part(x)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (Final(3, 8, 3), "Final cannot be watched"),
+        (Locked(3, 8, 3), "it cannot be copied"),
+        (Passing(), "a module is passed as an argument"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_networks_whose_calls_cannot_be_told_are_refused(module, message):
+    with pytest.raises(RecordingError, match=message):
+        Recorder(module, lambda network, images: network(images), 32).record({""})
+
+
 def test_residual_connections_are_no_place_to_cut():
     calls = places_of(lambda net, x: (x.relu().tanh() + x).sigmoid())
     assert [call.target for call in calls.of_images] == ["relu", "tanh", "__add__", "sigmoid"] or len(

@@ -157,6 +157,16 @@ def test_few_files_are_open_and_those_at_work_stay_open(tmp_path, script):
     assert first.claim(script.KEY, script.digests(10), first.begin()) == set(script.digests(10))
 
 
+def test_stores_are_closed_at_the_end_of_a_process_and_keep_what_they_have(tmp_path, script):
+    stores = [open_store(tmp_path / name) for name in "ab"]
+    for store in stores:
+        assert script.compute(store, script.digests(10)) == 0
+        assert store.is_open
+    _opening._close_all()
+    assert not any(store.is_open for store in stores)
+    assert [script.compute(store, script.digests(10)) for store in stores] == [10, 10]
+
+
 def test_looking_makes_no_files(tmp_path):
     store = open_store(tmp_path / "none")
     usage = store.usage()

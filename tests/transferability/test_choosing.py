@@ -1,6 +1,7 @@
 """Which strategy follows from which scores, when a search is over, and which cell of the textbook it is."""
 
 import time
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def strategies():
 
 
 def chosen(scores, **options):
-    return choose(comparison(BASE | SINGLE | scores, **options), [*sum(strategies(), [])], SECONDS)
+    return choose(comparison(BASE | SINGLE | scores, **options), list(chain(*strategies())), SECONDS)
 
 
 # ---- what is recommended
@@ -120,7 +121,7 @@ def search(monkeypatch, truth, base=BASE | SINGLE, *, budget=1e9, jitter=1.0, mi
     frozen, trained = strategies()
     costs = {one.name: StrategyCost(10.0, 50.0) for one in trained}
     options = {"end": time.perf_counter() + budget, "scoring": None, "resume": None, "n_jobs": None, "verbose": 0}
-    result, untried = search_depths(comparison(base, jitter=jitter), None, frozen, trained, costs, **options)
+    _, untried = search_depths(comparison(base, jitter=jitter), None, frozen, trained, costs, **options)
     return tried, untried
 
 
@@ -166,6 +167,12 @@ def test_what_does_not_fit_into_the_budget_is_not_tried(monkeypatch):
     tried, untried = search(monkeypatch, {}, budget=20)
     assert tried == []
     assert untried["fine_tuned_1"] == "its folds would take about 50 s, and the budget has 20 s left"
+
+
+def test_what_costs_nobody_knows_what_is_tried(monkeypatch):
+    truth = {"fine_tuned_1": 0.85, "fine_tuned_2": 0.9, "fine_tuned_all": 0.95}
+    assert len(search(monkeypatch, truth, budget=1, missing=np.nan)[0]) == 3
+    assert len(search(monkeypatch, truth, budget=0, missing=np.nan)[0]) == 0
 
 
 def test_fits_that_are_in_a_file_need_no_budget(monkeypatch):

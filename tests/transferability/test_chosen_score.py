@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import get_scorer, make_scorer, mean_squared_error
 
-from sktl.transferability import bias_corrected_score
+from sktl.transferability import _chosen_score, bias_corrected_score
 from sktl.transferability._chosen_score import corrected_for_choice
 
 
@@ -30,7 +30,8 @@ def test_groups_are_drawn_together(comparison):
     assert grouped.score != alone.score
 
 
-def test_an_error_counts_with_its_sign(comparison):
+def test_an_error_counts_with_its_sign(comparison, monkeypatch):
+    monkeypatch.setattr(_chosen_score, "SOME", 20)
     scorer = make_scorer(mean_squared_error, greater_is_better=False)
     found = corrected_for_choice(comparison, ["a", "b"], scorer, None)
     assert found.uncorrected == pytest.approx(-0.2)
@@ -38,7 +39,8 @@ def test_an_error_counts_with_its_sign(comparison):
 
 
 @pytest.mark.parametrize("name", ["balanced_accuracy", "f1_macro"])
-def test_other_scores_are_computed_from_the_predictions(comparison, name):
+def test_other_scores_are_computed_from_the_predictions(comparison, name, monkeypatch):
+    monkeypatch.setattr(_chosen_score, "SOME", 20)
     found = corrected_for_choice(comparison, ["a", "b"], get_scorer(name), None)
     predicted = comparison.out_of_fold("a")
     wanted = get_scorer(name)._score_func(predicted["y_true"], predicted["y_pred"])

@@ -65,12 +65,12 @@ def test_a_name_whose_weights_are_not_to_be_had_is_left_to_its_fit(monkeypatch, 
 
 
 def test_local_takes_what_loads_and_says_why_the_rest_does_not(monkeypatch, tmp_path):
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    monkeypatch.setattr(_networks, "networks_here", lambda: {"tiny_fractal": "tiny_fractal", "a/bert": str(tmp_path)})
+    here = {"tiny_fractal": "tiny_fractal", "owner/gone": str(tmp_path / "gone")}
+    monkeypatch.setattr(_networks, "networks_here", lambda: here)
     networks, left_out = named_networks("local")
     assert networks == {"tiny_fractal": "tiny_fractal"}
-    assert list(left_out) == ["a/bert"]
-    assert "Error: " in left_out["a/bert"]
+    assert list(left_out) == ["owner/gone"]
+    assert left_out["owner/gone"].startswith("WeightsNotFoundError: ")
 
 
 def test_local_without_any_network_is_an_error(monkeypatch):

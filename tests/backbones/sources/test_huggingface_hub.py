@@ -1,6 +1,7 @@
 """Repositories of the Hub: downloaded once, from one commit, and every failure is one clear error."""
 # ruff: noqa: E402
 
+import hashlib
 import json
 import pickle
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 pytest.importorskip("transformers")
 constants = pytest.importorskip("huggingface_hub").constants
@@ -20,6 +22,7 @@ from safetensors.torch import save
 from tiny_transformers import tiny
 
 from sktl.backbones import Preprocessing, _loading, load_backbone
+from sktl.backbones.sources._huggingface_hub import _check_hash
 from sktl.exceptions import WeightsError, WeightsNotFoundError
 
 NAME = "owner/network"
@@ -163,6 +166,84 @@ def test_without_the_library_of_the_hub_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match=r"'owner/network' needs huggingface_hub.*pip install 'sktl\[hub\]'"):
         load_backbone(NAME)
+
+
+def test_weights_in_several_files_are_all_downloaded(hub, files, tmp_path):
+    whole = load_backbone(NAME)
+    _loading._loaded.clear()
+    tiny("ViTForImageClassification").save_pretrained(tmp_path / "many", max_shard_size="60KB")
+    shards = {file.name: file.read_bytes() for file in (tmp_path / "many").iterdir() if "safetensors" in file.name}
+    assert len(shards) > 2
+    hub.repositories["owner/many"] = {**files, **shards}
+    del hub.repositories["owner/many"]["model.safetensors"]
+    many = load_backbone("owner/many")
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(many.stages(images), whole.stages(images))
+    assert {*shards} <= {*whole_files(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (b"[]", "must list the files of weights"),
+        (b"{", "must list the files of weights"),
+        (b'{"weight_map": {"a": "../other.safetensors"}}', r"Got '\.\./other\.safetensors' instead"),
+        (b'{"weight_map": {"a": "model.bin"}}', r"Got 'model\.bin' instead"),
+        (b'{"weight_map": {"a": 3}}', "Got 3 instead"),
+    ],
+)
+def test_an_index_that_names_no_files_beside_it_is_an_error(index, message, hub):
+    del hub.repositories[NAME]["model.safetensors"]
+    hub.repositories[NAME]["model.safetensors.index.json"] = index
+    with pytest.raises(WeightsError, match=message):
+        load_backbone(NAME)
+
+
+def test_a_folder_that_lacks_one_of_the_files_of_its_index_is_an_error(tmp_path):
+    tiny("ViTModel").save_pretrained(tmp_path, max_shard_size="60KB")
+    lost = sorted(tmp_path.glob("model-*.safetensors"))[1]
+    lost.unlink()
+    with pytest.raises(WeightsNotFoundError, match=f"must be whole. Found no '{lost.name}'"):
+        load_backbone(tmp_path)
+
+
+def test_a_repository_without_a_configuration_is_an_error(hub):
+    del hub.repositories[NAME]["config.json"]
+    with pytest.raises(WeightsNotFoundError, match=r"'owner/network' has no file 'config\.json'"):
+        load_backbone(NAME)
+
+
+def test_a_model_card_that_cannot_be_read_states_nothing(hub):
+    hub.repositories[NAME]["README.md"] = b"---\nlicense: [\n---\n"
+    backbone = load_backbone(NAME)
+    assert (backbone.license, backbone.source) == ("unknown", "unknown")
+
+
+@pytest.mark.parametrize("linked", [True, False])
+@pytest.mark.parametrize(
+    "name",
+    [
+        lambda content: hashlib.sha256(content).hexdigest(),
+        lambda content: hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest(),  # as git has it
+    ],
+    ids=["sha256", "git"],
+)
+def test_a_download_is_compared_with_the_hash_in_its_name(name, linked, tmp_path):
+    def arrived(content):
+        stored = tmp_path / name(b"what the Hub has")
+        stored.write_bytes(content)
+        if linked:
+            (tmp_path / "model").unlink(missing_ok=True)
+            (tmp_path / "model").symlink_to(stored)
+        return tmp_path / "model" if linked else stored
+
+    _check_hash(arrived(b"what the Hub has"), "owner/network")
+    with pytest.raises(WeightsError, match=r"must have the hash that the Hub gives for it.*and was deleted"):
+        _check_hash(arrived(b"something else"), "owner/network")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "model").write_bytes(b"no hash is known of a file in its own place")
+    _check_hash(tmp_path / "model", "owner/network")
 
 
 def test_a_repository_of_pickles_is_refused(hub):

@@ -20,7 +20,7 @@ from sklearn.model_selection import cross_val_predict
 from tiny_transformers import BASE_MODELS, CLASSIFIERS, saved, tiny
 
 from sktl import FineTuneClassifier, PretrainedFeatureExtractor
-from sktl.backbones import load_backbone, pool
+from sktl.backbones import Preprocessing, load_backbone, pool
 from sktl.backbones.sources._transformers import network_of, quiet, transformers
 from sktl.datasets import make_fractals
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
@@ -28,6 +28,8 @@ from sktl.models import load_model, save_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*says nothing about the preprocessing")
 QUICK = {"ViTModel", "Dinov2Model", "ConvNextForImageClassification", "SiglipVisionModel"}
+# Maps without a pooler, biases that are kept, and two classifiers.
+QUICK |= {"PoolFormerModel", "LevitModel", "DeiTForImageClassificationWithTeacher"}
 
 
 def marked(names):
@@ -365,6 +367,34 @@ def test_a_configuration_of_no_image_network_is_an_error(text, tmp_path):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ValueError, match="image network of transformers"):
         load_backbone(tmp_path)
+
+
+def test_quantised_weights_are_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "vit", "quantization_config": {"quant_method": "gptq"}}')
+    with pytest.raises(ValueError, match="Got quantised weights instead: name the repository with the whole ones"):
+        load_backbone(tmp_path)
+
+
+def test_a_written_configuration_that_would_fill_the_memory_is_refused():
+    values = {"model_type": "vit", "hidden_size": 32768, "num_hidden_layers": 1, "intermediate_size": 65536}
+    with pytest.raises(ValueError, match=r"at most 2,000,000,000 weights\. Got 9,[\d,]+ instead"):
+        network_of({"class": "ViTModel", "flipped": False, "values": values})
+
+
+def test_a_classifier_that_is_not_one_layer_beside_the_base_model_is_an_error():
+    network = tiny("ViTForImageClassification")
+    network.classifier = torch.nn.Sequential(torch.nn.Linear(32, 16), torch.nn.ReLU(), torch.nn.Linear(16, 5))
+    with pytest.raises(ValueError, match=r"must have a classifier beside its base model.*pass its base model"):
+        load_backbone(network)
+
+
+def test_a_network_for_another_image_size_is_read_with_interpolated_positions(tmp_path):
+    network = saved("ViTForImageClassification", tmp_path)
+    images = torch.rand((2, 3, 64, 64), generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        expected = network(pixel_values=images, interpolate_pos_encoding=True).logits
+        backbone = load_backbone(tmp_path, preprocessing=Preprocessing(64))
+        torch.testing.assert_close(backbone.head(features_of(backbone, images)), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_no_code_of_a_folder_is_run(tmp_path):
