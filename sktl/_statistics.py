@@ -17,15 +17,12 @@ __all__ = [
     "corrected_p_value",
     "correlated_t_probabilities",
     "crossed",
-    "decide",
     "differences_of",
     "holm",
     "spread_is_zero",
 ]
 
 CONFIDENCE = 0.95
-# One end of the two-sided interval: a verdict and the interval beside it never contradict each other.
-ONE_SIDED = 0.5 + CONFIDENCE / 2
 # Chosen for false alarms of 5 % at most from three splits on, whatever the luck: see benchmarks/verdicts.py.
 SHARPNESS = 6
 ROUNDING = 1e-12  # relative: scores may be of any unit
@@ -76,8 +73,18 @@ class MeanDifference:
         return worse, max(0.0, 1.0 - worse - better), better
 
     def verdict(self, rope):
-        """Name what is probable enough."""
-        return decide(self.probabilities(rope))
+        """Name the one of worse, practically equal and better that holds; "undecided" where none does.
+
+        "Worse" and "better" are beyond chance, since the 95 % interval leaves out zero, and beyond the region of
+        practical equivalence: without any difference at most one comparison in twenty ends in either. "Practically
+        equal" needs a probability of 95 %.
+        """
+        (low, high), (_, equal, _) = self.interval(), self.probabilities(rope)
+        if equal > CONFIDENCE:
+            return "practically equal"
+        if abs(self.mean) <= rope * (1 + ROUNDING):
+            return "undecided"
+        return "better" if low > 0 else "worse" if high < 0 else "undecided"
 
     def images_to_settle(self, rope, *, most=100):
         """How many times as many images would probably end the indecision.
@@ -343,16 +350,3 @@ def correlated_t_probabilities(differences, n_train, n_test, rope):
     0.005 0.019 0.976
     """
     return corrected(differences, n_train, n_test).probabilities(rope)
-
-
-def decide(probabilities):
-    """Name the one of worse, practically equal and better that is probable enough.
-
-    "Worse" and "better" need 97.5 %, so that the 95 % interval then lies beyond the region of practical equivalence,
-    and without any difference at most one comparison in twenty ends in either; "practically equal" needs 95 %.
-    """
-    levels = {"worse": ONE_SIDED, "practically equal": CONFIDENCE, "better": ONE_SIDED}
-    for (word, level), probability in zip(levels.items(), probabilities, strict=True):
-        if probability > level:
-            return word
-    return "undecided"

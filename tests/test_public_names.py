@@ -32,7 +32,7 @@ PROMISED = {
     "sktl.models": ["load_model", "save_model"],
     "sktl.label_efficiency": ["LabelEfficiency", "label_efficiency"],
     "sktl.transferability": ["bias_corrected_score", "log_me", "nearest_neighbour_score", "recommend_strategy"],
-    "sktl.near_duplicates": ["find_leaks", "inspect_images", "near_duplicate_groups"],
+    "sktl.near_duplicates": ["find_leaks", "inspect_images", "near_duplicate_groups", "suggested_groups"],
     "sktl.displays": [
         *("ComparisonDisplay", "CostDisplay", "DepthSweepDisplay", "EmbeddingMapDisplay", "LabelEfficiencyDisplay"),
         *("MistakesDisplay", "TrainingCurveDisplay", "confusion_display"),

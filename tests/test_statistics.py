@@ -3,14 +3,16 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from sktl._statistics import (
+    MeanDifference,
     corrected,
     corrected_interval,
     corrected_p_value,
     correlated_t_probabilities,
-    decide,
     differences_of,
     holm,
     spread_is_zero,
@@ -89,7 +91,7 @@ def test_equal_differences_give_neither_interval_nor_probabilities(difference, n
     assert np.isnan(corrected_interval(differences, 80, 20)).all()
     probabilities = correlated_t_probabilities(differences, 80, 20, rope=0.01)
     assert np.isnan(probabilities).all()
-    assert decide(probabilities) == "undecided"
+    assert corrected(differences, 80, 20).verdict(0.01) == "undecided"
     assert np.isnan(corrected(differences, 80, 20).images_to_settle(0.01))
 
 
@@ -102,7 +104,7 @@ def test_rounding_does_not_count_as_spread():
 def test_one_split_gives_no_interval():
     assert np.isnan(corrected_interval([0.1], 80, 20)).all()
     assert np.isnan(correlated_t_probabilities([0.1], 80, 20, 0.01)).all()
-    assert decide(correlated_t_probabilities([0.1], 80, 20, 0.01)) == "undecided"
+    assert corrected([0.1], 80, 20).verdict(0.01) == "undecided"
     assert np.isnan(corrected([0.1], 80, 20).images_to_settle(0.01))
 
 
@@ -113,25 +115,42 @@ def test_differences_that_are_not_one_per_split_are_an_error(differences):
 
 
 @pytest.mark.parametrize(
-    ("probabilities", "word"),
+    ("mean", "error", "word"),
     [
-        ((0.98, 0.01, 0.01), "worse"),
-        ((0.01, 0.96, 0.03), "practically equal"),
-        ((0.01, 0.01, 0.98), "better"),
-        ((0.0, 0.03, 0.97), "undecided"),
-        ((0.97, 0.03, 0.0), "undecided"),
-        ((0.02, 0.95, 0.03), "undecided"),
+        (0.050, 0.020, "better"),  # interval +0.011 to +0.089: it leaves out zero, and need not leave out the rope
+        (-0.05, 0.020, "worse"),
+        (0.050, 0.026, "undecided"),  # -0.001 to +0.101
+        (-0.05, 0.026, "undecided"),
+        (0.001, 0.004, "practically equal"),
+        (0.008, 0.0015, "undecided"),  # beyond zero, within the rope, and not surely so
+        (0.006, 0.0015, "practically equal"),
+        (0.91 - 0.90, 0.0015, "undecided"),  # at the edge, but for rounding
+        (0.050, math.nan, "undecided"),
     ],
 )
-def test_verdict_needs_a_probability_that_the_interval_confirms(probabilities, word):
-    assert decide(probabilities) == word
+def test_verdict_is_beyond_zero_and_beyond_the_rope(mean, error, word):
+    known = MeanDifference(mean, error, 1e6, 5, math.nan, "crossed")
+    assert known.verdict(0.01) == word
+
+
+@given(mean=st.floats(-1, 1), error=st.floats(1e-6, 1), degrees=st.floats(1, 200), rope=st.floats(0, 0.5))
+def test_verdict_never_contradicts_interval_and_p_value(mean, error, degrees, rope):
+    known = MeanDifference(mean, error, degrees, 5, math.nan, "crossed")
+    low, high = known.interval()
+    if (verdict := known.verdict(rope)) in ("better", "worse"):
+        assert known.p_value() < 0.05
+        assert (low > 0 and mean > rope) if verdict == "better" else (high < 0 and mean < -rope)
+    if low > rope or high < -rope:
+        assert verdict in ("better", "worse")
+    if verdict == "practically equal":
+        assert abs(mean) <= rope
 
 
 def test_images_to_settle_is_the_first_factor_that_decides():
     differences = np.array([0.02, 0.05, -0.03, 0.06, 0.04])
     factor = corrected(differences, 80, 20).images_to_settle(0.01)
     shrunk = [differences.mean() + (differences - differences.mean()) / math.sqrt(f) for f in (factor, factor / 1.1)]
-    assert [decide(correlated_t_probabilities(d, 80, 20, 0.01)) for d in shrunk] == ["better", "undecided"]
+    assert [corrected(d, 80, 20).verdict(0.01) for d in shrunk] == ["better", "undecided"]
 
 
 def test_nothing_settles_a_difference_at_the_edge_of_practical_equivalence():
@@ -150,7 +169,7 @@ def test_false_alarms_are_as_rare_as_promised_where_a_plain_t_test_fails(n_simul
     tolerance = 4 * math.sqrt(0.05 * 0.95 / n_simulations)
     assert alarms == pytest.approx(0.05, abs=tolerance)
     assert plain > 0.15
-    verdicts = [decide(correlated_t_probabilities(differences, 80, 20, 0.01)) for differences in simulated]
+    verdicts = [corrected(differences, 80, 20).verdict(0.01) for differences in simulated]
     assert np.mean([verdict in ("better", "worse") for verdict in verdicts]) < 0.05 + tolerance
 
 
@@ -229,13 +248,13 @@ def test_holm_passes_over_candidates_without_a_p_value():
 
 
 def test_repeats_to_settle_is_the_first_number_of_repeats_that_decides():
-    differences = np.array([0.04, 0.07, 0.01, 0.08, 0.06])
+    differences = np.array([0.04, 0.07, 0.00, 0.08, 0.06])
 
     def verdict(repeats):
         n = 5 * repeats
         error = math.sqrt((1 / n + 0.25) * differences.var(ddof=1))
-        posterior = stats.t(n - 1, differences.mean(), error)
-        return decide((posterior.cdf(-0.01), posterior.cdf(0.01) - posterior.cdf(-0.01), posterior.sf(0.01)))
+        low, _ = stats.t.interval(0.95, n - 1, differences.mean(), error)
+        return "better" if low > 0 and differences.mean() > 0.01 else "undecided"
 
     factor = corrected(differences, 80, 20).repeats_to_settle(0.01)
     assert factor == next(repeats for repeats in range(1, 100) if verdict(repeats) != "undecided") > 1
@@ -251,7 +270,7 @@ def test_repeats_cannot_settle_what_the_splits_share():
 
 def test_a_large_difference_is_found():
     simulated = correlated_differences(np.random.default_rng(1), 200, n_splits=5, correlation=0.2, mean=0.2, sd=0.03)
-    verdicts = [decide(correlated_t_probabilities(differences, 80, 20, 0.01)) for differences in simulated]
+    verdicts = [corrected(differences, 80, 20).verdict(0.01) for differences in simulated]
     assert np.mean([verdict == "better" for verdict in verdicts]) > 0.95
 
 

@@ -22,6 +22,7 @@ from sktl.cli._comparison_options import (
     ResumeOption,
     ScoringOption,
     SeedOption,
+    check_groups,
 )
 from sktl.cli._data import Data, load_data
 from sktl.cli._default_backbone import backbone_for
@@ -129,7 +130,7 @@ def compare(
         backbone = backbone_for(X, backbone, weights)
         options |= {"backbone": backbone, "weights": weights, "image_size": image_size}
         options |= {"device": device, "precision": precision, "verbose": int(verbose)}
-        own_groups = data.groups if groups is None else read_groups(groups, folder, X)
+        own_groups = data.groups if groups is None else read_groups(groups, folder, X, data.classes)
         with redirect_stdout(sys.stderr):
             options |= {"groups": own_groups, "duplicates": near_duplicates, "on_bad_image": on_error}
             options |= {"unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs, "baseline": baseline}
@@ -149,9 +150,7 @@ def compare(
 def _check_together(context):
     check_folder_or_table(context, "folder", ["digits"])
     options = context.params
-    if options["folder"] is None and options["groups"] is not None:
-        instead = "the digits have no paths" if options["digits"] else "--group names the column of a table"
-        raise typer.BadParameter(f"is for a folder of images: {instead}.", param_hint="'--groups'")
+    check_groups(options)
     if options["separator"] is not None:
         raise typer.BadParameter(
             "is for 'sktl train': a comparison is about one label for each image.", param_hint="'--separator'"

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from sktl.cli._folders import GROUPS_BY
 from sktl.cli._options import one_of
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ResumeOption",
     "ScoringOption",
     "SeedOption",
+    "check_groups",
 ]
 
 ScoringOption = Annotated[
@@ -29,7 +31,10 @@ RepeatsOption = Annotated[int, typer.Option("--repeats", min=1, help="How many t
 GroupsOption = Annotated[
     Path | None,
     typer.Option(
-        "--groups", help="CSV with the columns path and group: images of one group stay on one side of a split."
+        "--groups",
+        metavar="CSV|folder|name|date",
+        help="Images of one group stay on one side of a split: a CSV with the columns path and group, or what tells "
+        "which files belong together: folders below those of the classes, beginnings of names, or dates.",
     ),
 ]
 NearDuplicatesOption = Annotated[
@@ -46,3 +51,11 @@ ResumeOption = Annotated[
     Path | None,
     typer.Option("--resume", help="Keep finished fits in this file, and do not repeat those that are in it."),
 ]
+
+
+def check_groups(options):
+    """Refuse a file of groups where there is no folder, in which its paths would start."""
+    of_table = options["table"] is not None and options["group"] is None and str(options["groups"]) in GROUPS_BY
+    if options["groups"] is not None and options["folder"] is None and not of_table:
+        instead = "--group names the column of a table" if options["table"] else "the digits have no paths"
+        raise typer.BadParameter(f"is for a folder of images: {instead}.", param_hint="'--groups'")

@@ -27,6 +27,11 @@ class Data:
 
         return np.array(self.names)[self.target] if self.task == "classification" else self.target
 
+    @property
+    def classes(self):
+        """The class of each image; None where there are no classes."""
+        return self.target if self.task == "classification" else None
+
     def about(self):
         """Say in plain Python what is learnt."""
         if self.task == "regression":

@@ -8,8 +8,9 @@ from sktl._text import enumerated, printable
 from sktl.cli._places import keep_from_outputs
 from sktl.cli._reporting import say
 
-__all__ = ["find_images", "load_classes", "read_groups", "say_classes"]
+__all__ = ["GROUPS_BY", "find_images", "load_classes", "read_groups", "say_classes"]
 
+GROUPS_BY = ("folder", "name", "date")  # what may tell groups, besides a file
 _MOST_CLASSES = 20  # that are listed
 
 
@@ -97,12 +98,18 @@ def _images_below(folder, listed):
     return found
 
 
-def read_groups(file, folder, images):
-    """Read which images belong together."""
+def read_groups(file, folder, images, classes=None):
+    """Read which images belong together, or go by what the folders, names or dates of the files suggest."""
     import numpy as np
 
+    if str(file) in GROUPS_BY and not file.is_file():
+        from sktl.near_duplicates import suggested_groups
+
+        return suggested_groups(images, classes, by=str(file))
     if not file.is_file():
-        raise FileNotFoundError(f"--groups must be a CSV file. Found none at {str(file)!r} instead.")
+        raise FileNotFoundError(
+            f"--groups must be a CSV file, or one of {', '.join(GROUPS_BY)}. Found no file at {str(file)!r} instead."
+        )
     group_of = dict(_groups_in(file, folder))
     groups = [group_of.get(os.path.abspath(image)) for image in images]
     missing = [image for image, group in zip(images, groups, strict=True) if not group]

@@ -22,6 +22,7 @@ from sktl.cli._comparison_options import (
     ResumeOption,
     ScoringOption,
     SeedOption,
+    check_groups,
 )
 from sktl.cli._data import load_data
 from sktl.cli._folders import read_groups
@@ -103,7 +104,7 @@ def rank(
     with errors_as_messages(interrupted=what_is_kept(resume)):
         plot, report = check_writable(plot, csv, report, resume)
         data = load_data(context, verb="Ranking on")
-        own_groups = data.groups if groups is None else read_groups(groups, folder, data.images)
+        own_groups = data.groups if groups is None else read_groups(groups, folder, data.images, data.classes)
         options: dict = {"image_size": image_size, "device": device, "precision": precision, "verbose": int(verbose)}
         options |= {"groups": own_groups, "duplicates": near_duplicates, "on_bad_image": on_error}
         options |= {"cv": cv, "n_repeats": repeats, "n_jobs": n_jobs, "random_state": seed, "resume": resume}
@@ -124,10 +125,7 @@ def _check_together(context):
     options = context.params
     if bool(options["backbone"]) == options["local"]:
         raise typer.BadParameter("give --backbone, once for each network, or --local.", param_hint="'--backbone'")
-    if options["folder"] is None and options["groups"] is not None:
-        raise typer.BadParameter(
-            "is for a folder of images: --group names the column of a table.", param_hint="'--groups'"
-        )
+    check_groups(options)
     if options["separator"] is not None:
         raise typer.BadParameter(
             "is for 'sktl train': a ranking is about one label for each image.", param_hint="'--separator'"

@@ -4,7 +4,7 @@ from importlib import import_module
 
 from sktl._statistics import corrected_interval, corrected_p_value, correlated_t_probabilities, holm
 from sktl.comparison._compare import compare_transfer
-from sktl.comparison._records import ComparisonRow, FitRecord
+from sktl.comparison._records import ComparisonRow, FitRecord, GroupGap
 from sktl.comparison._result import TransferComparison
 from sktl.comparison._warnings import CandidateFailedWarning, NearDuplicatesWarning, ResumeWarning
 
@@ -14,6 +14,7 @@ __all__ = [
     "NearDuplicatesWarning",
     "ResumeWarning",
     "FitRecord",
+    "GroupGap",
     "TransferComparison",
     "compare_transfer",
     "corrected_interval",

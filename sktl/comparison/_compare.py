@@ -5,7 +5,6 @@ from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
-from sklearn.utils import column_or_1d
 
 from sktl._candidate_names import CANDIDATE_NAMES
 from sktl._score_bounds import bounds_of_scorers
@@ -16,6 +15,7 @@ from sktl.comparison._candidates import make_candidates, names_used, recipes_of
 from sktl.comparison._checkpoint_file import CheckpointFile
 from sktl.comparison._execution import run_all
 from sktl.comparison._first_pass import check_bad_images, kept_together, look_through
+from sktl.comparison._group_gap import Grouping
 from sktl.comparison._leakage import warn_of_near_duplicates
 from sktl.comparison._networks import check_networks, first_images, note_on_photographs
 from sktl.comparison._result import TransferComparison
@@ -137,7 +137,8 @@ def compare_transfer(
         How many times the folds are drawn anew, when `cv` is an int.
     groups : array-like of shape (n_images,), default=None
         Images of one group never lie on both sides of a split: several photos of one patient, say. A splitter passed
-        as `cv` must heed them.
+        as `cv` must heed them. The result tells what folds that ignore them score (`group_gap`), and without groups,
+        whether folders, names or dates of the files suggest some.
     scoring : str, callable, sequence of str or dict of str to (str or callable), default=None
         One or several scikit-learn scorers; accuracy for classification and R² for regression when None. Greater is
         better, as with all scorers. The first is the main one, which the verdict is about.
@@ -291,16 +292,17 @@ def compare_transfer(
     if splits is None or bad:
         splits = make_splits(X, y, groups=together, left_out=list(bad), **drawing)
     seeds = make_seeds(random_state, "fit", len(splits))
-    copies = warn_of_near_duplicates(found, X, splits, groups, reading)
+    grouping = Grouping(X, y, task, groups, together, verbose)
+    notes = warn_of_near_duplicates(found, X, splits, groups, reading) | {"suggested_groups": grouping.note}
     running |= {"scorers": scorers, "baseline": baseline, "on_error": on_error, "checkpoint_file": checkpoint_file}
     runs = run_all(estimators, X, y, splits=splits, seeds=seeds, **running)
+    measured = grouping.measured(runs, estimators, recipes_of(candidates), splits, seeds, list(bad), drawing, running)
     settings = {"task": task, "cv": repr(cv), "n_repeats": n_repeats, "random_state": random_state, **own, **shared}
-    settings |= {**copies, "groups": together is not None, "photographs": images, "data": common_folder(X)}
+    settings |= {**notes, "groups": together is not None, "photographs": images, "data": common_folder(X)}
     settings |= {"recipes": recipes_of(candidates), "score_bounds": bounds_of_scorers(scorers)}
     settings["call"] = recorded_call(given | {"random_state": random_state}, signature(compare_transfer).parameters)
     judging = {"baseline": baseline, "scoring": next(iter(scorers)), "rope": float(rope), "interval": interval}
-    judging["groups"] = None if together is None else _numbered(together)
-    return _collect(runs, splits, y, seeds, settings, estimators, bad, judging)
+    return _collect(runs, splits, y, seeds, settings, estimators, bad, judging | measured)
 
 
 def _check_baseline(baseline, estimators):
@@ -309,12 +311,6 @@ def _check_baseline(baseline, estimators):
             f"baseline must be one of the candidates {list(estimators)}. Got {baseline!r} instead."
             f"{did_you_mean(baseline, estimators)}"
         )
-
-
-def _numbered(groups):
-    """Give groups of any kind numbers, in the order in which they appear."""
-    numbers: dict = {}
-    return np.array([numbers.setdefault(group, len(numbers)) for group in column_or_1d(groups).tolist()])
 
 
 def _collect(runs, splits, y, seeds, settings, estimators, bad, judging):

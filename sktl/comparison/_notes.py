@@ -8,7 +8,7 @@ from sktl._text import first_of
 from sktl.comparison._controls import note_on_baseline, note_on_pretraining, notes_on_simple_ones
 from sktl.comparison._networks import BROUGHT_ALONG
 from sktl.comparison.difference import mean_difference
-from sktl.displays.verdicts import is_off_zero
+from sktl.displays.verdicts import is_off_zero, notes_on_groups
 
 __all__ = ["make_notes"]
 
@@ -22,6 +22,7 @@ def make_notes(comparison):
     notes += [*_failures(comparison), *_bad_images(comparison), *_splits(comparison), *_off_zero(comparison)]
     if warning := comparison.settings.get("near_duplicates"):
         notes.append(warning)
+    notes += notes_on_groups(comparison)
     notes += _copies_of_several_classes(comparison)
     if unknown := _with_unknown_weights(comparison):
         notes.append(
@@ -73,7 +74,7 @@ def _off_zero(comparison):
         return []
     return [
         f"The interval of {', '.join(map(repr, names))} leaves out zero, and the verdict is undecided all the same: "
-        f"the difference may lie within ±{comparison.rope:g}, the region of practical equivalence (rope)."
+        f"the difference is within ±{comparison.rope:g}, the region of practical equivalence (rope), and may be beyond."
     ]
 
 

@@ -45,6 +45,7 @@ def content_of(comparison):
         "metrics": {metric: comparison.scores_of(metric) for metric in comparison.metrics},
         "failures": failures,
         "bad_images": [{"index": bad.index, "path": bad.path, "reason": bad.reason} for bad in comparison.bad_images],
+        "group_gap": None if comparison.group_gap is None else asdict(comparison.group_gap),
         "settings": comparison.settings,
     }
     return as_plain(content)

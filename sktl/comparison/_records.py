@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["ComparisonRow", "FitRecord"]
+__all__ = ["ComparisonRow", "FitRecord", "GroupGap"]
 
 
 @dataclass(frozen=True)
@@ -152,3 +152,41 @@ class ComparisonRow:
     image_low: float | None = None
     image_high: float | None = None
     interval: str | None = None
+
+
+@dataclass(frozen=True)
+class GroupGap:
+    """What folds that ignore groups score, beside folds that keep them together: the leak that groups prevent.
+
+    Parameters
+    ----------
+    candidate : str
+        What was scored: a candidate that trains no network, "frozen" where it is one of them.
+    source : str
+        Where the groups come from: "groups" as they were passed, "near copies", or, where none were passed, what
+        suggests them: "folder", "name" or "date", as in :func:`~sktl.near_duplicates.suggested_groups`.
+    plain, grouped : float
+        Mean of the main score over folds that ignore the groups, and over folds that keep them together.
+    difference : float
+        `plain` minus `grouped`.
+    low, high : float or None, default=None
+        95 % interval of the difference, which allows for groups; None where the score is not accuracy.
+
+    See Also
+    --------
+    TransferComparison : Has one as `group_gap` where there are groups.
+
+    Examples
+    --------
+    >>> from sktl.comparison import GroupGap
+    >>> GroupGap("frozen", "groups", plain=0.93, grouped=0.85, difference=0.08).low is None
+    True
+    """
+
+    candidate: str
+    source: str
+    plain: float
+    grouped: float
+    difference: float
+    low: float | None = None
+    high: float | None = None

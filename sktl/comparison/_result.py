@@ -13,7 +13,7 @@ from sktl.comparison._controls import is_at_chance
 from sktl.comparison._notes import make_notes
 from sktl.comparison._per_image import out_of_fold
 from sktl.comparison._plain import content_of, fits_of
-from sktl.comparison._records import ComparisonRow, FitRecord
+from sktl.comparison._records import ComparisonRow, FitRecord, GroupGap
 from sktl.comparison._rows import make_rows
 from sktl.displays import ComparisonDisplay
 from sktl.exceptions import ImageReadError
@@ -54,6 +54,8 @@ class TransferComparison:
         Number of the group of every image; images of one group belong together.
     interval : {"auto", "corrected"}, default="auto"
         How intervals are computed, see :func:`compare_transfer`; to `replace` it fits nothing anew.
+    group_gap : GroupGap or None, default=None
+        What folds that ignore the groups score, or that keep suggested ones together; None without groups.
 
     See Also
     --------
@@ -66,8 +68,7 @@ class TransferComparison:
     >>> scores = {"from_scratch": [0.61, 0.58, 0.63, 0.60, 0.62], "frozen": [0.81, 0.80, 0.79, 0.82, 0.80]}
     >>> runs = tuple(FitRecord(name, split, {"accuracy": score}, fit_seconds=1.0, predict_seconds=0.1)
     ...              for name in scores for split, score in enumerate(scores[name]))
-    >>> folds = np.arange(100).reshape(5, 20)
-    >>> splits = tuple((np.setdiff1d(folds, fold), fold) for fold in folds)
+    >>> splits = tuple((np.setdiff1d(np.arange(100), fold), fold) for fold in np.arange(100).reshape(5, 20))
     >>> comparison = TransferComparison(
     ...     runs, splits, y=np.arange(100) % 2, seeds=(1, 2, 3, 4, 5), baseline="from_scratch", scoring="accuracy",
     ...     rope=0.01, transfer={"from_scratch": False, "frozen": True}, settings={})
@@ -87,11 +88,11 @@ class TransferComparison:
     bad_images: tuple[ImageReadError, ...] = ()
     groups: np.ndarray | None = None
     interval: str = "auto"
+    group_gap: GroupGap | None = None
 
-    # What follows from the runs is computed once; lists and arrays are handed out as copies.
     @cached_property
     def _fits(self):
-        """The runs of every candidate that succeeded on all splits, in the order of the splits."""
+        """The runs of every candidate that succeeded on all splits, in their order; computed once, as what follows."""
         runs_by_name: dict[str, list[FitRecord]] = {}
         for run in self.runs:
             runs_by_name.setdefault(run.candidate, []).append(run)
@@ -331,8 +332,7 @@ class TransferComparison:
             If pandas is not installed; `rows` does without.
         """
         pandas = import_optional("pandas", extra="frame", caller="TransferComparison.summary")
-        names = [field.name for field in fields(ComparisonRow)]
-        return pandas.DataFrame([asdict(row) for row in self.rows()], columns=names).set_index("candidate")
+        return pandas.DataFrame([asdict(row) for row in self.rows()]).set_index("candidate")
 
     def plot(self, ax=None):
         """Draw the differences to the baseline, and the scores of all splits.
@@ -389,7 +389,7 @@ class TransferComparison:
         -------
         dict
             Keys verdict, sentence, notes, baseline, baseline_at_chance, scoring, rope, candidates, splits, scores,
-            metrics (every score by its name), failures, bad_images, settings. Predictions and histories are left out.
+            metrics (every score by its name), failures, bad_images, group_gap, settings; no predictions or histories.
         """
         return content_of(self)
 

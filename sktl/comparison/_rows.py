@@ -6,7 +6,7 @@ import numpy as np
 
 from sktl._costs import COSTS
 from sktl._score_bounds import possible_difference
-from sktl._statistics import decide, holm
+from sktl._statistics import holm
 from sktl.comparison._controls import has_network
 from sktl.comparison._per_image import image_interval
 from sktl.comparison._records import ComparisonRow
@@ -39,7 +39,7 @@ def _row(comparison, name):
         equal=probabilities[1],
         better=probabilities[2],
         splits_won=int(np.sum(differences > 0)),
-        verdict=_verdict(comparison, name, probabilities),
+        verdict=_verdict(comparison, name, found.verdict(comparison.rope)),
         p_value=found.p_value(),
         interval=found.kind,
         image_difference=image_difference,
@@ -55,8 +55,8 @@ def _measured(comparison, name):
     return {"mean": float(np.mean(scores)), "sd": sd, **costs}
 
 
-def _verdict(comparison, name, probabilities):
-    verdict, transfer, baseline = decide(probabilities), comparison.transfer, comparison.baseline
+def _verdict(comparison, name, verdict):
+    transfer, baseline = comparison.transfer, comparison.baseline
     if transfer[name] and not transfer[baseline] and has_network(comparison, baseline):
         return {"better": "transfer helps", "worse": "negative transfer"}.get(verdict, verdict)
     return verdict

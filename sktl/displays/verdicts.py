@@ -3,7 +3,7 @@
 from sktl._candidate_names import CHANCE_LEVEL
 from sktl._text import digits_for, number
 
-__all__ = ["about", "interval", "is_off_zero", "sentence", "tone"]
+__all__ = ["about", "interval", "is_off_zero", "notes_on_groups", "sentence", "tone"]
 
 TONES = {
     **dict.fromkeys(("transfer helps", "better"), "good"),
@@ -51,7 +51,7 @@ def _ending(row, comparison):
     if row.verdict != "undecided":
         return ""
     if is_off_zero(row):
-        return f": more than chance, but maybe {within}, which makes no difference in practice"
+        return f": more than chance, and {within}, though it may be beyond"
     return ", which may be chance"
 
 
@@ -83,3 +83,23 @@ def _splits(comparison):
     if repeats > 1:
         return f"{comparison.n_splits // repeats} folds, drawn {repeats} times"
     return f"{comparison.n_splits} folds" if comparison.n_splits > 1 else "1 split"
+
+
+def notes_on_groups(comparison):
+    """Say which groups the files suggest where none were passed, and what folds that ignore groups score."""
+    suggested, gap = comparison.settings.get("suggested_groups"), comparison.group_gap
+    notes = [suggested] if suggested else []
+    if gap is None:
+        return notes
+    digits = digits_for([[gap.plain, gap.grouped]])
+    plain, grouped, much = (number(value, digits=digits) for value in (gap.plain, gap.grouped, abs(gap.difference)))
+    known = "" if gap.low is None else f" (95 % interval {interval(gap.low, gap.high, digits)})"
+    given = {"groups": "the groups", "near copies": "near copies"}
+    leak = "would have been" if gap.source in given else "may be"
+    is_more = gap.difference > comparison.rope if gap.low is None else gap.low > 0
+    return [
+        *notes,
+        f"Folds that ignore {given.get(gap.source, f'groups by {gap.source}')} give {gap.candidate!r} {plain} in "
+        f"{comparison.scoring}, {much} {'lower' if gap.difference < 0 else 'higher'} than {grouped} with groups kept "
+        f"together{known}: {f'that much {leak} a leak' if is_more else 'no clear leak'}.",
+    ]

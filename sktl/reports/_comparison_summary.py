@@ -135,7 +135,8 @@ def _captions(comparison):
         "not a standard error. Seconds: mean per fold.",
         f"difference: to {comparison.baseline!r} on the same folds. {_about_intervals(comparison)}",
         f"worse / equal / better: probability that the true difference is below -{rope:g}, within ±{rope:g}, above "
-        f"{rope:g}. A verdict needs 97.5 %, that of being equal 95 %.",
+        f"{rope:g}. A verdict of better or worse needs an interval that leaves out zero and a difference beyond "
+        f"±{rope:g}; that of being equal needs 95 %.",
     ]
 
 

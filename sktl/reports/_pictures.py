@@ -45,7 +45,7 @@ def comparison_plot(comparison):
     left = figure(
         _drawn(sheets[0][0]),
         f"Differences in {comparison.scoring} to {comparison.baseline}: {differences}.",
-        "Mean differences with their 95 % corrected intervals, grey while undecided. Within the band of "
+        "Mean differences with their 95 % intervals, grey while undecided. Within the band of "
         f"±{comparison.rope:g} they make no difference in practice.",
     )
     right = figure(
@@ -193,7 +193,7 @@ def cost_plots(comparison):
                 _drawn(sheet),
                 f"{comparison.scoring} against {COSTS[cost].label}. On the Pareto front: {', '.join(front)}.",
                 f"Blue: nobody beats {' and '.join(front)} in both score and {COSTS[cost].label.partition(',')[0]}. "
-                "Bars: 95 % corrected intervals of the mean score.",
+                "Bars: 95 % intervals of the mean score.",
             )
         )
     return f'<div class="figures">{"".join(shown)}</div>' if shown else ""

@@ -3,7 +3,7 @@
 from sktl._candidate_names import CHANCE_LEVEL, PIXELS, RANDOM_WEIGHTS
 from sktl._text import digits_for, enumerated, first_of, number
 from sktl.backbones.descriptions import never_saw_photographs
-from sktl.displays.verdicts import interval
+from sktl.displays.verdicts import interval, notes_on_groups
 from sktl.reports._summary import Summary
 from sktl.reports._table import Column, Table
 
@@ -162,6 +162,7 @@ def _notes(ranking, digits):
         notes.append("One split says nothing about the spread, so that no network can be told from another: use cv=5.")
     if warning := settings.get("near_duplicates"):
         notes.append(warning)
+    notes += notes_on_groups(comparison)
     if settings.get("control") is None:
         notes.append("No control with random weights: none of the networks has pretrained ones that can be drawn anew.")
     return notes

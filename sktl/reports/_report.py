@@ -33,7 +33,7 @@ MEANINGS = {
 AT_CHANCE = "Nothing shows that the baseline learned anything, so the difference to it tells little about transfer."
 SHOWN_ELSEWHERE = {
     *("n_images", "cv", "n_repeats", "random_state", "versions", "data", "recipes", "score_bounds"),
-    *("call", "estimators", "networks", "near_copies", "near_duplicates", "photographs"),
+    *("call", "estimators", "networks", "near_copies", "near_duplicates", "photographs", "suggested_groups"),
 }
 LONGEST = 200  # letters of an estimator on top
 MOST_LINES = 200  # of a table; the rest is counted

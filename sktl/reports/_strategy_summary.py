@@ -2,7 +2,7 @@
 
 from sktl._candidate_names import CHANCE_LEVEL, PIXELS, RANDOM_WEIGHTS
 from sktl._text import digits_for, enumerated, first_of, number, seconds
-from sktl.displays.verdicts import interval
+from sktl.displays.verdicts import interval, notes_on_groups
 from sktl.reports._summary import Summary
 from sktl.reports._table import Column, Table
 
@@ -98,6 +98,7 @@ def _notes(result, digits):
         notes.append(f"Not tried: {first_of(f'{name!r} ({why})' for name, why in result.untried.items())}.")
     notes += [_textbook(result, digits)]
     notes += [comparison.settings.get("photographs"), comparison.settings.get("near_duplicates")]
+    notes += notes_on_groups(comparison)
     notes += [f"{run.candidate!r} failed and is left out: {run.error}" for run in comparison.failures]
     if bad := comparison.bad_images:
         notes.append(f"{len(bad):,} images could not be read and are left out: {first_of(bad)}.")

@@ -143,6 +143,34 @@ def test_groups_come_from_a_table(photos, recorded, tmp_path):
     assert recorded[0]["groups"].tolist() == [str(i // 2) for i in [*range(8), *range(8)]]
 
 
+@pytest.mark.parametrize(("by", "form"), [("name", "photos/{c}/p{g}_{i}.png"), ("folder", "photos/{c}/p{g}/{i}.png")])
+def test_groups_come_from_names_and_folders_of_the_files(recorded, by, form):
+    expected = []
+    for group in range(8):
+        for view in range(2):
+            path = Path(form.format(c=("ants", "bees")[group % 2], g=group, i=view))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (4, 4)).save(path)
+            expected.append((str(path), group))
+    result = run("photos", "--groups", by)
+    assert result.exit_code == 0, result.output
+    group_of = dict(expected)
+    true = np.array([group_of[path] for path in recorded[0]["X"]])
+    found = np.asarray(recorded[0]["groups"])
+    assert ((found[:, None] == found) == (true[:, None] == true)).all()
+    rest = {"name": "folder", "folder": "name"}[by]
+    result = run("photos", "--groups", rest)
+    assert result.exit_code == 1
+    assert f"Got {rest!r} instead, which suggests none for these 16 images" in " ".join(result.stderr.split())
+
+
+def test_a_file_of_groups_may_be_called_name(photos, recorded, tmp_path):
+    lines = [f"{name}/{i}.png,{i}" for name in ("ants", "bees") for i in range(8)]
+    (tmp_path / "name").write_text("\n".join(["path,group", *lines]))
+    assert run(photos, "--groups", "name").exit_code == 0
+    assert recorded[0]["groups"].tolist() == [str(i) for i in [*range(8), *range(8)]]
+
+
 def test_near_duplicates_can_be_kept_together(tmp_path):
     images, target = make_fractals(16, n_classes=2, random_state=0)
     for number, (image, label) in enumerate(zip(images, target, strict=True)):

@@ -74,6 +74,18 @@ def test_a_comparison_of_a_table_is_that_of_the_folder(run_sktl, photos, rows, t
     assert "Numbers: from " in result.stderr
 
 
+def test_groups_of_a_table_may_come_from_its_files(run_sktl, recorded, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"p{number // 2}_{number % 2}.png,{'ab'[number // 2 % 2]},{number}" for number in range(16)]
+    (tmp_path / "names.csv").write_text("\n".join(["path,label,patient", *rows]))
+    for number in range(16):
+        Image.new("L", (4, 4)).save(tmp_path / f"p{number // 2}_{number % 2}.png")
+    run_sktl("compare", "--table", "names.csv", "--groups", "name")
+    assert np.asarray(recorded[-1]["groups"]).tolist() == [number // 2 for number in range(16)]
+    result = run_sktl("compare", "--table", "names.csv", "--groups", "name", "--group", "patient")
+    assert result.exit_code == 2
+
+
 def test_a_regression_is_compared_and_reported(run_sktl, photos, table, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = "--target light --task regression --candidates dummy --candidates pixels --baseline dummy --cv 2 --json"

@@ -145,15 +145,15 @@ def test_pretraining_that_adds_nothing_to_the_network_is_noted():
 
 
 def test_an_interval_off_zero_beside_undecided_is_explained():
-    gap = [0.03, 0.01, 0.02, 0.025, 0.01]
+    gap = [0.012, 0.006, 0.01, 0.012, 0.005]
     scores = {"other": np.add(HALF, gap).tolist(), "frozen": UP, "from_scratch": HALF}
     row, headline, _ = (comparison := make(scores)).rows()
     assert (row.verdict, headline.verdict) == ("undecided", "transfer helps")
     assert row.low > 0
     (note,) = comparison.notes()
     assert note == (
-        "The interval of 'other' leaves out zero, and the verdict is undecided all the same: the difference may lie "
-        "within ±0.01, the region of practical equivalence (rope)."
+        "The interval of 'other' leaves out zero, and the verdict is undecided all the same: the difference is "
+        "within ±0.01, the region of practical equivalence (rope), and may be beyond."
     )
     assert replace(comparison, rope=0.0).notes() == []
 

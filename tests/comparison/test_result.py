@@ -45,7 +45,7 @@ DOWN = [0.40, 0.41, 0.39, 0.42, 0.40]
 MIXED = [0.75, 0.55, 0.70, 0.54, 0.66]
 ALIKE = [0.601, 0.619, 0.581, 0.609, 0.591]
 CHANCE = [0.1, 0.1, 0.11, 0.1, 0.1]
-SLIGHTLY = [0.62, 0.64, 0.60, 0.63, 0.60]  # higher than SCRATCH by more than chance, and not clearly by 0.01
+SLIGHTLY = [0.608, 0.63, 0.586, 0.62, 0.597]  # higher than SCRATCH by more than chance, and by a little less than 0.01
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ SLIGHTLY = [0.62, 0.64, 0.60, 0.63, 0.60]  # higher than SCRATCH by more than ch
         (
             SLIGHTLY,
             "undecided",
-            " with 0.600: more than chance, but maybe within ±0.01, which makes no difference in practice.",
+            " with 0.600: more than chance, and within ±0.01, though it may be beyond.",
         ),
     ],
 )
@@ -173,7 +173,7 @@ def test_indecision_says_how_many_images_would_settle_it():
 def test_indecision_says_how_many_repeats_would_settle_it_or_that_none_will():
     (note,) = make({"from_scratch": SCRATCH, "frozen": MIXED}).notes()
     assert ", and no number of repeats will, if the difference" in note
-    better = np.array(SCRATCH) + [0.04, 0.07, 0.01, 0.08, 0.06]
+    better = np.array(SCRATCH) + [0.04, 0.07, 0.0, 0.08, 0.06]
     comparison = make({"from_scratch": SCRATCH, "frozen": better})
     comparison.settings["n_repeats"] = 3
     (note,) = comparison.notes()
@@ -190,7 +190,7 @@ def test_indecision_says_how_many_repeats_would_settle_it_or_that_none_will():
     ],
 )
 def test_n_repeats_is_not_advised_with_a_splitter(settings, words):
-    better = np.array(SCRATCH) + [0.04, 0.07, 0.01, 0.08, 0.06]
+    better = np.array(SCRATCH) + [0.04, 0.07, 0.0, 0.08, 0.06]
     comparison = make({"from_scratch": SCRATCH, "frozen": better})
     comparison.settings.update(settings)
     (note,) = comparison.notes()

@@ -43,9 +43,9 @@ def some_predictions(n=40, n_candidates=5, seed=0):
 def test_is_what_its_definition_gives(metric, grouped):
     values, y = some_predictions()
     groups = np.repeat(["k", "b", "x", "m"] * 2, 5) if grouped else np.arange(40)
-    expected = by_definition(values.tolist(), y.tolist(), metric, groups.tolist(), 50, seed=3)
+    expected = by_definition(values.tolist(), y.tolist(), metric, groups.tolist(), 20, seed=3)
     passed = {"groups": groups} if grouped else {}
-    found = bias_corrected_score(values, y, metric=metric, n_draws=50, random_state=3, **passed)
+    found = bias_corrected_score(values, y, metric=metric, n_draws=20, random_state=3, **passed)
     assert found.score == pytest.approx(np.mean(expected))
     assert [found.low, found.high] == pytest.approx(np.quantile(expected, [0.025, 0.975]))
     on_all = [metric(y, row) for row in values]
@@ -56,8 +56,8 @@ def test_is_what_its_definition_gives(metric, grouped):
 @pytest.mark.parametrize("groups", [None, np.repeat(np.arange(8), 5)])
 def test_scores_of_images_give_the_same_as_the_metric_that_is_their_mean(groups):
     values, y = some_predictions()
-    by_metric = bias_corrected_score(values, y, metric=accuracy_score, groups=groups, n_draws=100)
-    by_image = bias_corrected_score(values == y, groups=groups, n_draws=100)
+    by_metric = bias_corrected_score(values, y, metric=accuracy_score, groups=groups, n_draws=20)
+    by_image = bias_corrected_score(values == y, groups=groups, n_draws=20)
     assert (by_image.best, by_image.uncorrected) == (by_metric.best, pytest.approx(by_metric.uncorrected))
     assert [by_image.score, by_image.low, by_image.high] == pytest.approx(
         [by_metric.score, by_metric.low, by_metric.high]

@@ -154,7 +154,7 @@ def test_separable_classes_and_two_images_give_a_number():
     assert log_me([[0.0, 1.0], [2.0, 1.0]], ["a", "b"]) == pytest.approx(NOTHING)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     data=st.data(),
     n=st.integers(2, 12),

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from sktl.comparison import FitRecord
+from sktl.comparison import FitRecord, GroupGap
 from sktl.displays import BackboneRankingDisplay
 from sktl.transferability import RankedNetwork, bias_corrected_score
 
@@ -112,6 +112,17 @@ def test_the_score_of_the_chosen_one_is_corrected_in_a_note(make_ranking):
     corrected = bias_corrected_score([[1, 0, 1, 1], [1, 1, 0, 1]])
     text = repr(make_ranking({"a": (0.99, 0.02), "b": (0.98, 0.01)}, corrected=corrected))
     assert f"the best of these networks scores {corrected.score:.3f}" in " ".join(text.split())
+
+
+def test_groups_that_files_suggest_and_what_they_are_worth_are_noted(three):
+    comparison = replace(
+        three.comparison,
+        settings={**three.comparison.settings, "suggested_groups": "Names suggest groups."},
+        group_gap=GroupGap("large", "name", 0.98, 0.78, 0.2, 0.1, 0.3),
+    )
+    notes = replace(three, comparison=comparison).to_dict()["notes"]
+    assert "Names suggest groups." in notes
+    assert any(note.startswith("Folds that ignore groups by name give 'large' 0.980") for note in notes)
 
 
 def test_finalists_have_a_table_and_a_note_of_their_own(make_ranking):
