@@ -44,7 +44,7 @@ class BackboneRankingDisplay:
     leading_group : sequence of str, default=()
         Networks that cannot be told from the best one.
     recommended : str or None, default=None
-        The one to take.
+        The one to take, drawn as a diamond.
     controls : dict of str to float or None, default=None
         Mean scores of what has no network or no pretraining, drawn as lines.
 

@@ -135,12 +135,14 @@ def _why_no_image(found, extensions):
 
 
 def _links_in(entries, form):
-    """Say how many of the entries are links to folders, in a form such as "but {}"; nothing when none is."""
-    n_links = sum(entry.is_symlink() and entry.is_dir() for entry in entries)
-    if not n_links:
-        return ""
-    links = "1 link to a folder, which is" if n_links == 1 else f"{n_links} links to folders, which are"
-    return form.format(f"{links} not followed: put the folders themselves there")
+    """Say how many of the entries are links to folders or files, in a form such as "but {}"; nothing when none is."""
+    links = [entry for entry in entries if entry.is_symlink()]
+    told = []
+    for kind, where, is_kind in (("folder", "", Path.is_dir), ("file", " elsewhere", Path.is_file)):
+        if n := sum(map(is_kind, links)):
+            what = f"1 link to a {kind}{where}, which is" if n == 1 else f"{n} links to {kind}s{where}, which are"
+            told.append(f"{what} not followed: put the {kind}s themselves there")
+    return form.format("; ".join(told)) if told else ""
 
 
 def _check_parts(root, images):

@@ -57,8 +57,8 @@ def _plot(ranking):
     shown = figure(
         _drawn(sheet),
         f"Mean {ranking.scoring} against milliseconds per image: {places}.",
-        "Blue: the leading group; a diamond: recommended. Bars: 95 % intervals of the mean score, which are wider than "
-        "those of the differences. Dotted lines: controls.",
+        "Blue: the leading group; a diamond: recommended. Bars: 95 % intervals of the mean score, which are "
+        "wider than those of the differences. Dotted lines: controls.",
     )
     return f'<div class="figures">{shown}</div>'
 
