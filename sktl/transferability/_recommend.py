@@ -219,13 +219,18 @@ def recommend_strategy(
     tried = [one.name for one in strategies if one.name in comparison.scores]
     corrected = corrected_for_choice(comparison, tried, main_scorer(scoring, comparison), groups)
     level = choose(comparison, strategies, {name: cost.fit for name, cost in costs.items()})
-    call = recorded_call(given | {"random_state": random_state}, signature(recommend_strategy).parameters)
-    call |= {"function": "recommend_strategy", "part": ".comparison"}
-    comparison = replace(comparison, settings={**comparison.settings, "call": call})
+    comparison = _with_call(comparison, given | {"random_state": random_state})
     about = labels, quadrant_of(comparison), peak_stage(comparison, strategies), budget, time.perf_counter() - start
     return StrategyRecommendation(
         comparison, tuple(strategies), costs, level[0], tuple(level), untried, *about, corrected
     )
+
+
+def _with_call(comparison, given):
+    """Write down the call, as the Python that makes the comparison again."""
+    call = recorded_call(given, signature(recommend_strategy).parameters)
+    call |= {"function": "recommend_strategy", "part": ".comparison"}
+    return replace(comparison, settings={**comparison.settings, "call": call})
 
 
 def _has_random_twin(backbone):
