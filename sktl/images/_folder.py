@@ -134,13 +134,19 @@ def _why_no_image(found, extensions):
     )
 
 
+_OF_LINKS = (  # what counts, one of them, several, and what to do
+    (Path.is_dir, "1 link to a folder", "links to folders", "not followed: put the folders themselves there"),
+    (Path.is_file, "1 link to a file elsewhere", "links to files elsewhere", "not followed: put the files there"),
+)
+
+
 def _links_in(entries, form):
-    """Say how many of the entries are links to folders, in a form such as "but {}"; nothing when none is."""
-    n_links = sum(entry.is_symlink() and entry.is_dir() for entry in entries)
-    if not n_links:
-        return ""
-    links = "1 link to a folder, which is" if n_links == 1 else f"{n_links} links to folders, which are"
-    return form.format(f"{links} not followed: put the folders themselves there")
+    """Say how many of the entries are links to folders or files, in a form such as "but {}"; nothing when none is."""
+    links, told = [entry for entry in entries if entry.is_symlink()], []
+    for is_kind, one, several, remedy in _OF_LINKS:
+        if n := sum(map(is_kind, links)):
+            told.append(f"{one}, which is {remedy}" if n == 1 else f"{n} {several}, which are {remedy}")
+    return form.format("; ".join(told)) if told else ""
 
 
 def _check_parts(root, images):

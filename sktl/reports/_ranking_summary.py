@@ -34,30 +34,41 @@ def milliseconds(seconds):
 
 def answer(ranking, digits=3):
     """Say in a sentence which network to take, after one that says so where a control is level with the best one."""
-    rows = {row.name: row for row in ranking.rows()}
-    best, cheapest = rows[ranking.leader], rows[ranking.recommended]
-    cost, group = f"{milliseconds(cheapest.seconds_per_image)} ms per image", ranking.leading_group
-    scores = f"{number(cheapest.mean, digits=digits)} in {ranking.scoring}"
+    rows, group = {row.name: row for row in ranking.rows()}, ranking.leading_group
+    best, taken = rows[ranking.leader], rows[ranking.recommended]
+    cost = f"{milliseconds(taken.seconds_per_image)} ms per image"
+    scores = f"{number(taken.mean, digits=digits)} in {ranking.scoring}"
     if len(rows) == 1:
         text = f"{best.name!r}, the only network, scores {scores}, with {cost}."
     elif len(group) == 1:
         text = f"Take {best.name!r}: it scores {scores}, clearly more than the other networks, with {cost}."
-    elif cheapest is best:
+    elif taken is not best:
+        text = (
+            f"Take {taken.name!r}: it scores {scores}, with {cost}. That is within {ranking.comparison.rope:g} of the "
+            f"best, {best.name!r} with {number(best.mean, digits=digits)} and "
+            f"{milliseconds(best.seconds_per_image)} ms.{_cheaper(ranking, rows, digits)}"
+        )
+    elif ranking.cheapest == best.name:
         others = [name for name in group if name != best.name]
         text = (
             f"Take {best.name!r}: it scores {scores}, with {cost}, and none of the networks that these images cannot "
             f"tell from it ({enumerated(others)}) is clearly cheaper."
         )
     else:
-        group = f"the {len(group)} networks that these images cannot tell apart"
-        text = (
-            f"{best.name!r} scores best, {number(best.mean, digits=digits)} in {ranking.scoring}, with "
-            f"{milliseconds(best.seconds_per_image)} ms per image. The cheapest of {group} is {cheapest.name!r}, with "
-            f"{cost}: it scores {number(cheapest.mean, digits=digits)}, "
-            f"{number(best.mean - cheapest.mean, digits=digits)} less. Take {best.name!r} where the score counts, and "
-            f"{cheapest.name!r} where time does."
-        )
+        text = f"Take {best.name!r}: it scores best, {scores}, with {cost}.{_cheaper(ranking, rows, digits)}"
     return " ".join([*_level(ranking, digits), text])
+
+
+def _cheaper(ranking, rows, digits):
+    """Say which network of the leading group is cheaper than the one to take, and what it may cost in score."""
+    if (cheapest := rows[ranking.cheapest]).name == ranking.recommended:
+        return ""
+    less = number(rows[ranking.leader].mean - cheapest.mean, digits=digits)
+    return (
+        f" These images cannot tell {len(ranking.leading_group)} networks apart: where time counts more, the "
+        f"cheapest of them, {cheapest.name!r} with {milliseconds(cheapest.seconds_per_image)} ms, scores {less} less "
+        "than the best."
+    )
 
 
 def _level(ranking, digits):
@@ -148,9 +159,7 @@ def _notes(ranking, digits):
     if ranking.finalists:
         notes += _best_finalist(ranking, digits)
     settings = comparison.settings
-    network = comparison.runs_of(ranking.recommended)[0].network
-    if settings.get("photographs") and never_saw_photographs(network["name"], network["weights"]):
-        notes.append(settings["photographs"])
+    notes += _photographs(ranking)
     notes += [
         f"{run.candidate!r} failed on split {run.split + 1} and is left out: {run.error}" for run in comparison.failures
     ]
@@ -177,9 +186,24 @@ def _choice(ranking, digits):
     if found is None:
         return []
     return [
-        f"{leader.name!r} was chosen for its score, which flatters it: on images that had no part in the choice the "
+        f"{leader.name!r} was chosen for its score, which may flatter it: on images that had no part in the choice the "
         f"best of these networks scores {number(found.score, digits=digits)} (95 % interval "
         f"{number(found.low, digits=digits)} to {number(found.high, digits=digits)})."
+    ]
+
+
+def _photographs(ranking):
+    """Say that the cheapest network has never seen a photograph, and which others of the ranking have."""
+    comparison, cheapest = ranking.comparison, ranking.recommended
+    networks = {name: comparison.runs_of(name)[0].network for name in ranking.networks}
+    know = [name for name, one in networks.items() if not never_saw_photographs(one["name"], one["weights"])]
+    if not comparison.settings.get("photographs") or cheapest in know:
+        return []
+    if not know:
+        return [comparison.settings["photographs"]]
+    return [
+        f"{cheapest!r} has never seen a photograph: on photographs a network that knows them, such as {know[0]!r}, is "
+        "nearly always better."
     ]
 
 
@@ -210,8 +234,9 @@ def _captions(ranking):
         f"{ranking.scoring}: of a linear model on the features of all stages, mean over {n_splits} test folds (greater "
         "is better). interval (all pairs): of the difference to the leader, so wide that those of all pairs of "
         "networks hold at once with 95 % (Bonferroni), since the leader was chosen for being the best. Leading group: "
-        "where it does not leave out zero. cheapest: of the group; of those within 20 % of the fewest ms the one that "
-        "scores best. The fewer the images, the larger the group, and the more its cheapest member may lose.",
+        "where it does not leave out zero. recommended: of its networks that score within "
+        f"{ranking.comparison.rope:g} of the leader the one with the fewest ms; of those within 20 % of that the "
+        "one that scores best.",
         "ms per image: from the file to the vector, on this machine. 1-NN: score of the most similar other image. "
         "LogME: log evidence of a linear model. Published top-1: on ImageNet-1k. Parameters: of the network without "
         f"its classifier. Pixels: side of what it saw.{random}",

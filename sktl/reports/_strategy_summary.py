@@ -129,19 +129,18 @@ def _is_better(row, result):
 
 
 def _level(result, digits):
-    """Say which strategies the data do not tell from the best one."""
+    """Say which strategies the data do not tell from the best one, and what the best would gain and cost."""
     if len(result.level) < 2:
         return None
     best = max(result.level, key=lambda name: result.comparison.scores[name].mean())
     others = enumerated([name for name in result.level if name != best], most=9)
-    text = f"The interval of the difference to the best, {best!r}, includes zero for {others}"
-    if result.comparison.n_splits < 2:
-        text = f"Nothing tells {others} from the best, {best!r}"
-    cheapest, tell = result.level[0], "More images, or n_repeats, would tell them apart."
-    if cheapest == result.recommended:
-        return f"{text}. {tell}"
-    less, more = (_seconds(result.costs[name].fit) for name in (cheapest, result.recommended))
-    return f"{text}: where cost matters, take {cheapest!r} ({less} s instead of {more} s). {tell}"
+    text = f"These data do not tell {others} from {best!r}, which scores best; the cheapest of them is recommended"
+    if best == result.recommended:
+        return f"{text}. More images, or n_repeats, would tell them apart."
+    less, more = (_seconds(result.costs[name].fit) for name in (result.recommended, best))
+    gain = _gain(result, best, result.recommended, digits)
+    tell = "more images, or n_repeats, would tell them apart"
+    return f"{text}. {best!r} has {gain} for {more} s instead of {less} s; {tell}."
 
 
 def _chosen(result, digits):
@@ -206,8 +205,8 @@ def _captions(result):
     comparison = result.comparison
     return [
         f"{comparison.scoring}: mean over {comparison.n_splits} test folds (greater is better). difference: to "
-        f"{result.recommended!r} on the same folds. Recommended (←) is the cheapest strategy that scores within "
-        f"{comparison.rope:g} of the best.",
+        f"{result.recommended!r} on the same folds. Recommended (←) is the cheapest strategy that these data do "
+        f"not tell from the best, or that scores within {comparison.rope:g} of it.",
         "fit s: predicted seconds to fit once on all images. folds s: of all fits and predictions here, predicted "
         "before any of them, and measured.",
         f"features of: a linear model on frozen features; 'frozen' is that of all stages with avg+std. "

@@ -110,6 +110,7 @@ def test_links_do_not_lead_out_of_the_folder_or_into_circles(folder, tmp_path):
     assert len(data.images) == 5  # the link that stays inside is taken
     assert (data.n_ignored_files, data.n_ignored_links) == (0, 5)
     assert "0 other files and 5 links ignored (3 links to folders, which are not followed: put the" in data.DESCR
+    assert "; 1 link to a file elsewhere, which is not followed: put the files there)" in data.DESCR
 
 
 def test_a_folder_whose_classes_are_links_is_told_so(folder, tmp_path):
@@ -125,7 +126,12 @@ def test_a_folder_whose_classes_are_links_is_told_so(folder, tmp_path):
         ValueError, match=r"Got none in '.*eel' instead, with 1 link to a folder, which is not followed"
     ):
         load_image_folder(linked)
-    (linked / "eel" / "1").unlink()
+    (linked / "eel" / "2.png").symlink_to(folder / "dog" / "2.png")
+    (linked / "eel" / "3.png").symlink_to(folder / "dog" / "2.png")
+    with pytest.raises(ValueError, match=r"; 2 links to files elsewhere, which are not followed: put the files"):
+        load_image_folder(linked)
+    for link in (linked / "eel").iterdir():
+        link.unlink()
     (linked / "eel").rmdir()
     (linked / "notes.txt").touch()
     message = r"1 files and no sub-folder instead, but 2 links to folders, which are not followed: put the folders them"
