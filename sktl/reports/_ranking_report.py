@@ -21,9 +21,7 @@ def write_report(ranking, path):
     """Write one self-contained HTML page about a ranking, which loads nothing and runs no script."""
     path, summary, comparison = _checked(path, None), summarize(ranking), ranking.comparison
     first, controls, facts, *finalists = summary.tables
-    text, needed = code_to_run_again(
-        comparison, f"ranking.report({path.name!r})", function="rank_backbones", result="ranking"
-    )
+    text, needed = code_to_run_again(comparison, f"ranking.report({path.name!r})", result="ranking")
     body = [
         *_top(ranking, summary),
         section("The networks", scrolling("Scores of all networks", first), _plot(ranking)),

@@ -10,6 +10,11 @@ __all__ = ["summarize"]
 
 LIMITS = "This is about this data set, this network and these recipes; it is not a statement about other data."
 SIMPLE = {PIXELS: "pixels", RANDOM_WEIGHTS: "all stages, random weights", CHANCE_LEVEL: "chance level"}
+WITHOUT = {
+    PIXELS: "a linear model on small pictures, which needs no network",
+    RANDOM_WEIGHTS: "frozen features of random weights, which need no pretraining",
+    CHANCE_LEVEL: "chance level",
+}
 
 
 def summarize(result):
@@ -93,7 +98,8 @@ def _labels(result, digits):
 
 def _notes(result, digits):
     comparison = result.comparison
-    notes = [_level(result, digits), _chosen(result, digits), _place(result), _labels_or_tuning(result, digits)]
+    notes = [*_simple(result, digits), _level(result, digits), _chosen(result, digits)]
+    notes += [_place(result), _labels_or_tuning(result, digits)]
     if result.untried:
         notes.append(f"Not tried: {first_of(f'{name!r} ({why})' for name, why in result.untried.items())}.")
     notes += [_textbook(result, digits)]
@@ -102,7 +108,24 @@ def _notes(result, digits):
     notes += [f"{run.candidate!r} failed and is left out: {run.error}" for run in comparison.failures]
     if bad := comparison.bad_images:
         notes.append(f"{len(bad):,} images could not be read and are left out: {first_of(bad)}.")
+    if comparison.n_splits < 2:
+        notes.append("One split says nothing about the spread, so that no strategy can be told from another: use cv=5.")
     return [str(note) for note in notes if note]
+
+
+def _simple(result, digits):
+    """Say what has no network, or no pretraining, and may do as well; chance level alone, if it is among them."""
+    name, scores = result.recommended, result.comparison.scores
+    level = [one for one in WITHOUT if one in scores and not _is_better(result.against(one)[name], result)]
+    for one in [CHANCE_LEVEL] if CHANCE_LEVEL in level else level:
+        means = [number(scores[which].mean(), digits=digits) for which in (name, one)]
+        text = f"{name!r} is not clearly better than {one!r} ({WITHOUT[one]}): {' beside '.join(means)}"
+        yield f"{text}, {_gain(result, name, one, digits)}."
+
+
+def _is_better(row, result):
+    """Whether the interval leaves out zero, or, where all folds differ alike, the difference is beyond the rope."""
+    return row.low > 0 if row.low == row.low else row.difference > result.comparison.rope
 
 
 def _level(result, digits):

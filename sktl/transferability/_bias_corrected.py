@@ -110,7 +110,7 @@ def bias_corrected_score(values, y=None, *, metric=None, groups=None, n_draws=10
     the corrected score is a little low: that is the safe side. Folds share training images, so that with 100 images or
     fewer up to a sixth of what the choice added stays; the user guide has figures.
     Equal scores in a sample count by equal shares. Draws that leave out no image are drawn again, and those in which
-    `metric` gives no finite number are left out.
+    `metric` raises an error or gives no finite number, for lack of a class, say, are left out.
 
     References
     ----------
@@ -162,11 +162,14 @@ def _draws(n_groups, n_draws, generator):
 
 def _choose_and_score(times, scores_of, n_candidates):
     """Choose on the groups drawn and score on the others: (score, share of each candidate), or None without one."""
-    inside = scores_of(times, range(n_candidates))
-    if not np.all(np.isfinite(inside)):
+    try:
+        inside = scores_of(times, range(n_candidates))
+        if not np.all(np.isfinite(inside)):
+            return None
+        best = _best(inside)
+        score = np.mean(scores_of(1 * (times == 0), np.flatnonzero(best)))
+    except Exception:  # the metric takes all images; a few of them may lack a class
         return None
-    best = _best(inside)
-    score = np.mean(scores_of(1 * (times == 0), np.flatnonzero(best)))
     return (score, best / best.sum()) if np.isfinite(score) else None
 
 

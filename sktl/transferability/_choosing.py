@@ -75,9 +75,10 @@ def peak_stage(comparison, strategies):
     single = {
         one.stages[0]: comparison.scores[one.name].mean()
         for one in strategies
-        if one.kind == "frozen" and one.pooling == "avg+std" and len(one.stages) == 1
+        if one.name in comparison.scores and (one.kind, one.pooling, len(one.stages)) == ("frozen", "avg+std", 1)
     }
-    return max(reversed(single), key=single.get)
+    top = strategies[-1].stages[-1]  # which stands for all where none of them could be scored
+    return max(reversed(single), key=single.get, default=top)
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,8 @@ class Quadrant:
     size : {"small", "medium", "large"}
         Small is fewer than 1,000 images, or fewer than 20 of a class on average; large more than 10,000.
     similarity : {"similar", "in between", "different"} or None
-        By `gain`: above 0.5, or below 0.2. None where the score has no known best value.
+        By `gain`: above 0.5, or below 0.2. None where the score has no known best value, or neither pixels nor random
+        weights have one.
     gain : float or None
         What pretraining adds: the share of what pixels and random weights leave to be gained that frozen features gain.
 
@@ -123,8 +125,8 @@ def quadrant_of(comparison):
     size = "small" if is_small else "large" if n_images > LARGE else "medium"
     scores = comparison.scores
     _, best = comparison.settings["score_bounds"][comparison.scoring]
-    plain = max(scores[name].mean() for name in (PIXELS, RANDOM_WEIGHTS) if name in scores)
-    if not np.isfinite(best):
+    plain = max((scores[name].mean() for name in (PIXELS, RANDOM_WEIGHTS) if name in scores), default=np.nan)
+    if not np.isfinite(best - plain):
         return Quadrant(size, None, None)
     gain = float((scores["frozen"].mean() - plain) / (best - plain)) if best > plain else 0.0
     similarity = "similar" if gain > SIMILAR else "different" if gain < DIFFERENT else "in between"

@@ -32,7 +32,10 @@ def corrected_for_choice(comparison, names, scorer, groups):
         return scorer._sign * metric(y_true, y_pred, **kwargs)
 
     predicted = np.stack([one["y_pred"] for one in found])
-    return bias_corrected_score(predicted, found[0]["y_true"], metric=signed, n_draws=SOME, **options)
+    try:
+        return bias_corrected_score(predicted, found[0]["y_true"], metric=signed, n_draws=SOME, **options)
+    except ValueError:  # the score is of whole folds, or of hardly any part of these images
+        return None
 
 
 def main_scorer(scoring, comparison):

@@ -6,7 +6,17 @@ from sktl.comparison.further_candidates import with_candidates
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 from sktl.transferability._ranking import tuned_name
 
-__all__ = ["choose_finalists", "fine_tune"]
+__all__ = ["check_names", "choose_finalists", "fine_tune"]
+
+
+def check_names(networks):
+    """Refuse a network with the name that another one has when it is fine-tuned."""
+    for name in networks:
+        if tuned_name(name) in networks:
+            raise ValueError(
+                f"backbones must not be called {tuned_name(name)!r} beside {name!r}, since that stands for the "
+                "finalist. Choose another name."
+            )
 
 
 def choose_finalists(comparison, measures, n_finalists):

@@ -37,6 +37,8 @@ def measure_networks(comparison, X, networks, *, verbose=0, **options):
     used = np.unique(np.concatenate([np.concatenate(split) for split in comparison.splits]))
     used = used[np.linspace(0, len(used) - 1, min(MOST, len(used))).astype(int)]
     images, y, task = take_rows(X, used), comparison.y[used], comparison.settings["task"]
+    if task == "classification":  # as texts: of so many images, numbers that seldom come twice are refused as classes
+        y = y.astype(str)
     groups = None if comparison.groups is None else comparison.groups[used]
     measures: dict = {}
     by_digest: dict = {}

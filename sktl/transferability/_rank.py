@@ -15,7 +15,7 @@ from sktl.comparison.recorded_call import recorded_call
 from sktl.feature_extraction.frozen_pipeline import KeptSeed, frozen_pipeline
 from sktl.images import read_once
 from sktl.transferability._chosen_score import corrected_for_choice, main_scorer
-from sktl.transferability._finalists import choose_finalists, fine_tune
+from sktl.transferability._finalists import check_names, choose_finalists, fine_tune
 from sktl.transferability._leading_group import leader_of
 from sktl.transferability._measuring import measure_networks
 from sktl.transferability._networks import control_network, named_networks
@@ -176,6 +176,7 @@ def rank_backbones(
     """
     given = dict(locals())
     networks, left_out = named_networks(backbones)
+    check_names(networks)
     X, (y, task) = read_once(X), check_data(X, y, groups, task)
     random_state = fixed_random_state(random_state)
     reading = {"image_size": image_size, "image_shape": image_shape, "value_range": value_range}
@@ -203,6 +204,7 @@ def rank_backbones(
     if not networks:
         raise RuntimeError(f"All networks failed. The first one says: {comparison.failures[0].error}")
     call = recorded_call(given | {"random_state": random_state}, signature(rank_backbones).parameters)
+    call |= {"function": "rank_backbones", "part": ".comparison"}
     settings = {**comparison.settings, "call": call, "control": control and control.name}
     comparison = replace(comparison, baseline=leader_of(comparison, networks), settings=settings)
     measures = measure_networks(comparison, X, networks, verbose=verbose, **shared)

@@ -296,11 +296,11 @@ class BackboneRanking:
         -------
         dict
             Keys answer, notes, leader, leading_group, recommended, cheapest, scoring, networks, controls, corrected,
-            finalists, fine_tuned, left_out, splits, scores, metrics, failures, bad_images, settings.
+            finalists, fine_tuned, left_out, splits, scores, metrics, failures, bad_images, group_gap, settings.
         """
         summary, content = summarize_ranking(self), self.comparison.to_dict()
         candidates = {row["candidate"]: row for row in content["candidates"]}
-        kept = ("splits", "scores", "metrics", "failures", "bad_images", "settings")
+        kept = ("splits", "scores", "metrics", "failures", "bad_images", "group_gap", "settings")
         corrected = self.corrected and {name: getattr(self.corrected, name) for name in ("score", "low", "high")}
         return {
             "answer": summary.sentence,

@@ -217,7 +217,7 @@ def recommend_strategy(
     costs = predict_costs(comparison, X, strategies, network)
     comparison, untried = search_depths(comparison, X, [*own, *frozen], trained, costs, end=end, **running)
     tried = [one.name for one in strategies if one.name in comparison.scores]
-    corrected = corrected_for_choice(comparison, tried, main_scorer(scoring, comparison), groups)
+    corrected = corrected_for_choice(comparison, tried, main_scorer(scoring, comparison), comparison.groups)
     level = choose(comparison, strategies, {name: cost.fit for name, cost in costs.items()})
     comparison = _with_call(comparison, given | {"random_state": random_state})
     about = labels, quadrant_of(comparison), peak_stage(comparison, strategies), budget, time.perf_counter() - start

@@ -53,6 +53,23 @@ def test_is_what_its_definition_gives(metric, grouped):
     assert found.chosen.sum() == pytest.approx(1)
 
 
+def test_draws_for_which_the_metric_raises_are_left_out():
+    """A specificity, say, cannot be told of images of one class."""
+
+    def strict(y_true, y_pred):
+        if len(set(y_true)) < 2:
+            raise ValueError("two classes, please")
+        return np.mean(y_true == y_pred)
+
+    def lenient(y_true, y_pred):
+        return np.mean(y_true == y_pred) if len(set(y_true)) > 1 else np.nan
+
+    y = np.array([1, 1, 0, 0, 0, 0, 0, 0, 0, 0])
+    values = np.array([y, 1 - y, np.zeros(10)])
+    found, wanted = (bias_corrected_score(values, y, metric=metric, n_draws=50) for metric in (strict, lenient))
+    assert (found.score, found.low, found.high) == (wanted.score, wanted.low, wanted.high)
+
+
 @pytest.mark.parametrize("groups", [None, np.repeat(np.arange(8), 5)])
 def test_scores_of_images_give_the_same_as_the_metric_that_is_their_mean(groups):
     values, y = some_predictions()

@@ -62,6 +62,20 @@ def chosen(scores, **options):
     return choose(comparison(BASE | SINGLE | scores, **options), list(chain(*strategies())), SECONDS)
 
 
+# ---- candidates that failed
+
+
+def test_a_stage_whose_probe_failed_is_no_peak():
+    every = list(chain(*strategies()))
+    scored = {name: score for name, score in SINGLE.items() if "top" not in name}
+    assert peak_stage(comparison(BASE | scored), every) == "middle"
+    assert peak_stage(comparison(BASE), every) == "top"
+
+
+def test_without_simple_candidates_the_textbook_has_no_cell():
+    assert quadrant_of(comparison({"dummy": 0.3, "frozen": 0.8})) == Quadrant("small", None, None)
+
+
 # ---- what is recommended
 
 

@@ -54,3 +54,12 @@ def test_scores_of_probabilities_are_not_told_by_predictions(comparison, scorer)
 
 def test_a_single_network_is_not_chosen(comparison):
     assert corrected_for_choice(comparison, ["a"], get_scorer("accuracy"), None) is None
+
+
+def test_a_score_of_whole_folds_alone_is_not_corrected(comparison):
+    def of_a_fold(y_true, y_pred):
+        if len(y_true) != 20:
+            raise ValueError("a fold, please")
+        return np.mean(y_true == y_pred)
+
+    assert corrected_for_choice(comparison, ["a", "b"], make_scorer(of_a_fold), None) is None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sktl.transferability._finalists import choose_finalists
+from sktl.transferability._finalists import check_names, choose_finalists
 from sktl.transferability._measuring import NetworkMeasures
 
 SCORES = {"a": 0.9, "b": 0.8, "c": 0.7, "d": 0.6}
@@ -30,3 +30,9 @@ def test_finalists(make_ranking, n_finalists, top1, chosen):
         reason = found[chosen[1]]
         assert ("published accuracy on ImageNet-1k" in reason) == (chosen[1] in top1)
         assert ("since no published accuracy is known" in reason) == (chosen[1] not in top1)
+
+
+def test_no_network_has_the_name_of_a_finalist():
+    check_names({"a": None, "b, fine-tuned": None})
+    with pytest.raises(ValueError, match="must not be called 'a, fine-tuned' beside 'a'"):
+        check_names({"a": None, "a, fine-tuned": None})

@@ -104,6 +104,25 @@ def test_neighbours_and_evidence_of_many_images_are_of_some_at_even_distances(im
     )
 
 
+def test_classes_of_two_images_are_measured_where_an_image_is_left_out():
+    X, y = np.random.default_rng(0).random((24, 64)), np.repeat(np.arange(12), 2)
+    folds = [np.arange(0, 24, 2), np.arange(1, 23, 2)]
+    ranking = rank_backbones(X, y, ["tiny_fractal"], cv=[folds, folds[::-1]])
+    features = frozen_extractor(backbone="tiny_fractal").fit_transform(X[:23])
+    assert ranking.rows()[0].nearest_neighbour == nearest_neighbour_score(features, y[:23].astype(str))
+
+
+def test_reports_have_the_code_that_makes_the_ranking_or_its_comparison_again(ranking, tmp_path):
+    of_ranking, of_comparison = (
+        one.report(tmp_path / "page.html").read_text() for one in (ranking, ranking.comparison)
+    )
+    for page in (of_ranking, of_comparison):
+        assert "from sktl import rank_backbones" in page
+        assert "compare_transfer(" not in page
+    assert "\n)\nprint(ranking)" in of_ranking
+    assert "\n).comparison\nprint(comparison)" in of_comparison
+
+
 def test_networks_of_the_same_weights_are_measured_once_and_end_in_one_group(images):
     ranking = rank_backbones(*images, {"one": "tiny_fractal", "two": load_backbone("tiny_fractal")}, cv=3)
     assert ranking.leading_group == ["one", "two"]

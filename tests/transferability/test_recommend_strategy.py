@@ -215,6 +215,15 @@ def test_a_score_that_predictions_do_not_tell_is_not_corrected():
 
 
 @pytest.mark.slow
+def test_near_copies_that_are_kept_together_are_drawn_together(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(recommending, "corrected_for_choice", lambda *args: drawn.append(args[-1]))
+    result = recommend(np.tile(DIGITS[:24], (2, 1)), np.tile(LABELS[:24], 2), budget=0, duplicates="group")
+    (groups,) = drawn
+    np.testing.assert_array_equal(groups[:24], groups[24:])
+    np.testing.assert_array_equal(groups, result.comparison.groups)
+
+
 def test_groups_are_kept_together():
     groups = np.arange(48) // 2
     result = recommend(budget=0, groups=groups)

@@ -132,6 +132,24 @@ def test_notes(changes, expected):
     assert expected in text(recommendation(**changes))
 
 
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ({}, []),
+        ({"pixels": 0.848}, ["which needs no network): 0.850 beside 0.848, +0.002."]),  # all folds alike
+        ({"frozen_random": 0.848}, ["which need no pretraining): 0.850 beside 0.848, +0.002 (95 % interval"]),
+        ({"frozen_random": 0.9}, ["which need no pretraining): 0.850 beside 0.900, -0.050"]),
+        ({"pixels": 0.9, "frozen_random": 0.9}, ["better than 'pixels' (", "better than 'frozen_random' ("]),
+        ({"dummy": 0.848, "pixels": 0.9}, ["not clearly better than 'dummy' (chance level)"]),
+    ],
+)
+def test_what_is_as_good_without_pretraining_is_said_first(scores, said):
+    notes = recommendation(scores=SCORES | scores).to_dict()["notes"]
+    assert sum("not clearly better than" in note for note in notes) == len(said)
+    for note, words in zip(notes, said, strict=False):
+        assert words in note
+
+
 def test_what_is_not_known_is_not_said():
     result = recommendation(quadrant=Quadrant("small", None, None), untried={}, level=("fine_tuned_1",))
     assert "Textbook" not in text(result)
