@@ -48,6 +48,11 @@ def answer(ranking, digits=3):
             f"Take {best.name!r}: it scores {scores}, with {cost}, and none of the networks that these images cannot "
             f"tell from it ({enumerated(others)}) is clearly cheaper."
         )
+    elif number(best.mean, digits=digits) == number(cheapest.mean, digits=digits):
+        text = (
+            f"Take {cheapest.name!r}: it scores {scores}, as much as the best network, {best.name!r}, and with {cost} "
+            f"it is the cheapest of the {len(group)} that these images cannot tell apart."
+        )
     else:
         group = f"the {len(group)} networks that these images cannot tell apart"
         text = (
@@ -110,7 +115,7 @@ def _facts(rows):
 
 def _place(ranking, row):
     marks = [
-        word for word, name in (("leader", ranking.leader), ("recommended", ranking.recommended)) if row.name == name
+        word for word, name in (("leader", ranking.leader), ("cheapest", ranking.recommended)) if row.name == name
     ]
     return ", ".join(marks) or ("yes" if row.in_leading_group else "no")
 

@@ -101,6 +101,10 @@ def test_a_control_far_below_is_not_called_level_where_few_folds_leave_it_open(m
     [
         ({"a": (0.99, 0.02), "b": (0.6, 0.01)}, "it scores 0.990 in accuracy, clearly more than the other networks"),
         ({"a": (0.99, 0.01), "b": (0.98, 0.02)}, "it scores 0.990 in accuracy, with 10 ms per image, and none of the"),
+        (
+            {"b": (0.99, 0.2), "a": (0.99, 0.0123)},
+            "it scores 0.990 in accuracy, as much as the best network, 'b', and with 12 ms per image it is the",
+        ),
     ],
 )
 def test_the_answer_says_which_to_take_and_why(make_ranking, networks, said):
