@@ -114,9 +114,10 @@ def _facts(rows):
 
 
 def _place(ranking, row):
-    marks = [
-        word for word, name in (("leader", ranking.leader), ("cheapest", ranking.recommended)) if row.name == name
-    ]
+    names = {"leader": ranking.leader}
+    if len(ranking.leading_group) > 1:  # of one network alone the word says nothing, and others may be cheaper
+        names["cheapest"] = ranking.recommended
+    marks = [word for word, name in names.items() if row.name == name]
     return ", ".join(marks) or ("yes" if row.in_leading_group else "no")
 
 

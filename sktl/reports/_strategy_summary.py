@@ -141,7 +141,7 @@ def _place(result):
     text = f"Of single stages {result.peak!r} has the best features, "
     if result.peak == every[-1]:
         return f"{text}the top one: there is no sign that stages below it need training."
-    return f"{text}and not the top one, {every[-1]!r}: the search goes on at least until training reaches it."
+    return f"{text}and not the top one, {every[-1]!r}: those above it may need training."
 
 
 def _labels_or_tuning(result, digits):
@@ -181,8 +181,9 @@ def _captions(result):
     comparison = result.comparison
     return [
         f"{comparison.scoring}: mean over {comparison.n_splits} test folds (greater is better). difference: to "
-        f"{result.recommended!r} on the same folds. Recommended (←) is the cheapest strategy that scores within "
-        f"{comparison.rope:g} of the best.",
+        f"{result.recommended!r} on the same folds. Recommended (←) is the cheapest strategy of this "
+        f"table that scores within {comparison.rope:g} of its best. 'frozen' stands for all choices of stages and "
+        "pooling unless one is clearly better, whatever their number (Holm).",
         "fit s: predicted seconds to fit once on all images. folds s: of all fits and predictions here, predicted "
         "before any of them, and measured.",
         f"features of: a linear model on frozen features; 'frozen' is that of all stages with avg+std. "

@@ -117,6 +117,20 @@ def test_the_best_and_the_cheapest_are_told_apart_by_what_counts(make_ranking):
     assert "is 'b', with 12 ms per image: it scores 0.980, 0.010 less. Take 'a' where the score counts, and 'b'" in text
 
 
+@pytest.mark.parametrize(
+    ("networks", "place"),
+    [
+        ({"a": (0.99, 0.02), "b": (0.6, 0.01)}, {"a": "leader", "b": "no"}),  # cheaper, and clearly worse
+        ({"a": (0.99, 0.01), "b": (0.98, 0.02)}, {"a": "leader, cheapest", "b": "yes"}),
+        ({"a": (0.99, 0.2), "b": (0.98, 0.01)}, {"a": "leader", "b": "cheapest"}),
+    ],
+)
+def test_the_table_calls_cheapest_what_is_the_cheapest_of_several(make_ranking, networks, place):
+    text = repr(make_ranking(networks))
+    for name, words in place.items():
+        assert f"\n{name}        {words}  " in text
+
+
 def test_the_score_of_the_chosen_one_is_corrected_in_a_note(make_ranking):
     corrected = bias_corrected_score([[1, 0, 1, 1], [1, 1, 0, 1]])
     text = repr(make_ranking({"a": (0.99, 0.02), "b": (0.98, 0.01)}, corrected=corrected))
@@ -126,7 +140,7 @@ def test_the_score_of_the_chosen_one_is_corrected_in_a_note(make_ranking):
 @pytest.mark.parametrize(
     ("bundled", "said"),
     [
-        (["cheap"], "'cheap' has never seen a photograph: on photographs a network that knows them, such as 'dear', is"),
+        (["cheap"], "'cheap' has never seen a photograph: on photographs a network that knows them, such as 'dear'"),
         (["cheap", "dear"], "Write another backbone."),
         (["dear"], None),
     ],
@@ -136,9 +150,8 @@ def test_a_cheapest_network_that_has_never_seen_a_photograph_is_noted(make_ranki
     assert (ranking.leader, ranking.recommended) == ("dear", "cheap")
     comparison = ranking.comparison
     fractals = {"name": "tiny_fractal", "weights": "embedded"}
-    runs = [
-        replace(run, network={**run.network, **fractals}) if run.candidate in bundled else run for run in comparison.runs
-    ]
+    own = dict.fromkeys(bundled, fractals)
+    runs = [replace(run, network=run.network and run.network | own.get(run.candidate, {})) for run in comparison.runs]
     settings = {**comparison.settings, "photographs": "Write another backbone."}
     comparison = replace(comparison, runs=tuple(runs), settings=settings)
     notes = replace(ranking, comparison=comparison).to_dict()["notes"]
