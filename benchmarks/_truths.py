@@ -70,16 +70,17 @@ def _draw(positions, y, n_drawn, seed):
     return train_test_split(positions, train_size=n_drawn, stratify=y[positions], random_state=seed)
 
 
-def estimator_of(strategy, network, folder, *, image_size, seed):
+def estimator_of(strategy, network, folder, *, image_size, seed, cache=True):
     """Make the unfitted estimator of a strategy, with defaults but for network, image size and seed."""
     weights = None if strategy == "from scratch" else weights_of(folder, network)
     shared = {"backbone": NETWORKS[network][0], "weights": weights, "image_size": image_size, "device": "cpu"}
+    shared["cache"] = cache
     if strategy == "frozen":
         return frozen_pipeline("classification", **shared, random_state=seed)
     return FineTuneClassifier(**shared, unfreeze_depth=STRATEGIES[strategy], random_state=seed)
 
 
-def truths(cases, folder, path, done):
+def truths(cases, folder, path, done, cache=True):
     """Run the cases that are not in a file of fits, seed by seed as they come, and return all of them.
 
     Parameters
@@ -92,6 +93,8 @@ def truths(cases, folder, path, done):
         File of fits, which grows.
     done : dict
         What it holds, by KEY.
+    cache : bool, default=True
+        Whether fits share an embedding store; where seconds matter, False.
 
     Returns
     -------
@@ -102,20 +105,19 @@ def truths(cases, folder, path, done):
     for case in cases:
         key = tuple(case[name] for name in KEY)
         if key not in done:
-            done[key] = _run(case, folder)
+            done[key] = _run(case, folder, cache)
             append_record(path, done[key])
             print(*key[:5], f"{done[key]['score']:.3f} in {done[key]['seconds']:.1f} s", file=sys.stderr, flush=True)
         results.append(done[key])
     return results
 
 
-def _run(case, folder):
+def _run(case, folder, cache):
     X, y = load_set(folder / "datasets", case["set"])
     training, test = split(y, case["seed"])
     train = training[case["n"]]
-    model = estimator_of(
-        case["strategy"], case["network"], folder / "weights", image_size=case["image_size"], seed=case["seed"]
-    )
+    given = {"image_size": case["image_size"], "seed": case["seed"], "cache": cache}
+    model = estimator_of(case["strategy"], case["network"], folder / "weights", **given)
     start, cpu = time.perf_counter(), time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -10,7 +10,11 @@ The ways see the training images only, and all but the last see every network on
 - probe: the best mean score of the frozen recipe, by cross-validation, in rank_backbones;
 - 1-NN, LogME: the best nearest_neighbour_score, the best log_me, of the same features;
 - prior: the best published accuracy on ImageNet; networks without one come last;
-- recommended: the cheapest of the leading group, which is what rank_backbones recommends;
+- recommended: the cheapest of the networks in the leading group within 0.01 of the leader, as rank_backbones recommends
+  it, with seconds per image that are the median over all cells, since other work ran on the machine;
+- leading group, cheapest: of all of the group;
+- leading group, best prior: what the images leave open is left to the prior;
+- 1 SE, cheapest: the cheapest of those within one standard error over folds of the best mean score;
 - two finalists: rank_backbones(finalists=2), the better of both after fine-tuning on the same folds; costs as much as
   ten fits, so that it is run for the first seed alone;
 - random choice; always the same network, whatever the images.
@@ -25,6 +29,7 @@ import os
 import sys
 import time
 import warnings
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +45,10 @@ from sktl.backbones import load_backbone
 HERE = Path(__file__).parent
 FOLDS = {50: 3, 200: 5}  # with 50 images, the classes of some sets have three
 RANKING_KEY = ("set", "n", "seed", "image_size", "finalists")
-OURS, FINALISTS = "recommended: leading group, cheapest", "two finalists"
+ROPE = 0.01
+SIGNALS = {"probe, cross-validated": "mean", "1-NN": "nearest_neighbour", "LogME": "log_me"}
+PRIOR, OURS, FINALISTS = "prior: published top-1", "recommended: cheapest within 0.01", "two finalists"
+ORDERS = (*SIGNALS, PRIOR)  # of all networks
 
 
 def rank(case, folder):
@@ -66,7 +74,8 @@ def rank(case, folder):
             device="cpu",
         )
     took = time.perf_counter() - start
-    names = ("mean", "nearest_neighbour", "log_me", "seconds_per_image", "in_leading_group")
+    names = ("mean", "sd", "difference", "low", "high", "nearest_neighbour", "log_me", "seconds_per_image")
+    names += ("in_leading_group",)
     return case | {
         "networks": {row.name: {name: getattr(row, name) for name in names} for row in ranking.rows()},
         "recommended": ranking.recommended,
@@ -89,30 +98,45 @@ def rankings(cases, folder, path):
     return [done[tuple(case[name] for name in RANKING_KEY)] for case in cases]
 
 
-def ways(ranking, finals):
+def ways(rows, seconds, n_folds, finals):
     """Return the scores that each way gives to the networks; those without an order of all give one to their choice."""
-    scores = {name: {n: row[of] for n, row in ranking["networks"].items()} for name, of in SIGNALS.items()}
-    scores["prior: published top-1"] = {name: top1 or 0.0 for name, (_, _, top1) in NETWORKS.items()}
-    scores[OURS] = {name: float(name == ranking["recommended"]) for name in NETWORKS}
-    if finals is not None:
-        best = max(finals["fine_tuned"], key=finals["fine_tuned"].get)
-        scores[FINALISTS] = {name: float(name == best) for name in NETWORKS}
-    scores["random choice"] = dict.fromkeys(NETWORKS, 0.0)
-    for always in NETWORKS:
-        scores[f"always {always}"] = {name: float(name == always) for name in NETWORKS}
-    return scores
+    scores = {way: {name: row[signal] for name, row in rows.items()} for way, signal in SIGNALS.items()}
+    scores[PRIOR] = {name: NETWORKS[name][2] or 0.0 for name in rows}
+    chosen = choices(rows, seconds, n_folds)
+    if finals:
+        chosen[FINALISTS] = max(finals, key=finals.get)
+    chosen |= {f"always {name}": name for name in rows}
+    scores |= {way: {name: float(name == one) for name in rows} for way, one in chosen.items()}
+    return scores | {"random choice": dict.fromkeys(rows, 0.0)}
 
 
-SIGNALS = {"probe, cross-validated": "mean", "1-NN": "nearest_neighbour", "LogME": "log_me"}
-ORDERS = (*SIGNALS, "prior: published top-1")  # of all networks
+def choices(rows, seconds, n_folds):
+    """Return the network that each way without an order of all chooses."""
+    names = sorted(rows, key=lambda name: -rows[name]["mean"])
+    group = [name for name in names if rows[name]["in_leading_group"]]
+    least = rows[names[0]]["mean"] - rows[names[0]]["sd"] / np.sqrt(n_folds)
+    near = [name for name in names if rows[name]["mean"] >= least]
+    rope = rows[names[0]]["mean"] - ROPE - 1e-12
+    prior = max(group, key=lambda name: NETWORKS[name][2] or 0.0)  # of equal ones the first, which scores best
+    return {
+        OURS: cheapest([name for name in group if rows[name]["mean"] >= rope], seconds),
+        "leading group, cheapest": cheapest(group, seconds),
+        "leading group, best prior": prior,
+        "1 SE, cheapest": cheapest(near, seconds),
+    }
+
+
+def cheapest(names, seconds):
+    """Return the cheapest network as rank_backbones does: within 20 % of the fewest seconds, the first."""
+    return next(name for name in names if seconds[name] <= 1.2 * min(seconds[each] for each in names))
 
 
 def judged(scores, truth):
     """Return regret in points, weighted tau (NaN without an order of all), and whether the best was chosen."""
-    values = np.array([truth[name] for name in NETWORKS])
+    values = np.array(list(truth.values()))
     judged = {}
     for way, given in scores.items():
-        given = np.array([given[name] for name in NETWORKS])
+        given = np.array([given[name] for name in truth])
         chosen = given == given.max()
         tau = stats.weightedtau(given, values).statistic if way in ORDERS else np.nan
         regret = 100 * (values.max() - values[chosen].mean())
@@ -125,66 +149,71 @@ def standard_error(values):
     return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
 
 
-def way_rows(cells, way_names):
-    """Return one line per way: regret, regret against the recommendation over sets, how often right, weighted tau.
+def way_cells(cells, way):
+    """Write regret, regret against the recommendation over sets, how often right, and weighted tau of a way.
 
     Parameters
     ----------
     cells : dict of tuple to dict
         By set and seed, what `judged` found.
-    way_names : list of str
-        Which ways.
+    way : str
+        Which way.
 
     Returns
     -------
-    list of list of str
+    list of str
         Cells of the table.
     """
-    lines = []
-    for way in way_names:
-        found = {key: cell[way] for key, cell in cells.items() if way in cell}
-        regrets, taus, hits = (np.array(column) for column in zip(*found.values(), strict=True))
-        against = {}
-        for (name, seed), (regret, _, _) in found.items():
-            against.setdefault(name, []).append(regret - cells[name, seed][OURS][0])
-        mean, half = interval([np.mean(values) for values in against.values()])
-        tau = "–" if np.isnan(taus).any() else f"{taus.mean():.2f} ± {standard_error(taus):.2f}"
-        difference = "" if way == OURS else f"{mean:+.1f} ± {half:.1f}"
-        lines.append(
-            [way, str(len(found)), f"{regrets.mean():.1f} ± {standard_error(regrets):.1f}", difference]
-            + [f"{100 * hits.mean():.0f} %", tau]
-        )
-    return lines
+    regrets, taus, hits = (np.array(column) for column in zip(*(cell[way] for cell in cells.values()), strict=True))
+    against = defaultdict(list)
+    for (name, _), cell in cells.items():
+        against[name].append(cell[way][0] - cell[OURS][0])
+    mean, half = interval([np.mean(differences) for differences in against.values()])
+    return [
+        f"{regrets.mean():.1f} ± {standard_error(regrets):.1f}",
+        "" if way == OURS else f"{mean:+.1f} ± {half:.1f}",
+        f"{100 * hits.mean():.0f} %",
+        "–" if np.isnan(taus).any() else f"{taus.mean():.2f} ± {standard_error(taus):.2f}",
+    ]
 
 
-def print_ways(ranked, finals, truth, sizes):
-    """Print the table of ways, size by size."""
-    for n in sizes:
-        cells, final_cells = {}, {}
-        for ranking in (each for each in ranked if each["n"] == n):
-            name, seed = ranking["set"], ranking["seed"]
-            cell = judged(ways(ranking, finals.get((name, n, seed))), truth[name, n, seed])
-            cells[name, seed] = cell
-            if FINALISTS in cell:
-                final_cells[name, seed] = cell
-        columns = ["way", "cells", "regret, points", "minus recommended, over sets", "best chosen", "weighted tau"]
-        names = list(dict.fromkeys(way for cell in cells.values() for way in cell if way != FINALISTS))
-        print(f"\n{n} training images\n")
-        print_table(columns, way_rows(cells, names))
-        if final_cells:
-            print(f"\n{n} training images, the cells in which finalists were fine-tuned\n")
-            print_table(columns, way_rows(final_cells, [FINALISTS, OURS, *ORDERS]))
+def print_ways(cells, sizes):
+    """Print what the ways are worth, the sizes side by side; `cells` are what `judged` found by size, set and seed."""
+    parts = {n: {(name, seed): cell for (name, size, seed), cell in cells.items() if size == n} for n in sizes}
+    ways_of = [set.intersection(*(set(cell) for cell in part.values())) for part in parts.values()]
+    listed = [way for way in next(iter(cells.values())) if all(way in known for known in ways_of)]
+    columns = ["regret", "minus recommended", "best chosen", "weighted tau"]
+    print_table(
+        ["way", *(f"{column}, n = {n}" for n in sizes for column in columns)],
+        [[way, *(text for part in parts.values() for text in way_cells(part, way))] for way in listed],
+    )
+
+
+def judge_all(ranked, finals, truth):
+    """Return what `judged` found for every ranking, by set, size and seed."""
+    names = list(next(iter(truth.values())))
+    seconds = {name: np.median([each["networks"][name]["seconds_per_image"] for each in ranked]) for name in names}
+    cells = {}
+    for ranking in ranked:
+        key = ranking["set"], ranking["n"], ranking["seed"]
+        rows = {name: ranking["networks"][name] for name in names}
+        tuned = {name: score for name, score in finals.get(key, {}).items() if name in names}
+        cells[key] = judged(ways(rows, seconds, FOLDS[ranking["n"]], tuned), truth[key])
+    return cells
 
 
 def print_truths(truth, sets, sizes, seeds):
-    """Print the mean truth of every network, set by set, and how far the best is ahead of the second."""
+    """Print the mean truth of every network in per cent, set by set."""
+    names = list(next(iter(truth.values())))
     lines = []
-    for name in sets:
+    for each in sets:
         for n in sizes:
-            means = {w: 100 * np.mean([truth[name, n, seed][w] for seed in seeds]) for w in NETWORKS}
-            best = max(means, key=means.get)
-            lines.append([name, str(n), *(f"**{m:.1f}**" if w == best else f"{m:.1f}" for w, m in means.items())])
-    print_table(["set", "training images", *NETWORKS], lines)
+            means = {name: 100 * np.mean([truth[each, n, seed][name] for seed in seeds]) for name in names}
+            best = max(means.values())
+            lines.append(
+                [each, str(n), *(f"**{mean:.1f}**" if mean == best else f"{mean:.1f}" for mean in means.values())]
+            )
+    print_table(["set", "training images", *names], lines)
 
 
 def parse():
@@ -193,6 +222,7 @@ def parse():
     parser.add_argument("--data", type=Path, default=os.environ.get("SKTL_SHARED_DATA", "data"))
     parser.add_argument("--truths", type=Path, default=HERE / "ranking_truths.jsonl")
     parser.add_argument("--rankings", type=Path, default=HERE / "ranking.jsonl")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="the pool")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--sizes", nargs="+", type=int, choices=SIZES, default=list(SIZES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
@@ -210,17 +240,28 @@ def main():
         for n in options.sizes
         for name in options.sets
     ]
-    cases = [cell | {"network": network, "strategy": DEFAULT_STRATEGY} for cell in cells for network in NETWORKS]
+    cases = [
+        cell | {"network": network, "strategy": DEFAULT_STRATEGY} for cell in cells for network in options.networks
+    ]
     truth = {}
     for record in truths(cases, options.data, options.truths, read_records(options.truths, KEY)):
         truth.setdefault((record["set"], record["n"], record["seed"]), {})[record["network"]] = record["score"]
     ranked = rankings([cell | {"finalists": 0} for cell in cells], options.data, options.rankings)
     chosen = [cell | {"finalists": 2} for cell in cells if cell["seed"] in options.finalist_seeds]
-    finals = {(each["set"], each["n"], each["seed"]): each for each in rankings(chosen, options.data, options.rankings)}
+    finals = {
+        (each["set"], each["n"], each["seed"]): each["fine_tuned"]
+        for each in rankings(chosen, options.data, options.rankings)
+    }
     facts = (f"{options.image_size} px", f"{len(options.sets)} sets", f"seeds {options.seeds}")
     print(header(*facts, peers=("scikit-learn", "skorch")))
     print_truths(truth, options.sets, options.sizes, options.seeds)
-    print_ways(ranked, finals, truth, options.sizes)
+    cells = judge_all(ranked, finals, truth)
+    print(f"\nAll cells: {len(options.sets)} sets x {len(options.seeds)} seeds\n")
+    print_ways(cells, options.sizes)
+    tuned = {key: cell for key, cell in cells.items() if FINALISTS in cell}
+    if tuned:
+        print(f"\nCells in which finalists were fine-tuned: {len(tuned) // len(options.sizes)} for each size\n")
+        print_ways(tuned, options.sizes)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class BackboneRankingDisplay:
     leading_group : sequence of str, default=()
         Networks that cannot be told from the best one.
     recommended : str or None, default=None
-        The cheapest of them, drawn as a diamond.
+        The one to take, drawn as a diamond.
     controls : dict of str to float or None, default=None
         Mean scores of what has no network or no pretraining, drawn as lines.
 
@@ -144,7 +144,7 @@ class BackboneRankingDisplay:
         self._draw_controls(ax)
         self._name(ax, places)
         light_spines(ax)
-        ax.set_title("Blue: leading group. Diamond: its cheapest member", fontsize="medium", loc="left")
+        ax.set_title("Blue: leading group. Diamond: recommended", fontsize="medium", loc="left")
         return self
 
     def frame(self):

@@ -24,7 +24,7 @@ __all__ = ["FitCost", "can_be_rehearsed", "rehearsed"]
 # seconds. The first finds nothing prepared, which matters little where it takes so much longer.
 FEWEST, ENOUGH, LONG = 8, 0.4, 1.6
 EPOCHS, MANY_EPOCHS = 2, 6  # the first finds nothing prepared; of the others the median counts
-SHARE = 0.02  # of the images in all epochs of the fits: what short ones may have
+SHARE = 0.05  # of the images in all epochs of the fits: what short ones may have
 
 
 @dataclass(frozen=True)

@@ -134,14 +134,18 @@ def _why_no_image(found, extensions):
     )
 
 
+_OF_LINKS = (  # what counts, one of them, several, and what to do
+    (Path.is_dir, "1 link to a folder", "links to folders", "not followed: put the folders themselves there"),
+    (Path.is_file, "1 link to a file elsewhere", "links to files elsewhere", "not followed: put the files there"),
+)
+
+
 def _links_in(entries, form):
     """Say how many of the entries are links to folders or files, in a form such as "but {}"; nothing when none is."""
-    links = [entry for entry in entries if entry.is_symlink()]
-    told = []
-    for kind, where, is_kind in (("folder", "", Path.is_dir), ("file", " elsewhere", Path.is_file)):
+    links, told = [entry for entry in entries if entry.is_symlink()], []
+    for is_kind, one, several, remedy in _OF_LINKS:
         if n := sum(map(is_kind, links)):
-            what = f"1 link to a {kind}{where}, which is" if n == 1 else f"{n} links to {kind}s{where}, which are"
-            told.append(f"{what} not followed: put the {kind}s themselves there")
+            told.append(f"{one}, which is {remedy}" if n == 1 else f"{n} {several}, which are {remedy}")
     return form.format("; ".join(told)) if told else ""
 
 

@@ -43,8 +43,7 @@ def write_report(ranking, path):
 def _top(ranking, summary):
     yield "<header>\n<h1>Which network?</h1>"
     said = f"{paragraph(summary.sentence)}{paragraph(about(ranking.comparison), small=True)}"
-    names = " or ".join(dict.fromkeys([ranking.leader, ranking.recommended]))
-    word = "Look at the controls first" if ranking.level_controls else names
+    word = "Look at the controls first" if ranking.level_controls else ranking.recommended
     yield f'<div class="verdict {summary.tone}"><strong>{escape(word)}</strong>{said}</div>'
     yield f"{note_list('Before you rely on it', summary.notes)}\n</header>"
 
@@ -58,7 +57,7 @@ def _plot(ranking):
     shown = figure(
         _drawn(sheet),
         f"Mean {ranking.scoring} against milliseconds per image: {places}.",
-        "Blue: the leading group; a diamond: its cheapest member. Bars: 95 % intervals of the mean score, which are "
+        "Blue: the leading group; a diamond: recommended. Bars: 95 % intervals of the mean score, which are "
         "wider than those of the differences. Dotted lines: controls.",
     )
     return f'<div class="figures">{shown}</div>'

@@ -34,35 +34,41 @@ def milliseconds(seconds):
 
 def answer(ranking, digits=3):
     """Say in a sentence which network to take, after one that says so where a control is level with the best one."""
-    rows = {row.name: row for row in ranking.rows()}
-    best, cheapest = rows[ranking.leader], rows[ranking.recommended]
-    cost, group = f"{milliseconds(cheapest.seconds_per_image)} ms per image", ranking.leading_group
-    scores = f"{number(cheapest.mean, digits=digits)} in {ranking.scoring}"
+    rows, group = {row.name: row for row in ranking.rows()}, ranking.leading_group
+    best, taken = rows[ranking.leader], rows[ranking.recommended]
+    cost = f"{milliseconds(taken.seconds_per_image)} ms per image"
+    scores = f"{number(taken.mean, digits=digits)} in {ranking.scoring}"
     if len(rows) == 1:
         text = f"{best.name!r}, the only network, scores {scores}, with {cost}."
     elif len(group) == 1:
         text = f"Take {best.name!r}: it scores {scores}, clearly more than the other networks, with {cost}."
-    elif cheapest is best:
+    elif taken is not best:
+        text = (
+            f"Take {taken.name!r}: it scores {scores}, with {cost}. That is within {ranking.comparison.rope:g} of the "
+            f"best, {best.name!r} with {number(best.mean, digits=digits)} and "
+            f"{milliseconds(best.seconds_per_image)} ms.{_cheaper(ranking, rows, digits)}"
+        )
+    elif ranking.cheapest == best.name:
         others = [name for name in group if name != best.name]
         text = (
             f"Take {best.name!r}: it scores {scores}, with {cost}, and none of the networks that these images cannot "
             f"tell from it ({enumerated(others)}) is clearly cheaper."
         )
-    elif number(best.mean, digits=digits) == number(cheapest.mean, digits=digits):
-        text = (
-            f"Take {cheapest.name!r}: it scores {scores}, as much as the best network, {best.name!r}, and with {cost} "
-            f"it is the cheapest of the {len(group)} that these images cannot tell apart."
-        )
     else:
-        group = f"the {len(group)} networks that these images cannot tell apart"
-        text = (
-            f"{best.name!r} scores best, {number(best.mean, digits=digits)} in {ranking.scoring}, with "
-            f"{milliseconds(best.seconds_per_image)} ms per image. The cheapest of {group} is {cheapest.name!r}, with "
-            f"{cost}: it scores {number(cheapest.mean, digits=digits)}, "
-            f"{number(best.mean - cheapest.mean, digits=digits)} less. Take {best.name!r} where the score counts, and "
-            f"{cheapest.name!r} where time does."
-        )
+        text = f"Take {best.name!r}: it scores best, {scores}, with {cost}.{_cheaper(ranking, rows, digits)}"
     return " ".join([*_level(ranking, digits), text])
+
+
+def _cheaper(ranking, rows, digits):
+    """Say which network of the leading group is cheaper than the one to take, and what it may cost in score."""
+    if (cheapest := rows[ranking.cheapest]).name == ranking.recommended:
+        return ""
+    less = number(rows[ranking.leader].mean - cheapest.mean, digits=digits)
+    return (
+        f" These images cannot tell {len(ranking.leading_group)} networks apart: where time counts more, the "
+        f"cheapest of them, {cheapest.name!r} with {milliseconds(cheapest.seconds_per_image)} ms, scores {less} less "
+        "than the best."
+    )
 
 
 def _level(ranking, digits):
@@ -114,10 +120,9 @@ def _facts(rows):
 
 
 def _place(ranking, row):
-    names = {"leader": ranking.leader}
-    if len(ranking.leading_group) > 1:  # of one network alone the word says nothing, and others may be cheaper
-        names["cheapest"] = ranking.recommended
-    marks = [word for word, name in names.items() if row.name == name]
+    marks = [
+        word for word, name in (("leader", ranking.leader), ("recommended", ranking.recommended)) if row.name == name
+    ]
     return ", ".join(marks) or ("yes" if row.in_leading_group else "no")
 
 
@@ -229,8 +234,9 @@ def _captions(ranking):
         f"{ranking.scoring}: of a linear model on the features of all stages, mean over {n_splits} test folds (greater "
         "is better). interval (all pairs): of the difference to the leader, so wide that those of all pairs of "
         "networks hold at once with 95 % (Bonferroni), since the leader was chosen for being the best. Leading group: "
-        "where it does not leave out zero. cheapest: of the group; of those within 20 % of the fewest ms the one that "
-        "scores best. The fewer the images, the larger the group, and the more its cheapest member may lose.",
+        "where it does not leave out zero. recommended: of its networks that score within "
+        f"{ranking.comparison.rope:g} of the leader the one with the fewest ms; of those within 20 % of that the "
+        "one that scores best.",
         "ms per image: from the file to the vector, on this machine. 1-NN: score of the most similar other image. "
         "LogME: log evidence of a linear model. Published top-1: on ImageNet-1k. Parameters: of the network without "
         f"its classifier. Pixels: side of what it saw.{random}",

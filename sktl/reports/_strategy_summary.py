@@ -106,17 +106,18 @@ def _notes(result, digits):
 
 
 def _level(result, digits):
-    """Say which strategies the data do not tell from the best one."""
+    """Say which strategies the data do not tell from the best one, and what the best would gain and cost."""
     if len(result.level) < 2:
         return None
     best = max(result.level, key=lambda name: result.comparison.scores[name].mean())
     others = enumerated([name for name in result.level if name != best], most=9)
-    text = f"The interval of the difference to the best, {best!r}, includes zero for {others}"
-    cheapest, tell = result.level[0], "More images, or n_repeats, would tell them apart."
-    if cheapest == result.recommended:
-        return f"{text}. {tell}"
-    less, more = (_seconds(result.costs[name].fit) for name in (cheapest, result.recommended))
-    return f"{text}: where cost matters, take {cheapest!r} ({less} s instead of {more} s). {tell}"
+    text = f"These data do not tell {others} from {best!r}, which scores best; the cheapest of them is recommended"
+    if best == result.recommended:
+        return f"{text}. More images, or n_repeats, would tell them apart."
+    less, more = (_seconds(result.costs[name].fit) for name in (result.recommended, best))
+    gain = _gain(result, best, result.recommended, digits)
+    tell = "more images, or n_repeats, would tell them apart"
+    return f"{text}. {best!r} has {gain} for {more} s instead of {less} s; {tell}."
 
 
 def _chosen(result, digits):
@@ -181,9 +182,9 @@ def _captions(result):
     comparison = result.comparison
     return [
         f"{comparison.scoring}: mean over {comparison.n_splits} test folds (greater is better). difference: to "
-        f"{result.recommended!r} on the same folds. Recommended (←) is the cheapest strategy of this "
-        f"table that scores within {comparison.rope:g} of its best. 'frozen' stands for all choices of stages and "
-        "pooling unless one is clearly better, whatever their number (Holm).",
+        f"{result.recommended!r} on the same folds. Recommended (←) is the cheapest strategy that these data do "
+        f"not tell from the best, or that scores within {comparison.rope:g} of it. 'frozen' stands for all choices of "
+        "stages and pooling unless one is clearly better, whatever their number (Holm).",
         "fit s: predicted seconds to fit once on all images. folds s: of all fits and predictions here, predicted "
         "before any of them, and measured.",
         f"features of: a linear model on frozen features; 'frozen' is that of all stages with avg+std. "

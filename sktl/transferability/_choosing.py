@@ -42,11 +42,11 @@ def is_excluded(row, rope):
 
 
 def choose(comparison, strategies, seconds):
-    """Return the recommended strategy, and those that the data do not tell from the best one, the cheapest first.
+    """Return the strategies that the data do not tell from the best one, the cheapest first, which is recommended.
 
-    All frozen strategies cost about the same, so that of their many the one with all stages stands for all, which is
-    the best on average over data sets, unless others are clearly better on this one. Of what is then left, the
-    cheapest whose score lies within the rope of the best is recommended: more is not expected of the others.
+    Those are in it whose interval of the difference to the best includes zero, or whose score lies within the rope of
+    it. All frozen strategies cost about the same, so that of their many the one with all stages stands for all, which
+    is the best on average over data sets, unless others are clearly better on this one.
     """
     tried = [one for one in strategies if one.name in comparison.scores]
     better = _clearly_better(comparison, [one.name for one in tried if one.kind == "frozen" and one.name != "frozen"])
@@ -54,15 +54,13 @@ def choose(comparison, strategies, seconds):
     pool = [one.name for one in tried if one.kind != "frozen" or one.name == chosen]
     best, scores = best_of(comparison, pool), comparison.scores
     rows = rows_against(comparison, best)
-    by_cost = sorted(pool, key=lambda name: np.nan_to_num(seconds[name], nan=0.0))  # unknown where fits are short
-    gap = {name: scores[best].mean() - scores[name].mean() for name in pool}
-    # Where all folds differ alike there is no interval, and the difference itself decides.
     level = [
         name
-        for name in by_cost
-        if name == best or rows[name].high >= 0 or (np.isnan(rows[name].high) and gap[name] <= comparison.rope)
+        for name in pool
+        # Where all folds differ alike there is no interval, and the difference itself decides.
+        if name == best or rows[name].high >= 0 or scores[best].mean() - scores[name].mean() <= comparison.rope
     ]
-    return next(name for name in by_cost if gap[name] <= comparison.rope), level
+    return sorted(level, key=lambda name: np.nan_to_num(seconds[name], nan=0.0))  # unknown where fits are short
 
 
 def _clearly_better(comparison, names):

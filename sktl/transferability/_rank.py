@@ -58,9 +58,9 @@ def rank_backbones(
 
     Every image goes through each network once; a linear model on the features is scored on every split, as the
     candidate ``"frozen"`` of :func:`~sktl.compare_transfer` is. The answer is the leader, which scores best, the
-    leading group, which holds all networks that these images cannot tell from it, and the network of that group that
-    takes the fewest seconds per image. Controls are always beside them: small pictures without a network, and random
-    weights.
+    leading group, which holds all networks that these images cannot tell from it, and the one to take: of the group's
+    networks within 0.01 of the leader the one with the fewest seconds per image. Controls are always beside them: small
+    pictures without a network, and random weights.
 
     Parameters
     ----------

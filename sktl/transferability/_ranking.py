@@ -16,7 +16,8 @@ from sktl.transferability._networks import CONTROLS
 
 __all__ = ["BackboneRanking", "RankedNetwork", "tuned_name"]
 
-AS_CHEAP = 1.2  # times the fewest seconds
+AS_CHEAP = 1.2  # times the fewest seconds: timing does not tell these apart well
+ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -172,12 +173,21 @@ class BackboneRanking:
 
     @property
     def recommended(self):
-        """Name of the cheapest network of the leading group: the one that takes the fewest seconds per image.
+        """Name of the network to take: the cheapest of the leading group that scores within `rope` of the leader."""
+        rope = self.comparison.rope + ROUNDING
+        return self._cheapest(row for row in self._rows if self._rows[0].mean - row.mean <= rope)
 
-        It has not been shown to be worse than the leader, which with few images says little. Of several within 20 % of
-        the fewest seconds, which timing does not tell apart well, it is the one that scores best.
+    @property
+    def cheapest(self):
+        """Name of the cheapest network of the leading group.
+
+        It has not been shown to be worse than the leader, which with few images says little: it may well be.
         """
-        group = [row for row in self._rows if row.in_leading_group]
+        return self._cheapest(self._rows)
+
+    def _cheapest(self, rows):
+        """Name the one of the leading group that takes the fewest seconds; of about as cheap ones the best."""
+        group = [row for row in rows if row.in_leading_group]
         fewest = min(row.seconds_per_image for row in group)
         return next(row.name for row in group if row.seconds_per_image <= AS_CHEAP * fewest)
 
@@ -285,8 +295,8 @@ class BackboneRanking:
         Returns
         -------
         dict
-            Keys answer, notes, leader, leading_group, recommended, scoring, networks, controls, corrected, finalists,
-            fine_tuned, left_out, splits, scores, metrics, failures, bad_images, settings.
+            Keys answer, notes, leader, leading_group, recommended, cheapest, scoring, networks, controls, corrected,
+            finalists, fine_tuned, left_out, splits, scores, metrics, failures, bad_images, settings.
         """
         summary, content = summarize_ranking(self), self.comparison.to_dict()
         candidates = {row["candidate"]: row for row in content["candidates"]}
@@ -295,7 +305,7 @@ class BackboneRanking:
         return {
             "answer": summary.sentence,
             "notes": summary.notes,
-            **{name: getattr(self, name) for name in ("leader", "leading_group", "recommended", "scoring")},
+            **{name: getattr(self, name) for name in ("leader", "leading_group", "recommended", "cheapest", "scoring")},
             "networks": as_plain([asdict(row) for row in self._rows]),
             "controls": [candidates[row.candidate] for row in self.controls()],
             "corrected": corrected,

@@ -155,11 +155,11 @@ def recommend_strategy(
     names of these; ``"frozen"``, the candidate of :func:`~sktl.compare_transfer`; ``"frozen_STAGE_POOLING"``, the same
     on other features; ``"fine_tuned_DEPTH"``; and ``"from_scratch"``.
 
-    The cheapest strategy whose mean score lies within `rope` of the best is recommended. Of the frozen ones that is
-    the one with all stages, unless another is clearly better, corrected for their number by Holm's method: the best of
-    many is so by chance. Training from scratch is not tried where pretrained features are clearly better than those of
-    random weights. The search over depths goes on at least until it trains the stage that has the best features of its
-    own.
+    The cheapest strategy that the data do not tell from the best is recommended: the interval of its difference to the
+    best includes zero, or its score lies within `rope` of the best. Of the frozen ones that is the one with all stages,
+    unless another is clearly better, corrected for their number by Holm's method: the best of many is so by chance.
+    Training from scratch is not tried where pretrained features are clearly better than those of random weights. The
+    search over depths goes on at least until it trains the stage that has the best features of its own.
 
     Intervals are those of the comparison. The best score was chosen on the folds that it was measured on; `corrected`
     has what remains of it [1]_.
@@ -218,12 +218,19 @@ def recommend_strategy(
     comparison, untried = search_depths(comparison, X, [*own, *frozen], trained, costs, end=end, **running)
     tried = [one.name for one in strategies if one.name in comparison.scores]
     corrected = corrected_for_choice(comparison, tried, main_scorer(scoring, comparison), groups)
-    chosen = choose(comparison, strategies, {name: cost.fit for name, cost in costs.items()})
-    call = recorded_call(given | {"random_state": random_state}, signature(recommend_strategy).parameters)
-    call |= {"function": "recommend_strategy", "part": ".comparison"}
-    comparison = replace(comparison, settings={**comparison.settings, "call": call})
+    level = choose(comparison, strategies, {name: cost.fit for name, cost in costs.items()})
+    comparison = _with_call(comparison, given | {"random_state": random_state})
     about = labels, quadrant_of(comparison), peak_stage(comparison, strategies), budget, time.perf_counter() - start
-    return StrategyRecommendation(comparison, tuple(strategies), costs, *chosen, untried, *about, corrected)
+    return StrategyRecommendation(
+        comparison, tuple(strategies), costs, level[0], tuple(level), untried, *about, corrected
+    )
+
+
+def _with_call(comparison, given):
+    """Write down the call, as the Python that makes the comparison again."""
+    call = recorded_call(given, signature(recommend_strategy).parameters)
+    call |= {"function": "recommend_strategy", "part": ".comparison"}
+    return replace(comparison, settings={**comparison.settings, "call": call})
 
 
 def _has_random_twin(backbone):

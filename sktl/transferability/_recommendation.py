@@ -90,7 +90,7 @@ class StrategyRecommendation:
     costs : dict of str to StrategyCost
         Predicted seconds by name of the strategy.
     recommended : str
-        Name of the strategy to take: the cheapest whose score lies within the rope of the best.
+        Name of the strategy to take: the cheapest that the data do not tell from the best.
     level : tuple of str
         Strategies that the data do not tell from the best one, the cheapest first.
     untried : dict of str to str

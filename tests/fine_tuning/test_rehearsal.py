@@ -69,7 +69,7 @@ def test_what_the_store_holds_is_not_expected_again():
 
 @pytest.mark.parametrize(
     ("max_epochs", "n_fits", "wanted"),
-    [("auto", 1, True), ("auto", 5, True), (1, 5, False), (40, 1, True), (39, 1, False), (20, 2, True)],
+    [("auto", 1, True), ("auto", 5, True), (1, 5, False), (16, 1, True), (15, 1, False), (8, 2, True)],
 )
 def test_short_fits_are_a_small_part_of_the_work_or_left_out(max_epochs, n_fits, wanted):
     estimator = FineTuneClassifier(max_epochs=max_epochs, **SCRATCH)

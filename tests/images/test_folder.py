@@ -110,7 +110,7 @@ def test_links_do_not_lead_out_of_the_folder_or_into_circles(folder, tmp_path):
     assert len(data.images) == 5  # the link that stays inside is taken
     assert (data.n_ignored_files, data.n_ignored_links) == (0, 5)
     assert "0 other files and 5 links ignored (3 links to folders, which are not followed: put the" in data.DESCR
-    assert "; 1 link to a file elsewhere, which is not followed: put the files themselves there)" in data.DESCR
+    assert "; 1 link to a file elsewhere, which is not followed: put the files there)" in data.DESCR
 
 
 def test_a_folder_whose_classes_are_links_is_told_so(folder, tmp_path):
