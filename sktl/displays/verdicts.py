@@ -97,9 +97,10 @@ def notes_on_groups(comparison):
     given = {"groups": "the groups", "near copies": "near copies"}
     leak = "would have been" if gap.source in given else "may be"
     is_more = gap.difference > comparison.rope if gap.low is None else gap.low > 0
+    other = "" if gap.source in given else " Both kinds of folds were drawn for this: the scores above are of others."
     return [
         *notes,
         f"Folds that ignore {given.get(gap.source, f'groups by {gap.source}')} give {gap.candidate!r} {plain} in "
         f"{comparison.scoring}, {much} {'lower' if gap.difference < 0 else 'higher'} than {grouped} with groups kept "
-        f"together{known}: {f'that much {leak} a leak' if is_more else 'no clear leak'}.",
+        f"together{known}: {f'that much {leak} a leak' if is_more else 'no clear leak'}.{other}",
     ]

@@ -8,10 +8,10 @@ from sktl._text import number
 from sktl.displays import BackboneRankingDisplay
 from sktl.displays.verdicts import about
 from sktl.reports._figures import figure_of
-from sktl.reports._html_page import code, figure, note_list, page, paragraph, scrolling, section
+from sktl.reports._html_page import figure, note_list, page, paragraph, scrolling, section
 from sktl.reports._pictures import WIDTH, _drawn
 from sktl.reports._ranking_summary import milliseconds, summarize
-from sktl.reports._report import _bad_images, _checked, _every_score, _networks
+from sktl.reports._report import _as_it_ran, _bad_images, _checked, _every_score, _networks
 from sktl.reports._reproduce import code_to_run_again
 
 __all__ = ["write_report"]
@@ -30,7 +30,7 @@ def write_report(ranking, path):
         section("More about the networks", scrolling("Facts about all networks", facts)),
         section("How to read it", *(paragraph(line, small=True) for line in summary.small_print(summary.tables))),
         section("What was run", _networks(comparison), _bad_images(comparison), _every_score(comparison)),
-        section("Run it again", code(text), *_to_put_in(needed)),
+        _as_it_ran(text, needed),
         f"<footer>{paragraph(f'Written by sktl, {date.today().isoformat()}. This page loads nothing.', True)}</footer>",
     ]
     with replacing(path) as unfinished:
@@ -59,9 +59,3 @@ def _plot(ranking):
         "wider than those of the differences. Dotted lines: controls.",
     )
     return f'<div class="figures">{shown}</div>'
-
-
-def _to_put_in(needed):
-    if needed:
-        listed = ", ".join(dict.fromkeys(needed))
-        yield paragraph(f"Put in your own objects for: {listed}. They cannot be written down here.")

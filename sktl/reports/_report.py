@@ -241,7 +241,11 @@ def _again(comparison, name, X, target_names):
     options = "" if X is None else ", X=X"
     if target_names is not None:
         options += f", target_names={[str(one) for one in target_names]!r}"
-    text, needed = code_to_run_again(comparison, f"comparison.report({name!r}{options})")
+    return _as_it_ran(*code_to_run_again(comparison, f"comparison.report({name!r}{options})"))
+
+
+def _as_it_ran(text, needed):
+    """Show the code that does it again, what to put into it, and how far the same will come out."""
     parts = [paragraph("With the same images as X and the same labels as y:"), code(text)]
     if needed:
         listed = ", ".join(dict.fromkeys(needed))

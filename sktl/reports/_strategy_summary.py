@@ -165,7 +165,7 @@ def _place(result):
     text = f"Of single stages {result.peak!r} has the best features, "
     if result.peak == every[-1]:
         return f"{text}the top one: there is no sign that stages below it need training."
-    return f"{text}and not the top one, {every[-1]!r}: the search goes on at least until training reaches it."
+    return f"{text}and not the top one, {every[-1]!r}: those above it may need training."
 
 
 def _labels_or_tuning(result, digits):
@@ -206,7 +206,8 @@ def _captions(result):
     return [
         f"{comparison.scoring}: mean over {comparison.n_splits} test folds (greater is better). difference: to "
         f"{result.recommended!r} on the same folds. Recommended (←) is the cheapest strategy that these data do "
-        f"not tell from the best, or that scores within {comparison.rope:g} of it.",
+        f"not tell from the best, or that scores within {comparison.rope:g} of it. 'frozen' stands for all choices of "
+        "stages and pooling unless one is clearly better, whatever their number (Holm).",
         "fit s: predicted seconds to fit once on all images. folds s: of all fits and predictions here, predicted "
         "before any of them, and measured.",
         f"features of: a linear model on frozen features; 'frozen' is that of all stages with avg+std. "

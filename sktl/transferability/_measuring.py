@@ -42,23 +42,27 @@ def measure_networks(comparison, X, networks, *, verbose=0, **options):
     groups = None if comparison.groups is None else comparison.groups[used]
     measures: dict = {}
     by_digest: dict = {}
+    timed: dict = {}  # seconds of networks that differ in their weights alone are the same
     with unwarned_of_photographs():
         for name, backbone in networks.items():
             record = load_backbone(backbone)
             key = record.digest, repr(record.preprocessing)
             if key not in by_digest:
-                by_digest[key] = _measure(record, images, y, groups, task, options)
+                by_digest[key] = _measure(record, images, y, groups, task, options, timed)
             measures[name] = by_digest[key]
     return measures
 
 
-def _measure(record, images, y, groups, task, options):
+def _measure(record, images, y, groups, task, options, timed):
     n_timed = N_TIMED if resolve_placement(options["device"]).device.type == "cpu" else options["batch_size"]
     # The features of the frozen candidate, which the store has from its fits.
     extractor = frozen_extractor(backbone=record, **options).fit(images)
     features = extractor.transform(images)
+    structure = repr(record.stages), repr(record.preprocessing)
+    if structure not in timed:
+        timed[structure] = _seconds_per_image(extractor, images, n_timed)
     return NetworkMeasures(
-        seconds_per_image=_seconds_per_image(extractor, images, n_timed),
+        seconds_per_image=timed[structure],
         nearest_neighbour=nearest_neighbour_score(features, y, task=task, groups=groups),
         log_me=log_me(features, y, task=task),
         top1=published_top1(record.name, record.weights),

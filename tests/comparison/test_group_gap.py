@@ -142,7 +142,7 @@ def test_pickles_from_before_it_was_measured_have_none(compared):
         (GroupGap("a", "groups", 0.9, 0.7, 0.2), "0.200 higher than 0.700 with groups kept together: that much would"),
         (GroupGap("a", "groups", 0.705, 0.7, 0.005), "together: no clear leak."),  # within the rope
         (GroupGap("a", "near copies", 0.9, 0.7, 0.2), "Folds that ignore near copies give 'a' 0.900"),
-        (GroupGap("a", "name", 0.9, 0.7, 0.2, 0.1, 0.3), "+0.300): that much may be a leak."),
+        (GroupGap("a", "name", 0.9, 0.7, 0.2, 0.1, 0.3), "+0.300): that much may be a leak. Both kinds of folds"),
     ],
 )
 def test_the_note_says_no_more_than_the_numbers(compared, gap, end):

@@ -23,6 +23,7 @@ def test_the_answer_stands_on_top_and_all_tables_below(ranking, tmp_path):
     assert "Which network?" in page
     for heading in ("The networks", "Without a network", "Fine-tuned", "More about the networks", "Run it again"):
         assert re.search(f"<h2>{heading}", page), heading
+    assert "With the same images as X and the same labels as y:" in page
     assert "&lt;large&gt;, fine-tuned" in page
     assert "<large>" not in page
 

@@ -1,5 +1,7 @@
 """rank_backbones: each image goes through each network once, on the folds and with the recipe of compare_transfer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
@@ -65,7 +67,7 @@ def test_every_image_goes_through_every_network_once(images, random_net, monkeyp
         again = rank_backbones(*images, networks, cv=3, n_repeats=2)
     assert sum(run.n_images_through_network or 0 for run in again.comparison.runs) == 0
     # Seconds come from images that go through the network for them, and never from the store.
-    assert timed.n_images >= 2 * _measuring.N_TIMED * len(networks)
+    assert timed.n_images >= 2 * _measuring.N_TIMED
     assert all(row.seconds_per_image > 1e-5 for row in again.rows())
 
 
@@ -128,6 +130,18 @@ def test_networks_of_the_same_weights_are_measured_once_and_end_in_one_group(ima
     assert ranking.leading_group == ["one", "two"]
     assert ranking.recommended == "one"
     assert ranking.measures["one"] is ranking.measures["two"]
+
+
+def test_networks_that_differ_in_their_weights_alone_take_the_same_seconds(images, random_net, ranking, monkeypatch):
+    larger = replace(random_net, preprocessing=replace(random_net.preprocessing, crop_size=96))
+    seconds = iter([0.1, 0.2])
+    monkeypatch.setattr(_measuring, "_seconds_per_image", lambda *args: next(seconds))
+    records = {"fractals": "tiny_fractal", "random": random_net, "larger": larger}
+    options = {"image_size": None, "image_shape": None, "value_range": None, "batch_size": 32}
+    options |= {"device": "cpu", "precision": "auto"}
+    found = _measuring.measure_networks(ranking.comparison, images[0], records, **options)
+    assert [one.seconds_per_image for one in found.values()] == [0.1, 0.1, 0.2]
+    assert found["fractals"].log_me != found["random"].log_me
 
 
 def test_a_network_that_fails_is_left_out_with_a_warning(images, monkeypatch, tmp_path):

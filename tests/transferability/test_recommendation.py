@@ -108,7 +108,8 @@ def test_stages_and_labels_have_tables():
     ("changes", "expected"),
     [
         ({}, "'top' has the best features, the top one"),
-        ({"peak": "stem"}, "'stem' has the best features, and not the top one, 'top'"),
+        ({"peak": "stem"}, "'stem' has the best features, and not the top one, 'top': those above it may need"),
+        ({}, "'frozen' stands for all choices of stages and pooling unless one is clearly better"),
         ({}, "it is 0.850, and 0.830 (95 % interval 0.780 to 0.900) once corrected for that (BBC-CV)"),
         ({"corrected": None}, "chosen among several on the same folds, so that it is rather too high"),
         ({}, "Not tried: 'fine_tuned_all' (its folds would take about 200 s"),
