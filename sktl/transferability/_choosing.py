@@ -60,7 +60,16 @@ def choose(comparison, strategies, seconds):
         # Where all folds differ alike there is no interval, and the difference itself decides.
         if name == best or rows[name].high >= 0 or scores[best].mean() - scores[name].mean() <= comparison.rope
     ]
-    return sorted(level, key=lambda name: np.nan_to_num(seconds[name], nan=0.0))  # unknown where fits are short
+    return sorted(level, key=_at_least(strategies, seconds).get)
+
+
+def _at_least(strategies, seconds):
+    """Return seconds by name; where fits are too short to be timed, those of the one before it, which trains less."""
+    known, costs = 0.0, {}
+    for one in strategies:
+        known = known if np.isnan(seconds[one.name]) else seconds[one.name]
+        costs[one.name] = known
+    return costs
 
 
 def _clearly_better(comparison, names):

@@ -58,8 +58,8 @@ def strategies():
     return frozen, trained
 
 
-def chosen(scores, **options):
-    return choose(comparison(BASE | SINGLE | scores, **options), list(chain(*strategies())), SECONDS)
+def chosen(scores, *, seconds=SECONDS, **options):
+    return choose(comparison(BASE | SINGLE | scores, **options), list(chain(*strategies())), seconds)
 
 
 # ---- candidates that failed
@@ -106,6 +106,13 @@ def test_another_stage_is_taken_only_where_it_is_clearly_better():
 def test_strategies_that_the_data_do_not_tell_apart_are_named_the_cheapest_first():
     assert chosen({"fine_tuned_1": 0.85}, jitter=60) == ["frozen", "fine_tuned_1"]
     assert chosen({"fine_tuned_1": 0.85}) == ["fine_tuned_1"]
+
+
+@pytest.mark.parametrize("unknown", [("fine_tuned_1",), ("fine_tuned_1", "fine_tuned_2")])
+def test_a_fit_too_short_to_be_timed_is_not_cheaper_than_one_that_trains_less(unknown):
+    seconds = SECONDS | dict.fromkeys(unknown, np.nan)
+    level = chosen({"fine_tuned_1": 0.85, "fine_tuned_2": 0.86}, jitter=90, seconds=seconds)
+    assert level == ["frozen", "fine_tuned_1", "fine_tuned_2"]
 
 
 def test_without_any_spread_the_difference_decides():
