@@ -1,5 +1,7 @@
 """Closed, full and deserted streams: the work is done, the exit code is right, and Python complains of nothing."""
 
+import errno
+import io
 import os
 import subprocess
 import sys
@@ -76,6 +78,46 @@ def test_work_goes_on_when_nobody_reads_what_is_said(monkeypatch):
             for _ in range(3):
                 print("one more", file=sys.stderr)
         assert sys.stderr is stream
+
+
+class Broken(io.StringIO):
+    """A stream that takes nothing, and has no number."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def write(self, text):
+        raise self.error
+
+    def flush(self):
+        raise self.error
+
+
+def test_a_full_disk_ends_with_a_message_and_code_1(monkeypatch, capsys):
+    with pytest.raises(SystemExit) as ended, _streams.sound_streams():
+        monkeypatch.setattr(sys, "stdout", Broken(OSError(errno.ENOSPC, "No space left on device")))
+    monkeypatch.undo()
+    assert ended.value.code == 1
+    assert "Error: the output could not be written: [Errno 28] No space left" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_gone_ends_the_lines_without_a_word(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", Broken(BrokenPipeError()))
+    assert not _streams.is_read("a line")
+    with pytest.raises(SystemExit) as ended, _streams.sound_streams():
+        print("more")
+    monkeypatch.undo()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_what_is_said_into_a_stream_that_python_found_closed_goes_nowhere(monkeypatch, name):
+    monkeypatch.setattr(sys, name, None)
+    with _streams.sound_streams():
+        print("nobody reads this", file=getattr(sys, name))
+    getattr(sys, name).close()
 
 
 @pytest.mark.parametrize("with_table", [False, True])

@@ -1,8 +1,12 @@
 """Which networks are fine-tuned besides: the best by score, the best of the others by prior, then the next by score."""
 
+from dataclasses import replace
+
 import pytest
 
-from sktl.transferability._finalists import check_names, choose_finalists
+from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
+from sktl.transferability import _finalists
+from sktl.transferability._finalists import check_names, choose_finalists, fine_tune
 from sktl.transferability._measuring import NetworkMeasures
 
 SCORES = {"a": 0.9, "b": 0.8, "c": 0.7, "d": 0.6}
@@ -36,3 +40,24 @@ def test_no_network_has_the_name_of_a_finalist():
     check_names({"a": None, "b, fine-tuned": None})
     with pytest.raises(ValueError, match="must not be called 'a, fine-tuned' beside 'a'"):
         check_names({"a": None, "a, fine-tuned": None})
+
+
+@pytest.mark.parametrize(("task", "kind"), [("classification", FineTuneClassifier), ("regression", FineTuneRegressor)])
+def test_finalists_train_their_top_stage_and_the_call_stays_that_of_the_ranking(make_ranking, monkeypatch, task, kind):
+    comparison = make_ranking({"a": (0.9, 0.01)}).comparison
+    settings = {**comparison.settings, "task": task, "call": "the ranking"}
+    made = {}
+
+    def instead(comparison, X, estimators, **running):
+        made.update(estimators, running=running)
+        return replace(comparison, settings={**comparison.settings, "call": "another"})
+
+    monkeypatch.setattr(_finalists, "with_candidates", instead)
+    shared = {"image_size": 64, "batch_size": 16}
+    found = fine_tune(replace(comparison, settings=settings), [], {"a": "tiny_fractal"}, shared, n_jobs=2)
+    assert found.settings["call"] == "the ranking"
+    estimator, running = made["a, fine-tuned"], made["running"]
+    assert type(estimator) is kind
+    assert (estimator.backbone, estimator.image_size, estimator.batch_size) == ("tiny_fractal", 64, 16)
+    assert estimator.unfreeze_depth == kind().unfreeze_depth
+    assert running == {"n_jobs": 2}
