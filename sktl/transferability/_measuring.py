@@ -17,7 +17,7 @@ __all__ = ["NetworkMeasures", "measure_networks"]
 
 N_TIMED = 4  # images; on an accelerator, which takes many at once, those of a batch
 MOST = 5000  # images for neighbours and evidence, whose cost grows faster than the number of images
-ENOUGH, MOST_ROUNDS = 0.2, 10  # seconds of timing, and rounds
+ENOUGH, MOST_ROUNDS = 0.1, 10  # seconds of timing, and rounds
 
 
 @dataclass(frozen=True)
