@@ -212,7 +212,7 @@ def make_ranking():
 
     from sktl.comparison import FitRecord, TransferComparison
     from sktl.transferability import BackboneRanking
-    from sktl.transferability._leading_group import leader_of
+    from sktl.transferability._leading_group import best_of
     from sktl.transferability._measuring import NetworkMeasures
 
     controls = {"dummy": 0.5, "pixels": 0.6, "frozen_random": 0.65}
@@ -243,7 +243,7 @@ def make_ranking():
             transfer={name: name in networks for name in shares},
             settings={"task": "classification", "cv": "5", "n_repeats": 1, "n_images": 100, "control": "tiny_fractal"},
         )
-        comparison = replace(comparison, baseline=leader_of(comparison, networks))
+        comparison = replace(comparison, baseline=best_of(comparison, networks))
         measures = {name: NetworkMeasures(seconds, 0.7, -0.6, 75.1) for name, (_, seconds) in networks.items()}
         empty = {"corrected": None, "finalists": {}, "left_out": {}}
         return BackboneRanking(comparison, measures, **{**empty, **fields})

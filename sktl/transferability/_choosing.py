@@ -6,8 +6,9 @@ import numpy as np
 
 from sktl._candidate_names import PIXELS, RANDOM_WEIGHTS
 from sktl._statistics import CONFIDENCE, holm
+from sktl.transferability._leading_group import best_of
 
-__all__ = ["Quadrant", "best_of", "choose", "is_clear", "is_excluded", "peak_stage", "quadrant_of", "rows_against"]
+__all__ = ["Quadrant", "choose", "is_clear", "is_excluded", "peak_stage", "quadrant_of", "rows_against"]
 
 # Conventions, not laws: where the textbook says "large" and "similar" it gives no number.
 SMALL, LARGE, FEW_PER_CLASS = 1000, 10_000, 20
@@ -23,12 +24,6 @@ TEXTBOOK = {
 def rows_against(comparison, baseline):
     """Return the rows of a comparison by candidate, their differences being to this one."""
     return {row.candidate: row for row in replace(comparison, baseline=baseline).rows()}
-
-
-def best_of(comparison, names):
-    """Return the name with the best mean score."""
-    scores = comparison.scores
-    return max(names, key=lambda name: scores[name].mean())
 
 
 def is_clear(row):

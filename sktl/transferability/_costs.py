@@ -1,6 +1,5 @@
 """What each strategy costs in seconds, predicted from a few images and steps before any of it is trained."""
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from sktl.feature_extraction.frozen_pipeline import frozen_extractor
 from sktl.fine_tuning.rehearsal import rehearsed
 from sktl.images import take_rows
+from sktl.transferability._measuring import seconds_per_image
 
 __all__ = ["StrategyCost", "predict_costs"]
 
@@ -42,7 +42,8 @@ def predict_costs(comparison, X, strategies, network):
     trained = np.unique(np.concatenate([train for train, _ in comparison.splits]))
     used = np.union1d(trained, np.concatenate([test for _, test in comparison.splits]))
     images, y = take_rows(X, used), comparison.y[used]
-    forward = len(used) * _seconds_per_image(images, network)
+    few = take_rows(images, np.arange(min(len(images), FEW)))
+    forward = len(used) * seconds_per_image(frozen_extractor(**network).fit(few), few, FEW)
     return {
         one.name: StrategyCost(forward + _of_head(comparison, one.name, len(used)), 0.0)
         if one.depth is None
@@ -62,16 +63,6 @@ def _of_training(comparison, estimator, images, y, n_trained):
         return StrategyCost(np.nan, np.nan)
     new = n_trained * max(costs[size].per_new_image for size in folds)
     return StrategyCost(costs[everything].at_most(len(y)), new + sum(costs[size].seconds for size in folds))
-
-
-def _seconds_per_image(images, network):
-    """Time a few images on their way through all stages, once the network is warm."""
-    few = take_rows(images, np.arange(min(len(images), FEW)))
-    extractor = frozen_extractor(**network, cache=False).fit(few)
-    extractor.transform(few)
-    start = time.perf_counter()
-    extractor.transform(few)
-    return (time.perf_counter() - start) / len(few)
 
 
 def _of_head(comparison, name, n_images):

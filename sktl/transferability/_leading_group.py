@@ -6,11 +6,11 @@ from sktl._score_bounds import possible_difference
 from sktl._statistics import CONFIDENCE
 from sktl.comparison.difference import mean_difference
 
-__all__ = ["intervals_to_leader", "leader_of"]
+__all__ = ["best_of", "intervals_to_leader"]
 
 
-def leader_of(comparison, names):
-    """Return the best of some candidates, of equal ones the first."""
+def best_of(comparison, names):
+    """Return the name with the best mean score, of equal ones the first."""
     scores = comparison.scores
     return max(names, key=lambda name: scores[name].mean())
 

@@ -13,7 +13,7 @@ from sktl.inference import resolve_placement, unwarned_of_photographs
 from sktl.transferability._log_me import log_me
 from sktl.transferability._nearest_neighbour import nearest_neighbour_score
 
-__all__ = ["NetworkMeasures", "measure_networks"]
+__all__ = ["NetworkMeasures", "measure_networks", "seconds_per_image"]
 
 N_TIMED = 4  # images; on an accelerator, which takes many at once, those of a batch
 MOST = 5000  # images for neighbours and evidence, whose cost grows faster than the number of images
@@ -60,7 +60,7 @@ def _measure(record, images, y, groups, task, options, timed):
     features = extractor.transform(images)
     structure = repr(record.stages), repr(record.preprocessing)
     if structure not in timed:
-        timed[structure] = _seconds_per_image(extractor, images, n_timed)
+        timed[structure] = seconds_per_image(extractor, images, n_timed)
     return NetworkMeasures(
         seconds_per_image=timed[structure],
         nearest_neighbour=nearest_neighbour_score(features, y, task=task, groups=groups),
@@ -69,7 +69,7 @@ def _measure(record, images, y, groups, task, options, timed):
     )
 
 
-def _seconds_per_image(extractor, images, n_timed):
+def seconds_per_image(extractor, images, n_timed):
     """Time some images from the file to the vector, never from the store: the best of some rounds.
 
     The first round warms up, and whatever else goes on on this machine can only make a round slower.

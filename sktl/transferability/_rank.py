@@ -16,7 +16,7 @@ from sktl.feature_extraction.frozen_pipeline import KeptSeed, frozen_pipeline
 from sktl.images import read_once
 from sktl.transferability._chosen_score import corrected_for_choice, main_scorer
 from sktl.transferability._finalists import check_names, choose_finalists, fine_tune
-from sktl.transferability._leading_group import leader_of
+from sktl.transferability._leading_group import best_of
 from sktl.transferability._measuring import measure_networks
 from sktl.transferability._networks import control_network, named_networks
 from sktl.transferability._ranking import BackboneRanking
@@ -206,7 +206,7 @@ def rank_backbones(
     call = recorded_call(given | {"random_state": random_state}, signature(rank_backbones).parameters)
     call |= {"function": "rank_backbones", "part": ".comparison"}
     settings = {**comparison.settings, "call": call, "control": control and control.name}
-    comparison = replace(comparison, baseline=leader_of(comparison, networks), settings=settings)
+    comparison = replace(comparison, baseline=best_of(comparison, networks), settings=settings)
     measures = measure_networks(comparison, X, networks, verbose=verbose, **shared)
     finals = choose_finalists(comparison, measures, finalists)
     if finals:

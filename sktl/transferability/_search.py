@@ -7,7 +7,8 @@ from joblib import effective_n_jobs
 from sktl._candidate_names import RANDOM_WEIGHTS
 from sktl._text import number, seconds
 from sktl.comparison.further_candidates import share_missing, with_candidates
-from sktl.transferability._choosing import best_of, is_clear, is_excluded, peak_stage, rows_against
+from sktl.transferability._choosing import is_clear, is_excluded, peak_stage, rows_against
+from sktl.transferability._leading_group import best_of
 
 __all__ = ["search_depths"]
 

@@ -47,7 +47,7 @@ def test_folds_share_what_is_computed_once_for_an_image(comparison, monkeypatch)
 
 def test_frozen_strategies_cost_one_pass_and_their_model(comparison, monkeypatch):
     monkeypatch.setattr(_costs, "rehearsed", lambda *args, **options: {})
-    monkeypatch.setattr(_costs, "_seconds_per_image", lambda *args: 2.0)
+    monkeypatch.setattr(_costs, "seconds_per_image", lambda *args: 2.0)
     cost = predict(comparison)["frozen"]
     head = min(comparison.fit_seconds["frozen"] / 20) * 30
     assert cost.fit == pytest.approx(60 + head)

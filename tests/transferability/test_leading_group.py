@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sktl.comparison import FitRecord
-from sktl.transferability._leading_group import intervals_to_leader, leader_of
+from sktl.transferability._leading_group import best_of, intervals_to_leader
 
 
 def comparison_of(right, template, repeats=1, seed=0):
@@ -29,7 +29,7 @@ def comparison_of(right, template, repeats=1, seed=0):
 
 def group_of(comparison):
     names = comparison.candidates
-    leader = leader_of(comparison, names)
+    leader = best_of(comparison, names)
     return [
         leader,
         *(name for name, (_, high) in intervals_to_leader(comparison, leader, names).items() if not high < 0),
@@ -49,7 +49,7 @@ def equal_networks(n_networks, n_images, rng, repeats=1, share=0.8):
 
 def test_two_networks_are_compared_with_the_plain_interval(template):
     comparison = comparison_of(equal_networks(2, 100, np.random.default_rng(0)), template)
-    leader = leader_of(comparison, comparison.candidates)
+    leader = best_of(comparison, comparison.candidates)
     (found,) = intervals_to_leader(comparison, leader, comparison.candidates).values()
     row = next(row for row in replace(comparison, baseline=leader).rows() if row.candidate != leader)
     assert found == pytest.approx((row.low, row.high))

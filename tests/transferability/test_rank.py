@@ -58,7 +58,7 @@ def test_every_image_goes_through_every_network_once(images, random_net, monkeyp
     """The search for near copies has its vectors from the bundled network, neighbours and evidence from the fits."""
     networks = {"fractals": "tiny_fractal", "other": random_net}
     with monkeypatch.context() as untimed, counted_forward_passes() as besides_fits:
-        untimed.setattr(_measuring, "_seconds_per_image", lambda *args: 0.01)
+        untimed.setattr(_measuring, "seconds_per_image", lambda *args: 0.01)
         ranking = rank_backbones(*images, networks, cv=3, n_repeats=2)
     assert besides_fits.n_images == 30
     for name, n_images in {"fractals": 0, "other": 30, "frozen_random": 30}.items():
@@ -135,7 +135,7 @@ def test_networks_of_the_same_weights_are_measured_once_and_end_in_one_group(ima
 def test_networks_that_differ_in_their_weights_alone_take_the_same_seconds(images, random_net, ranking, monkeypatch):
     larger = replace(random_net, preprocessing=replace(random_net.preprocessing, crop_size=96))
     seconds = iter([0.1, 0.2])
-    monkeypatch.setattr(_measuring, "_seconds_per_image", lambda *args: next(seconds))
+    monkeypatch.setattr(_measuring, "seconds_per_image", lambda *args: next(seconds))
     records = {"fractals": "tiny_fractal", "random": random_net, "larger": larger}
     options = {"image_size": None, "image_shape": None, "value_range": None, "batch_size": 32}
     options |= {"device": "cpu", "precision": "auto"}
