@@ -17,6 +17,7 @@ from sktl.comparison._progress import announced
 from sktl.comparison._records import GroupGap
 from sktl.near_duplicates import suggested_groups
 from sktl.near_duplicates.suggestion import find_suggestion
+from sktl.store import open_store
 
 __all__ = ["Grouping"]
 
@@ -100,14 +101,21 @@ def _n_folds(splits):
 
 
 def _candidate(runs, estimators, recipes, scoring, n_splits):
-    """Choose the frozen recipe, or the best of those that train no network and took each image through it once."""
+    """Choose the frozen recipe, or the best of those that train no network and need no image to go through it anew."""
     scores = {}
     for name, estimator in estimators.items():
         own = [run for run in runs if run.candidate == name and run.error is None]
-        from_store = len(own) == n_splits and min(run.n_images_through_network or 0 for run in own) == 0
-        if from_store and tier_of(estimator) < 2 and CHANCE_LEVEL not in (name, recipes[name]):
+        if len(own) < n_splits or (any(run.n_images_through_network for run in own) and not _is_stored(estimator)):
+            continue
+        if tier_of(estimator) < 2 and CHANCE_LEVEL not in (name, recipes[name]):
             scores[name] = np.mean([run.scores[scoring] for run in own])
     return next((name for name in scores if recipes[name] == "frozen"), max(scores, key=scores.get, default=None))
+
+
+def _is_stored(estimator):
+    """Whether the store keeps what the networks of an estimator compute, however many of its fits ran at once."""
+    caches = [part.cache for part in (estimator, *estimator.get_params(deep=True).values()) if hasattr(part, "cache")]
+    return bool(caches) and all(open_store(cache) is not None for cache in caches)
 
 
 def _grouped(X, y, groups, n_folds, left_out, drawing):

@@ -18,9 +18,9 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from sktl.comparison import GroupGap, compare_transfer
+from sktl.comparison import FitRecord, GroupGap, compare_transfer
 from sktl.comparison._execution import run_all
-from sktl.comparison._group_gap import _half_width, _shuffled
+from sktl.comparison._group_gap import _candidate, _half_width, _shuffled
 from sktl.feature_extraction import PretrainedFeatureExtractor
 from sktl.feature_extraction.frozen_pipeline import frozen_pipeline
 from sktl.images import load_image_folder
@@ -189,6 +189,22 @@ def test_a_candidate_that_stores_no_features_is_not_asked_for_another_pass(fits_
     options = SIMPLE | {"candidates": {"dummy": "dummy", "frozen": uncached}}
     assert compare_transfer(X, Y, groups=GROUPS, cv=3, **options).group_gap is None
     assert fits_for_it == []
+
+
+@pytest.mark.parametrize(
+    ("cache", "size", "chosen"), [(True, "1GB", "frozen"), (True, "0", "pixels"), (False, "1GB", "pixels")]
+)
+def test_the_choice_does_not_depend_on_how_many_fits_ran_at_once(monkeypatch, cache, size, chosen):
+    """Fits at once find the store empty, each of them; what counts is that it has all of it afterwards."""
+    monkeypatch.setenv("SKTL_CACHE_SIZE", size)
+    frozen = frozen_pipeline("classification").set_params(pretrainedfeatureextractor__cache=cache)
+    runs = [
+        FitRecord(name, split, {"accuracy": score}, n_images_through_network=n)
+        for name, score, n in (("frozen", 0.6, 40), ("pixels", 0.7, None))
+        for split in range(3)
+    ]
+    recipes = {"frozen": "frozen", "pixels": "pixels"}
+    assert _candidate(runs, {"frozen": frozen, "pixels": ON_PIXELS}, recipes, "accuracy", 3) == chosen
 
 
 @pytest.mark.parametrize(
