@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = [path for folder in ("benchmarks", "pretraining", "examples") for path in sorted((ROOT / folder).glob("*.py"))]
+SCRIPTS = [
+    path for folder in ("benchmarks", "pretraining", "examples") for path in sorted((ROOT / folder).glob("*.py"))
+]
 
 
 def names_of_sktl(path):
