@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.metrics import pairwise_distances
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.tree import ExtraTreeClassifier, ExtraTreeRegressor
+
 from sktl.comparison.difference import OF_LABELS, OF_NUMBERS
 
 Compared = namedtuple("Compared", "gains units ratio")
