@@ -1,7 +1,7 @@
 """LinearProbeClassifier and LinearProbeRegressor: linear models on features of a frozen network."""
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import log_expit, log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
@@ -155,11 +155,7 @@ class LinearProbeClassifier(ClassifierMixin, BaseEstimator):
         probabilities : ndarray of shape (n_images, n_classes)
             In the order of `classes_`.
         """
-        scores = self.decision_function(X)
-        if len(self.classes_) > 2:
-            return softmax(scores, axis=1)
-        second = expit(scores)
-        return np.stack([1 - second, second], axis=1)
+        return np.exp(self.predict_log_proba(X))
 
     def predict_log_proba(self, X):
         """Return logarithms of the probabilities of the classes.
@@ -174,7 +170,10 @@ class LinearProbeClassifier(ClassifierMixin, BaseEstimator):
         log_probabilities : ndarray of shape (n_images, n_classes)
             In the order of `classes_`.
         """
-        return np.log(self.predict_proba(X))
+        scores = self.decision_function(X)
+        if len(self.classes_) > 2:
+            return log_softmax(scores, axis=1)
+        return log_expit(np.stack([-scores, scores], axis=1))
 
     def predict(self, X):
         """Predict labels.
