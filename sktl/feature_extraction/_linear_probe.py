@@ -109,7 +109,8 @@ class LinearProbeClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, labels = np.unique(y[weights > 0], return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
-                f"y must hold at least 2 classes of positive weight. Got {len(self.classes_)} class instead."
+                f"y must hold 2 classes or more, with positive weights. Got {len(self.classes_)} class instead. "
+                "Add images of another class."
             )
         X, weights = X[weights > 0], weights[weights > 0]
         coef, intercept, self.alpha_ = classification_probe(

@@ -88,7 +88,10 @@ class _ScaledRows:
         yield from (slice(start, start + step) for start in range(0, len(self.X), step))
 
     def __getitem__(self, part):
-        return (self.X[part] - self.mean) / self.scale * self.roots[part]
+        rows = self.X[part] - self.mean
+        rows /= self.scale
+        rows *= self.roots[part]
+        return rows
 
 
 @dataclass(frozen=True, eq=False)
