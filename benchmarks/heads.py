@@ -30,7 +30,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from sktl import PretrainedFeatureExtractor
-from sktl.feature_extraction.ridge import fit_ridge
+from sktl.feature_extraction.ridge import fit_ridge, fit_scaled_ridge, scalings
 
 NETWORKS = {
     "mobilenet_v2": ("mobilenet_v2", "mobilenet_v2-imagenet-tf.pth", 96),
@@ -44,7 +44,7 @@ COUNTS = ("n_rbc", "n_wbc", "n_platelets")
 SIZES = ("25", "50", "100", "200", "all")
 MAX_IMAGES, MAX_TRAIN, MAX_TEST = 800, 400, 300
 KEY = ("task", "set", "network", "n", "seed")
-NOW, OURS = "all avg+std | s | logistic C=.01", "all avg+std | root | ridge"
+NOW, OURS = "all avg+std | s | logistic C=.01", "all avg+std | chosen | ridge"
 STRENGTHS = np.logspace(-2, 4, 13)
 
 
@@ -118,14 +118,15 @@ def columns_of(widths):
 
 
 def scales_of(X, widths=None):
-    """Return what features may be divided by: nothing, the root of the deviation, it, it with a floor."""
+    """Return what features may be divided by: nothing, the root of the deviation, the deviation, it with a floor."""
     deviation = X.std(axis=0)
     deviation[deviation == 0] = 1
-    scales = {"none": np.ones_like(deviation), "root": np.sqrt(deviation), "s": deviation}
+    root, floored = scalings(X, np.ones(len(X)))
+    scales = {"none": np.ones_like(deviation), "root": root, "s": deviation, "floored": floored}
     if widths is not None and sum(widths) == len(deviation):
         stages = np.repeat(np.arange(len(widths)), widths)
         typical = (np.bincount(stages, deviation) / np.bincount(stages))[stages]
-        scales |= {"stage": typical, "floor": np.hypot(deviation, 0.5 * typical)}
+        scales |= {"mean s of the stage": typical, "s, floored by stage": np.hypot(deviation, typical)}
     return scales
 
 
@@ -218,11 +219,12 @@ def neighbours(T, T_test, y, n_classes):
     return np.log(votes / votes.sum(axis=1, keepdims=True))
 
 
-def ridge(A, B, deviation, scale, y, n_classes):
-    """Fit the shipped ridge to features divided by any scale; return log-probabilities and left-out loss."""
-    factor = deviation / scale**2  # of which its own scaling leaves what is wanted
-    fit = fit_ridge(A * factor, np.eye(n_classes)[y], np.ones(len(y)), one_strength=True)
-    return calibrated(fit.left_out, (B * factor) @ fit.coef.T + fit.intercept, y)
+def ridge(A, B, scale, y, n_classes):
+    """Fit the shipped ridge; return log-probabilities, and the log-loss of images left out."""
+    arguments = (A, np.eye(n_classes)[y], np.ones(len(y)))
+    chosen = fit_ridge(*arguments, one_strength=True) if scale is None else None
+    fit = chosen or fit_scaled_ridge(*arguments, scale, one_strength=True)
+    return calibrated(fit.left_out, B @ fit.coef.T + fit.intercept, y)
 
 
 def mean_of(first, second):
@@ -236,10 +238,10 @@ def candidates(Z, y, train, test, widths, seed):
     for features, columns in columns_of(widths).items():
         X = Z[train][:, columns]
         A, B = X - X.mean(axis=0), Z[test][:, columns] - X.mean(axis=0)
-        deviation = np.where(A.any(axis=0), A.std(axis=0), 1)
         is_main = features == "all avg+std"
+        yield f"{features} | chosen | ridge", ridge(A, B, None, labels, n_classes)[0]
         for scaling, scale in scales_of(X, widths if is_main else None).items():
-            of_ridge, loss = ridge(A, B, deviation, scale, labels, n_classes)
+            of_ridge, loss = ridge(A, B, scale, labels, n_classes)
             yield f"{features} | {scaling} | ridge", of_ridge
             T, T_test = turned(A / scale, B / scale)
             if scaling in ("s", "none"):
@@ -283,11 +285,12 @@ def numbers(Z, y, train, test):
     yield "s | RidgeCV", _ridge_cv(Z[train], y[train], Z[test])
     mean = Z[train].mean(axis=0)
     A, B = Z[train] - mean, Z[test] - mean
-    deviation = np.where(A.any(axis=0), A.std(axis=0), 1)
+    arguments = (A, y[train, None], np.ones(len(train)))
+    fits = {"chosen": fit_ridge(*arguments, one_strength=False)}
     for scaling, scale in scales_of(Z[train]).items():
-        factor = deviation / scale**2
-        fit = fit_ridge(A * factor, y[train, None], np.ones(len(train)), one_strength=False)
-        yield f"{scaling} | ridge", (B * factor) @ fit.coef[0] + fit.intercept[0]
+        fits[scaling] = fit_scaled_ridge(*arguments, scale, one_strength=False)
+    for scaling, fit in fits.items():
+        yield f"{scaling} | ridge", B @ fit.coef[0] + fit.intercept[0]
 
 
 def _ridge_cv(A, y, B):
@@ -321,7 +324,7 @@ def measure(options, task, name, network, seed, done):
 
 
 def over_sets(rows, candidate, rival, measure=0):
-    """Return by how much a candidate is above another: mean over sets of the mean over their fits, and half its interval."""
+    """Return what a candidate is ahead of another: mean over sets of the mean over fits, and half its interval."""
     sets = defaultdict(list)
     for row in rows:
         if candidate in row["fits"] and rival in row["fits"]:
