@@ -13,13 +13,12 @@ import csv
 import sys
 import time
 import warnings
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 from _datasets import SETS, load_set, take
-from _measure import print_table
-from _study import append_record, interval, read_records
+from _head_tables import MAIN, SIZES, print_tables
+from _study import append_record, read_records
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from sklearn.covariance import ledoit_wolf_shrinkage
@@ -41,10 +40,8 @@ NETWORKS = {
 }
 CLASSES = (*SETS, "pacs", "mnist")
 COUNTS = ("n_rbc", "n_wbc", "n_platelets")
-SIZES = ("25", "50", "100", "200", "all")
 MAX_IMAGES, MAX_TRAIN, MAX_TEST = 800, 400, 300
 KEY = ("task", "set", "network", "n", "seed")
-NOW, OURS = "all avg+std | s | logistic C=.01", "all avg+std | chosen | ridge"
 STRENGTHS = np.logspace(-2, 4, 13)
 
 
@@ -110,7 +107,7 @@ def columns_of(widths):
     means = np.concatenate([np.arange(end - width, end - width // 2) for end, width in zip(ends, widths, strict=True)])
     top = np.arange(ends[-1] - widths[-1], ends[-1])
     return {
-        "all avg+std": np.arange(ends[-1]),
+        MAIN: np.arange(ends[-1]),
         "all avg": means,
         "top avg+std": top,
         "top avg": top[: len(top) // 2],
@@ -126,7 +123,7 @@ def scales_of(X, widths=None):
     if widths is not None and sum(widths) == len(deviation):
         stages = np.repeat(np.arange(len(widths)), widths)
         typical = (np.bincount(stages, deviation) / np.bincount(stages))[stages]
-        scales |= {"mean s of the stage": typical, "s, floored by stage": np.hypot(deviation, typical)}
+        scales["s, floored by stage"] = np.hypot(deviation, typical)
     return scales
 
 
@@ -236,25 +233,23 @@ def candidates(Z, y, train, test, widths, seed):
     """Yield the name and the log-probabilities of each candidate."""
     n_classes, labels = len(np.unique(y)), y[train]
     for features, columns in columns_of(widths).items():
-        X = Z[train][:, columns]
-        A, B = X - X.mean(axis=0), Z[test][:, columns] - X.mean(axis=0)
-        is_main = features == "all avg+std"
+        X, seen = Z[train][:, columns], Z[test][:, columns]
+        A, B = X - X.mean(axis=0), seen - X.mean(axis=0)
         yield f"{features} | chosen | ridge", ridge(A, B, None, labels, n_classes)[0]
-        for scaling, scale in scales_of(X, widths if is_main else None).items():
-            of_ridge, loss = ridge(A, B, scale, labels, n_classes)
-            yield f"{features} | {scaling} | ridge", of_ridge
-            T, T_test = turned(A / scale, B / scale)
-            if scaling in ("s", "none"):
-                yield f"{features} | {scaling} | logistic C=.01", logistic(T, T_test, labels, 0.01)
-            if is_main and scaling == "root":
-                yield from others(features, T, T_test, labels, of_ridge, loss, seed)
-            if is_main and scaling == "s":
-                yield f"{features} | s | LDA, own shrinkage", discriminant(A / scale, B / scale, labels)
-                yield f"{features} | s | 5 neighbours", neighbours(T, T_test, labels, n_classes)
-        if features == "top avg":
-            # As it is usually done: neither scaled nor tuned.
-            logs = LogisticRegression(max_iter=500, tol=1e-3).fit(X, labels).predict_log_proba(Z[test][:, columns])
-            yield f"{features} | none | logistic C=1, units kept", logs
+        scales = scales_of(X, widths if features == MAIN else None)
+        T, T_test = turned(A / scales["s"], B / scales["s"])
+        yield f"{features} | s | logistic C=.01", logistic(T, T_test, labels, 0.01)
+        if features == "top avg":  # as it is usually done: neither scaled nor tuned
+            logs = LogisticRegression(max_iter=500, tol=1e-3).fit(X, labels).predict_log_proba(seen)
+            yield f"{features} | none | logistic C=1", logs
+        if features == MAIN:
+            yield f"{features} | s | LDA, own shrinkage", discriminant(A / scales["s"], B / scales["s"], labels)
+            yield f"{features} | s | 5 neighbours", neighbours(T, T_test, labels, n_classes)
+            for scaling, scale in scales.items():
+                of_ridge, loss = ridge(A, B, scale, labels, n_classes)
+                yield f"{features} | {scaling} | ridge", of_ridge
+                if scaling == "root":
+                    yield from others(features, *turned(A / scale, B / scale), labels, of_ridge, loss, seed)
 
 
 def others(features, T, T_test, y, of_ridge, loss, seed):
@@ -321,95 +316,6 @@ def measure(options, task, name, network, seed, done):
             }
         append_record(options.results, record)
         done[task, name, network, size, seed] = record
-
-
-def over_sets(rows, candidate, rival, measure=0):
-    """Return what a candidate is ahead of another: mean over sets of the mean over fits, and half its interval."""
-    sets = defaultdict(list)
-    for row in rows:
-        if candidate in row["fits"] and rival in row["fits"]:
-            sets[row["set"]].append(row["fits"][candidate][measure] - row["fits"][rival][measure])
-    mean, half = interval([100 * np.mean(values) for values in sets.values()])
-    return f"{mean:+.1f}" if np.isnan(half) else f"{mean:+.1f} ± {half:.1f}"
-
-
-def print_candidates(rows):
-    """Print accuracy by number of images, log-loss, calibration error, and what the shipped probe is ahead."""
-    lines = {}
-    for candidate in dict.fromkeys(candidate for row in rows for candidate in row["fits"]):
-        found = [row for row in rows if candidate in row["fits"]]
-        values = np.array([row["fits"][candidate] for row in found])
-        sizes = np.array([row["n"] for row in found])
-        by_size = [f"{100 * values[sizes == size, 0].mean():.1f}" for size in SIZES if (sizes == size).any()]
-        if len(found) == len(rows):
-            mean = 100 * values[:, 0].mean()
-            cells = [*by_size, f"{mean:.1f}", f"{values[:, 1].mean():.3f}", f"{100 * values[:, 2].mean():.1f}"]
-        else:
-            mean, cells = -len(lines), ["–"] * (len(SIZES) + 3)
-        ahead = "" if candidate == OURS else over_sets(rows, OURS, candidate)
-        lines[candidate] = (mean, [*candidate.split(" | "), *cells, ahead])
-    sizes = [f"n = {size}" for size in SIZES]
-    columns = ["features", "divided by", "head", *sizes, "mean", "log-loss", "calibration error", "probe minus it"]
-    print_table(columns, [line for _, line in sorted(lines.values(), key=lambda pair: -pair[0])])
-
-
-def print_groups(rows):
-    """Print what the shipped probe is ahead of three rivals, by classes, images per class and network."""
-    rivals = (NOW, "all avg+std | root | logistic C=.1", "all avg+std | s | LDA, own shrinkage")
-    groups = defaultdict(list)
-    for row in rows:
-        per_class = row["n_train"] / row["n_classes"]
-        groups["2 classes" if row["n_classes"] == 2 else "6 or 7" if row["n_classes"] < 10 else "10 to 15"].append(row)
-        groups["below 5 images a class" if per_class < 5 else "5 to 20" if per_class < 20 else "above 20"].append(row)
-        groups[row["network"]].append(row)
-    order = ("2 classes", "6 or 7", "10 to 15", "below 5 images a class", "5 to 20", "above 20", *NETWORKS)
-    lines = [[name, *(over_sets(groups[name], OURS, rival) for rival in rivals)] for name in order if groups[name]]
-    print_table(
-        ["probe minus …", *(rival.replace("all avg+std | ", "").replace(" | ", ": ") for rival in rivals)], lines
-    )
-
-
-def print_losses(rows):
-    """Print where the shipped probe is behind the former recipe, at one network, set and size."""
-    cells = defaultdict(list)
-    for row in rows:
-        cells[row["network"], row["set"], row["n"]].append(row["fits"][OURS][0] - row["fits"][NOW][0])
-    means = {cell: 100 * np.mean(values) for cell, values in cells.items()}
-    worst = sorted(means, key=means.get)[:5]
-    print(f"Ahead in {sum(mean > 0 for mean in means.values())} of {len(means)} cells, behind in ", end="")
-    print(f"{sum(mean < 0 for mean in means.values())}; most behind: ", end="")
-    print("; ".join(f"{', '.join(cell)}: {means[cell]:+.1f}" for cell in worst))
-
-
-def print_numbers(rows):
-    """Print the explained share of the variance by network: mean, and the worst fit."""
-    values = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        for key, (score,) in row["fits"].items():
-            values[key.split(" | ", 1)[1]][row["network"]].append(score)
-    lines = [
-        [
-            *key.split(" | "),
-            *(f"{np.mean(of[name]):.2f} ({min(of[name]):.1f})" if of[name] else "–" for name in NETWORKS),
-        ]
-        for key, of in values.items()
-    ]
-    print_table(["divided by", "model", *NETWORKS], lines)
-
-
-def print_tables(records):
-    """Print the tables, for the seeds of the choice and the fresh ones."""
-    for title, seeds in (("Seeds 0 to 4, of the choice", range(5)), ("Seeds 5 to 9, fresh", range(5, 10))):
-        rows = [record for record in records if record["seed"] in seeds]
-        print(f"\n### {title}: {len(rows)} fits of all candidates\n")
-        for task, printers in (
-            ("classes", (print_candidates, print_groups, print_losses)),
-            ("numbers", (print_numbers,)),
-        ):
-            some = [row for row in rows if row["task"] == task]
-            for printer in printers if some else ():
-                printer(some)
-                print()
 
 
 def main():
