@@ -52,7 +52,7 @@ class Outcome:
 
 
 def frozen(task):
-    """Embed, standardise, logistic regression: the candidate "frozen" of compare_transfer, without a store."""
+    """Embed, standardise, logistic regression, without a store."""
     extractor = PretrainedFeatureExtractor(
         task.backbone,
         weights=task.weights,

@@ -5,7 +5,7 @@ _datasets.py describes it, the file a state of torchvision's network of that nam
 weights, on the same training and test images, on one device:
 
 - frozen + linear: PretrainedFeatureExtractor, layer="all", pooling="avg+std", StandardScaler,
-  LogisticRegression(C=0.01), as in compare_transfer;
+  LogisticRegression(C=0.01);
 - sktl, default: FineTuneClassifier with nothing set but network, weights, image size and seed;
 - fastai fine_tune: fastai itself, ``vision_learner(...).fine_tune(5)`` with its head, its two groups of learning rates
   and its trainable batch norms, and RandomResizedCrop(min_scale=0.5) and aug_transforms() as its book has them. Batches

@@ -5,7 +5,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sktl.comparison import compare_transfer
-    from sktl.feature_extraction import PretrainedClassifier, PretrainedFeatureExtractor
+    from sktl.feature_extraction import (
+        LinearProbeClassifier,
+        LinearProbeRegressor,
+        PretrainedClassifier,
+        PretrainedFeatureExtractor,
+    )
     from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
     from sktl.transferability import rank_backbones, recommend_strategy
 
@@ -14,6 +19,8 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "FineTuneClassifier",
     "FineTuneRegressor",
+    "LinearProbeClassifier",
+    "LinearProbeRegressor",
     "PretrainedClassifier",
     "PretrainedFeatureExtractor",
     "__version__",
@@ -26,6 +33,8 @@ __all__ = [
 _HOMES = {
     "FineTuneClassifier": "sktl.fine_tuning",
     "FineTuneRegressor": "sktl.fine_tuning",
+    "LinearProbeClassifier": "sktl.feature_extraction",
+    "LinearProbeRegressor": "sktl.feature_extraction",
     "PretrainedClassifier": "sktl.feature_extraction",
     "PretrainedFeatureExtractor": "sktl.feature_extraction",
     "compare_transfer": "sktl.comparison",

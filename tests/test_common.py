@@ -3,7 +3,14 @@
 import pytest
 from sklearn.utils import estimator_checks
 
-from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedClassifier, PretrainedFeatureExtractor
+from sktl import (
+    FineTuneClassifier,
+    FineTuneRegressor,
+    LinearProbeClassifier,
+    LinearProbeRegressor,
+    PretrainedClassifier,
+    PretrainedFeatureExtractor,
+)
 from sktl.backbones import load_backbone
 
 # On 48-pixel pictures made of a few numbers, short trainings reach the accuracy that the battery asks for.
@@ -14,6 +21,9 @@ HEAD_REGRESSOR = {"head": (64,), "max_epochs": 20, "learning_rate": 1e-2}
 
 # Estimator, and the least number of checks that must have run: a battery that shrinks silently proves nothing.
 INSTANCES = {
+    "linear probe": (LinearProbeClassifier(), 60),
+    "linear probe, balanced": (LinearProbeClassifier(class_weight="balanced"), 60),
+    "linear probe for numbers": (LinearProbeRegressor(), 57),
     "extractor": (PretrainedFeatureExtractor(), 45),
     "extractor on resnet18, without store": (
         PretrainedFeatureExtractor("resnet18", weights=None, image_size=32, cache=False, random_state=0),

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from sklearn.base import is_classifier, is_regressor
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from sktl._candidate_names import CANDIDATE_NAMES
 from sktl._validation import did_you_mean
 from sktl.feature_extraction import PixelFeatures, PretrainedClassifier, PretrainedFeatureExtractor
-from sktl.feature_extraction.frozen_pipeline import KeptSeed, frozen_pipeline, linear_model
+from sktl.feature_extraction.frozen_pipeline import KeptSeed, frozen_pipeline, linear_probe
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 
 __all__ = [
@@ -84,7 +83,7 @@ def _named_candidate(name, task, weights, unfreeze_depth, max_epochs, random_sta
         return DummyClassifier() if classification else DummyRegressor()
     if name == "pixels":
         reading = {name: shared.get(name) for name in ("image_shape", "value_range")}
-        return make_pipeline(PixelFeatures(**reading), StandardScaler(), linear_model(task))
+        return make_pipeline(PixelFeatures(**reading), linear_probe(task))
     if name == "frozen":
         return frozen_pipeline(task, weights=weights, **shared)
     if name == "frozen_random":

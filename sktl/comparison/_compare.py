@@ -95,13 +95,12 @@ def compare_transfer(
     The candidates that go by a name are these recipes (for regression in brackets):
 
     - ``"dummy"``: ``DummyClassifier()`` [``DummyRegressor()``]. The chance level.
-    - ``"pixels"``: ``make_pipeline(PixelFeatures(size=16), StandardScaler(), LogisticRegression(C=0.01,
-      max_iter=1000))`` [``RidgeCV(alphas=np.logspace(-1, 4, 11))`` at the end]. What colours and coarse shapes score.
+    - ``"pixels"``: ``make_pipeline(PixelFeatures(size=16), LinearProbeClassifier())`` [``LinearProbeRegressor()`` at
+      the end]. What colours and coarse shapes score.
     - ``"frozen_random"``: as ``"frozen"``, with ``weights=None`` and ``random_state=random_state``: the same network
       with random weights, drawn once for all splits. What the network scores without its pretraining.
     - ``"frozen"``: ``make_pipeline(PretrainedFeatureExtractor(backbone, weights=weights, layer="all",
-      pooling="avg+std"), StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))``
-      [``RidgeCV(alphas=np.logspace(-1, 4, 11))`` at the end].
+      pooling="avg+std"), LinearProbeClassifier())`` [``LinearProbeRegressor()`` at the end].
     - ``"fine_tuned"``: ``FineTuneClassifier(backbone, weights=weights, unfreeze_depth=unfreeze_depth,
       max_epochs=max_epochs)`` [``FineTuneRegressor``].
     - ``"from_scratch"``: the same estimator with ``weights=None`` and ``unfreeze_depth="all"``: the same network from

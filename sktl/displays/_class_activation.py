@@ -29,7 +29,7 @@ def class_activation_map(estimator, X, target=None):
     ----------
     estimator : FineTuneClassifier, FineTuneRegressor, PretrainedClassifier or Pipeline
         Fitted. A Pipeline has the steps :class:`~sktl.PretrainedFeatureExtractor`, a StandardScaler or none, and a
-        linear model with `coef_` and `intercept_`.
+        linear model with `coef_` and `intercept_`, such as :class:`~sktl.LinearProbeClassifier`.
     X : sequence of images of length n_images, or array-like of shape (n_images, n_features)
         The images, as for `predict`.
     target : label, sequence of labels of length n_images, or None, default=None

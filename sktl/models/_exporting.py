@@ -36,8 +36,8 @@ def export_onnx(estimator, path):
     ----------
     estimator : Pipeline, FineTuneClassifier or FineTuneRegressor
         Fitted. A Pipeline has the steps :class:`~sktl.PretrainedFeatureExtractor`, a StandardScaler or none, and a
-        LogisticRegression, Ridge or RidgeCV. Networks and heads of your own are welcome as far as torch can export
-        them.
+        LinearProbeClassifier, LinearProbeRegressor, LogisticRegression, Ridge or RidgeCV. Networks and heads of
+        your own are welcome as far as torch can export them.
     path : str or Path
         The file to write, which by convention ends in ``.onnx``. A former one is replaced in one step.
 
@@ -85,7 +85,8 @@ def export_onnx(estimator, path):
     if type(estimator) not in KINDS.values() and not is_pipeline:
         raise ValueError(
             "estimator must be a Pipeline of PretrainedFeatureExtractor, StandardScaler or none, and "
-            "LogisticRegression, Ridge or RidgeCV; or a FineTuneClassifier or FineTuneRegressor. "
+            "LinearProbeClassifier, LinearProbeRegressor, LogisticRegression, Ridge or RidgeCV; or a "
+            "FineTuneClassifier or FineTuneRegressor. "
             f"Got a {type(estimator).__name__} instead."
         )
     check_onnx_installed(_CALLER)

@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
+from sklearn.base import is_classifier
 from torch import nn
 
 from sktl.fine_tuning.network_outputs import NetworkOutputs
@@ -61,7 +61,7 @@ class PipelineModule(nn.Module):
         self.stages = deepcopy(backbone.stages[: max(cuts)])
         self.pooling = (cuts, extractor.pooling, backbone.own_pooling)
         self.preprocessing = extractor._preprocessing()
-        self.is_classifier, self.multilabel = isinstance(linear, LogisticRegression), False
+        self.is_classifier, self.multilabel = is_classifier(linear), False
         if self.is_classifier:
             self.classes, self.one_by_one = linear.classes_, _is_one_by_one(linear)
         self.flat = linear.coef_.ndim == 1
@@ -94,4 +94,5 @@ class PipelineModule(nn.Module):
 
 def _is_one_by_one(linear):
     """Whether scikit-learn fits and squashes each class by itself."""
-    return len(linear.classes_) <= 2 or linear.solver == "liblinear" or getattr(linear, "multi_class", None) == "ovr"
+    named = {getattr(linear, name, None) for name in ("solver", "multi_class")}
+    return len(linear.classes_) <= 2 or not named.isdisjoint({"liblinear", "ovr"})

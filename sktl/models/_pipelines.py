@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from sklearn import config_context
+from sklearn.base import is_classifier
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -10,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktl.backbones.descriptions import record_of_chain
 from sktl.exceptions import WeightsError
-from sktl.feature_extraction import PretrainedFeatureExtractor
+from sktl.feature_extraction import LinearProbeClassifier, LinearProbeRegressor, PretrainedFeatureExtractor
 from sktl.images import as_images
 from sktl.inference import embed
 from sktl.models._format import check_tensors, forms_in, forms_of, read_tensors
@@ -20,7 +21,8 @@ from sktl.models._values import read_array, written_array
 
 __all__ = ["is_frozen_pipeline", "load_pipeline", "pipeline_outputs", "pipeline_parts"]
 
-_LINEAR = {model.__name__: model for model in (LogisticRegression, Ridge, RidgeCV)}
+_MODELS = (LinearProbeClassifier, LinearProbeRegressor, LogisticRegression, Ridge, RidgeCV)
+_LINEAR = {model.__name__: model for model in _MODELS}
 
 
 def is_frozen_pipeline(estimator):
@@ -68,7 +70,7 @@ def _arrays(scalers, linear):
 
 
 def _targets(linear):
-    if isinstance(linear, LogisticRegression):
+    if is_classifier(linear):
         return {"classes": written_array(linear.classes_), "multilabel": False}
     return {"n_targets": None if linear.coef_.ndim == 1 else len(linear.coef_)}
 
@@ -122,7 +124,7 @@ def _forms(scaler, record, found):
 
 
 def _rows(record):
-    if record["linear"]["type"] == "LogisticRegression":
+    if "classes" in record["targets"]:
         n_classes = len(record["targets"]["classes"]["values"])
         return (1 if n_classes == 2 else n_classes,)
     n_targets = record["targets"]["n_targets"]
@@ -133,7 +135,7 @@ def _fill(scaler, linear, record, arrays):
     """Put what was fitted into the steps above the network."""
     linear.coef_ = np.array(arrays["linear.coef"], order=record["linear"]["order"])
     linear.intercept_ = arrays["linear.intercept"][()] if "linear.intercept" in arrays else 0.0
-    if isinstance(linear, LogisticRegression):
+    if is_classifier(linear):
         linear.classes_ = read_array(record["targets"]["classes"])
     linear.n_features_in_ = linear.coef_.shape[-1]
     if scaler is not None:

@@ -11,7 +11,9 @@ MODEL_FILE = "path must be a model file, written by save_model or 'sktl train'."
 MAX_IMAGE_SIZE = 2048  # pixels, of a model file: one that asked for more could fill the memory with a single image
 _MAX_CONFIGURATION, _MAX_NUMBER = 20_000, 100_000  # characters; widths, numbers of layers and classes
 _FINE_TUNED = ("FineTuneClassifier", "FineTuneRegressor")
-_LINEAR_MODELS = ("LogisticRegression", "Ridge", "RidgeCV")
+_LINEAR_CLASSIFIERS = ("LinearProbeClassifier", "LogisticRegression")
+_LINEAR_REGRESSORS = ("LinearProbeRegressor", "Ridge", "RidgeCV")
+_LINEAR_MODELS = _LINEAR_CLASSIFIERS + _LINEAR_REGRESSORS
 # Of the session that predicts, or objects of the user's own that only training needs.
 NOT_WRITTEN = {"device", "precision", "n_jobs", "cache", "verbose", "callbacks", "teacher", "scoring", "cv", "memory"}
 _OF_PIPELINE = {"steps", "memory", "verbose", "transform_input"}
@@ -182,8 +184,8 @@ _N_TARGETS = {
 }
 _NUMBERS = {"mean": (_is_numbers, "a list of numbers"), "scale": (_is_numbers, "a list of numbers"), "flat": _TRUTH}
 _TARGETS = {
-    **dict.fromkeys(("LogisticRegression", "FineTuneClassifier"), _LABELS),
-    **dict.fromkeys(("Ridge", "RidgeCV"), _N_TARGETS),
+    **dict.fromkeys((*_LINEAR_CLASSIFIERS, "FineTuneClassifier"), _LABELS),
+    **dict.fromkeys(_LINEAR_REGRESSORS, _N_TARGETS),
     "FineTuneRegressor": _NUMBERS,
 }
 _PIPELINE = {

@@ -33,8 +33,9 @@ def save_model(estimator, path, *, metadata=None):
     ----------
     estimator : Pipeline, FineTuneClassifier or FineTuneRegressor
         Fitted. A Pipeline has the steps :class:`~sktl.PretrainedFeatureExtractor`, a StandardScaler or none, and a
-        LogisticRegression, Ridge or RidgeCV. The backbone is one of :func:`~sktl.backbones.list_backbones`, with
-        whatever weights, and the head of a fine-tuned network is ``"linear"`` or a sequence of widths.
+        LinearProbeClassifier, LinearProbeRegressor, LogisticRegression, Ridge or RidgeCV. The backbone is one of
+        :func:`~sktl.backbones.list_backbones`, with whatever weights, and the head of a fine-tuned network is
+        ``"linear"`` or a sequence of widths.
     path : str or Path
         The file to write, which by convention ends in ``.safetensors``. A former one is replaced in one step.
     metadata : dict or None, default=None
@@ -160,8 +161,9 @@ def _input(network):
 def _what_can_be_saved(found):
     return (
         "estimator must be one that a model file can hold: a Pipeline of PretrainedFeatureExtractor, StandardScaler or "
-        "none, and LogisticRegression, Ridge or RidgeCV; or a FineTuneClassifier or FineTuneRegressor; with a backbone "
-        "known by name and a head that is 'linear' or a sequence of widths. "
+        "none, and LinearProbeClassifier, LinearProbeRegressor, LogisticRegression, Ridge or RidgeCV; or a "
+        "FineTuneClassifier or FineTuneRegressor; with a backbone known by name and a head that is 'linear' or a "
+        "sequence of widths. "
         f"Got {found} instead. pickle and joblib write any estimator, for readers who trust you."
     )
 

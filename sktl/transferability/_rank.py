@@ -4,8 +4,6 @@ from dataclasses import replace
 from inspect import signature
 from numbers import Integral
 
-from sklearn.pipeline import make_pipeline
-
 from sktl._candidate_names import CHANCE_LEVEL, PIXELS, RANDOM_WEIGHTS
 from sktl._splits import fixed_random_state
 from sktl._targets import check_data
@@ -20,7 +18,6 @@ from sktl.transferability._leading_group import best_of
 from sktl.transferability._measuring import measure_networks
 from sktl.transferability._networks import control_network, named_networks
 from sktl.transferability._ranking import BackboneRanking
-from sktl.transferability._span import SpanOfImages
 
 __all__ = ["rank_backbones"]
 
@@ -217,16 +214,9 @@ def rank_backbones(
 
 def _candidates(networks, control, task, seed, shared):
     """Make the candidates: controls, and a linear model on the features of each network."""
-    frozen = {name: _frozen(task, backbone=backbone, **shared) for name, backbone in networks.items()}
+    frozen = {name: frozen_pipeline(task, backbone=backbone, **shared) for name, backbone in networks.items()}
     if control is not None:
         # One draw for all splits: an image goes through the network once.
-        twin = _frozen(task, backbone=control, weights=None, random_state=KeptSeed(seed), **shared)
+        twin = frozen_pipeline(task, backbone=control, weights=None, random_state=KeptSeed(seed), **shared)
         frozen = {RANDOM_WEIGHTS: twin, **frozen}
     return {CHANCE_LEVEL: CHANCE_LEVEL, PIXELS: PIXELS, **frozen}
-
-
-def _frozen(task, **parameters):
-    pipeline = frozen_pipeline(task, **parameters)
-    if task == "regression":  # whose linear model finds that short cut by itself
-        return pipeline
-    return make_pipeline(*(step for _, step in pipeline.steps[:-1]), SpanOfImages(), pipeline[-1])

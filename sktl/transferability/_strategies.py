@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer
 
 from sktl.feature_extraction import PretrainedClassifier, PretrainedFeatureExtractor
-from sktl.feature_extraction.frozen_pipeline import frozen_pipeline, linear_model
+from sktl.feature_extraction.frozen_pipeline import frozen_pipeline, linear_probe
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
 from sktl.inference import embedding_widths
 
@@ -97,9 +97,7 @@ def _frozen(task, stages, pooling, *, is_first, every, **shared):
     if is_first:
         return Strategy("frozen", "frozen", stages, frozen_pipeline(task, **shared), pooling)
     layer = "all" if stages == every else stages[0]
-    model = make_pipeline(
-        PretrainedFeatureExtractor(**shared, layer=layer, pooling=pooling), StandardScaler(), linear_model(task)
-    )
+    model = make_pipeline(PretrainedFeatureExtractor(**shared, layer=layer, pooling=pooling), linear_probe(task))
     return Strategy(f"frozen_{layer}_{pooling}", "frozen", stages, model, pooling)
 
 
@@ -117,9 +115,7 @@ def _columns_of_stages(record, image_size):
 
 def probe_on_vectors(task, columns):
     """Make the linear model of a frozen strategy for the vectors of all stages, of which it takes its columns."""
-    return make_pipeline(
-        FunctionTransformer(_taken, kw_args={"columns": columns}), StandardScaler(), linear_model(task)
-    )
+    return make_pipeline(FunctionTransformer(_taken, kw_args={"columns": columns}), linear_probe(task))
 
 
 def _taken(vectors, columns):

@@ -1,7 +1,7 @@
 import pytest
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier, DummyRegressor
-from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 
@@ -24,11 +24,10 @@ def test_the_names_stand_for_the_recipes_that_the_docstring_shows():
     assert list(made) == list(CANDIDATE_NAMES)
     assert isinstance(made["dummy"], DummyClassifier)
     assert isinstance(made["frozen"], Pipeline)
-    extractor, scaler, linear = (step for _, step in made["frozen"].steps)
+    extractor, linear = (step for _, step in made["frozen"].steps)
     assert (extractor.backbone, extractor.weights, extractor.batch_size) == ("tiny_fractal", "default", 16)
     assert (extractor.layer, extractor.pooling) == ("all", "avg+std")
-    assert repr(scaler) == "StandardScaler()"
-    assert repr(linear) == "LogisticRegression(C=0.01, max_iter=1000)"
+    assert repr(linear) == repr(made["pixels"][-1]) == "LinearProbeClassifier()"
     assert isinstance(made["fine_tuned"], FineTuneClassifier)
     assert made["fine_tuned"].unfreeze_depth == 2
 
@@ -36,7 +35,7 @@ def test_the_names_stand_for_the_recipes_that_the_docstring_shows():
 def test_for_regression_the_same_names_stand_for_regressors():
     made = make(CANDIDATE_NAMES, task="regression")
     assert isinstance(made["dummy"], DummyRegressor)
-    assert isinstance(made["frozen"][-1], RidgeCV)
+    assert repr(made["frozen"][-1]) == repr(made["pixels"][-1]) == "LinearProbeRegressor()"
     assert isinstance(made["fine_tuned"], FineTuneRegressor)
     assert isinstance(made["from_scratch"], FineTuneRegressor)
 

@@ -13,7 +13,13 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torchvision import models
 
-from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor
+from sktl import (
+    FineTuneClassifier,
+    FineTuneRegressor,
+    LinearProbeClassifier,
+    LinearProbeRegressor,
+    PretrainedFeatureExtractor,
+)
 from sktl.backbones import Preprocessing, load_backbone
 from sktl.models import _exporting, export_onnx
 
@@ -50,6 +56,10 @@ CASES = {
     "numbers": (numbers, NUMBERS),
     "one number": (lambda: numbers(unfreeze_depth=0, image_size=32), NUMBERS[:, 0]),
     "frozen": (lambda: frozen(StandardScaler(), LogisticRegression(C=0.01), layer="all", pooling="avg+std"), LABELS),
+    "probe": (lambda: frozen(LinearProbeClassifier(class_weight="balanced"), layer="all", pooling="avg+std"), LABELS),
+    "probe, two labels": (lambda: frozen(LinearProbeClassifier()), HALVES.astype(int)),
+    "probe of numbers": (lambda: frozen(LinearProbeRegressor()), NUMBERS),
+    "probe of one number": (lambda: frozen(LinearProbeRegressor()), NUMBERS[:, 0]),
     "frozen, two labels": (
         lambda: frozen(StandardScaler(with_mean=False), LogisticRegression(solver="liblinear"), layer=(0, "stem")),
         HALVES.astype(int),

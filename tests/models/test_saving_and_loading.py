@@ -20,7 +20,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from torch import nn
 
-from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor
+from sktl import (
+    FineTuneClassifier,
+    FineTuneRegressor,
+    LinearProbeClassifier,
+    LinearProbeRegressor,
+    PretrainedFeatureExtractor,
+)
 from sktl.backbones import load_backbone
 from sktl.backbones.sources._bundled import TinyResNet
 from sktl.exceptions import WeightsError
@@ -54,6 +60,10 @@ CASES = {
     "numbers": (numbers, NUMBERS),
     "one number": (lambda: numbers(unfreeze_depth=0, image_size=32), NUMBERS[:, 0]),
     "frozen": (lambda: frozen(StandardScaler(), LogisticRegression(C=0.01), layer="all", pooling="avg+std"), LABELS),
+    "probe": (lambda: frozen(LinearProbeClassifier(class_weight="balanced"), layer="all", pooling="avg+std"), LABELS),
+    "probe, two labels": (lambda: frozen(LinearProbeClassifier()), np.array([0, 1], dtype=np.int8)[np.arange(24) % 2]),
+    "probe of numbers": (lambda: frozen(LinearProbeRegressor()), NUMBERS),
+    "probe of one number": (lambda: frozen(LinearProbeRegressor()), NUMBERS[:, 0]),
     "frozen, two labels": (
         lambda: frozen(StandardScaler(with_mean=False), LogisticRegression(solver="liblinear"), layer=(0, "stem")),
         np.array([0, 1], dtype=np.int8)[np.arange(24) % 2],
