@@ -68,10 +68,9 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     test_time_augmentation : bool, default=False
         Average the outputs over each image and its mirror image in prediction.
     ensemble : bool, default=True
-        Average the logits of the trained network with those of a linear probe on all stages as they were before
-        training, which errs differently [8]_, and fit a linear head once more, as a probe, to the trained features.
-        Prediction runs the trained stages twice. False predicts with the network alone, as training leaves it; so do a
-        network from scratch, the exact probe, `teacher`, `label_smoothing` and `partial_fit` on a new estimator.
+        Average the logits with those of a linear probe on all stages as they were before training [8]_, and fit a
+        linear head once more, as a probe, to the trained features. Prediction runs the trained stages twice. False
+        predicts with the network as training leaves it; so do training from scratch, `teacher` and `label_smoothing`.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, by label; ``"balanced"`` gives every class the same total.
     label_smoothing : float, default=0.0
@@ -130,8 +129,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     classes_ : ndarray of shape (n_classes,)
         The labels.
     module_ : torch.nn.Module
-        The fitted network, ``module_.stages``, ``module_.head`` and, of an `ensemble`, ``module_.probe``: takes
-        prepared bytes, and normalises them itself.
+        The fitted network, ``module_.stages`` and ``module_.head``: takes prepared bytes, and normalises them itself.
     net_ : skorch.NeuralNet
         The skorch net that trained it.
     history_ : skorch.history.History
@@ -178,8 +176,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     .. [5] Zhang et al. (2018), "mixup", arXiv:1710.09412; Verma et al. (2019), "Manifold mixup", arXiv:1806.05236.
     .. [6] Yun et al. (2019), "CutMix: regularization strategy to train strong classifiers", arXiv:1905.04899.
     .. [7] Hinton, Vinyals & Dean (2015), "Distilling the knowledge in a neural network", arXiv:1503.02531.
-    .. [8] Kumar et al. (2022), "Calibrated ensembles can mitigate accuracy tradeoffs under distribution shift",
-       arXiv:2207.08977.
+    .. [8] Kumar et al. (2022), "Calibrated ensembles can mitigate accuracy tradeoffs ...", arXiv:2207.08977.
 
     Examples
     --------
@@ -383,11 +380,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
             )
         return torch.as_tensor(targets, dtype=torch.int64), self._labels.weigh(targets, weights, self.class_weight)
 
-    def _is_probe(self):
-        return super()._is_probe() and self.teacher is None and not self.label_smoothing
-
     def _learns_labels(self):
-        return not ((self.teacher is not None and self.alpha) or self.label_smoothing)
+        return (self.teacher is None or not self.alpha) and not self.label_smoothing
 
     def _teach(self, X, rows):
         return None if self.teacher is None else softened(self.teacher, X, self.classes_, self.temperature)[rows]

@@ -218,6 +218,7 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
     def _is_probe(self):
         """Whether the exact linear probe is all that the parameters ask for."""
         linear = self.unfreeze_depth == 0 and self.weights is not None and isinstance(self.head, str)
+        linear = linear and self._learns_labels()
         augmented = self.augment not in (None, "auto")
         # The options of sktl.training.callbacks say how stages are trained, which a probe has none of.
         others = len(self.callbacks or ()) > len(training_options(self.callbacks))

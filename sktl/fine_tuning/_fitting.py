@@ -183,9 +183,10 @@ class Fitting:
     def _solve_again(self, network, data):
         """Fit a linear head once more, as a probe on the features that training has ended with.
 
-        Training goes on until no training image is in doubt; a probe knows how sure it can be.
+        Training goes on until no training image is in doubt; a probe knows how sure it can be. Where the head alone was
+        trained, it would be the first probe again.
         """
-        if self._whole and network.probe is not None and network.head.from_probe:
+        if self._whole and network.probe is not None and network.head.from_probe and len(network.trained_stages):
             features = self._features(network, data)
             network.head.standardise(features)
             network.head.take(self._solve(network.head, data, features), 1.0)

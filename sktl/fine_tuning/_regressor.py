@@ -67,10 +67,9 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     test_time_augmentation : bool, default=False
         Average the outputs over each image and its mirror image in prediction.
     ensemble : bool, default=True
-        Average the predictions of the trained network with those of a linear probe on all stages as they were before
-        training, which errs differently [7]_, and fit a linear head once more, as a probe, to the trained features.
-        Prediction runs the trained stages twice. False predicts with the network alone, as training leaves it; so do a
-        network from scratch, the exact probe and `partial_fit` on a new estimator.
+        Average the predictions with those of a linear probe on all stages as they were before training [7]_, and fit a
+        linear head once more, as a probe, to the trained features. Prediction runs the trained stages twice. False
+        predicts with the network as training leaves it; so does training from scratch.
     early_stopping : bool, default=False
         Watch the loss on images set aside from the training set, and restore the best weights: those of an epoch, or
         those of the probe that the training started from. Below some 500 images, images are better trained on.
