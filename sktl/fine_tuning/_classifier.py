@@ -29,7 +29,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         network from scratch: random weights, all stages trained at any `unfreeze_depth`.
     unfreeze_depth : int or "all", default=1
         Number of trained stages, counted from the top. 0 trains the head alone: a linear head is then solved for
-        exactly, a logistic regression (C=0.1) on standardised features. ``"all"`` trains everything. The same
+        exactly, as :class:`~sktl.LinearProbeClassifier` does. ``"all"`` trains everything. The same
         scale on every backbone; :attr:`Backbone.stage_names <sktl.backbones.Backbone>` lists the stages.
     head : "linear", sequence of int, torch.nn.Module or callable, default="linear"
         The new layers, on pooled features standardised over the training images: one linear layer, hidden layers of
@@ -67,6 +67,10 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         The same for pasting a box of one image into another [6]_; 1 is common. With both, batches take either.
     test_time_augmentation : bool, default=False
         Average the outputs over each image and its mirror image in prediction.
+    ensemble : bool, default=True
+        Average the logits with those of a linear probe on all stages as they were before training [8]_, and fit a
+        linear head once more, as a probe, to the trained features. Prediction runs the trained stages twice. False
+        predicts with the network as training leaves it; so do training from scratch, `teacher` and `label_smoothing`.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes, by label; ``"balanced"`` gives every class the same total.
     label_smoothing : float, default=0.0
@@ -172,6 +176,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     .. [5] Zhang et al. (2018), "mixup", arXiv:1710.09412; Verma et al. (2019), "Manifold mixup", arXiv:1806.05236.
     .. [6] Yun et al. (2019), "CutMix: regularization strategy to train strong classifiers", arXiv:1905.04899.
     .. [7] Hinton, Vinyals & Dean (2015), "Distilling the knowledge in a neural network", arXiv:1503.02531.
+    .. [8] Kumar et al. (2022), "Calibrated ensembles can mitigate accuracy tradeoffs ...", arXiv:2207.08977.
 
     Examples
     --------
@@ -210,6 +215,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         mixup=0.0,
         cutmix=0.0,
         test_time_augmentation=False,
+        ensemble=True,
         class_weight=None,
         label_smoothing=0.0,
         teacher=None,
@@ -334,7 +340,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         return self._labels.probabilities(outputs)
 
     def decision_function(self, X):
-        """Return the outputs of the network.
+        """Return logits.
 
         Parameters
         ----------
@@ -374,8 +380,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
             )
         return torch.as_tensor(targets, dtype=torch.int64), self._labels.weigh(targets, weights, self.class_weight)
 
-    def _is_probe(self):
-        return super()._is_probe() and self.teacher is None and not self.label_smoothing
+    def _learns_labels(self):
+        return (self.teacher is None or not self.alpha) and not self.label_smoothing
 
     def _teach(self, X, rows):
         return None if self.teacher is None else softened(self.teacher, X, self.classes_, self.temperature)[rows]

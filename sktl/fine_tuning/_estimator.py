@@ -38,6 +38,7 @@ from sktl.training import (
     mirrored,
     parameters_of,
     prepared_already,
+    stage_probe,
     that_can_be_pickled,
     with_parameters,
 )
@@ -48,7 +49,7 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
     """Abstract: the parameters and the order of work of FineTuneClassifier and FineTuneRegressor."""
 
     _parameter_constraints: dict = SHARED_CONSTRAINTS
-    on_error = "raise"  # in pickles of versions that did not have the parameter
+    on_error, ensemble = "raise", False  # in pickles of versions that did not have these parameters
 
     @abstractmethod
     def _check_targets(self, y, reset, classes):
@@ -115,7 +116,7 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
         targets, weights = training_set.targets, training_set.weights
         seed = int(np.random.SeedSequence([self._seed, self._n_trainings]).generate_state(1)[0])
         with seeded(seed, placement.device):
-            network = self.module_ if keep else self._new_network(placement)
+            network = self.module_ if keep else self._new_network(placement, averaged=whole and self._is_averaged())
             frozen_part = self._frozen_part(network, placement)
             augment, n_mirrored = augmentation_of(self, frozen_part, images, targets.numpy(), weights.numpy(), whole)
             # Each pass may be over other images: the number of passes says little about the views an image has had.
@@ -180,7 +181,7 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
         own = self.backbone_.preprocessing
         return own if self.image_size is None else own.resized(self.image_size)
 
-    def _new_network(self, placement):
+    def _new_network(self, placement, *, averaged):
         backbone = self.backbone_
         head = build_head(deepcopy(self.head), backbone.n_features, self._coding.n_outputs, self.dropout)
         stages = deepcopy(backbone.stages)
@@ -192,6 +193,8 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
             backbone.own_pooling,
             update_statistics=self._updates_statistics(),
         )
+        if averaged:
+            network.probe = stage_probe(network, backbone, self._coding.n_outputs)
         network.to(memory_format=torch.channels_last).to(placement.device)
         self.n_trained_parameters_ = sum(p.numel() for p in network.parameters() if p.requires_grad)
         return network
@@ -215,10 +218,19 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
     def _is_probe(self):
         """Whether the exact linear probe is all that the parameters ask for."""
         linear = self.unfreeze_depth == 0 and self.weights is not None and isinstance(self.head, str)
+        linear = linear and self._learns_labels()
         augmented = self.augment not in (None, "auto")
         # The options of sktl.training.callbacks say how stages are trained, which a probe has none of.
         others = len(self.callbacks or ()) > len(training_options(self.callbacks))
         return linear and not any((self.dropout, augmented, self.mixup, self.cutmix, others))
+
+    def _learns_labels(self):
+        """Whether targets are all that is learnt from, as a probe does."""
+        return True
+
+    def _is_averaged(self):
+        """Whether the outputs are averaged with those of a probe on the network as it was before training."""
+        return self.ensemble and self.weights is not None and self._learns_labels() and not self._is_probe()
 
     def _distillation(self):
         """Return temperature and share of a teacher."""

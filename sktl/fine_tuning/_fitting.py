@@ -56,7 +56,7 @@ class Fitting:
     def go_on(self, net):
         """Go on with the training of a network."""
         if self._whole and self._estimator._is_probe():
-            solution = self._solve(net.module_, self._data)
+            solution = self._solve(net.module_.head, self._data, self._features(net.module_, self._data))
             if solution is not None:
                 self._tasks.begin_fit(0)
                 net.module_.head.take(solution, 1.0)
@@ -64,11 +64,13 @@ class Fitting:
                 return net
         n_before = len(net.history)
         data, validation = self._validation.split(self._data)
+        self._solve_probe(net.module_, data)
         fallback = self._as_it_stands(net, validation) if self._stops(validation) else None
         self._begin(len(data), 1)
         self._train(net, data, validation, len(data))
         if self._stops(validation):
             self._settle(net, fallback, n_before)
+        self._solve_again(net.module_, data)
         return net
 
     def _stops(self, validation):
@@ -92,7 +94,8 @@ class Fitting:
         if self._estimator.weights is not None:  # random features soon look different
             features = self._features(network, data)
             network.head.standardise(features)
-            solution = self._solve(network, data, features)
+            solution = self._solve(network.head, data, features)
+            self._solve_probe(network, data)
         is_probe = solution is not None and (stop_after == 0 or (self._whole and self._estimator._is_probe()))
         fallback = None
         if solution is not None:
@@ -108,6 +111,7 @@ class Fitting:
         network.eval()
         if self._stops(validation):
             self._settle(net, fallback)
+        self._solve_again(network, data)
 
     def _train(self, net, data, validation, n_images, stop_after=None):
         """Train for the epochs that so many images ask for: in a refit, those of the first training."""
@@ -162,27 +166,47 @@ class Fitting:
         if self._whole and self._estimator.early_stopping:
             self._estimator.best_epoch_ = epoch
 
-    def _solve(self, network, data, features=None):
-        features = self._features(network, data) if features is None else features
+    def _solve(self, head, data, features):
         positions = data.positions
-        return network.head.solve(
-            self._estimator._coding.probe, features, self._targets[positions], data.weights[positions]
-        )
+        return head.solve(self._estimator._coding.probe, features, self._targets[positions], data.weights[positions])
+
+    def _solve_probe(self, network, data):
+        """Fit the probe on the stages as they were before training, where outputs are averaged with its own."""
+        if self._whole and network.probe is not None:
+            head, features = (
+                network.probe.head,
+                self._through(network, network.probe.features, data.activations.vectors, data),
+            )
+            head.standardise(features)
+            head.take(self._solve(head, data, features), 1.0)
+
+    def _solve_again(self, network, data):
+        """Fit a linear head once more, as a probe on the features that training has ended with.
+
+        Training goes on until no training image is in doubt; a probe knows how sure it can be. Where the head alone was
+        trained, it would be the first probe again.
+        """
+        if self._whole and network.probe is not None and network.head.from_probe and len(network.trained_stages):
+            features = self._features(network, data)
+            network.head.standardise(features)
+            network.head.take(self._solve(network.head, data, features), 1.0)
 
     def _features(self, network, data):
         """Return pooled features of plain images with the present weights."""
+        return self._through(network, network.features, data.activations.__getitem__, data)
+
+    def _through(self, network, function, inputs, data):
+        """Return a function of what there is of the plain images at the split point."""
         batch_size, size = self._estimator.batch_size, network.preprocessing.crop_size
         parts = np.array_split(data.positions, -(-len(data) // batch_size))
         if network.n_frozen == len(network.stages):  # what comes from below the split point
-            return torch.cat([data.activations[part].cpu() for part in parts])  # finite already
+            return torch.cat([function(inputs(part).cpu()) for part in parts])  # finite already
         rows = block_rows(size, self._placement.device, batch_size)
 
-        def function(batch):
-            return network.features(batch if network.n_frozen else network.below_cut(batch))
+        def whole(batch):
+            return function(batch if network.n_frozen else network.below_cut(batch))
 
         key = (self._estimator.backbone_.digest, "features", network.n_frozen, self._placement, size)
-        features = torch.cat(
-            [run_in_blocks(function, data.activations[part], self._placement, rows, key=key) for part in parts]
-        )
+        features = torch.cat([run_in_blocks(whole, inputs(part), self._placement, rows, key=key) for part in parts])
         check_finite_numbers(features, "features", data.activations, data.positions)
         return features

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sktl._validation import check_y
-from sktl.fine_tuning._probe import logistic_probe, multilabel_probe
+from sktl.fine_tuning._probe import label_probe, multilabel_probe
 
 
 class Labels:
@@ -125,10 +125,10 @@ class Labels:
         return nn.functional.one_hot(targets, len(self.classes)).float() if soft else targets
 
     def probe(self, features, targets, weights):
-        """Fit a linear model; see `logistic_probe` and `multilabel_probe`."""
+        """Fit a linear model; see `label_probe` and `multilabel_probe`."""
         if self.multilabel:
             return multilabel_probe(features, targets, weights)
-        return logistic_probe(features, targets, weights, len(self.classes))
+        return label_probe(features, targets, weights, len(self.classes))
 
     def decode(self, outputs):
         """Return labels for logits."""

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sktl.fine_tuning._probe import ridge_probe
+from sktl.feature_extraction.probes import regression_probe
 
 
 class Numbers:
@@ -49,8 +49,8 @@ class Numbers:
         return targets
 
     def probe(self, features, targets, weights):
-        """Fit a linear model; see `ridge_probe`."""
-        return ridge_probe(features, targets, weights)
+        """Fit a linear model; see `regression_probe`."""
+        return regression_probe(features, targets, weights)[:2]
 
     def decode(self, outputs):
         """Return predictions in their own units."""

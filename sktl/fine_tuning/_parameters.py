@@ -23,6 +23,7 @@ SHARED_CONSTRAINTS: dict = {
     "mixup": [Interval(Real, 0, None, closed="left")],
     "cutmix": [Interval(Real, 0, None, closed="left")],
     "test_time_augmentation": ["boolean"],
+    "ensemble": ["boolean"],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
     "patience": [Interval(Integral, 1, None, closed="left")],

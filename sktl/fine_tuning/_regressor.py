@@ -26,9 +26,8 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         network from scratch: random weights, all stages trained at any `unfreeze_depth`.
     unfreeze_depth : int or "all", default=1
         Number of trained stages, counted from the top. 0 trains the head alone: a linear head is then solved for
-        exactly, a ridge regression on standardised features, its strength by leave-one-out. ``"all"`` trains
-        everything. The same scale on every backbone; :attr:`Backbone.stage_names <sktl.backbones.Backbone>` lists the
-        stages.
+        exactly, as :class:`~sktl.LinearProbeRegressor` does. ``"all"`` trains everything. The same scale on every
+        backbone; :attr:`Backbone.stage_names <sktl.backbones.Backbone>` lists the stages.
     head : "linear", sequence of int, torch.nn.Module or callable, default="linear"
         The new layers, on pooled features standardised over the training images: one linear layer, hidden layers of
         these widths with ReLU, your own module, or a function ``head(n_features, n_outputs)`` that makes it.
@@ -67,6 +66,10 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         The same for pasting a box of one image into another [6]_; 1 is common. With both, batches take either.
     test_time_augmentation : bool, default=False
         Average the outputs over each image and its mirror image in prediction.
+    ensemble : bool, default=True
+        Average the predictions with those of a linear probe on all stages as they were before training [7]_, and fit a
+        linear head once more, as a probe, to the trained features. Prediction runs the trained stages twice. False
+        predicts with the network as training leaves it; so does training from scratch.
     early_stopping : bool, default=False
         Watch the loss on images set aside from the training set, and restore the best weights: those of an epoch, or
         those of the probe that the training started from. Below some 500 images, images are better trained on.
@@ -113,7 +116,8 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     Attributes
     ----------
     module_ : torch.nn.Module
-        The fitted network, ``module_.stages`` and ``module_.head``: takes prepared bytes, and normalises them itself.
+        The fitted network, ``module_.stages``, ``module_.head`` and, of an `ensemble`, ``module_.probe``: takes
+        prepared bytes, and normalises them itself.
     net_ : skorch.NeuralNet
         The skorch net that trained it.
     history_ : skorch.history.History
@@ -163,6 +167,8 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
        "Manifold mixup: better representations by interpolating hidden states", arXiv:1806.05236.
     .. [6] Yun et al. (2019), "CutMix: regularization strategy to train strong classifiers with localizable features",
        arXiv:1905.04899.
+    .. [7] Kumar et al. (2022), "Calibrated ensembles can mitigate accuracy tradeoffs under distribution shift",
+       arXiv:2207.08977.
 
     Examples
     --------
@@ -195,6 +201,7 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         mixup=0.0,
         cutmix=0.0,
         test_time_augmentation=False,
+        ensemble=True,
         early_stopping=False,
         validation_fraction=0.1,
         patience=10,

@@ -7,7 +7,7 @@ from sktl._validation import validate_parameters
 from sktl.fine_tuning._fitting import new_net
 from sktl.fine_tuning._parameters import check_together
 from sktl.inference import StoreInfo, resolve_placement
-from sktl.training import FineTuneNetwork, build_head
+from sktl.training import FineTuneNetwork, StageProbe, build_head
 
 __all__ = ["empty_network", "fitted_state", "restore"]
 
@@ -19,6 +19,7 @@ def fitted_state(estimator):
         "head": _parameter_of(estimator.module_.head, estimator),
         "dropout": float(estimator.module_.head.dropout.p),
         "from_probe": estimator.module_.head.from_probe,
+        "probe": None if estimator.module_.probe is None else estimator.module_.probe.description(),
         "value_range_is_learned": estimator._range_is_learned,
         "seed": estimator._seed,
         "n_trainings": estimator._n_trainings,
@@ -41,7 +42,7 @@ def empty_network(estimator, chain, n_features, preprocessing, state):
     """Build the network of an estimator that has its targets, with names and shapes and no numbers."""
     with torch.device("meta"):
         head = build_head(state["head"], n_features, estimator._coding.n_outputs, state["dropout"])
-    return FineTuneNetwork(
+    network = FineTuneNetwork(
         chain.stages,
         head,
         len(chain.stages) - state["unfreeze_depth"],
@@ -49,6 +50,11 @@ def empty_network(estimator, chain, n_features, preprocessing, state):
         chain.own_pooling,
         update_statistics=estimator._updates_statistics(),
     )
+    if (probe := state.get("probe")) is not None:  # files of versions without one have no such entry
+        n_outputs = estimator._coding.n_outputs
+        with torch.device("meta"):
+            network.probe = StageProbe(network.trained_stages, chain.own_pooling, n_outputs=n_outputs, **probe)
+    return network
 
 
 def restore(estimator, network, backbone, state):

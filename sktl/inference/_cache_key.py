@@ -39,6 +39,7 @@ def cache_key_of(backbone, cuts, pooling, preprocessing, placement, engine, rows
     bit: the shape of a block, the processor's or accelerator's kind, and the versions of what decodes and computes.
     """
     pooling = backbone.own_pooling if pooling == "auto" else pooling
+    how = pooling if isinstance(pooling, str) else " and ".join(dict.fromkeys(pooling))
     code = output_digests(backbone, cuts, pooling, preprocessing) if has_code_of_others(backbone) else ()
     parts = (
         *(backbone.name, backbone.family, backbone.digest, code),
@@ -46,7 +47,7 @@ def cache_key_of(backbone, cuts, pooling, preprocessing, placement, engine, rows
         *(torch.__version__, torchvision.__version__, PIL.__version__, _kind_of(placement.device), _version_of(engine)),
     )
     layers = "+".join(backbone.stage_names[cut - 1] for cut in cuts)
-    description = f"{backbone.name} ({backbone.weights or 'random weights'}), {layers}, {pooling}, " + (
+    description = f"{backbone.name} ({backbone.weights or 'random weights'}), {layers}, {how}, " + (
         f"{preprocessing.crop_size} pixels, {str(placement.dtype).removeprefix('torch.')}, {placement.device.type}"
     )
     return CacheKey(parts, width, description)

@@ -8,7 +8,7 @@ import torch
 from sktl.backbones.torch_defaults import torch_defaults
 from sktl.inference._blocks import run_in_blocks
 from sktl.inference._device import Placement
-from sktl.inference._folding import pooled_outputs
+from sktl.inference._folding import pooled_outputs, poolings_of
 from sktl.inference.forward_passes import counted_forward_passes
 
 _ON_CPU = Placement(torch.device("cpu"), torch.float32)
@@ -24,7 +24,7 @@ def cuts_of(backbone, layers):
 
 def embedding_widths(backbone, layers, pooling, preprocessing):
     """Return how many features each of some layers gives, or say that a network does not take images of this size."""
-    return tuple(_dry_run(backbone, cut, pooling, preprocessing)[0] for cut in cuts_of(backbone, layers))
+    return tuple(width for width, _ in _dry_runs(backbone, cuts_of(backbone, layers), pooling, preprocessing))
 
 
 def activation_shape(backbone, cut, pooling, preprocessing):
@@ -47,7 +47,7 @@ def output_digests(backbone, cuts, pooling, preprocessing):
 
     Its code may change while its weights stay the same.
     """
-    return tuple(_dry_run(backbone, cut, pooling, preprocessing)[1] for cut in cuts)
+    return tuple(digest for _, digest in _dry_runs(backbone, cuts, pooling, preprocessing))
 
 
 def has_own_code(backbone):
@@ -83,6 +83,11 @@ def is_batch_invariant(backbone, cuts, pooling, preprocessing, rows):
         )
         known[key] = torch.equal(first[1:], second.flip(0)[:-1])
     return known[key]
+
+
+def _dry_runs(backbone, cuts, pooling, preprocessing):
+    pairs = zip(cuts, poolings_of(pooling, cuts), strict=True)
+    return [_dry_run(backbone, cut, how, preprocessing) for cut, how in pairs]
 
 
 def _dry_run(backbone, cut, pooling, preprocessing):

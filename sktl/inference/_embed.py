@@ -51,8 +51,8 @@ def embed(
         Device and precision.
     layers : sequence of int or str, default=("penultimate",)
         Where to take features, see `Backbone.n_stages_below`; several are concatenated in this order.
-    pooling : str, default="auto"
-        See `sktl.backbones.pool`.
+    pooling : str or tuple of str, default="auto"
+        See `sktl.backbones.pool`; of a tuple, one for each layer.
     engine : {"torch", "onnxruntime"}, default="torch"
         What computes.
     store : EmbeddingStore or None, default=None

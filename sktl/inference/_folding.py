@@ -26,14 +26,20 @@ _LARGE_WEIGHTS, _PACKED_FOR_ROWS = 2**22, 4
 
 def pooled_outputs(stages, images, cuts, pooling, own_pooling):
     """Return the pooled outputs after some stages of a chain, concatenated in the order of the cuts."""
+    wanted = list(zip(cuts, poolings_of(pooling, cuts), strict=True))
     output, pooled = images, {}
     for cut, stage in enumerate(stages[: max(cuts)], start=1):
         output = stage(output)
-        if cut in cuts:
+        for how in {how for other, how in wanted if other == cut}:
             # What is a vector already stays one in pooling; the next stage may work in place.
-            vectors = pool(output, pooling, own_pooling)
-            pooled[cut] = vectors if cut == max(cuts) else vectors.clone()
-    return torch.cat([pooled[cut] for cut in cuts], dim=1)
+            vectors = pool(output, how, own_pooling)
+            pooled[cut, how] = vectors if cut == max(cuts) else vectors.clone()
+    return torch.cat([pooled[pair] for pair in wanted], dim=1)
+
+
+def poolings_of(pooling, cuts):
+    """Return the pooling of each cut: one for all, or a tuple with as many."""
+    return (pooling,) * len(cuts) if isinstance(pooling, str) else pooling
 
 
 class FastChain:

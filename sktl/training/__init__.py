@@ -7,6 +7,7 @@ from sktl.training._net import build_net, train, validation_loss
 from sktl.training._network import FineTuneNetwork, trained_tensors
 from sktl.training._schedule import OptimizerSettings, base_learning_rate, n_epochs
 from sktl.training._show_augmentation import show_augmentation
+from sktl.training._stage_probe import StageProbe, stage_probe
 from sktl.training._training_set import TrainingSet, canonical, given_split, inner_split, merged_groups
 from sktl.training._users_callbacks import (
     check_callbacks,
@@ -24,6 +25,7 @@ __all__ = [
     "FineTuneNetwork",
     "FrozenPart",
     "OptimizerSettings",
+    "StageProbe",
     "TrainingData",
     "TrainingSet",
     "base_learning_rate",
@@ -42,6 +44,7 @@ __all__ = [
     "parameters_of",
     "prepared_already",
     "show_augmentation",
+    "stage_probe",
     "that_can_be_pickled",
     "that_need_no_validation",
     "train",

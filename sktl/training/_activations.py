@@ -17,6 +17,7 @@ from sktl.inference import (
     run_in_blocks,
     short_blocks,
 )
+from sktl.training._stage_probe import frozen_features
 from sktl.training._views import AugmentedImages, can_be_stored, prepared_already
 
 # Activations of the training set are kept in memory up to _MEMORY bytes, and in the store up to a share of its size:
@@ -70,41 +71,64 @@ class FrozenPart:
         has_room = device.type == "cuda" and n_bytes <= _SHARE_OF_DEVICE * torch.cuda.mem_get_info(device)[0]
         return device if has_room else torch.device("cpu")
 
-    def __call__(self, images, preprocessing=None, *, use_store=True, keep=True, verbose=0):
+    def __call__(self, images, preprocessing=None, **how):
         """Return activations (n_images, ...) of float32, or prepared images, of bytes where all are bytes."""
-        preprocessing = preprocessing or self._network.preprocessing
         if self._network.n_frozen == 0:
+            preprocessing = preprocessing or self._network.preprocessing
             return _concatenated(list(read_prepared(images, preprocessing, **self._read)))
-        activations, _ = embed(
+        return self._embedded(images, preprocessing, (self._network.n_frozen,), self._pooling, **how).unflatten(
+            1, self.shape
+        )
+
+    def vectors(self, images, preprocessing=None, **how):
+        """Return what `FineTuneNetwork.outputs` takes: with a probe, statistics of the stages before activations."""
+        if not self._has_statistics():
+            return self(images, preprocessing, **how)
+        network = self._network
+        return self._embedded(images, preprocessing, *frozen_features(network.n_frozen, len(network.stages)), **how)
+
+    def activations(self, vectors):
+        """Return the activations among vectors."""
+        return self._network.probe.activations(vectors) if self._has_statistics() else vectors
+
+    def _has_statistics(self):
+        return self._network.probe is not None and self._network.n_frozen > 0
+
+    def _embedded(self, images, preprocessing, cuts, pooling, *, use_store=True, keep=True, verbose=0):
+        embeddings, _ = embed(
             images,
             self._backbone,
-            preprocessing,
+            preprocessing or self._network.preprocessing,
             self._placement,
-            layers=(self._backbone.stage_names[self._network.n_frozen - 1],),
-            pooling=self._pooling,
+            layers=tuple(self._backbone.stage_names[cut - 1] for cut in cuts),
+            pooling=pooling,
             store=self._store if use_store else None,
             info=self._info,
             keep=keep,
             verbose=verbose,
             **self._read,
         )
-        return torch.from_numpy(activations).unflatten(1, self.shape)
+        return torch.from_numpy(embeddings)
 
     def predict(self, images, preprocessing=None, *, verbose=0):
         """Return the outputs (n_images, n_outputs) of the whole network, of any number of images."""
         keep = self._info.keeps(len(images))
-        return self._through(self._network.above_cut, images, preprocessing, _SHARE_OF_PREDICTION, verbose, keep=keep)
+        return self._through(self._network.outputs, images, preprocessing, _SHARE_OF_PREDICTION, verbose, keep=keep)
 
     def features(self, images, preprocessing=None):
         """Return the pooled features (n_images, n_features) of training images."""
         if self._network.n_frozen == len(self._network.stages):  # what comes from below the cut
-            return self(images, preprocessing, use_store=self.may_store(len(images)))
-        return self._through(self._network.features, images, preprocessing, _SHARE_OF_STORE, verbose=0)
+            return self.activations(self.vectors(images, preprocessing, use_store=self.may_store(len(images))))
+
+        def features(vectors):
+            return self._network.features(self.activations(vectors))
+
+        return self._through(features, images, preprocessing, _SHARE_OF_STORE, verbose=0)
 
     def _through(self, above_cut, images, preprocessing, share, verbose, *, keep=True):
-        """Return a function of the activations at the split point, for some of the images at a time."""
+        """Return a function of the vectors of some images at a time."""
         network, preprocessing = self._network, preprocessing or self._network.preprocessing
-        what = (above_cut.__name__, network.n_frozen)
+        what = (above_cut.__name__, network.n_frozen, network.probe is None)
         key = (self._backbone.digest, *what, self._placement, preprocessing.crop_size)
         rows = block_rows(preprocessing.crop_size, self._placement.device, self._read["batch_size"])
         short = short_blocks(len(images), rows, self._placement, network, *what)
@@ -124,13 +148,12 @@ class FrozenPart:
         n_together = max(_AT_A_TIME // self.n_bytes, rows)
         for start in range(0, len(images), n_together):
             part = images.subset(slice(start, start + n_together))
-            activations = self(part, preprocessing, use_store=use_store, keep=keep, verbose=verbose)
-            outputs.append(run_in_blocks(above_cut, activations, self._placement, rows, key=key, short=short))
+            vectors = self.vectors(part, preprocessing, use_store=use_store, keep=keep, verbose=verbose)
+            outputs.append(run_in_blocks(above_cut, vectors, self._placement, rows, key=key, short=short))
         return self._checked(torch.cat(outputs), above_cut, images)
 
     def _checked(self, outputs, above_cut, images):
-        what = "features" if above_cut == self._network.features else "outputs"
-        check_finite_numbers(outputs, what, images, range(len(images)))
+        check_finite_numbers(outputs, above_cut.__name__, images, range(len(images)))
         return outputs
 
 
@@ -187,10 +210,20 @@ class Activations:
     def view(self, indices, number):
         """Return the activations of one view of the images at an array of positions; number 0 is the plain image."""
         number = self._number(number)
-        if self._keep and (number == 0 or self._n_views is not None):
+        if number == 0:
+            return self._frozen_part.activations(self.vectors(indices))
+        if self._keep and self._n_views is not None:
             return self._all(number)[torch.as_tensor(indices)]
         images, preprocessing = self._view(self._images.subset(indices), number)
         return self._frozen_part(images, preprocessing, use_store=self._use_store(number))
+
+    def vectors(self, indices):
+        """Return what `FineTuneNetwork.outputs` takes, of the plain images at an array of positions."""
+        if self._keep:
+            return self._all(0)[torch.as_tensor(indices)]
+        return self._frozen_part.vectors(
+            self._images.subset(indices), self._preprocessing, use_store=self._use_store(0)
+        )
 
     def plan(self, n_epochs):
         """Return how many views of each image are computed in so many epochs, and whether the store keeps them."""
@@ -203,8 +236,9 @@ class Activations:
         if number not in self._kept:
             images, preprocessing = self._view(self._images, number)
             use_store = self._use_store(number)
-            activations = self._frozen_part(images, preprocessing, use_store=use_store, verbose=self._verbose)
-            self._kept[number] = activations.to(self._home)
+            compute = self._frozen_part if number else self._frozen_part.vectors
+            computed = compute(images, preprocessing, use_store=use_store, verbose=self._verbose)
+            self._kept[number] = computed.to(self._home)
         return self._kept[number]
 
     def _use_store(self, number):

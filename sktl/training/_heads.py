@@ -46,17 +46,18 @@ class Head(nn.Module):
         return not self.linear and widths == list(head)
 
     def solve(self, probe, features, targets, weights):
-        """Fit a linear model on the standardised features, when the head is one linear layer."""
+        """Fit a linear model on the features in their own units, when the head is one linear layer."""
         if not self.linear:
             return None
-        standardised = ((features.to(self.mean) - self.mean) / self.scale).cpu().double().numpy()
-        return probe(standardised, targets.numpy(), weights.double().numpy())
+        return probe(features.cpu().double().numpy(), targets.numpy(), weights.double().numpy())
 
     def take(self, solution, scale):
         """Set the linear layer to a solution, times a number."""
         self.from_probe = True
-        for parameter, values in zip((self.layers[0].weight, self.layers[0].bias), solution, strict=True):
-            parameter.data.copy_(torch.as_tensor(scale * values))
+        coefficients, intercepts = (torch.as_tensor(scale * values, dtype=torch.float64) for values in solution)
+        mean, spread = self.mean.double().cpu(), self.scale.double().cpu()
+        self.layers[0].weight.data.copy_(coefficients * spread)
+        self.layers[0].bias.data.copy_(intercepts + coefficients @ mean)
 
 
 def build_head(head, n_features, n_outputs, dropout):

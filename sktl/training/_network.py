@@ -6,10 +6,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from sktl.backbones import pool, tensor_digest
 from sktl.exceptions import FrozenPartChangedError
+from sktl.inference import pooled_outputs
+from sktl.training._stage_probe import frozen_features
 
 
 class FineTuneNetwork(nn.Module):
-    """A chain of stages of which the lower ones are frozen, and a head.
+    """A chain of stages of which the lower ones are frozen, a head, and possibly a probe to average its outputs with.
 
     Frozen stages stay in eval mode whatever mode the network is in, so that batch norm normalises with the statistics
     it was pretrained with and does not update them.
@@ -23,11 +25,17 @@ class FineTuneNetwork(nn.Module):
         self.n_frozen = n_frozen
         self.preprocessing = preprocessing
         self.own_pooling = own_pooling
+        self.register_module("probe", None)
         # Before any optimizer is initialised: its groups hold frozen parameters too, and AdamW passes over whatever
         # has no gradient, with its weight decay.
         self.frozen_stages.requires_grad_(False)
         self.trained_stages.requires_grad_(True)
         super().train(False)
+
+    def __setstate__(self, state):
+        """Read also a pickle of a version whose networks had no probe."""
+        super().__setstate__(state)
+        self._modules.setdefault("probe", None)
 
     @property
     def frozen_stages(self):
@@ -74,15 +82,30 @@ class FineTuneNetwork(nn.Module):
         """Return outputs (n_images, n_outputs) for activations at the split point."""
         return self.head(self.features(activations))
 
+    def vectors(self, images):
+        """Return what `outputs` takes for prepared images: activations, and with a probe what it needs before them."""
+        if self.probe is None or self.n_frozen == 0:
+            return self.below_cut(images)
+        images = _channels_last(self.preprocessing.normalize(images))
+        return pooled_outputs(
+            self.frozen_stages, images, *frozen_features(self.n_frozen, len(self.stages)), self.own_pooling
+        )
+
+    def outputs(self, vectors):
+        """Return outputs (n_images, n_outputs): those above the cut, or with a probe the mean of both."""
+        if self.probe is None:
+            return self.above_cut(vectors)
+        return (self.above_cut(self.probe.activations(vectors)) + self.probe(vectors)) / 2
+
     def forward(self, images):
         """Return outputs (n_images, n_outputs) for prepared images, which are bytes; they are normalised in here."""
         if images.dtype != torch.uint8:
             raise TypeError(
                 "images must be bytes, as preprocessing.prepare makes them of pictures: the network normalises them "
                 f"itself. Got a tensor of {images.dtype} instead. Leave Normalize out; floats in [0, 1] go through "
-                "above_cut(below_cut(images))."
+                "outputs(vectors(images))."
             )
-        return self.above_cut(self.below_cut(images))
+        return self.outputs(self.vectors(images))
 
     def frozen_digest(self):
         """Return a digest of every parameter and buffer below the split point."""

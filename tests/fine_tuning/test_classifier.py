@@ -230,10 +230,10 @@ def test_balanced_classes_equal_weights_by_hand(patterns):
 
 
 def test_class_weights_by_label_lean_towards_the_heavy_class(patterns):
-    X, y = patterns
-    names = np.array(["a", "b"])[y]
-    model = FineTuneClassifier(unfreeze_depth=0, max_epochs=20, class_weight={"a": 1000.0, "b": 1e-3}, random_state=0)
-    assert (model.fit(X, names).predict(X) == "a").all()
+    X, _ = patterns
+    names = np.repeat(["a", "b"], len(X))  # of the same images: which it is, the weights alone can say
+    model = FineTuneClassifier(unfreeze_depth=0, class_weight={"a": 1000.0, "b": 1e-3}, random_state=0)
+    assert (model.fit(np.concatenate([X, X]), names).predict(X) == "a").all()
 
 
 def test_a_training_of_automatic_length_ends_when_nothing_is_left_to_learn(patterns):
@@ -243,7 +243,6 @@ def test_a_training_of_automatic_length_ends_when_nothing_is_left_to_learn(patte
     losses = [row["train_loss"] for row in model.history_]
     assert losses[-1] < 1e-5 <= min(losses[:-1])
     assert len(losses) < n_epochs("auto", len(X), model.batch_size)
-    assert (model.predict(X) == 0).all()
     assert (
         len(FineTuneClassifier(class_weight=weights, max_epochs=len(losses) + 2).fit(X, y).history_) == len(losses) + 2
     )
@@ -373,7 +372,8 @@ def test_a_grid_over_depth_runs_in_two_processes(three_patterns):
 def test_cross_validation_with_sample_weights_routed(three_patterns):
     import sklearn
 
-    X, y = three_patterns
+    X, _ = three_patterns
+    X, y = np.concatenate([X, X, X]), np.repeat([0, 1, 2], len(X))  # what it is, the weights alone can say
     with sklearn.config_context(enable_metadata_routing=True):
         model = FineTuneClassifier(**QUICK).set_fit_request(sample_weight=True).set_score_request(sample_weight=False)
         weights = np.where(y == 0, 1000.0, 1e-3)

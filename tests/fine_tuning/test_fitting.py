@@ -40,7 +40,8 @@ def test_the_probe_is_kept_when_no_epoch_was_better(noise):
         def on_train_begin(self, net, X=None, **kwargs):
             positions.extend(X.positions)
 
-    model = FineTuneClassifier(learning_rate=RUINOUS, max_epochs=3, callbacks=[Watch()], **STOPPING).fit(X, y)
+    model = FineTuneClassifier(learning_rate=RUINOUS, max_epochs=3, callbacks=[Watch()], ensemble=False, **STOPPING)
+    model.fit(X, y)
     assert model.best_epoch_ == 0
     assert len(model.history_) == 3
     rows, _, _ = canonical(as_images(X), y, np.ones(len(y)))
@@ -52,7 +53,8 @@ def test_the_probe_is_kept_when_no_epoch_was_better(noise):
 
 def test_a_regressor_goes_back_to_its_probe_as_well(noise):
     X, y = noise
-    model = FineTuneRegressor(learning_rate=RUINOUS, max_epochs=3, refit=True, **STOPPING).fit(X, y)
+    model = FineTuneRegressor(learning_rate=RUINOUS, max_epochs=3, refit=True, ensemble=False, **STOPPING)
+    model.fit(X, y)
     assert model.best_epoch_ == 0
     assert_allclose(model.predict(X), FineTuneRegressor(unfreeze_depth=0).fit(X, y).predict(X), atol=1e-5)
 

@@ -23,7 +23,15 @@ from skorch.callbacks import (
 from sktl import FineTuneClassifier, FineTuneRegressor
 
 # A hidden layer on frozen features: a training, and a quick one.
-QUICK = {"unfreeze_depth": 0, "head": [8], "augment": None, "max_epochs": 3, "learning_rate": 1e-2, "random_state": 0}
+QUICK = {
+    "ensemble": False,
+    "unfreeze_depth": 0,
+    "head": [8],
+    "augment": None,
+    "max_epochs": 3,
+    "learning_rate": 1e-2,
+    "random_state": 0,
+}
 
 
 class Collector(Callback):

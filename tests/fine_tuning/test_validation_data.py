@@ -12,7 +12,15 @@ from skorch.callbacks import Callback
 
 from sktl import FineTuneClassifier, FineTuneRegressor
 
-QUICK = {"unfreeze_depth": 0, "head": [8], "augment": None, "max_epochs": 3, "learning_rate": 1e-2, "random_state": 0}
+QUICK = {
+    "ensemble": False,
+    "unfreeze_depth": 0,
+    "head": [8],
+    "augment": None,
+    "max_epochs": 3,
+    "learning_rate": 1e-2,
+    "random_state": 0,
+}
 STOPPING = {**QUICK, "early_stopping": True}
 
 
