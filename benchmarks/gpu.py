@@ -2,6 +2,7 @@
 
     python benchmarks/gpu.py                   # on a CUDA device; some minutes
     python benchmarks/gpu.py --device cpu      # the same checks at small size, where there is none
+    python benchmarks/gpu.py --device pretend  # likewise, on a device that refuses to be mixed with the CPU
     python benchmarks/gpu.py --only depth      # the checks whose names hold a word
 
 Nothing is downloaded: weights are random, or those of the bundled network. The checks come first; one that fails stops
@@ -18,6 +19,7 @@ import time
 import warnings
 from pathlib import Path
 
+import _pretended_device
 import numpy as np
 import torch
 import torchvision
@@ -231,18 +233,21 @@ def all_speeds(here, deadline):
 def main():
     """Print the table, and what failed below it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cuda", help="cuda, cuda:1, cpu")
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:1, cpu, pretend")
     parser.add_argument("--only", default="", help="the checks whose names hold this, and no speeds")
     options = parser.parse_args()
-    device = resolve_placement(options.device).device
-    here = Here(device, is_small=device.type != "cuda")
+    is_pretended = options.device == "pretend"
+    if is_pretended:
+        _pretended_device.install()
+    device = resolve_placement("cuda" if is_pretended else options.device).device
+    here = Here(device, is_small=is_pretended or device.type != "cuda", is_pretended=is_pretended)
     deadline = time.perf_counter() + BUDGET
     warnings.simplefilter("ignore")  # of photographs shown to the bundled network
     kind = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     print(header(kind, f"CUDA {torch.version.cuda}"))
     rows, errors = checks(here, options.only, deadline)
     are_right = not any(name in errors for name in OF_VECTORS)
-    if are_right and not options.only:
+    if are_right and not options.only and not is_pretended:
         rows += all_speeds(here, deadline)
     print_table(("what", "result", "figure", "seconds; ratio"), rows)
     for name, error in errors.items():
