@@ -62,6 +62,7 @@ def test_it_prints_labels_saved_and_a_verdict_and_writes_plots_and_a_page(calls,
     page = (tmp_path / "shown" / "report.html").read_text()
     HTMLParser().feed(page)
     assert "2 with 20 labels each" in page
+    assert "2 folds · 20 to learn from" in page
     (call,) = calls
     assert call["candidates"] == _demo.CANDIDATES
     assert (call["sizes"], call["cv"], call["random_state"]) == (_demo.SIZES, _demo.FOLDS, 0)
