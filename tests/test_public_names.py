@@ -37,7 +37,7 @@ PROMISED = {
         *("ComparisonDisplay", "CostDisplay", "DepthSweepDisplay", "EmbeddingMapDisplay", "LabelEfficiencyDisplay"),
         *("MistakesDisplay", "TrainingCurveDisplay", "confusion_display"),
     ],
-    "sktl.datasets": ["make_fractals"],
+    "sktl.datasets": ["load_moved_digits", "make_fractals"],
     "sktl.training.callbacks": ["CompileNetwork", "ExponentialMovingAverage", "GradualUnfreezing", "L2SP"],
     "sktl.exceptions": ["ImageReadError", "WeightsError", "WeightsMismatchError", "WeightsNotFoundError"],
 }

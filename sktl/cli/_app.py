@@ -12,6 +12,7 @@ from sktl.cli._backbones import backbones
 from sktl.cli._cache import cache
 from sktl.cli._check import check
 from sktl.cli._compare import compare
+from sktl.cli._demo import demo
 from sktl.cli._embed import embed
 from sktl.cli._places import aware_of_places
 from sktl.cli._predict import predict
@@ -65,6 +66,6 @@ def sktl(
     """Transfer learning with pretrained image networks, and an honest answer to whether it paid."""
 
 
-for command in (check, compare, rank, embed, train, predict, backbones):
+for command in (demo, check, compare, rank, embed, train, predict, backbones):
     app.command()(aware_of_places(command))
 app.add_typer(cache, name="cache")

@@ -69,12 +69,15 @@ def interval(low, high, digits=3):
 def about(comparison):
     """Say what was compared on: the folder, images, classes, splits, and the network."""
     settings = comparison.settings
-    images = f"{settings.get('n_images', len(comparison.y)):,} images"
+    n_images = settings.get("n_images", len(comparison.y))
+    images = f"{n_images:,} images"
     if settings.get("task") != "regression":
         images += f" in {len(set(comparison.y.tolist())):,} classes"
     networks = settings.get("networks", {})
     names = [network["name"] for name in comparison.candidates if (network := networks.get(name))]
     parts = [settings.get("data"), images, ", ".join(dict.fromkeys(names)), _splits(comparison)]
+    if (comparison.n_train + comparison.n_test < n_images).all():  # some of the rest
+        parts.append(f"{comparison.n_train.mean():,.0f} to learn from")
     return " · ".join(part for part in parts if part)
 
 

@@ -139,7 +139,8 @@ def _computing_threads(device, *, alone):
             return
         options = {"initializer": torch.set_num_threads, "initargs": (1,)}  # one thread per operation
         if device.type == "cuda":
-            n_threads, options = _CUDA_THREADS, {"initializer": _take_stream, "initargs": (iter(_streams_of(device)),)}
+            before, streams = torch.cuda.current_stream(device), iter(_streams_of(device))
+            n_threads, options = _CUDA_THREADS, {"initializer": _take_stream, "initargs": (streams, before)}
         elif device.type != "cpu":
             n_threads, options = 1, {}
         with stopping(ThreadPoolExecutor(n_threads, thread_name_prefix="sktl-network", **options)) as pool:
@@ -152,9 +153,10 @@ def _streams_of(device):
     return _streams[device]
 
 
-def _take_stream(streams):
+def _take_stream(streams, before):
+    """Compute on the next of some streams from now on, after what was asked of the caller's stream."""
     stream = next(streams)
-    stream.wait_stream(torch.cuda.default_stream(stream.device))  # the weights may still be on their way
+    stream.wait_stream(before)  # weights and images may still be on their way
     torch.cuda.set_stream(stream)
 
 
@@ -173,7 +175,7 @@ class _UsualSettings:
         self._lock = Lock()
         self._n_inside = 0
         self._n_threads = None
-        self._tf32 = None
+        self._precision = None
 
     def __enter__(self):
         with self._lock:
@@ -181,8 +183,9 @@ class _UsualSettings:
             if self._n_inside == 0 and (self._n_threads is None or current_thread() is main_thread()):
                 self._n_threads = torch.get_num_threads()
             if self._n_inside == 0 and torch.cuda.is_available():
-                self._tf32 = torch.backends.cudnn.allow_tf32
-                torch.backends.cudnn.allow_tf32 = False
+                # Not allow_tf32, which raises once the user has set this one.
+                self._precision = torch.backends.cudnn.conv.fp32_precision
+                torch.backends.cudnn.conv.fp32_precision = "ieee"
             self._n_inside += 1
             return self._n_threads
 
@@ -192,7 +195,7 @@ class _UsualSettings:
             if self._n_inside == 0:
                 torch.set_num_threads(self._n_threads)
                 if torch.cuda.is_available():
-                    torch.backends.cudnn.allow_tf32 = self._tf32
+                    torch.backends.cudnn.conv.fp32_precision = self._precision
 
 
 _usual_settings = _UsualSettings()

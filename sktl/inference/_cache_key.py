@@ -11,6 +11,7 @@ from sktl.inference._dry_run import has_code_of_others, output_digests
 
 # To be raised when the same key gives other bits from now on.
 _VERSION = 1
+_EXACT = ("none", "ieee")  # torch's words for float32 that is not rounded on the way
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,18 @@ def cache_key_of(backbone, cuts, pooling, preprocessing, placement, engine, rows
 
 def _kind_of(device):
     if device.type == "cuda":
-        return f"{torch.cuda.get_device_name(device)} {torch.get_float32_matmul_precision()}"
-    return f"{device.type} {torch.backends.cpu.get_cpu_capability()} {torch.get_float32_matmul_precision()}"
+        return f"{torch.cuda.get_device_name(device)} {_rounding(torch.backends.cuda.matmul)}"
+    kind = f"{device.type} {torch.backends.cpu.get_cpu_capability()} {_rounding(torch.backends.mkldnn.matmul)}"
+    own = torch.backends.mkldnn.conv.fp32_precision
+    return kind if own in _EXACT else f"{kind}, convolutions {own}"
+
+
+def _rounding(products):
+    """Say how far products of float32 may be rounded: torch has an older setting, which fails beside the newer ones."""
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        return products.fp32_precision
 
 
 def _version_of(engine):

@@ -20,7 +20,8 @@ class Placement:
         """Return the context in which the network runs."""
         if self.dtype is torch.float32:
             return nullcontext()
-        return torch.autocast(self.device.type, dtype=self.dtype)
+        # No cache: all threads have one, and a thread would read casts that the stream of another has yet to make.
+        return torch.autocast(self.device.type, dtype=self.dtype, cache_enabled=False)
 
 
 def resolve_placement(device="auto", precision="auto"):

@@ -107,7 +107,7 @@ def label_efficiency(
     Returns
     -------
     LabelEfficiency
-        Print it for the curves and the labels saved; `plot` draws them.
+        Print it for the curves and the labels saved; `plot` draws them, `comparison_at` tells more of one size.
 
     Raises
     ------
@@ -206,4 +206,5 @@ def _collect(comparison, sizes, splits, own_settings):
         transfer={name: comparison.transfer[name] for name in comparison.candidates},
         failures={run.candidate: run.error for run in comparison.failures},
         settings=comparison.settings | own_settings,
+        fits=comparison,
     )

@@ -1,6 +1,6 @@
 """The record of label_efficiency: scores at every number of labels, and the labels that transfer saves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -135,6 +135,8 @@ class LabelEfficiency:
         Message of each candidate that failed.
     settings : dict
         What was run: parameters, estimators, networks, versions.
+    fits : TransferComparison or None, default=None
+        Every fit at every size, from which `comparison_at` takes those of one.
 
     See Also
     --------
@@ -170,6 +172,7 @@ class LabelEfficiency:
     transfer: dict[str, bool]
     failures: dict[str, str]
     settings: dict[str, Any]
+    fits: Any = None
 
     @property
     def candidates(self):
@@ -298,6 +301,34 @@ class LabelEfficiency:
                 f"{did_you_mean(candidate, self.candidates)}"
             )
         return candidate
+
+    def comparison_at(self, size):
+        """Return the comparison at one number of labels: with verdict, plots and page, and without another fit.
+
+        Parameters
+        ----------
+        size : int or float
+            One of `sizes`.
+
+        Returns
+        -------
+        TransferComparison
+            What :func:`~sktl.compare_transfer` finds on the splits of that size, with the seeds of these fits.
+
+        Raises
+        ------
+        ValueError
+            If there is no such size, or the record holds no fits.
+        """
+        if size not in self.sizes or self.fits is None:
+            known = "no fits, so none" if self.fits is None else list(self.sizes)
+            raise ValueError(f"size must be one of those that were fitted: {known}. Got {size!r} instead.")
+        place, step = self.sizes.index(size), len(self.sizes)
+        runs = tuple(replace(run, split=run.split // step) for run in self.fits.runs if run.split % step == place)
+        splits, seeds = self.fits.splits[place::step], self.fits.seeds[place::step]
+        labels = f"{self.settings['cv']} with {self.n_labels[place]:,.0f} labels each"
+        settings = self.fits.settings | {"cv": labels}
+        return replace(self.fits, runs=runs, splits=splits, seeds=seeds, settings=settings, group_gap=None)
 
     def frame(self):
         """Every fit as one row of a data frame.

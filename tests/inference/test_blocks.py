@@ -169,3 +169,41 @@ def test_calls_from_several_threads_leave_the_usual_number_of_threads():
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(usual)
+
+
+class FakeStream:
+    """A CUDA stream that notes for which other streams it waits."""
+
+    def __init__(self, device):
+        self.device, self.waited_for = device, []
+
+    def wait_stream(self, other):
+        self.waited_for.append(other)
+
+
+def test_on_cuda_each_thread_has_a_stream_of_its_own_that_waits_for_the_one_of_the_caller(monkeypatch):
+    callers, taken = FakeStream("cuda:0"), {}
+    monkeypatch.setattr(_blocks, "_streams", {})
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: callers)
+    monkeypatch.setattr(torch.cuda, "set_stream", lambda stream: taken.update({threading.get_ident(): stream}))
+    both = threading.Barrier(2)
+    with _blocks._computing_threads(torch.device("cuda:0"), alone=False) as (pool, n_threads):
+        list(pool.map(lambda _: both.wait(10), range(n_threads)))
+    assert len({id(stream) for stream in taken.values()}) == len(taken) == n_threads == 2
+    assert all(stream.waited_for == [callers] for stream in taken.values())
+
+
+@pytest.mark.parametrize("users", ["tf32", "ieee", "none"])
+def test_convolutions_on_cuda_keep_all_bits_of_float32_and_the_setting_of_the_user_is_back(monkeypatch, users):
+    own = torch.backends.cudnn.conv
+    usual, seen = own.fp32_precision, []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    try:
+        own.fp32_precision = users
+        run_in_blocks(lambda block: seen.append(own.fp32_precision) or block, torch.ones(3, 1), CPU, rows=2)
+        assert own.fp32_precision == users
+    finally:
+        own.fp32_precision = usual
+    assert set(seen) == {"ieee"}

@@ -12,7 +12,7 @@ from torchvision.models.resnet import BasicBlock
 
 from sktl import PretrainedFeatureExtractor
 from sktl.backbones import load_backbone
-from sktl.inference import _blocks, _embed, resolve_placement
+from sktl.inference import _blocks, _cache_key, _embed, resolve_placement
 from sktl.inference._cache_key import CacheKey, cache_key_of
 from sktl.store import Key
 
@@ -127,3 +127,26 @@ def test_a_subclass_of_torchvisions_networks_with_other_code_is_computed_anew():
         found.append(extractor.transform(images()))
         assert extractor.store_info_.n_misses == len(images())
     assert not np.allclose(*found)
+
+
+SETTINGS = [
+    (torch.backends, "tf32"),
+    (torch.backends.mkldnn, "bf16"),
+    (torch.backends.mkldnn.matmul, "tf32"),
+    (torch.backends.mkldnn.conv, "bf16"),
+]
+
+
+@pytest.mark.parametrize(("owner", "precision"), SETTINGS)
+def test_vectors_of_products_that_are_rounded_further_are_others(owner, precision):
+    """torch has an older setting for this, which raises an error beside the newer ones."""
+    usual = _cache_key._kind_of(torch.device("cpu"))
+    assert usual.endswith(" highest")
+    owner.fp32_precision = precision
+    try:
+        rounded = _cache_key._kind_of(torch.device("cpu"))
+    finally:
+        owner.fp32_precision = "none"  # as it is in a new process
+    assert rounded != usual
+    assert precision in rounded
+    assert _cache_key._kind_of(torch.device("cpu")) == usual

@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
 
 from sktl._statistics import corrected_interval
+from sktl.comparison import compare_transfer
 from sktl.comparison._warnings import CandidateFailedWarning
 from sktl.label_efficiency._label_efficiency import label_efficiency
 from sktl.label_efficiency._labels_needed import isotonic_fit
@@ -394,3 +395,40 @@ def test_text_html_frame_and_bands_have_the_ends_of_the_same_interval():
             assert cell in result._repr_html_()
         drawn = band.get_paths()[0].vertices[:, 1]
         assert (drawn.min(), drawn.max()) == (result.interval(name).min(), result.interval(name).max())
+
+
+# ---- the comparison at one size
+
+
+def test_the_comparison_at_a_size_has_the_fits_that_a_comparison_by_hand_makes(digits):
+    X, y = digits
+    result = run(X, y, sizes=(20, 1.0), random_state=3)
+    for place, size in enumerate(result.sizes):
+        found = result.comparison_at(size)
+        assert found.scores.keys() == result.scores.keys()
+        for name, scores in found.scores.items():
+            np.testing.assert_array_equal(scores, result.scores[name][place])
+        assert [len(train) for train, _ in found.splits] == result.n_train[place].tolist()
+        assert list(found.seeds) == result.seeds[place].tolist()
+        by_hand = compare_transfer(
+            X, y, candidates=TWO, baseline="linear", duplicates="ignore", cv=list(found.splits), random_state=0
+        )
+        rows = zip(found.rows(), by_hand.rows(), strict=True)
+        assert [(one.mean, one.low, one.verdict) for one, _ in rows] == [
+            (one.mean, one.low, one.verdict) for one in by_hand.rows()
+        ]
+        for run_found, run_by_hand in zip(found.runs, by_hand.runs, strict=True):
+            assert (run_found.candidate, run_found.split) == (run_by_hand.candidate, run_by_hand.split)
+            assert run_found.predicted == run_by_hand.predicted
+
+
+@pytest.mark.parametrize("size", [30, 0.5, "20"])
+def test_a_size_that_was_not_fitted_is_refused(digits, size):
+    X, y = digits
+    with pytest.raises(ValueError, match=r"size must be one of those that were fitted: \[20, 40\]\. Got"):
+        run(X, y, sizes=(20, 40), cv=2).comparison_at(size)
+
+
+def test_a_record_without_fits_has_no_comparison():
+    with pytest.raises(ValueError, match="fitted: no fits, so none"):
+        record({"frozen": [0.5, 0.6, 0.7], "from_scratch": [0.4, 0.5, 0.6]}).comparison_at(20)
