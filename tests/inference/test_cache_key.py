@@ -12,7 +12,7 @@ from torchvision.models.resnet import BasicBlock
 
 from sktl import PretrainedFeatureExtractor
 from sktl.backbones import load_backbone
-from sktl.inference import _blocks, _embed, resolve_placement
+from sktl.inference import _blocks, _cache_key, _embed, resolve_placement
 from sktl.inference._cache_key import CacheKey, cache_key_of
 from sktl.store import Key
 
@@ -80,6 +80,20 @@ def test_another_version_of_an_engine_is_computed_anew(monkeypatch):
     keys = [digest("onnxruntime", "1.20"), digest("onnxruntime", "1.21"), digest("torch", "1.20")]
     assert len(set(keys)) == 3
     assert digest("torch", "1.21") == keys[2]
+
+
+def test_bits_of_bfloat16_belong_to_the_instructions_and_those_of_float32_to_none(monkeypatch):
+    def keys(instructions):
+        monkeypatch.setattr(_cache_key, "bfloat16_instructions", lambda: instructions)
+        backbone = load_backbone("tiny_fractal")
+        return [
+            cache_key_of(backbone, (1,), "avg", backbone.preprocessing, resolve_placement("cpu", name), "torch", 4, 8)
+            for name in ("float32", "float16", "bfloat16")
+        ]
+
+    first, second = keys("avx512_bf16"), keys("amx_bf16")
+    assert [one.digest == other.digest for one, other in zip(first, second, strict=True)] == [True, True, False]
+    assert [len(one.parts) - len(first[0].parts) for one in first] == [0, 0, 2]
 
 
 def test_another_range_of_values_is_computed_anew():
