@@ -34,13 +34,30 @@ def in_bfloat16(part, shape, activation=None):
     Its own weights are there as well, for modules that use them by themselves. The bias keeps its precision: its error
     would be the same at all places of a map, so that pooling would not average it out.
     """
-    half = copy.deepcopy(part).to(torch.bfloat16)
+    half = copy.deepcopy(part)
+    if getattr(part, "groups", 1) > 1:
+        half.weight.data = _rounded(part.weight.detach().clone(memory_format=torch.contiguous_format))
+    half = half.to(torch.bfloat16)
     how = _FUSED[type(activation)]
     if isinstance(part, nn.Conv2d):
         half._conv_forward = _Convolution(half, part.bias, shape, how)
     else:
         half.forward = _Linear(half, part.bias, shape, how)
     return half
+
+
+def _rounded(weights):
+    """Round to bfloat16, each error carried on to the next weight of the same sum.
+
+    For the few weights of a channel of its own, errors would not average out; so their sum is kept, to which the even
+    parts of a map are proportional. It halves the error of vectors.
+    """
+    rounded, error = weights.flatten(1), 0.0
+    for place in range(rounded.shape[1]):
+        exact = rounded[:, place] + error
+        rounded[:, place] = exact.bfloat16()
+        error = exact - rounded[:, place]
+    return rounded.view_as(weights)
 
 
 class _Convolution:

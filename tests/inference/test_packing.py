@@ -89,7 +89,7 @@ def test_a_packed_convolution_adds_products_of_rounded_numbers_to_the_exact_bias
     torch.manual_seed(0)
     layer = CONVOLUTIONS[kind]().requires_grad_(False)
     images = torch.randn(4, 8, 14, 14).contiguous(memory_format=torch.channels_last)
-    layer.weight.copy_(rounded(layer.weight))
+    layer.weight.copy_(rounded(layer.weight))  # what is rounded already stays
     sums = layer(rounded(images))
     for activation in ACTIVATIONS:
         found = run(in_bfloat16(layer, images.shape, activation), images)
@@ -107,6 +107,17 @@ def test_a_packed_linear_layer_adds_products_of_rounded_numbers_to_the_exact_bia
     sums = F.linear(rounded(tokens), rounded(layer.weight), layer.bias)
     found = run(in_bfloat16(layer, tokens.shape, activation), tokens)
     torch.testing.assert_close(found.float(), sums if activation is None else activation(sums), rtol=2**-8, atol=1e-5)
+
+
+def test_the_sum_of_the_weights_of_a_channel_of_its_own_is_kept():
+    torch.manual_seed(0)
+    layer = nn.Conv2d(64, 64, 3, groups=64).requires_grad_(False).to(memory_format=torch.channels_last)
+    before = layer.weight.clone()
+    weights = in_bfloat16(layer, torch.Size((4, 64, 8, 8))).weight.float()
+    assert torch.equal(layer.weight, before)
+    assert ((weights - before).abs() <= 2**-7 * before.abs().amax((1, 2, 3), keepdim=True)).all()
+    kept, usual = ((each - before).sum((1, 2, 3)).abs().mean() for each in (weights, rounded(before)))
+    assert kept < 0.5 * usual
 
 
 @pytest.mark.parametrize(("name", "size"), FAMILIES)
