@@ -89,7 +89,7 @@ class FrozenNetworkEstimator(NetworkEstimator):
     def _placement(self):
         # ONNX Runtime computes in float32 wherever it does.
         precision = "float32" if (self.engine, self.precision) == ("onnxruntime", "auto") else self.precision
-        return resolve_placement(self.device, precision)
+        return resolve_placement(self.device, precision, self.verbose)
 
     def _preprocessing(self):
         own = self.backbone_.preprocessing

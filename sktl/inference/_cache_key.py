@@ -7,6 +7,7 @@ import PIL
 import torch
 import torchvision
 
+from sktl.inference._device import bfloat16_instructions
 from sktl.inference._dry_run import has_code_of_others, output_digests
 
 # To be raised when the same key gives other bits from now on.
@@ -46,6 +47,7 @@ def cache_key_of(backbone, cuts, pooling, preprocessing, placement, engine, rows
         *(backbone.name, backbone.family, backbone.digest, code),
         *(repr(preprocessing), cuts, pooling, str(placement.dtype), engine, rows),
         *(torch.__version__, torchvision.__version__, PIL.__version__, _kind_of(placement.device), _version_of(engine)),
+        *_form_of_half(placement),
     )
     layers = "+".join(backbone.stage_names[cut - 1] for cut in cuts)
     description = f"{backbone.name} ({backbone.weights or 'random weights'}), {layers}, {how}, " + (
@@ -68,6 +70,13 @@ def _rounding(products):
         return torch.get_float32_matmul_precision()
     except RuntimeError:
         return products.fp32_precision
+
+
+def _form_of_half(placement):
+    """Return what more the bits of bfloat16 depend on: on the CPU layers are packed, and instructions round by kind."""
+    if placement.dtype is not torch.bfloat16 or placement.device.type != "cpu":
+        return ()
+    return "packed", bfloat16_instructions()
 
 
 def _version_of(engine):

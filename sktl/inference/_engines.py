@@ -41,15 +41,16 @@ def frozen_function(backbone, cuts, pooling, preprocessing, placement, rows, *, 
 
 
 def _fast_stages(backbone, n_stages, image_size, placement):
-    # Half precision rounds differently when the norm's factors are in the weights.
+    # In half precision norms are folded on the CPU alone, where all else that is done to the layers outweighs it: it
+    # rounds differently when the norm's factors are in the weights.
     fold = placement.dtype is torch.float32
     with _making:
         chains = _chains.setdefault(backbone, {})
         on_cpu = placement.device.type == "cpu"
-        pack = fold and on_cpu
-        key = (fold, pack, image_size)
+        pack, half = fold and on_cpu, on_cpu and placement.dtype is torch.bfloat16
+        key = (fold, pack, half, image_size)
         if key not in chains:
-            chains[key] = FastChain(backbone.stages, image_size, fold, pack)
+            chains[key] = FastChain(backbone.stages, image_size, fold, pack, half)
         stages = chains[key].below(n_stages)
         if on_cpu:
             return stages

@@ -2,6 +2,8 @@
 
 import copy
 import math
+from collections import Counter
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -11,9 +13,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from sktl.backbones import pool
+from sktl.inference._packing import can_be_fused, can_be_packed, in_bfloat16
 
 # Largest difference between a stage and its fast copy on the check image, relative to the stage's largest value.
-TOLERANCE = 1e-5
+TOLERANCE, TOLERANCE_OF_HALF = 1e-5, 2**-5
 _CHECK_ROWS = 2  # with one row, a stage may be content with a layout that it does not take otherwise
 # Activations for which torch's vector code and the scalar code for the odd values at the end of a tensor round
 # differently, and a multiple of how many values its vector code takes at once.
@@ -32,7 +35,7 @@ def pooled_outputs(stages, images, cuts, pooling, own_pooling):
         output = stage(output)
         for how in {how for other, how in wanted if other == cut}:
             # What is a vector already stays one in pooling; the next stage may work in place.
-            vectors = pool(output, how, own_pooling)
+            vectors = pool(_summable(output), how, own_pooling)
             pooled[cut, how] = vectors if cut == max(cuts) else vectors.clone()
     return torch.cat([pooled[pair] for pair in wanted], dim=1)
 
@@ -42,16 +45,24 @@ def poolings_of(pooling, cuts):
     return (pooling,) * len(cuts) if isinstance(pooling, str) else pooling
 
 
+def _summable(output):
+    """Return what the mean over the places of a map loses nothing of; an accelerator adds in float32 by itself."""
+    return output.float() if output.dtype is torch.bfloat16 and output.device.type == "cpu" else output
+
+
 class FastChain:
     """Fast copies of the stages of a frozen chain, made as far up as they are asked for.
 
     A copy takes its place only when it gives the output of the stage itself on check images, to `TOLERANCE` of its
-    largest value; otherwise the next slower one is tried, and at last the stage stays as it is.
+    largest value; otherwise the next slower one is tried, and at last the stage stays as it is. With `half`, for
+    bfloat16 on the CPU, copies are run under autocast, and are close enough within `TOLERANCE_OF_HALF`.
     """
 
-    def __init__(self, stages, image_size, fold, pack=False):
+    def __init__(self, stages, image_size, fold, pack=False, half=False):
         self._stages = stages
-        self._ways = ((_packed,) if pack else ()) + ((_folded,) if fold else ()) + (_channels_last,)
+        self._half = half
+        self._ways = ((_halved,) if half else ()) + ((_packed,) if pack else ()) + ((_folded,) if fold else ())
+        self._ways += (_channels_last,)
         noise = {"generator": torch.Generator().manual_seed(0), "dtype": torch.float32, "device": "cpu"}
         images = torch.rand((_CHECK_ROWS, 3, image_size, image_size), **noise) * 2 - 1
         # The copies, and what the next stage is given on the check images: None above a stage that has failed.
@@ -60,6 +71,7 @@ class FastChain:
 
     @torch.inference_mode(False)
     @torch.no_grad()
+    @torch.autocast("cpu", enabled=False)
     def below(self, n_stages):
         """Return the fast copies of the lowest stages; for one thread at a time."""
         for stage in self._stages[len(self._made[0]) : n_stages]:
@@ -81,8 +93,9 @@ class FastChain:
         for make in self._ways:
             try:
                 fast = make(stage, check)
-                output = fast(check.clone())
-                if _is_close(output, expected):
+                with torch.autocast("cpu", torch.bfloat16, enabled=self._half):
+                    output = fast(check.clone()).to(expected.dtype)
+                if _is_close(output, expected, TOLERANCE_OF_HALF if self._half else TOLERANCE):
                     # The values of the stage in the layout of its copy, so that each stage is judged by itself.
                     return fast, torch.empty_like(output).copy_(expected)
             except Exception:  # a network of the user's own may insist on one layout, or not let itself be copied
@@ -131,8 +144,8 @@ class _PackedLinear(nn.Module):
         return torch.ops.mkldnn._linear_pointwise(vectors, self._weight, self.bias, "none", [], "")
 
 
-def _is_close(output, expected):
-    return output.shape == expected.shape and bool((output - expected).abs().max() <= TOLERANCE * expected.abs().max())
+def _is_close(output, expected, tolerance):
+    return output.shape == expected.shape and bool((output - expected).abs().max() <= tolerance * expected.abs().max())
 
 
 def _channels_last(stage, check):
@@ -151,21 +164,57 @@ def _is_large(part):
 
 def _folded(stage, check, replacements=()):
     """Return a copy in which batch norms are folded into the convolutions that feed them alone."""
-    watch = _ConvolutionWatch(stage)
+    return _replaced(stage, {**dict(replacements), **_foldings(_watched(stage, check))})
+
+
+def _halved(stage, check):
+    """Return a folded copy whose convolutions and linear layers compute in bfloat16; for use under autocast."""
+    watch = _watched(stage, check)
+    replacements = _foldings(watch)
+    activations = {id(layer): activation for layer, activation in _followed_layers(stage, replacements)}
+    for part in stage.modules():
+        weight = part._parameters.get("weight")  # one that is computed anew each time has no identity
+        if can_be_packed(part) and weight is not None and id(weight) in watch.shapes:
+            activation = activations.get(id(part))
+            folded, shape = replacements.get(id(part), part), watch.shapes[id(weight)]
+            replacements[id(part)] = in_bfloat16(folded, shape, activation)
+            if activation is not None:
+                replacements[id(activation)] = nn.Identity()
+    return _replaced(stage, replacements)
+
+
+def _followed_layers(stage, foldings):
+    """Yield layers that an activation follows in a Sequential and nowhere else, be there a folded norm in between."""
+    count = Counter(id(part) for _, part in stage.named_modules(remove_duplicate=False))
+    for sequence in stage.modules():
+        if type(sequence).forward is nn.Sequential.forward:
+            parts = [part for part in sequence if not isinstance(foldings.get(id(part)), nn.Identity)]
+            for layer, activation in pairwise(parts):
+                if can_be_packed(layer) and can_be_fused(activation) and count[id(layer)] == count[id(activation)] == 1:
+                    yield layer, activation
+
+
+def _watched(stage, check):
+    watch = _LayerWatch(stage)
     with watch:
         stage(check.clone())
-    replacements = dict(replacements)
+    return watch
+
+
+def _foldings(watch):
+    """Return what takes the place of convolutions and of the batch norms that are folded into them."""
+    replacements = {}
     for convolution, norm in watch.pairs():
         replacements[id(convolution)] = fuse_conv_bn_eval(convolution, norm)
         replacements[id(norm)] = nn.Identity()
-    return _replaced(stage, replacements)
+    return replacements
 
 
 def _replaced(stage, replacements):
     """Return a copy with other modules in some places; the stage itself where nothing is to be changed."""
     tensors = [*stage.parameters(), *stage.buffers()]
     for part in stage.modules():
-        if type(part) in _ROUNDED_BY_PLACE:
+        if type(part) in _ROUNDED_BY_PLACE and id(part) not in replacements:
             replacements[id(part)] = _ByRows(copy.deepcopy(part))
     if not replacements and all(tensor.ndim != 4 for tensor in tensors):
         return stage
@@ -173,8 +222,10 @@ def _replaced(stage, replacements):
     return copy.deepcopy(stage, {**shared, **replacements}).to(memory_format=torch.channels_last)
 
 
-class _ConvolutionWatch(TorchFunctionMode):
+class _LayerWatch(TorchFunctionMode):
     """Sees which batch norms take the output of which convolutions while a stage runs, and who else takes it.
+
+    And what shape of input a weight is given by torch's own functions.
 
     Tracing with torch.fx would say the same, but it patches torch.nn.Module for all threads.
     """
@@ -198,10 +249,13 @@ class _ConvolutionWatch(TorchFunctionMode):
         self._outputs: dict = {}
         self._calls: list = []
         self._users: dict = {}
+        self.shapes: dict = {}
 
     def __torch_function__(self, function, types, arguments=(), options=None):
         options = options or {}
         output = function(*arguments, **options)
+        if function in (F.conv2d, F.linear) and len(arguments) > 1:
+            self.shapes[id(arguments[1])] = arguments[0].shape
         if any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves(output)):
             self._note(function, [*tree_leaves(arguments), *tree_leaves(options)], output)
         return output

@@ -82,6 +82,20 @@ def test_another_version_of_an_engine_is_computed_anew(monkeypatch):
     assert digest("torch", "1.21") == keys[2]
 
 
+def test_bits_of_bfloat16_belong_to_the_instructions_and_those_of_float32_to_none(monkeypatch):
+    def keys(instructions):
+        monkeypatch.setattr(_cache_key, "bfloat16_instructions", lambda: instructions)
+        backbone = load_backbone("tiny_fractal")
+        return [
+            cache_key_of(backbone, (1,), "avg", backbone.preprocessing, resolve_placement("cpu", name), "torch", 4, 8)
+            for name in ("float32", "float16", "bfloat16")
+        ]
+
+    first, second = keys("avx512_bf16"), keys("amx_bf16")
+    assert [one.digest == other.digest for one, other in zip(first, second, strict=True)] == [True, True, False]
+    assert [len(one.parts) - len(first[0].parts) for one in first] == [0, 0, 2]
+
+
 def test_another_range_of_values_is_computed_anew():
     X = images(np.float32)
     assert misses(X, value_range=(0, 255)) == 6

@@ -1,11 +1,14 @@
 """Words for devices and precisions become what torch computes with, or an error that says what exists."""
 
 import threading
+import warnings
 
 import pytest
 import torch
 
-from sktl.inference import resolve_placement
+from sktl import FineTuneClassifier, PretrainedFeatureExtractor
+from sktl.datasets import make_fractals
+from sktl.inference import _device, resolve_placement
 
 
 def test_auto_takes_the_accelerator_where_there_is_one():
@@ -46,3 +49,64 @@ def test_no_thread_is_given_weights_that_another_one_has_yet_to_cast(precision):
         thread.start()
         thread.join()
     assert seen[0].tolist() == [[10.0, 10.0]]
+
+
+@pytest.fixture
+def cpu_with(monkeypatch):
+    """Give this CPU some instructions, or a torch that cannot tell."""
+    monkeypatch.setitem(_device._said, "hint", False)
+
+    def give(*names):
+        if names == (None,):
+            monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+        else:
+            monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(names, True), raising=False)
+
+    return give
+
+
+@pytest.mark.parametrize("name", ["avx512_bf16", "amx_bf16"])
+def test_a_cpu_that_is_faster_in_bfloat16_is_mentioned_once_and_stays_at_float32(name, cpu_with, capsys):
+    cpu_with("avx2", name)
+    for _ in range(2):
+        assert resolve_placement("cpu", verbose=1).dtype is torch.float32
+    said = capsys.readouterr()
+    assert said.err.count("precision='bfloat16'") == 1
+    assert said.err.count("\n") == 1
+    assert said.out == ""
+
+
+@pytest.mark.parametrize(
+    ("names", "precision", "verbose"),
+    [
+        (("avx512_bf16",), "auto", 0),
+        (("avx512_bf16",), "float32", 1),
+        (("avx512_bf16",), "bfloat16", 1),
+        (("avx2",), "auto", 1),
+        (("bf16",), "auto", 1),  # of ARM: not measured
+        ((None,), "auto", 1),
+    ],
+)
+def test_nothing_is_said_where_nobody_asked_or_nothing_is_to_be_gained(names, precision, verbose, cpu_with, capsys):
+    cpu_with(*names)
+    resolve_placement("cpu", precision, verbose)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("model", [PretrainedFeatureExtractor(), FineTuneClassifier(unfreeze_depth=0, max_epochs=1)])
+def test_estimators_mention_it_when_they_are_verbose(model, cpu_with, capsys):
+    cpu_with("avx512_bf16")
+    X, y = make_fractals(8, n_classes=2, random_state=0)
+    model.set_params(device="cpu", verbose=1).fit(X, y)
+    if hasattr(model, "transform"):
+        model.transform(X)
+    assert "precision='bfloat16'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("names", "is_slow"), [(("avx2",), True), (("bf16",), False), ((None,), False)])
+def test_bfloat16_on_a_cpu_without_instructions_for_it_works_with_a_warning(names, is_slow, cpu_with):
+    cpu_with(*names)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert resolve_placement("cpu", "bfloat16").dtype is torch.bfloat16
+    assert ["slower" in str(one.message) for one in caught] == [True] * is_slow
