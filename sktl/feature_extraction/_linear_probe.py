@@ -20,8 +20,9 @@ class LinearProbeClassifier(ClassifierMixin, BaseEstimator):
 
     A ridge regression on which class an image is [1]_. Its strength is the one that predicts each image best from all
     the others, which needs no refit [2]_, and so is the factor that turns scores into probabilities [3]_. There is
-    nothing to set, and no scaler to put before it: a feature is divided by the square root of its standard deviation,
-    so that none takes over on images unlike those of training, however little it varied in these.
+    nothing to set, and no scaler to put before it. Features are divided by the square root of their standard deviation,
+    or by the deviation with a floor of a tenth of the mean one, whichever predicts the images left out better. With
+    neither can a feature take over on images unlike those of training, however little it varied in these.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ class LinearProbeClassifier(ClassifierMixin, BaseEstimator):
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Intercepts.
     alpha_ : float
-        Strength of the ridge, beside the mean squared error of scaled features.
+        Strength of the ridge on scaled features, beside the mean squared error.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -197,8 +198,8 @@ class LinearProbeRegressor(RegressorMixin, BaseEstimator):
     """Predict numbers from frozen features by a linear model that scales and tunes itself.
 
     A ridge regression whose strength is the one that predicts each image best from all the others, which needs no
-    refit [1]_; each target has its own. There is nothing to set, and no scaler to put before it: a feature is divided
-    by the square root of its standard deviation, so that none takes over on images unlike those of training, however
+    refit [1]_; each target has its own. There is nothing to set, and no scaler to put before it: features are
+    scaled as :class:`LinearProbeClassifier` does, so that none takes over on images unlike those of training, however
     little it varied in these.
 
     Attributes
@@ -208,7 +209,7 @@ class LinearProbeRegressor(RegressorMixin, BaseEstimator):
     intercept_ : float or ndarray of shape (n_targets,)
         Intercepts.
     alpha_ : float or ndarray of shape (n_targets,)
-        Strength of the ridge, beside the mean squared error of scaled features.
+        Strength of the ridge on scaled features, beside the mean squared error.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of shape (n_features_in_,)

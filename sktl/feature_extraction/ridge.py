@@ -75,13 +75,12 @@ def fit_scaled_ridge(X, Y, weights, scale, *, one_strength):
     means, roots = shares @ Y, np.sqrt(shares)[:, None]
     targets = roots * (Y - means)
     rows = _Rows(X, shares, scale)
-    space = _by_features(rows) if len(X) > X.shape[1] else _by_rows(rows)
-    projected = sum(P.T @ targets[part] for part, P in space.coordinates())
+    space = (_by_features if len(X) > X.shape[1] else _by_rows)(rows, targets)
 
     def left_out_errors(part, P, strengths):
         shrinkage = 1 / (space.spectrum[:, None] + strengths)
         stays = 1 - shares[part, None] - np.square(P) @ shrinkage
-        return (targets[part] - P @ (shrinkage * projected)) / np.maximum(stays, np.finfo(float).tiny)
+        return (targets[part] - P @ (shrinkage * space.projected)) / np.maximum(stays, np.finfo(float).tiny)
 
     strengths = _STRENGTHS * space.spectrum.sum() * (shares @ shares)
     losses = np.zeros((len(strengths), Y.shape[1]))
@@ -90,7 +89,7 @@ def fit_scaled_ridge(X, Y, weights, scale, *, one_strength):
     shared = losses.sum(axis=1, keepdims=True)
     best = (shared + np.zeros_like(losses) if one_strength else losses).argmin(axis=0)
     alpha = strengths[best]
-    coef = np.ascontiguousarray(space.lift(projected / (space.spectrum[:, None] + alpha)).T / scale)
+    coef = np.ascontiguousarray(space.lift(space.projected / (space.spectrum[:, None] + alpha)).T / scale)
     errors = np.concatenate([left_out_errors(part, P, alpha) for part, P in space.coordinates()])
     return RidgeFit(coef, means - coef @ rows.mean, alpha, Y - errors / roots, losses[best, np.arange(Y.shape[1])])
 
@@ -123,29 +122,33 @@ class _Space:
     """The directions in which the rows differ."""
 
     spectrum: np.ndarray  # variances
+    projected: np.ndarray  # products with the targets
     coordinates: Callable  # yields slices of rows and their coordinates
     lift: Callable  # from coordinates to scaled features
 
 
-def _by_features(rows):
+def _by_features(rows, targets):
     """Find the directions from the products of features: for many rows."""
     spectrum, directions = _eigen(sum(rows[part].T @ rows[part] for part in rows.parts()))
     return _Space(
         spectrum,
+        directions.T @ sum(rows[part].T @ targets[part] for part in rows.parts()),
         lambda: ((part, rows[part] @ directions) for part in rows.parts()),
         lambda coordinates: directions @ coordinates,
     )
 
 
-def _by_rows(rows):
+def _by_rows(rows, targets):
     """Find them from the products of rows: for many features."""
     everything = slice(None)
     scaled = rows[everything]
     spectrum, directions = _eigen(scaled @ scaled.T)
     lengths = np.sqrt(spectrum)
+    P = directions * lengths
     return _Space(
         spectrum,
-        lambda: [(everything, directions * lengths)],
+        P.T @ targets,
+        lambda: [(everything, P)],
         lambda coordinates: scaled.T @ (directions @ (coordinates / lengths[:, None])),
     )
 
