@@ -207,3 +207,22 @@ def test_convolutions_on_cuda_keep_all_bits_of_float32_and_the_setting_of_the_us
     finally:
         own.fp32_precision = usual
     assert set(seen) == {"ieee"}
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_no_thread_is_given_weights_that_another_one_has_yet_to_cast(precision):
+    """Autocast has one cache for all threads: what is cast on one CUDA stream may not be there yet for another."""
+    weights, seen = torch.nn.Parameter(torch.ones(2, 2)), []
+    placement = resolve_placement("cpu", precision)
+
+    def other():
+        with placement.autocast():
+            seen.append(torch.nn.functional.linear(torch.ones(1, 2), weights))
+
+    with placement.autocast():
+        torch.nn.functional.linear(torch.ones(1, 2), weights)
+        weights.data.fill_(5.0)
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert seen[0].tolist() == [[10.0, 10.0]]
