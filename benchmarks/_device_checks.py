@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from unittest.mock import patch
@@ -44,6 +44,7 @@ class Here:
     device: torch.device
     is_small: bool
     is_pretended: bool = False
+    references: dict = field(default_factory=dict, repr=False)
 
     @property
     def families(self):
@@ -51,6 +52,15 @@ class Here:
         if self.is_small:
             return ("resnet18", "mobilenet_v3_small")
         return ("resnet18", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny", "vit_b_16", "swin_t")
+
+    def reference(self, name):
+        """Return images, what a network is given besides them, and its vectors on the CPU; computed once."""
+        if name not in self.references:
+            size = 224 if name in ("vit_b_16", "swin_t") else 64 if self.is_small else 128
+            images, options = make_arrays(6 if self.is_small else 40, size), {"image_size": size}
+            options["backbone"] = load(name)[1]
+            self.references[name] = images, options, self.vectors(images, device="cpu", **options)
+        return self.references[name]
 
     @cached_property
     def digits(self):
@@ -175,11 +185,7 @@ def default_device(here):
 def _families(here, precision):
     worst: dict = {}
     for name in here.families:
-        _, backbone = load(name)
-        size = 224 if name in ("vit_b_16", "swin_t") else 64 if here.is_small else 128
-        images = make_arrays(6 if here.is_small else 40, size)
-        options = {"backbone": backbone, "image_size": size}
-        expected = here.vectors(images, device="cpu", **options)
+        images, options, expected = here.reference(name)
         try:
             worst[name] = within(here.vectors(images, precision=precision, **options), expected, VECTOR[precision])
         except AssertionError as error:

@@ -9,7 +9,7 @@ import torch
 
 from sktl.exceptions import ImageReadError
 from sktl.images import as_images
-from sktl.inference import _blocks, block_rows, map_images, resolve_placement, run_in_blocks
+from sktl.inference import Placement, _blocks, block_rows, map_images, resolve_placement, run_in_blocks
 
 CPU = resolve_placement("cpu", "float32")
 
@@ -207,3 +207,22 @@ def test_convolutions_on_cuda_keep_all_bits_of_float32_and_the_setting_of_the_us
     finally:
         own.fp32_precision = usual
     assert set(seen) == {"ieee"}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_no_thread_is_given_weights_that_another_one_has_yet_to_cast(dtype):
+    """Autocast has one cache for all threads: what is cast on one CUDA stream may not be there yet for another."""
+    weights, seen = torch.nn.Parameter(torch.ones(2, 2)), []
+    placement = Placement(torch.device("cpu"), dtype)
+
+    def other():
+        with placement.autocast():
+            seen.append(torch.nn.functional.linear(torch.ones(1, 2), weights))
+
+    with placement.autocast():
+        torch.nn.functional.linear(torch.ones(1, 2), weights)
+        weights.data.fill_(5.0)
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert seen[0].tolist() == [[10.0, 10.0]]
