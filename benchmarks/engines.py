@@ -1,13 +1,14 @@
-"""Images per second of the network alone, on one thread: sktl's engines beside plain loops over the same network.
+"""Images per second of the network alone: sktl's engines and precisions beside plain loops over the same network.
 
-Run ``python benchmarks/engines.py [backbone …]``. Random weights and random images, already prepared. The roads of
-others get them normalised, in float32; sktl normalises bytes within the time that is taken. All roads alternate, and
-the table gives medians over the rounds, with least to greatest for the ratios.
+Run ``python benchmarks/engines.py [--threads N] [backbone …]``. Random weights and random images, already prepared. The
+roads of others get them normalised, in float32; sktl normalises bytes within the time that is taken. With several
+threads others share out the work of one batch, sktl runs blocks side by side. All roads alternate, and the table gives
+medians over the rounds, with least to greatest for the ratios.
 """
 
+import argparse
 import copy
 import statistics
-import sys
 import time
 
 import torch
@@ -17,11 +18,14 @@ from torchvision import models
 
 from sktl.backbones import load_backbone, pool
 from sktl.inference import block_rows, resolve_placement
+from sktl.inference._blocks import map_blocks
+from sktl.inference._device import bfloat16_instructions
 from sktl.inference._engines import frozen_function
 
 N_IMAGES, BATCH, MAX_ROUNDS, MAX_SECONDS = 32, 32, 5, 10
 FAMILIES = (
-    *("tiny_fractal", "resnet18", "mobilenet_v2", "alexnet", "vgg11_bn", "squeezenet1_1", "densenet121", "googlenet"),
+    *("tiny_fractal", "resnet18", "resnet50", "mobilenet_v2", "efficientnet_lite0", "alexnet", "vgg11_bn"),
+    *("squeezenet1_1", "densenet121", "googlenet"),
     *("inception_v3", "shufflenet_v2_x1_0", "mobilenet_v3_small", "efficientnet_b0", "mnasnet0_5", "regnet_y_400mf"),
     *("resnext50_32x4d", "convnext_tiny", "vit_b_16", "swin_t", "swin_v2_t", "maxvit_t"),
 )
@@ -36,13 +40,18 @@ TIMM = {
     "mobilenet_v3_small": "mobilenetv3_small_100",
     "regnet_y_400mf": "regnety_004",
     "resnet18": "resnet18",
+    "resnet50": "resnet50",
     "resnext50_32x4d": "resnext50_32x4d",
     "swin_t": "swin_tiny_patch4_window7_224",
     "swin_v2_t": "swinv2_tiny_window8_256",
     "vgg11_bn": "vgg11_bn",
     "vit_b_16": "vit_base_patch16_224",
 }
-ROADS = ("torchvision", "timm", "sktl torch", "ONNX Runtime", "sktl onnxruntime")
+# Peers in float32, ours in float32, and both in bfloat16.
+PEERS = ("torchvision", "channels-last", "timm", "ONNX Runtime", "ONNX Runtime, batch")
+OURS = ("sktl torch", "sktl onnxruntime")
+HALF = ("autocast by hand", "sktl bfloat16")
+ROADS = (*PEERS, *OURS, *HALF)
 
 
 def lively(network):
@@ -65,7 +74,7 @@ def without_head(network):
 def load(name):
     """Return a network as a user runs it, and its backbone."""
     torch.manual_seed(0)
-    if name == "tiny_fractal":
+    if name in ("tiny_fractal", "efficientnet_lite0"):  # with their own weights
         backbone = load_backbone(name)
         return nn.Sequential(backbone.stages, nn.AdaptiveAvgPool2d(1), nn.Flatten(1)).eval(), backbone
     options = {"init_weights": True, "aux_logits": False} if name in ("googlenet", "inception_v3") else {}
@@ -93,7 +102,7 @@ def timm_network(name):
     return lively(timm.create_model(TIMM[name], pretrained=False, num_classes=0)) if name in TIMM else None
 
 
-def bare_onnx(backbone, normalised, rows):
+def bare_onnx(backbone, normalised, rows, threads):
     """Return the loop that a user of ONNX Runtime would write, or None."""
     try:
         import onnxruntime
@@ -110,31 +119,50 @@ def bare_onnx(backbone, normalised, rows):
 
     program = torch.onnx.export(Features().eval(), (normalised[:rows],), dynamo=True, verbose=False)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     model = program.model_proto.SerializeToString()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return loop(lambda block: torch.from_numpy(session.run(None, {name: block.numpy()})[0]), normalised, rows)
 
 
-def roads_of(name):
+def in_half(function):
+    """Return a function under autocast, as one writes it by hand."""
+
+    def run(block):
+        with torch.autocast("cpu", torch.bfloat16):
+            return function(block).float()
+
+    return run
+
+
+def own_road(backbone, images, rows, precision, engine="torch"):
+    """Return sktl's own loop over blocks."""
+    placement = resolve_placement("cpu", precision)
+    cuts = (len(backbone.stages),)
+    function = frozen_function(backbone, cuts, "auto", backbone.preprocessing, placement, rows, engine=engine)
+    return lambda: torch.cat(list(map_blocks(function, images.split(rows), placement, rows)))
+
+
+def roads_of(name, threads):
     """Return the loops by name, those that exist here, and the number of images and rows."""
-    placement = resolve_placement("cpu", "float32")
     network, backbone = load(name)
     size = backbone.preprocessing.crop_size
-    rows = block_rows(size, placement.device, BATCH)
+    rows = block_rows(size, torch.device("cpu"), BATCH)
     n_images = N_IMAGES if size > 100 else 10 * N_IMAGES
     images = torch.randint(0, 256, (n_images, 3, size, size), dtype=torch.uint8)
     normalised = backbone.preprocessing.normalize(images)
-    twin = timm_network(name)
-    roads = {"torchvision": loop(network, normalised, BATCH)}
+    twin, last = timm_network(name), copy.deepcopy(network).to(memory_format=torch.channels_last)
+    in_last = normalised.contiguous(memory_format=torch.channels_last)
+    roads = {"torchvision": loop(network, normalised, BATCH), "channels-last": loop(last, in_last, BATCH)}
     roads["timm"] = None if twin is None else loop(twin, normalised, BATCH)
-    roads["ONNX Runtime"] = bare_onnx(backbone, normalised, rows)
-    for engine in ("torch", "onnxruntime")[: 1 if roads["ONNX Runtime"] is None else 2]:
-        function = frozen_function(
-            backbone, (len(backbone.stages),), "auto", backbone.preprocessing, placement, rows, engine=engine
-        )
-        roads[f"sktl {engine}"] = loop(function, images, rows)
+    roads["ONNX Runtime"] = bare_onnx(backbone, normalised, rows, threads)
+    if roads["ONNX Runtime"] is not None:
+        roads["sktl onnxruntime"] = own_road(backbone, images, rows, "float32", "onnxruntime")
+        roads["ONNX Runtime, batch"] = bare_onnx(backbone, normalised, BATCH, threads) if threads > 1 else None
+    roads["sktl torch"] = own_road(backbone, images, rows, "float32")
+    roads["autocast by hand"] = loop(in_half(last), in_last, BATCH)
+    roads["sktl bfloat16"] = own_road(backbone, images, rows, "bfloat16")
     return {key: road for key, road in roads.items() if road is not None}, n_images, f"{rows} x {size} px"
 
 
@@ -148,31 +176,36 @@ def measure(roads):
     return rounds
 
 
-def ratio(rounds, other, own):
-    """Return the median ratio of speeds with its spread, as text."""
-    if other not in rounds[0] or own not in rounds[0]:
-        return "–"
-    ratios = [one[other] / one[own] for one in rounds]
+def ratio(rounds, others, own):
+    """Return the median ratio of speeds, of the best of each in every round, with its spread, as text."""
+    ratios = [
+        min(one[road] for road in others if road in one) / min(one[road] for road in own if road in one)
+        for one in rounds
+    ]
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 def main():
     """Print one markdown table."""
-    torch.set_num_threads(1)
-    print(header(f"at most {MAX_ROUNDS} rounds", peers=("timm", "onnxruntime")))
-    speeds = " | ".join(f"{road}, batch {BATCH}" if road in ROADS[:2] else f"{road}, blocks" for road in ROADS)
-    ratios = "sktl torch / torchvision | sktl onnxruntime / torchvision | sktl onnxruntime / ONNX Runtime"
-    print(f"| backbone, images/s | blocks | {speeds} | {ratios} | rounds |")
-    print("|---" * 11 + "|")
-    for name in sys.argv[1:] or FAMILIES:
-        roads, n_images, blocks = roads_of(name)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("backbones", nargs="*", default=FAMILIES)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    instructions = bfloat16_instructions() or "no instructions for bfloat16"
+    print(header(f"{instructions}; at most {MAX_ROUNDS} rounds", peers=("timm", "onnxruntime")))
+    ratios = "sktl torch / torchvision | best of sktl / best peer, float32 | sktl bfloat16 / sktl torch"
+    print(f"| backbone, images/s | blocks | {' | '.join(ROADS)} | {ratios} | rounds |")
+    print("|---" * (len(ROADS) + 6) + "|")
+    for name in arguments.backbones:
+        roads, n_images, blocks = roads_of(name, arguments.threads)
         rounds = measure(roads)
         cells = [
             f"{n_images / statistics.median(one[road] for one in rounds):.1f}" if road in roads else "–"
             for road in ROADS
         ]
-        pairs = (("torchvision", "sktl torch"), ("torchvision", "sktl onnxruntime"))
-        cells += [ratio(rounds, *pair) for pair in (*pairs, ("ONNX Runtime", "sktl onnxruntime"))]
+        pairs = ((PEERS[:1], OURS[:1]), (PEERS, OURS), (OURS[:1], HALF[1:]))
+        cells += [ratio(rounds, *pair) for pair in pairs]
         print(f"| {name} | {blocks} | {' | '.join(cells)} | {len(rounds)} |", flush=True)
 
 

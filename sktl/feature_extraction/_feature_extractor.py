@@ -56,7 +56,8 @@ class PretrainedFeatureExtractor(ReadOnceMixin, FrozenNetworkEstimator):
         Where to compute: an accelerator when there is one.
     precision : {"auto", "float32", "bfloat16", "float16"}, default="auto"
         Precision of the network; ``"auto"`` is bfloat16 on a CUDA device that has it, float32 elsewhere and with
-        ONNX Runtime.
+        ONNX Runtime. On a CPU with instructions for bfloat16 (AVX-512 BF16, AMX) ``"bfloat16"`` is two to four times
+        as fast as float32; vectors differ by some per cent.
     n_jobs : int or None, default=None
         Threads that read and resize images ahead of the network.
     engine : {"torch", "onnxruntime"}, default="torch"

@@ -114,6 +114,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         Where to compute: an accelerator when there is one.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Precision of the network; ``"auto"`` is bfloat16 on a CUDA device that has it, float32 elsewhere.
+        On a CPU with instructions for bfloat16 the frozen part and larger networks gain by ``"bfloat16"``.
     n_jobs : int or None, default=None
         Number of threads that read and resize images.
     cache : bool, str or Path, default=True

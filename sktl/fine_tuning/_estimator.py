@@ -95,7 +95,7 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
         X, y, sample_weight, groups = self._that_can_be_read(X, y, sample_weight, groups, keep)
         training_set = self._training_set(X, y, sample_weight, keep, classes)
         teacher = self._teach(X, training_set.rows)
-        placement = resolve_placement(self.device, self.precision, self.verbose)
+        placement = resolve_placement(self.device, self.precision)
         if keep:
             check_structure(self)
             criterion = self._coding.criterion(reduction="none", **self._criterion_options())
