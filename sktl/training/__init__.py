@@ -17,11 +17,12 @@ from sktl.training._users_callbacks import (
     that_need_no_validation,
     with_parameters,
 )
-from sktl.training._views import AUGMENTATIONS, check_augment, mirrored, prepared_already
+from sktl.training._views import AUGMENTATIONS, AugmentedImages, check_augment, mirrored, prepared_already
 
 __all__ = [
     "AUGMENTATIONS",
     "Activations",
+    "AugmentedImages",
     "FineTuneNetwork",
     "FrozenPart",
     "OptimizerSettings",

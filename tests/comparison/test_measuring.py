@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor
 from sktl.comparison import compare_transfer
 from sktl.comparison._measuring import peak_memory, reset_peak_memory
+from sktl.datasets import make_fractals
 from sktl.fine_tuning import _fitting
 from sktl.inference import _embed
 from sktl.training import _activations, _net
@@ -82,20 +83,37 @@ def tuned(**options):
         (tuned(max_epochs=3, weights=None), 20 * 3 + 20),
         (tuned(max_epochs=2, unfreeze_depth="all"), 20 * (1 + 2) + 20),
         (tuned(max_epochs=2, early_stopping=True, validation_fraction=0.2), 20 + 20 * (1 + 2) + 20 + 20),
-        # Below the cut: plain, in the mirror, and a view for each epoch; above it the first two once more.
-        (FineTuneClassifier(max_epochs=3), 20 * (2 + 3) + 20 * (2 + 1 + 3) + 20 + 20),
-        (FineTuneClassifier(max_epochs=3, cache=False), 20 * (3 + 3) + 20 * (2 + 1 + 3) + 20 + 20),
-        (FineTuneClassifier(max_epochs=12, n_views=4), 20 * (2 + 4) + 20 * (2 + 1 + 12) + 20 + 20),
+        # Plain, in the mirror and as two views, below the cut and above it, for nothing but the choice of plain images.
+        (FineTuneClassifier(max_epochs=3), 20 * 4 + 20 * (4 + 1 + 3) + 20 + 20),
         (FineTuneClassifier(max_epochs=3, weights=None), 20 * (2 + 3) + 20),
     ],
     ids=[
         *("frozen", "no store", "union", "probe", "tuned", "tuned, no store", "scratch", "all", "early stopping"),
-        *("views", "views, no store", "views in turns", "views, scratch"),
+        *("views given up", "views, scratch"),
     ],
 )
 def test_images_through_the_network_are_those_that_really_go_through_it(candidate, expected, counted):
     (run,) = compare(candidate, scoring=["accuracy", "neg_log_loss"]).runs_of("candidate")
     assert run.n_images_through_network == counted.total() == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "below", "above"),
+    [
+        # Below the cut: plain, mirrored, and a view for each epoch; above it the first two once more, and two views.
+        ({"max_epochs": 3}, 2 + 3, 4 + 1 + 3),
+        ({"max_epochs": 3, "cache": False}, 3 + 2 + 3, 4 + 1 + 3),
+        ({"max_epochs": 12, "n_views": 4}, 2 + 4, 4 + 1 + 12),
+    ],
+    ids=["views", "views, no store", "views in turns"],
+)
+def test_views_are_counted_where_they_are_computed(options, below, above, counted):
+    images, labels = make_fractals(40, n_classes=2, random_state=0)
+    candidates = {"candidate": FineTuneClassifier(**options), "dummy": "dummy"}
+    cv = [(np.flatnonzero(HALF), np.flatnonzero(~HALF))]
+    comparison = compare_transfer(images, labels, candidates=candidates, baseline="dummy", cv=cv, duplicates="ignore")
+    (run,) = comparison.runs_of("candidate")
+    assert run.n_images_through_network == counted.total() == 20 * (below + above) + 20 + 20
 
 
 def test_what_the_store_has_is_not_counted_again(counted):

@@ -116,7 +116,8 @@ def test_a_grid_with_views_sends_each_view_of_each_image_through_the_prefix_once
     model = FineTuneClassifier(max_epochs=3, random_state=0)
     grid = GridSearchCV(model, {"unfreeze_depth": [0, 1, 2]}, cv=5, refit=False).fit(X, y)
     assert np.isfinite(grid.cv_results_["mean_test_score"]).all()
-    # Plain at three cuts; at two of them the mirror image, that mirroring is judged by, and a view for each epoch.
+    # Plain at three cuts; at two of them the mirror image, that mirroring is judged by, and a view for each epoch: the
+    # first two are those that views are judged by.
     assert sum(info.n_misses for info in infos) == 40 * (3 + 2 + 2 * 3)
 
 
