@@ -1,23 +1,29 @@
 """The roads from a pretrained network to a classifier, as their sources write them; see fine_tuning.py."""
 
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 
 import numpy as np
 import torch
 from _datasets import pictures
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import models, transforms
 
-from sktl import FineTuneClassifier, PretrainedFeatureExtractor
+from sktl import FineTuneClassifier, LinearProbeClassifier, PretrainedFeatureExtractor
+from sktl.backbones import load_backbone
 from sktl.training._schedule import n_epochs
 
-BACKBONES = ("mobilenet_v2", "squeezenet1_1")
+BACKBONES = ("mobilenet_v2", "squeezenet1_1", "efficientnet_lite0")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HALF = (0.5, 0.5, 0.5)
+LP_FT = {"epochs": 20, "batch_size": 32, "lr": 1e-3, "momentum": 0.9}
 TUTORIAL = {"epochs": 25, "batch_size": 4, "lr": 1e-3, "momentum": 0.9, "period": 7, "gamma": 0.1}
 FASTAI_EPOCHS, FASTAI_BATCH = 5, 16
 OURS_BATCH = 32
@@ -44,26 +50,34 @@ class Task:
 
 @dataclass
 class Outcome:
-    """Predicted classes, and what training took."""
+    """Probabilities of the classes, and what training took."""
 
-    predicted: np.ndarray
+    probabilities: np.ndarray
     passes: int = 0
     cut: bool = False
 
 
 def frozen(task):
-    """Embed, standardise, logistic regression, without a store."""
-    extractor = PretrainedFeatureExtractor(
-        task.backbone,
-        weights=task.weights,
-        layer="all",
-        pooling="avg+std",
-        image_size=task.image_size,
-        cache=False,
-        device="cpu",
+    """Embed by all stages, linear probe: the candidate "frozen" of compare_transfer, without a store."""
+    extractor = _extractor(task, layer="all", pooling="avg+std")
+    model = make_pipeline(extractor, LinearProbeClassifier()).fit(task.X_train, task.y_train)
+    return Outcome(model.predict_proba(task.X_test))
+
+
+def penultimate(task):
+    """Embed by the top stage, standardise, logistic regression with its strength by cross-validation, as is usual."""
+    folds = min(5, np.bincount(task.y_train).min())
+    grid = {"logisticregression__C": np.logspace(-4, 2, 7)}
+    linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    embeddings = [_extractor(task).fit_transform(X) for X in (task.X_train, task.X_test)]
+    model = GridSearchCV(linear, grid, cv=folds) if folds > 1 else linear
+    return Outcome(model.fit(embeddings[0], task.y_train).predict_proba(embeddings[1]))
+
+
+def _extractor(task, **features):
+    return PretrainedFeatureExtractor(
+        task.backbone, weights=task.weights, image_size=task.image_size, cache=False, device="cpu", **features
     )
-    model = make_pipeline(extractor, StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
-    return Outcome(model.fit(task.X_train, task.y_train).predict(task.X_test))
 
 
 def ours(task):
@@ -71,12 +85,17 @@ def ours(task):
     return _fine_tuned(task, weights=task.weights)
 
 
+def network_alone(task):
+    """Fine-tune with sktl's defaults, and predict by the network as training leaves it."""
+    return _fine_tuned(task, weights=task.weights, ensemble=False)
+
+
 def from_scratch(task):
     """Train the same network from random weights, with sktl's defaults."""
     return _fine_tuned(task, weights=None)
 
 
-def _fine_tuned(task, weights):
+def _fine_tuned(task, weights, **options):
     wanted = n_epochs("auto", len(task.y_train), OURS_BATCH)
     cut = task.epochs(wanted) < wanted
     model = FineTuneClassifier(
@@ -87,22 +106,41 @@ def _fine_tuned(task, weights):
         max_epochs=task.epochs(wanted) if cut else "auto",
         random_state=task.seed,
         device="cpu",
+        **options,
     )
     model.fit(task.X_train, task.y_train)
-    return Outcome(model.predict(task.X_test), len(model.history_) * len(task.y_train), cut)
+    return Outcome(model.predict_proba(task.X_test), len(model.history_) * len(task.y_train), cut)
 
 
 def imagenet_network(backbone, weights, n_classes=None):
     """Load a network from a file, with a new last layer when a number of classes is given.
 
-    In both networks that layer is ``classifier[1]``.
+    In all networks that layer is ``classifier[1]``.
     """
-    network = models.get_model(backbone, weights=None)
-    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    if backbone == "efficientnet_lite0":
+        network = EfficientNetLite0()
+    else:
+        network = models.get_model(backbone, weights=None)
+        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     if n_classes is not None:
-        squeezed = backbone == "squeezenet1_1"
-        network.classifier[1] = nn.Conv2d(512, n_classes, 1) if squeezed else nn.Linear(network.last_channel, n_classes)
+        squeezed, width = backbone == "squeezenet1_1", getattr(network, "last_channel", None)
+        network.classifier[1] = nn.Conv2d(512, n_classes, 1) if squeezed else nn.Linear(width, n_classes)
     return network
+
+
+class EfficientNetLite0(nn.Module):
+    """The network that the package index has weights of, built as torchvision builds its own."""
+
+    last_channel = 1280
+
+    def __init__(self):
+        super().__init__()
+        self.features = deepcopy(load_backbone("efficientnet_lite0").stages).requires_grad_(True)
+        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(self.last_channel, 1000))
+
+    def forward(self, x):
+        """Return logits."""
+        return self.classifier(self.features(x).mean((2, 3)))
 
 
 class Pictures(Dataset):
@@ -118,11 +156,17 @@ class Pictures(Dataset):
         return self.transform(self.pictures[i]), int(self.y[i])
 
 
-def _tutorial_data(task):
+def _statistics(task):
+    return (HALF, HALF) if task.backbone == "efficientnet_lite0" else (MEAN, STD)
+
+
+def _tutorial_data(task, scale=(0.08, 1.0)):
     """Return training and test images as tutorial and notebook prepare them."""
-    end = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+    end = [transforms.ToTensor(), transforms.Normalize(*_statistics(task))]
     size = task.image_size
-    varied = transforms.Compose([transforms.RandomResizedCrop(size), transforms.RandomHorizontalFlip(), *end])
+    varied = transforms.Compose(
+        [transforms.RandomResizedCrop(size, scale=scale), transforms.RandomHorizontalFlip(), *end]
+    )
     centred = transforms.Compose([transforms.Resize(round(size * 256 / 224)), transforms.CenterCrop(size), *end])
     nothing = np.zeros(len(task.X_test), dtype=int)
     return Pictures(task.X_train, task.y_train, varied), Pictures(task.X_test, nothing, centred)
@@ -134,8 +178,8 @@ def _shortened(task):
     return epochs, max(1, round(TUTORIAL["period"] * epochs / TUTORIAL["epochs"]))
 
 
-def _tutorial_outcome(task, predicted, epochs):
-    return Outcome(predicted, epochs * len(task.y_train), epochs < TUTORIAL["epochs"])
+def _tutorial_outcome(task, probabilities, epochs):
+    return Outcome(probabilities, epochs * len(task.y_train), epochs < TUTORIAL["epochs"])
 
 
 def torchvision_tutorial(task):
@@ -156,9 +200,57 @@ def torchvision_tutorial(task):
             optimizer.step()
         scheduler.step()
     network.eval()
+    return _tutorial_outcome(task, _probabilities(network, test), epochs)
+
+
+def _probabilities(network, test):
     with torch.inference_mode():
         outputs = torch.cat([network(images) for images, _ in DataLoader(test, batch_size=32)])
-    return _tutorial_outcome(task, outputs.argmax(1).numpy(), epochs)
+    return outputs.softmax(1).numpy()
+
+
+def lp_ft(task):
+    """Train a linear probe, then the whole network from it at a low rate: LP-FT, with care, in a plain loop.
+
+    SGD at 1e-3 with momentum, a cosine and norms in eval mode, as in arXiv:2202.10054; the probe is a logistic
+    regression on standardised features of plain images; crops are no smaller than half of an image.
+    """
+    torch.manual_seed(task.seed)
+    train, test = _tutorial_data(task, scale=(0.5, 1.0))
+    plain = Pictures(task.X_train, task.y_train, test.transform)
+    network = imagenet_network(task.backbone, task.weights, task.n_classes).eval()
+    take_probe(network, plain, task.y_train)
+    epochs = task.epochs(LP_FT["epochs"])
+    loader = DataLoader(train, batch_size=LP_FT["batch_size"], shuffle=True)
+    criterion = nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(network.parameters(), lr=LP_FT["lr"], momentum=LP_FT["momentum"])
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(loader))
+    for _ in range(epochs):
+        for images, targets in loader:
+            optimizer.zero_grad()
+            criterion(network(images), targets).backward()
+            optimizer.step()
+            scheduler.step()
+    return Outcome(_probabilities(network, test), epochs * len(train), epochs < LP_FT["epochs"])
+
+
+def take_probe(network, plain, y):
+    """Set the last layer to a logistic regression on the features below it."""
+    with torch.inference_mode():
+        maps = torch.cat([network.features(images) for images, _ in DataLoader(plain, batch_size=32)])
+    squeezed = isinstance(network.classifier[1], nn.Conv2d)
+    features = maps.mean((2, 3)).double().numpy()
+    scaler = StandardScaler().fit(features)
+    probe = LogisticRegression(C=0.1, max_iter=1000).fit(scaler.transform(features), y)
+    weights = probe.coef_ / scaler.scale_
+    offset = probe.intercept_ - weights @ scaler.mean_
+    if len(weights) == 1:
+        weights, offset = np.concatenate([-weights, weights]) / 2, np.concatenate([-offset, offset]) / 2
+    layer = network.classifier[1]
+    layer.weight.data.copy_(torch.as_tensor(weights.reshape(layer.weight.shape)))
+    layer.bias.data.copy_(torch.as_tensor(offset))
+    if squeezed:  # torchvision cuts off below zero before it averages over the places, which would lose half of a probe
+        network.classifier = nn.Sequential(nn.Dropout(0.5), layer, nn.AdaptiveAvgPool2d(1))
 
 
 class PretrainedModel(nn.Module):
@@ -204,7 +296,7 @@ def skorch_notebook(task):
         device="cpu",
     )
     net.fit(train, y=None)
-    return _tutorial_outcome(task, net.predict(test), epochs)
+    return _tutorial_outcome(task, net.predict_proba(test), epochs)
 
 
 def _squeezenet_split(model):
@@ -212,21 +304,21 @@ def _squeezenet_split(model):
     return [list(part.parameters()) for part in (model[0][0][:5], model[0][0][5:], model[1:])]
 
 
-def fastai_fine_tune(task):
+def fastai_fine_tune(task, wanted=FASTAI_EPOCHS):
     """Run vision_learner(...).fine_tune(5) of fastai itself, with the augmentation of its book."""
     from fastai.vision import all as fastai
 
     fastai.set_seed(task.seed, reproducible=True)
     images = [np.asarray(picture) for X in (task.X_train, task.X_test) for picture in pictures(X)]
     n_train = len(task.y_train)
-    epochs = max(1, task.epochs(1 + FASTAI_EPOCHS) - 1)
+    epochs = max(1, task.epochs(1 + wanted) - 1)
     block = fastai.DataBlock(
         blocks=(fastai.ImageBlock, fastai.CategoryBlock(vocab=list(range(task.n_classes)))),
         get_x=lambda i: images[i],
         get_y=lambda i: int(task.y_train[i]),
         splitter=lambda items: (list(range(n_train)), []),
         item_tfms=fastai.RandomResizedCrop(task.image_size, min_scale=0.5),
-        batch_tfms=[*fastai.aug_transforms(), fastai.Normalize.from_stats(*fastai.imagenet_stats)],
+        batch_tfms=[*fastai.aug_transforms(), fastai.Normalize.from_stats(*_statistics(task))],
     )
     loaders = block.dataloaders(
         list(range(n_train)), bs=FASTAI_BATCH, num_workers=0, device=torch.device("cpu"), verbose=False
@@ -243,14 +335,18 @@ def fastai_fine_tune(task):
         learner.fine_tune(epochs)
         unlabelled = learner.dls.test_dl(list(range(n_train, len(images))), num_workers=0)
         outputs, _ = learner.get_preds(dl=unlabelled)
-    return Outcome(outputs.argmax(1).numpy(), (1 + epochs) * n_train, epochs < FASTAI_EPOCHS)
+    return Outcome(outputs.numpy(), (1 + epochs) * n_train, epochs < wanted)
 
 
-OURS = "sktl, default"
+OURS = "sktl"
 ROADS = {
-    "frozen": ("frozen + linear", frozen),
+    "penultimate": ("penultimate + logistic", penultimate),
+    "frozen": ("frozen + probe", frozen),
     "sktl": (OURS, ours),
+    "alone": ("sktl, network alone", network_alone),
+    "lp_ft": ("LP-FT by hand", lp_ft),
     "fastai": ("fastai fine_tune", fastai_fine_tune),
+    "fastai10": ("fastai, 10 epochs", partial(fastai_fine_tune, wanted=2 * FASTAI_EPOCHS)),
     "skorch": ("skorch notebook", skorch_notebook),
     "torchvision": ("torchvision tutorial", torchvision_tutorial),
     "scratch": ("from scratch", from_scratch),

@@ -98,10 +98,16 @@ def road_rows(rows, roads, ours):
         fits = [record for row in rows.values() for record in row.get(road, {}).values()]
         rank = f"{ranks[:, i].mean():.2f}" if complete else "–"
         accuracy = f"{np.mean([means[road].mean() for means in complete]):.1f}" if complete else "–"
+        losses = [mean_of(fits, name) for name in ("log_loss", "ece")]
         seconds, passes = (f"{np.median([fit[what] for fit in fits]):.0f}" for what in ("seconds", "passes"))
         cut = f"{sum(fit['cut'] for fit in fits)} of {len(fits)}"
-        lines.append([road, rank, accuracy, against_ours(rows, road, ours), seconds, passes, cut])
+        lines.append([road, rank, accuracy, *losses, against_ours(rows, road, ours), seconds, passes, cut])
     return lines
+
+
+def mean_of(fits, name):
+    """Write the mean of a measure that every fit must have."""
+    return f"{np.mean([fit[name] for fit in fits]):.3f}" if fits and all(name in fit for fit in fits) else "–"
 
 
 def against_ours(rows, road, ours):

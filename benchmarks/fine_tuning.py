@@ -4,12 +4,16 @@ Run with ``python benchmarks/fine_tuning.py --data FOLDER --backbone NAME --weig
 _datasets.py describes it, the file a state of torchvision's network of that name. The roads, all from the same
 weights, on the same training and test images, on one device:
 
-- frozen + linear: PretrainedFeatureExtractor, layer="all", pooling="avg+std", StandardScaler,
-  LogisticRegression(C=0.01);
-- sktl, default: FineTuneClassifier with nothing set but network, weights, image size and seed;
+- penultimate + logistic: the top stage alone, StandardScaler, logistic regression with C by cross-validation;
+- frozen + probe: PretrainedFeatureExtractor, layer="all", pooling="avg+std", LinearProbeClassifier, as in
+  compare_transfer;
+- sktl: FineTuneClassifier with nothing set but network, weights, image size and seed;
+- sktl, network alone: the same with ensemble=False;
+- LP-FT by hand: a linear probe, then the whole network at a low rate from it, with norms in eval mode;
 - fastai fine_tune: fastai itself, ``vision_learner(...).fine_tune(5)`` with its head, its two groups of learning rates
-  and its trainable batch norms, and RandomResizedCrop(min_scale=0.5) and aug_transforms() as its book has them. Batches
-  hold 16 images: fastai drops what does not fill one, and its usual 64 would drop all of 50;
+  and its trainable batch norms, and RandomResizedCrop(min_scale=0.5) and aug_transforms() as its book has them; and the
+  same with ten epochs. Batches hold 16 images: fastai drops what does not fill one, and its usual 64 would drop all of
+  50;
 - skorch notebook: a new last layer, everything else held by Freezer, SGD at 1e-3 with momentum 0.9, a tenth of it every
   7 of 25 epochs, batches of 4, RandomResizedCrop and flips;
 - torchvision tutorial: the same in a plain loop over the whole network;
@@ -44,6 +48,7 @@ from _measure import header, print_table
 from _roads import BACKBONES, OURS, ROADS, Task, has_fastai
 from _study import accuracy_row, append_record, common_accuracies, key_of, read_records, road_rows, rows_of
 
+N_BINS, LEAST = 15, 1e-15
 PACKAGES = ("sktl", "torch", "torchvision", "scikit-learn", "skorch", "fastai")
 
 
@@ -60,7 +65,7 @@ def versions():
 
 def runnable(roads):
     """Return the roads that can be run with what is installed."""
-    return [road for road in roads if road != "fastai" or has_fastai()]
+    return [road for road in roads if not road.startswith("fastai") or has_fastai()]
 
 
 def fits(options, done):
@@ -97,9 +102,22 @@ def run_fit(record, road, X, y, train, test, weights):
     start = time.perf_counter()
     outcome = road(task)
     took = time.perf_counter() - start
-    accuracy = float(np.mean(outcome.predicted == y[test]))
-    measured = {"accuracy": accuracy, "seconds": round(took, 2), "passes": outcome.passes, "cut": outcome.cut}
+    measured = {
+        **scores(outcome.probabilities, y[test]),
+        "seconds": round(took, 2),
+        "passes": outcome.passes,
+        "cut": outcome.cut,
+    }
     return record | measured | {"n_train": len(train), "n_test": len(test), "versions": versions()}
+
+
+def scores(probabilities, y):
+    """Return accuracy, log-loss and expected calibration error over 15 bins of equal width."""
+    sure, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == y
+    bins = np.minimum((sure * N_BINS).astype(int), N_BINS - 1)
+    gaps = [abs((sure - right)[bins == number].sum()) for number in range(N_BINS)]
+    log_loss = -np.log(np.maximum(probabilities[np.arange(len(y)), y], LEAST)).mean()
+    return {"accuracy": float(right.mean()), "log_loss": float(log_loss), "ece": float(sum(gaps) / len(y))}
 
 
 def run(options):
@@ -151,7 +169,8 @@ def print_tables(options):
         "\nAccuracy in per cent, mean over the seeds that all roads of the row have; bold is the best of the row. ± is "
         "half the 95 % t interval of the paired difference to the best, over seeds; tied: it has zero in it.\n"
     )
-    columns = ["road", "mean rank", "mean accuracy", "ours minus it, over sets", "median seconds", "passes", "cut"]
+    columns = ["road", "mean rank", "mean accuracy", "log-loss", "calibration error", "ours minus it, over sets"]
+    columns += ["median seconds", "passes", "cut"]
     print_table(columns, road_rows(rows, roads, OURS))
     print(
         "\nRanks and mean accuracies are over rows that all roads have. ± is half the 95 % t interval over sets; "
@@ -177,7 +196,9 @@ def parse():
     if not options.table:
         if options.data is None or not options.data.is_dir():
             parser.error("--data must be the folder of the data sets, one folder each; _datasets.py says which.")
-        if options.weights is None or not options.weights.is_file():
+        if options.backbone == "efficientnet_lite0":
+            options.weights = "default"
+        elif options.weights is None or not options.weights.is_file():
             parser.error("--weights must be a file: the state_dict of torchvision's network.")
         if runnable(options.roads) != options.roads:
             print("fastai is not installed: its road is not run. The head of this file says how.", file=sys.stderr)

@@ -64,7 +64,8 @@ def class_activation_map(estimator, X, target=None):
     than the mean have exact maps as well: mean, maximum and standard deviation grow in proportion to the activations,
     so that activation times gradient, summed over the places, gives them back. Features that were standardised are
     taken relative to their mean: what the mean takes off is spread evenly. Of a FineTuneClassifier with two classes,
-    each has an output of its own. Mirror images of `test_time_augmentation` are left out.
+    each has an output of its own. Mirror images of `test_time_augmentation` are left out, and so is the probe that an
+    `ensemble` averages with: the map is that of the trained network.
 
     A map says what the output was computed from. It does not say what the image shows, nor what would have changed the
     prediction.

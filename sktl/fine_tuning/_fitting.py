@@ -167,8 +167,11 @@ class Fitting:
             self._estimator.best_epoch_ = epoch
 
     def _solve(self, head, data, features):
-        positions = data.positions
-        return head.solve(self._estimator._coding.probe, features, self._targets[positions], data.weights[positions])
+        return head.solve(self._estimator._coding.probe, *self._taught(data, features))
+
+    def _taught(self, data, features):
+        """Return what a linear model is fitted to."""
+        return features, self._targets[data.positions], data.weights[data.positions]
 
     def _solve_probe(self, network, data):
         """Fit the probe on the stages as they were before training, where outputs are averaged with its own."""
@@ -179,6 +182,8 @@ class Fitting:
             )
             head.standardise(features)
             head.take(self._solve(head, data, features), 1.0)
+            share = head.solve(self._estimator._coding.share_beside_probe, *self._taught(data, features))
+            network.probe.share_of_others.copy_(torch.as_tensor(share))
 
     def _solve_again(self, network, data):
         """Fit a linear head once more, as a probe on the features that training has ended with.

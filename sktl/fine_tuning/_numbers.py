@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from sktl.feature_extraction.probes import regression_probe
+from sktl.feature_extraction.ridge import fit_ridge
 
 
 class Numbers:
@@ -51,6 +52,18 @@ class Numbers:
     def probe(self, features, targets, weights):
         """Fit a linear model; see `regression_probe`."""
         return regression_probe(features, targets, weights)[:2]
+
+    def share_beside_probe(self, features, targets, weights):
+        """Return the share of a trained network in the mean with a probe on features, of each target.
+
+        A network that has learnt its images by heart is as sure of noise as of the rest. Half of it counts where the
+        probe predicts images that are left out, and the less, the worse they correlate with their targets.
+        """
+        left_out = fit_ridge(features, targets, weights, one_strength=False).left_out
+        shares = weights / weights.sum()
+        (a, b) = (values - shares @ values for values in (left_out, targets))
+        spread = np.sqrt((shares @ a**2) * (shares @ b**2))
+        return 0.5 * np.divide(shares @ (a * b), spread, out=np.zeros(len(spread)), where=spread > 0).clip(0, 1)
 
     def decode(self, outputs):
         """Return predictions in their own units."""

@@ -52,8 +52,9 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         ``"light"`` crops, mirrors and varies brightness and contrast, ``"unmirrored"`` does the same without mirroring,
         ``"trivial"`` is TrivialAugmentWide on top [4]_, a callable is a transform of your own, for instance from
         ``torchvision.transforms.v2`` (in the lists of a grid search within a ``v2.Compose``), and None leaves images
-        as they are. ``"auto"`` is None here: the place of a thing, or its size, may be the target. Views depend on the
-        image alone, not on `random_state`.
+        as they are. ``"auto"`` is ``"light"``, ``"unmirrored"`` where a linear model on the features knows less of
+        mirror images, or None where one that learns from views as well knows the images less, as where sizes or places
+        are the target, and from scratch. Views depend on the image alone, not on `random_state`.
     n_views : int, "auto" or None, default="auto"
         Number of augmented views of each image, which take turns over the epochs; the frozen part is computed once for
         each view that fits into memory or, unless `augment` is a callable of your own, into the store. ``"auto"`` is 8,
@@ -68,7 +69,8 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         Average the outputs over each image and its mirror image in prediction.
     ensemble : bool, default=True
         Average the predictions with those of a linear probe on all stages as they were before training [7]_, and fit a
-        linear head once more, as a probe, to the trained features. Prediction runs the trained stages twice. False
+        linear head once more, as a probe, to the trained features. The share of the network is half the correlation of
+        a target with what the probe predicts for images left out. Prediction runs the trained stages twice. False
         predicts with the network as training leaves it; so does training from scratch.
     early_stopping : bool, default=False
         Watch the loss on images set aside from the training set, and restore the best weights: those of an epoch, or
@@ -181,7 +183,6 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     (2,)
     """
 
-    _augments = False  # where a thing is, or how large, may be the target
     _probe_scale = 1.0
 
     def __init__(
@@ -297,6 +298,10 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         """
         outputs = self._outputs(X)
         return self._coding.decode(outputs)
+
+    @property
+    def _augments(self):
+        return self.weights is not None  # random features cannot tell whether places and sizes are the target
 
     @property
     def _coding(self):

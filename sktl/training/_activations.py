@@ -3,6 +3,7 @@
 import math
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -113,20 +114,23 @@ class FrozenPart:
     def predict(self, images, preprocessing=None, *, verbose=0):
         """Return the outputs (n_images, n_outputs) of the whole network, of any number of images."""
         keep = self._info.keeps(len(images))
-        return self._through(self._network.outputs, images, preprocessing, _SHARE_OF_PREDICTION, verbose, keep=keep)
+        share, read = _SHARE_OF_PREDICTION, partial(self.vectors, keep=keep, verbose=verbose)
+        return self._through(self._network.outputs, read, images, preprocessing, share, verbose)
 
     def features(self, images, preprocessing=None):
         """Return the pooled features (n_images, n_features) of training images."""
-        if self._network.n_frozen == len(self._network.stages):  # what comes from below the cut
-            return self.activations(self.vectors(images, preprocessing, use_store=self.may_store(len(images))))
 
         def features(vectors):
-            return self._network.features(self.activations(vectors))
+            return self._network.features(vectors if is_view else self.activations(vectors))
 
-        return self._through(features, images, preprocessing, _SHARE_OF_STORE, verbose=0)
+        is_view = preprocessing is not None  # of which training asks for activations alone
+        read = self if is_view else self.vectors
+        if self._network.n_frozen == len(self._network.stages):  # what comes from below the cut
+            return features(read(images, preprocessing, use_store=self.may_store(len(images))))
+        return self._through(features, read, images, preprocessing, _SHARE_OF_STORE, verbose=0)
 
-    def _through(self, above_cut, images, preprocessing, share, verbose, *, keep=True):
-        """Return a function of the vectors of some images at a time."""
+    def _through(self, above_cut, read, images, preprocessing, share, verbose):
+        """Return a function of what is read of some images at a time."""
         network, preprocessing = self._network, preprocessing or self._network.preprocessing
         what = (above_cut.__name__, network.n_frozen, network.probe is None)
         key = (self._backbone.digest, *what, self._placement, preprocessing.crop_size)
@@ -148,7 +152,7 @@ class FrozenPart:
         n_together = max(_AT_A_TIME // self.n_bytes, rows)
         for start in range(0, len(images), n_together):
             part = images.subset(slice(start, start + n_together))
-            vectors = self.vectors(part, preprocessing, use_store=use_store, keep=keep, verbose=verbose)
+            vectors = read(part, preprocessing, use_store=use_store)
             outputs.append(run_in_blocks(above_cut, vectors, self._placement, rows, key=key, short=short))
         return self._checked(torch.cat(outputs), above_cut, images)
 

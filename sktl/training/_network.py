@@ -95,7 +95,7 @@ class FineTuneNetwork(nn.Module):
         """Return outputs (n_images, n_outputs): those above the cut, or with a probe the mean of both."""
         if self.probe is None:
             return self.above_cut(vectors)
-        return (self.above_cut(self.probe.activations(vectors)) + self.probe(vectors)) / 2
+        return self.probe.averaged(self.above_cut(self.probe.activations(vectors)), vectors)
 
     def forward(self, images):
         """Return outputs (n_images, n_outputs) for prepared images, which are bytes; they are normalised in here."""

@@ -34,6 +34,7 @@ class StageProbe(nn.Module):
         self.n_statistics = n_statistics
         self.shape = tuple(shape)
         self.head = build_head("linear", n_features, n_outputs, 0.0).requires_grad_(False)
+        self.register_buffer("share_of_others", torch.full((n_outputs,), 0.5))  # in the mean with a trained network
         super().train(False)
 
     def train(self, mode=True):
@@ -58,9 +59,9 @@ class StageProbe(nn.Module):
             parts.append(pooled_outputs(self.stages, maps, cuts, _STATISTICS, self.own_pooling))
         return torch.cat(parts, dim=1)
 
-    def forward(self, vectors):
-        """Return the outputs (n_images, n_outputs)."""
-        return self.head(self.features(vectors))
+    def averaged(self, outputs, vectors):
+        """Return the mean of the outputs (n_images, n_outputs) of a trained network and of the probe."""
+        return torch.lerp(self.head(self.features(vectors)), outputs, self.share_of_others)
 
 
 def stage_probe(network, backbone, n_outputs):

@@ -128,7 +128,7 @@ def test_the_classes_of_a_pretrained_network_have_maps():
 @pytest.mark.parametrize("depth", [0, 1])
 def test_the_map_of_another_head_is_weighted_by_gradients_as_in_plain_torch(depth):
     model = tuned(**{**RESNET, "weights": "default", "backbone": "tiny_fractal"}, head=[8], unfreeze_depth=depth)
-    model.fit(X, THREE)
+    model.set_params(ensemble=False).fit(X, THREE)
     module = model.module_
     maps = hooked(module.stages.eval(), module.preprocessing, X).detach().requires_grad_()
     logits = module.head.double().eval()(maps.mean((2, 3)))

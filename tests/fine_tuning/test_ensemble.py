@@ -8,6 +8,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 from sklearn.metrics import log_loss
+from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
 from sktl import (
@@ -46,13 +47,19 @@ def test_scores_are_the_mean_of_a_probe_on_the_trained_and_one_on_the_untrained_
 
 
 @pytest.mark.parametrize("depth", [1, "all"])
-def test_numbers_are_the_mean_of_both_too(digits, depth):
+def test_numbers_are_a_mean_in_which_the_network_has_at_most_half(digits, depth):
     X, y, X_test, _ = digits
-    Y = np.c_[y, X.mean((1, 2))]
+    Y = np.c_[y, X.mean((1, 2)), np.random.default_rng(0).normal(size=len(y))]
     model = FineTuneRegressor(unfreeze_depth=depth, max_epochs=2, random_state=0, **SIZE).fit(X, Y)
     before = frozen_recipe(LinearProbeRegressor()).fit(X, Y).predict(X_test)
     after = make_pipeline(PretrainedFeatureExtractor(model), LinearProbeRegressor()).fit(X, Y).predict(X_test)
-    assert abs(model.predict(X_test) - (before + after) / 2).max() < 5e-3
+    left_out = cross_val_predict(frozen_recipe(LinearProbeRegressor()), X, Y, cv=LeaveOneOut())
+    correlations = [np.corrcoef(*pair)[0, 1] for pair in zip(left_out.T, Y.T, strict=True)]
+    share = model.module_.probe.share_of_others.numpy()
+    # Within what it makes that there the strength is chosen anew for each image.
+    assert_allclose(share, np.clip(correlations, 0, 1) / 2, atol=0.15)
+    assert share[0] > 0.35 > 0.25 > share[2]
+    assert abs(model.predict(X_test) - (share * after + (1 - share) * before)).max() < 5e-3
 
 
 @pytest.mark.parametrize("depth", [0, 1])

@@ -150,9 +150,9 @@ def test_the_exact_probe_sees_no_views(digits):
     assert FineTuneClassifier(unfreeze_depth=0, value_range=(0, 16)).fit(X, y).augment_ is None
 
 
-def test_regressors_see_no_views_unless_told_to(digits):
+def test_a_regressor_from_scratch_sees_no_views_unless_told_to(digits):
     X, y = digits
-    model = FineTuneRegressor(max_epochs=1, value_range=(0, 16), random_state=0)
+    model = FineTuneRegressor(weights=None, max_epochs=1, value_range=(0, 16), random_state=0)
     assert model.fit(X[:20], y[:20]).augment_ is None
     assert model.set_params(augment="light").fit(X[:20], y[:20]).augment_ == "light"
 
