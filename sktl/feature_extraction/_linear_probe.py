@@ -266,10 +266,8 @@ class LinearProbeRegressor(RegressorMixin, BaseEstimator):
         """
         X, y = validate_data(self, X, y, dtype=_FLOATS, multi_output=True, y_numeric=True)
         weights = check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if not weights.any():
-            raise ValueError(
-                "sample_weight must hold a positive weight. Got zeros only instead. Leave such images away."
-            )
+        if not weights.any():  # which older releases of scikit-learn let through
+            raise ValueError("sample_weight must hold a non-zero number. Got zeros only instead. Leave it away.")
         y = y.astype(np.float64)
         fitted = regression_probe(X, y.reshape(len(y), -1), weights)
         if y.ndim == 1:

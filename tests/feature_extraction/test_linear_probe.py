@@ -208,5 +208,5 @@ def test_a_constant_target_is_predicted_everywhere(n_rows):
 
 def test_weights_of_zero_alone_are_an_error():
     X, y = numbers()
-    with pytest.raises(ValueError, match=r"^sample_weight must hold a positive weight\. Got zeros only instead\."):
+    with pytest.raises(ValueError, match="non-zero number"):
         LinearProbeRegressor().fit(X, y, np.zeros(60))
