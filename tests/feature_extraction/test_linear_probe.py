@@ -197,3 +197,16 @@ def test_probes_on_arrays_are_the_estimators():
     model = LinearProbeRegressor().fit(X, y)
     assert_array_equal(coef[0], model.coef_)
     assert intercept[0] == model.intercept_
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 60])
+def test_a_constant_target_is_predicted_everywhere(n_rows):
+    X, _ = numbers()
+    model = LinearProbeRegressor().fit(X[:n_rows], np.full(n_rows, 3.5))
+    assert_allclose(model.predict(100 * X), 3.5, rtol=1e-9)
+
+
+def test_weights_of_zero_alone_are_an_error():
+    X, y = numbers()
+    with pytest.raises(ValueError, match="non-zero number"):
+        LinearProbeRegressor().fit(X, y, np.zeros(60))
