@@ -204,7 +204,8 @@ def test_the_loss_of_several_labels_is_binary_cross_entropy(several, recorder):
     X, Y = several
     FineTuneClassifier(callbacks=[recorder], mixup=0.3, **QUICK).fit(X, Y)
     for _, targets, outputs, loss in recorder.steps:
-        losses = -(targets * outputs.sigmoid().log() + (1 - targets) * (1 - outputs.sigmoid()).log())
+        yes, no = (sign * outputs.double() for sign in (1, -1))
+        losses = -(targets * yes.sigmoid().log() + (1 - targets) * no.sigmoid().log())
         assert len(losses) == 20
         assert_allclose(loss, losses.mean(), rtol=1e-4)
 
