@@ -61,7 +61,7 @@ def print_groups(rows):
 
 
 def print_losses(rows):
-    """Print where the shipped probe is behind the former recipe, at one network, set and size."""
+    """Print where the shipped probe is behind a scaler with logistic regression, at one network, set and size."""
     cells = defaultdict(list)
     for row in rows:
         cells[row["network"], row["set"], row["n"]].append(row["fits"][OURS][0] - row["fits"][NOW][0])
