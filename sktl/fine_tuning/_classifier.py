@@ -28,9 +28,9 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         several, a path ending in ``.pth``, ``.pt`` or ``.safetensors`` reads a local file. None trains the same
         network from scratch: random weights, all stages trained at any `unfreeze_depth`.
     unfreeze_depth : int or "all", default=1
-        Number of trained stages, counted from the top. 0 trains the head alone: a linear head is then solved for
-        exactly, as :class:`~sktl.LinearProbeClassifier` does. ``"all"`` trains everything. The same
-        scale on every backbone; :attr:`Backbone.stage_names <sktl.backbones.Backbone>` lists the stages.
+        Number of trained stages, counted from the top. 0 trains the head alone: a linear head is then solved for, as
+        by :class:`~sktl.LinearProbeClassifier`. ``"all"`` trains everything. :attr:`Backbone.stage_names
+        <sktl.backbones.Backbone>` lists the stages.
     head : "linear", sequence of int, torch.nn.Module or callable, default="linear"
         The new layers, on pooled features standardised over the training images: one linear layer, hidden layers of
         these widths with ReLU, your own module, or a function ``head(n_features, n_outputs)`` that makes it.
@@ -321,8 +321,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_labels)
             The most probable label of each image; of several labels, ones for those more probable than not.
         """
-        outputs = self._outputs(X)
-        return self._labels.decode(outputs)
+        return self._labels.decode(self._outputs(X))
 
     def predict_proba(self, X):
         """Predict the probability of each label.
@@ -337,8 +336,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         probabilities : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`; each row sums to one, unless an image may have several labels.
         """
-        outputs = self._outputs(X)
-        return self._labels.probabilities(outputs)
+        return self._labels.probabilities(self._outputs(X))
 
     def decision_function(self, X):
         """Return logits.
