@@ -1,8 +1,9 @@
 """Which linear model to put on frozen features, and how to scale these: classes and numbers.
 
 Run with ``python benchmarks/heads.py --data FOLDER --weights FOLDER``. Features of each network and set are computed
-once and kept in --features; a fit of all candidates is a line of --results, and a second run does what is missing.
-Choices were made on seeds 0 to 4, and are judged on seeds 5 to 9. ``--tables`` prints the tables of a file of results.
+once and kept in --features; a fit of all candidates is a line of --results, and a second run does what is missing. The
+fits that the page of benchmarks shows lie packed beside this file and are where a new file of results begins. Choices
+were made on seeds 0 to 4, and are judged on seeds 5 to 9. ``--tables`` only prints the tables.
 
 All heads but the discriminant analysis are turned into the few dimensions of the training images first, which changes
 no prediction: they depend on inner products alone.
@@ -10,6 +11,7 @@ no prediction: they depend on inner products alone.
 
 import argparse
 import csv
+import gzip
 import sys
 import time
 import warnings
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from _datasets import SETS, load_set, take
+from _head_tables import MAIN, SIZES, print_tables
 from _study import append_record, read_records
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
@@ -28,7 +31,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from sktl import PretrainedFeatureExtractor
-from sktl.feature_extraction.ridge import fit_ridge
+from sktl.feature_extraction.ridge import fit_ridge, fit_scaled_ridge, scalings
 
 NETWORKS = {
     "mobilenet_v2": ("mobilenet_v2", "mobilenet_v2-imagenet-tf.pth", 96),
@@ -39,10 +42,8 @@ NETWORKS = {
 }
 CLASSES = (*SETS, "pacs", "mnist")
 COUNTS = ("n_rbc", "n_wbc", "n_platelets")
-SIZES = ("25", "50", "100", "200", "all")
 MAX_IMAGES, MAX_TRAIN, MAX_TEST = 800, 400, 300
 KEY = ("task", "set", "network", "n", "seed")
-NOW, OURS = "all avg+std | s | logistic C=.01", "all avg+std | root | ridge"
 STRENGTHS = np.logspace(-2, 4, 13)
 
 
@@ -108,7 +109,7 @@ def columns_of(widths):
     means = np.concatenate([np.arange(end - width, end - width // 2) for end, width in zip(ends, widths, strict=True)])
     top = np.arange(ends[-1] - widths[-1], ends[-1])
     return {
-        "all avg+std": np.arange(ends[-1]),
+        MAIN: np.arange(ends[-1]),
         "all avg": means,
         "top avg+std": top,
         "top avg": top[: len(top) // 2],
@@ -116,14 +117,15 @@ def columns_of(widths):
 
 
 def scales_of(X, widths=None):
-    """Return what features may be divided by: nothing, the root of the deviation, it, it with a floor."""
+    """Return what features may be divided by: nothing, the root of the deviation, the deviation, it with a floor."""
     deviation = X.std(axis=0)
     deviation[deviation == 0] = 1
-    scales = {"none": np.ones_like(deviation), "root": np.sqrt(deviation), "s": deviation}
+    root, floored = scalings(X, np.ones(len(X)))
+    scales = {"none": np.ones_like(deviation), "root": root, "s": deviation, "floored": floored}
     if widths is not None and sum(widths) == len(deviation):
         stages = np.repeat(np.arange(len(widths)), widths)
         typical = (np.bincount(stages, deviation) / np.bincount(stages))[stages]
-        scales |= {"stage": typical, "floor": np.hypot(deviation, 0.5 * typical)}
+        scales["s, floored by stage"] = np.hypot(deviation, typical)
     return scales
 
 
@@ -216,11 +218,12 @@ def neighbours(T, T_test, y, n_classes):
     return np.log(votes / votes.sum(axis=1, keepdims=True))
 
 
-def ridge(A, B, deviation, scale, y, n_classes):
-    """Fit the shipped ridge to features divided by any scale; return log-probabilities, and the loss of left-out ones."""
-    factor = deviation / scale**2  # of which its own scaling leaves what is wanted
-    fit = fit_ridge(A * factor, np.eye(n_classes)[y], np.ones(len(y)), one_strength=True)
-    return calibrated(fit.left_out, (B * factor) @ fit.coef.T + fit.intercept, y)
+def ridge(A, B, scale, y, n_classes):
+    """Fit the shipped ridge; return log-probabilities, and the log-loss of images left out."""
+    arguments = (A, np.eye(n_classes)[y], np.ones(len(y)))
+    chosen = fit_ridge(*arguments, one_strength=True) if scale is None else None
+    fit = chosen or fit_scaled_ridge(*arguments, scale, one_strength=True)
+    return calibrated(fit.left_out, B @ fit.coef.T + fit.intercept, y)
 
 
 def mean_of(first, second):
@@ -232,25 +235,23 @@ def candidates(Z, y, train, test, widths, seed):
     """Yield the name and the log-probabilities of each candidate."""
     n_classes, labels = len(np.unique(y)), y[train]
     for features, columns in columns_of(widths).items():
-        X = Z[train][:, columns]
-        A, B = X - X.mean(axis=0), Z[test][:, columns] - X.mean(axis=0)
-        deviation = np.where(A.any(axis=0), A.std(axis=0), 1)
-        is_main = features == "all avg+std"
-        for scaling, scale in scales_of(X, widths if is_main else None).items():
-            of_ridge, loss = ridge(A, B, deviation, scale, labels, n_classes)
-            yield f"{features} | {scaling} | ridge", of_ridge
-            T, T_test = turned(A / scale, B / scale)
-            if scaling in ("s", "none"):
-                yield f"{features} | {scaling} | logistic C=.01", logistic(T, T_test, labels, 0.01)
-            if is_main and scaling == "root":
-                yield from others(features, T, T_test, labels, of_ridge, loss, seed)
-            if is_main and scaling == "s":
-                yield f"{features} | s | LDA, own shrinkage", discriminant(A / scale, B / scale, labels)
-                yield f"{features} | s | 5 neighbours", neighbours(T, T_test, labels, n_classes)
-        if features == "top avg":
-            # As it is usually done: neither scaled nor tuned.
-            logs = LogisticRegression(max_iter=500, tol=1e-3).fit(X, labels).predict_log_proba(Z[test][:, columns])
-            yield f"{features} | none | logistic C=1, units kept", logs
+        X, seen = Z[train][:, columns], Z[test][:, columns]
+        A, B = X - X.mean(axis=0), seen - X.mean(axis=0)
+        yield f"{features} | chosen | ridge", ridge(A, B, None, labels, n_classes)[0]
+        scales = scales_of(X, widths if features == MAIN else None)
+        T, T_test = turned(A / scales["s"], B / scales["s"])
+        yield f"{features} | s | logistic C=.01", logistic(T, T_test, labels, 0.01)
+        if features == "top avg":  # as it is usually done: neither scaled nor tuned
+            logs = LogisticRegression(max_iter=500, tol=1e-3).fit(X, labels).predict_log_proba(seen)
+            yield f"{features} | none | logistic C=1", logs
+        if features == MAIN:
+            yield f"{features} | s | LDA, own shrinkage", discriminant(A / scales["s"], B / scales["s"], labels)
+            yield f"{features} | s | 5 neighbours", neighbours(T, T_test, labels, n_classes)
+            for scaling, scale in scales.items():
+                of_ridge, loss = ridge(A, B, scale, labels, n_classes)
+                yield f"{features} | {scaling} | ridge", of_ridge
+                if scaling == "root":
+                    yield from others(features, *turned(A / scale, B / scale), labels, of_ridge, loss, seed)
 
 
 def others(features, T, T_test, y, of_ridge, loss, seed):
@@ -281,11 +282,12 @@ def numbers(Z, y, train, test):
     yield "s | RidgeCV", _ridge_cv(Z[train], y[train], Z[test])
     mean = Z[train].mean(axis=0)
     A, B = Z[train] - mean, Z[test] - mean
-    deviation = np.where(A.any(axis=0), A.std(axis=0), 1)
+    arguments = (A, y[train, None], np.ones(len(train)))
+    fits = {"chosen": fit_ridge(*arguments, one_strength=False)}
     for scaling, scale in scales_of(Z[train]).items():
-        factor = deviation / scale**2
-        fit = fit_ridge(A * factor, y[train, None], np.ones(len(train)), one_strength=False)
-        yield f"{scaling} | ridge", (B * factor) @ fit.coef[0] + fit.intercept[0]
+        fits[scaling] = fit_scaled_ridge(*arguments, scale, one_strength=False)
+    for scaling, fit in fits.items():
+        yield f"{scaling} | ridge", B @ fit.coef[0] + fit.intercept[0]
 
 
 def _ridge_cv(A, y, B):
@@ -324,11 +326,13 @@ def main():
     parser.add_argument("--data", type=Path, help="folder of the data sets")
     parser.add_argument("--weights", type=Path, help="folder of the weights")
     parser.add_argument("--features", type=Path, default=Path("features"), help="folder to keep features in")
-    parser.add_argument("--results", type=Path, default=Path(__file__).with_name("heads.jsonl"))
+    parser.add_argument("--results", type=Path, default=Path("heads.jsonl"), help="file of fits")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(10)))
     parser.add_argument("--tables", action="store_true", help="only print the tables")
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
+    if not options.results.exists():
+        options.results.write_bytes(gzip.decompress(Path(__file__).with_name("heads.jsonl.gz").read_bytes()))
     done = read_records(options.results, KEY)
     cases = [("classes", name) for name in CLASSES] + [("numbers", "bccd_counts"), ("numbers", "mnist")]
     for seed in [] if options.tables else options.seeds:
@@ -337,6 +341,7 @@ def main():
             for task, name in cases:
                 measure(options, task, name, network, seed, done)
             print(f"{seed} {network}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
+    print_tables(done.values())
 
 
 if __name__ == "__main__":

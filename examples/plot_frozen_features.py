@@ -11,11 +11,9 @@ does the rest. Nothing in the network is trained.
 # ----------------
 # Four classes of fractals, drawn by formula: twelve pictures each to learn from, the others to test on.
 
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from sktl import PretrainedFeatureExtractor
+from sktl import LinearProbeClassifier, PretrainedFeatureExtractor
 from sktl.datasets import make_fractals
 
 images, target = make_fractals(200, n_classes=4, difficulty=1.0, random_state=0)
@@ -25,13 +23,10 @@ X_test, y_test = images[48:], target[48:]
 # %%
 # One Pipeline
 # ------------
-# The extractor takes pictures and gives vectors. Scaling them helps a linear classifier.
+# The extractor takes pictures and gives vectors. The probe is a linear classifier made for them, which scales and
+# tunes itself; any other of scikit-learn may take its place.
 
-model = make_pipeline(
-    PretrainedFeatureExtractor("tiny_fractal"),
-    StandardScaler(),
-    LogisticRegression(C=0.1, max_iter=1000),
-)
+model = make_pipeline(PretrainedFeatureExtractor("tiny_fractal"), LinearProbeClassifier())
 model.fit(X_train, y_train)
 print(f"frozen features: accuracy {model.score(X_test, y_test):.2f}")
 

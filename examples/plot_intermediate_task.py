@@ -12,12 +12,10 @@ digits 0 to 4, of which there are many; then its features have to do for the dig
 # Plenty of labels for the one, twenty in all for the other.
 
 from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedShuffleSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from sktl import FineTuneClassifier, PretrainedFeatureExtractor
+from sktl import FineTuneClassifier, LinearProbeClassifier, PretrainedFeatureExtractor
 from sktl.backbones import load_backbone
 
 digits = load_digits()
@@ -42,8 +40,6 @@ print(load_backbone(source).source)
 # among the values of a grid write ``load_backbone(source)`` instead, since a search clones those.
 
 for name, backbone in {"fractals": "tiny_fractal", "fractals, then digits 0 to 4": source}.items():
-    model = make_pipeline(
-        PretrainedFeatureExtractor(backbone, **size), StandardScaler(), LogisticRegression(C=0.1, max_iter=1000)
-    )
+    model = make_pipeline(PretrainedFeatureExtractor(backbone, **size), LinearProbeClassifier())
     scores = cross_val_score(model, X, y, cv=splits)
     print(f"{name}: accuracy {scores.mean():.2f} (standard deviation {scores.std():.2f} over {len(scores)} splits)")

@@ -11,12 +11,10 @@ unlike those that the network was pretrained on, a lower stage, or several toget
 # -----------------
 
 from sklearn.datasets import load_digits
-from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
 
-from sktl import PretrainedFeatureExtractor
+from sktl import LinearProbeClassifier, PretrainedFeatureExtractor
 from sktl.backbones import load_backbone
 
 backbone = load_backbone("tiny_fractal")
@@ -32,8 +30,7 @@ X, y = digits.images[:150], digits.target[:150]
 pipeline = Pipeline(
     [
         ("embed", PretrainedFeatureExtractor(value_range=(0, 16))),
-        ("scale", StandardScaler()),
-        ("classify", LogisticRegression(C=0.1, max_iter=1000)),
+        ("classify", LinearProbeClassifier()),
     ]
 )
 search = GridSearchCV(

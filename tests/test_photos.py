@@ -73,7 +73,7 @@ def test_the_line_on_the_card_runs_as_it_stands(insects, tmp_path, monkeypatch):
     torch.save(models.resnet50().state_dict(), folder / name)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     X, y = insects(5)
-    model = make_pipeline(PretrainedFeatureExtractor("resnet50"), LogisticRegression()).fit(X, y)
+    model = make_pipeline(PretrainedFeatureExtractor("resnet50"), LinearProbeClassifier()).fit(X, y)
     assert model[0].embedding_dim_ == 2048
     assert model[0].backbone_.weights == "ResNet50_Weights.IMAGENET1K_V2"
     assert set(model.predict(X[:4])) <= {"ants", "bees"}

@@ -29,8 +29,9 @@ class PretrainedFeatureExtractor(ReadOnceMixin, FrozenNetworkEstimator):
     weights : str, Path, torchvision weights or None, default="default"
         ``"default"`` takes the best that torchvision has (or what ships with sktl), ``"IMAGENET1K_V1"`` names one of
         several, a path ending in ``.pth``, ``.pt`` or ``.safetensors`` reads a local file, None draws random weights
-        from `random_state`: a baseline that shows what pretraining is worth. Put a StandardScaler behind it, since
-        random networks shrink or blow up their features by many orders of magnitude.
+        from `random_state`: a baseline that shows what pretraining is worth. Put a scaler or a
+        LinearProbeClassifier behind it, since random networks shrink or blow up their features by many orders of
+        magnitude.
     layer : int, str or sequence of these, default="penultimate"
         Where to take features: ``"penultimate"``, the name of a stage, or an index from the top (0 is the top stage,
         1 the one below). Several are concatenated, ``"all"`` all of them; early ones help when the images look unlike

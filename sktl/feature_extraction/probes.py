@@ -77,6 +77,8 @@ def regression_probe(features, targets, weights):
 
 def _without_copies(features, targets, weights):
     """Return the rows of positive weight, and copies, which would give away what is left out, as one with their sum."""
+    if (weights > 0).all() and len(np.unique(features.sum(axis=1, dtype=np.float64))) == len(features):
+        return features, targets, weights
     first_of: dict = {}
     firsts, owners = [], []
     for row in np.flatnonzero(weights > 0):
@@ -84,6 +86,4 @@ def _without_copies(features, targets, weights):
         owners.append(first_of.setdefault(key, len(firsts)))
         if owners[-1] == len(firsts):
             firsts.append(row)
-    if len(firsts) == len(features):
-        return features, targets, weights
     return features[firsts], targets[firsts], np.bincount(owners, weights[weights > 0])

@@ -1,8 +1,9 @@
-"""Ridge regression on features: exact, its strength chosen by leave-one-out, and bounded on images of another kind.
+"""Ridge regression on features: exact, its strength and scaling by leave-one-out, bounded on images of another kind.
 
-A feature is divided by the square root of its standard deviation. Per unit of the feature itself, its coefficient is
-then of one size however little it varied. Divided by its whole standard deviation, a feature that was nearly dead in
-training drowns all others in the first image that wakes it. benchmarks/heads.py compares them.
+A feature divided by its standard deviation has a coefficient, in its own units, as much larger as it varied less: one
+that was nearly dead in training drowns all others in the first image that wakes it. Of the two scalings here neither
+lets a coefficient grow without bound. Which is better depends on the network: the root of the deviation where features
+of little spread are noise, the deviation itself where they are stages of small numbers. benchmarks/heads.py compares.
 """
 
 from collections.abc import Callable
@@ -10,26 +11,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["RidgeFit", "fit_ridge"]
+__all__ = ["RidgeFit", "fit_ridge", "fit_scaled_ridge", "scalings"]
 
 # Times the mean squared length of the scaled rows, shared out among the rows.
 _STRENGTHS = np.logspace(-2, 4, 19)
+_FLOOR = 0.1  # of the mean deviation: what deviations are not taken to be less than
 _NUMBERS_IN_BLOCK = 2**24
 _ROUNDING = 1e-12  # share of the greatest eigenvalue below which there is no direction
 
 
 @dataclass(frozen=True, eq=False)
 class RidgeFit:
-    """A ridge regression in the units of its features, and what each row gets from the fit that leaves it out."""
+    """Ridge regressions in the units of their features, and what each row gets from a fit that leaves it out."""
 
     coef: np.ndarray  # (n_targets, n_features)
     intercept: np.ndarray  # (n_targets,)
     alpha: np.ndarray  # (n_targets,), strengths
     left_out: np.ndarray  # (n_rows, n_targets)
+    loss: np.ndarray  # (n_targets,), weighted mean of the squared errors of rows left out
 
 
 def fit_ridge(X, Y, weights, *, one_strength):
-    """Fit targets, with the strength at which rows that are left out are predicted best.
+    """Fit targets, with the strength and the scaling at which rows that are left out are predicted best.
 
     Parameters
     ----------
@@ -40,7 +43,7 @@ def fit_ridge(X, Y, weights, *, one_strength):
     weights : ndarray of shape (n_rows,)
         Positive; only their ratios count. A row is left out with all of its weight, so merge copies first.
     one_strength : bool
-        Whether all targets share the strength that is best on the whole, or each has its own.
+        Whether all targets share the strength and the scaling that are best on the whole, or each has its own.
 
     Returns
     -------
@@ -48,39 +51,55 @@ def fit_ridge(X, Y, weights, *, one_strength):
         The exact solution. Time grows with n_rows * n_features * m and m**3 where m is the smaller of the two, memory
         with m**2 and, for no more rows than features, with X.
     """
+    fits = [fit_scaled_ridge(X, Y, weights, scale, one_strength=one_strength) for scale in scalings(X, weights)]
+    losses = np.stack([fit.loss for fit in fits])
+    if one_strength:
+        return fits[losses.sum(axis=1).argmin()]
+    best, own = losses.argmin(axis=0), np.arange(Y.shape[1])
+    parts = ([getattr(fit, name) for fit in fits] for name in ("coef", "intercept", "alpha", "loss"))
+    coef, intercept, alpha, loss = (np.stack(part)[best, own] for part in parts)
+    return RidgeFit(coef, intercept, alpha, np.stack([fit.left_out for fit in fits])[best, :, own].T, loss)
+
+
+def scalings(X, weights):
+    """Return what features may be divided by: the root of the deviation, and the deviation with a floor."""
+    deviation = _Rows(X, weights / weights.sum()).deviation()
+    floor = _FLOOR * deviation.mean()
+    deviation[deviation == 0] = 1
+    return np.sqrt(deviation), np.hypot(deviation, floor)
+
+
+def fit_scaled_ridge(X, Y, weights, scale, *, one_strength):
+    """Fit targets to features that are divided by `scale`; the rest as in `fit_ridge`."""
     shares = weights / weights.sum()
     means, roots = shares @ Y, np.sqrt(shares)[:, None]
     targets = roots * (Y - means)
-    rows = _ScaledRows(X, shares)
-    space = _by_features(rows) if len(X) > X.shape[1] else _by_rows(rows)
-    projected = sum(P.T @ targets[part] for part, P in space.coordinates())
+    rows = _Rows(X, shares, scale)
+    space = (_by_features if len(X) > X.shape[1] else _by_rows)(rows, targets)
 
     def left_out_errors(part, P, strengths):
         shrinkage = 1 / (space.spectrum[:, None] + strengths)
         stays = 1 - shares[part, None] - np.square(P) @ shrinkage
-        return (targets[part] - P @ (shrinkage * projected)) / np.maximum(stays, np.finfo(float).tiny)
+        return (targets[part] - P @ (shrinkage * space.projected)) / np.maximum(stays, np.finfo(float).tiny)
 
     strengths = _STRENGTHS * space.spectrum.sum() * (shares @ shares)
     losses = np.zeros((len(strengths), Y.shape[1]))
     for part, P in space.coordinates():
         losses += [np.square(left_out_errors(part, P, strength)).sum(axis=0) for strength in strengths]
-    if one_strength:
-        losses = np.broadcast_to(losses.sum(axis=1, keepdims=True), losses.shape)
-    best = strengths[losses.argmin(axis=0)]
-    coef = space.lift(projected / (space.spectrum[:, None] + best)).T / rows.scale
-    errors = np.concatenate([left_out_errors(part, P, best) for part, P in space.coordinates()])
-    return RidgeFit(np.ascontiguousarray(coef), means - coef @ rows.mean, best, Y - errors / roots)
+    shared = losses.sum(axis=1, keepdims=True)
+    best = (shared + np.zeros_like(losses) if one_strength else losses).argmin(axis=0)
+    alpha = strengths[best]
+    coef = np.ascontiguousarray(space.lift(space.projected / (space.spectrum[:, None] + alpha)).T / scale)
+    errors = np.concatenate([left_out_errors(part, P, alpha) for part, P in space.coordinates()])
+    return RidgeFit(coef, means - coef @ rows.mean, alpha, Y - errors / roots, losses[best, np.arange(Y.shape[1])])
 
 
-class _ScaledRows:
-    """Rows without their mean, features divided by the root of their standard deviation, times the root of a share."""
+class _Rows:
+    """Rows without their mean, features divided by a scale, times the root of a share."""
 
-    def __init__(self, X, shares):
-        self.X, self.roots = X, np.sqrt(shares)[:, None]
+    def __init__(self, X, shares, scale=1.0):
+        self.X, self.scale, self.roots = X, scale, np.sqrt(shares)[:, None]
         self.mean = sum(shares[part] @ X[part].astype(np.float64) for part in self.parts())
-        self.scale = np.ones(X.shape[1])
-        deviation = np.sqrt(sum(np.square(self[part]).sum(axis=0) for part in self.parts()))
-        self.scale[deviation > 0] = np.sqrt(deviation[deviation > 0])
 
     def parts(self):
         """Yield slices of rows that fit into the memory."""
@@ -88,7 +107,14 @@ class _ScaledRows:
         yield from (slice(start, start + step) for start in range(0, len(self.X), step))
 
     def __getitem__(self, part):
-        return (self.X[part] - self.mean) / self.scale * self.roots[part]
+        rows = self.X[part] - self.mean
+        rows /= self.scale
+        rows *= self.roots[part]
+        return rows
+
+    def deviation(self):
+        """Return the root of the mean square of each feature."""
+        return np.sqrt(sum(np.square(self[part]).sum(axis=0) for part in self.parts()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,29 +122,33 @@ class _Space:
     """The directions in which the rows differ."""
 
     spectrum: np.ndarray  # variances
+    projected: np.ndarray  # products with the targets
     coordinates: Callable  # yields slices of rows and their coordinates
     lift: Callable  # from coordinates to scaled features
 
 
-def _by_features(rows):
+def _by_features(rows, targets):
     """Find the directions from the products of features: for many rows."""
     spectrum, directions = _eigen(sum(rows[part].T @ rows[part] for part in rows.parts()))
     return _Space(
         spectrum,
+        directions.T @ sum(rows[part].T @ targets[part] for part in rows.parts()),
         lambda: ((part, rows[part] @ directions) for part in rows.parts()),
         lambda coordinates: directions @ coordinates,
     )
 
 
-def _by_rows(rows):
+def _by_rows(rows, targets):
     """Find them from the products of rows: for many features."""
     everything = slice(None)
     scaled = rows[everything]
     spectrum, directions = _eigen(scaled @ scaled.T)
     lengths = np.sqrt(spectrum)
+    P = directions * lengths
     return _Space(
         spectrum,
-        lambda: [(everything, directions * lengths)],
+        P.T @ targets,
+        lambda: [(everything, P)],
         lambda coordinates: scaled.T @ (directions @ (coordinates / lengths[:, None])),
     )
 

@@ -13,7 +13,14 @@ from sklearn.svm import SVC
 from torch import nn
 from torchvision.models import VisionTransformer
 
-from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedClassifier, PretrainedFeatureExtractor
+from sktl import (
+    FineTuneClassifier,
+    FineTuneRegressor,
+    LinearProbeClassifier,
+    LinearProbeRegressor,
+    PretrainedClassifier,
+    PretrainedFeatureExtractor,
+)
 from sktl.displays import class_activation_map
 
 X = np.random.default_rng(0).integers(0, 256, (18, 40, 52, 3), dtype=np.uint8)
@@ -75,17 +82,24 @@ def test_maps_of_a_fine_tuned_network_add_up_to_its_outputs(depth):
 
 @pytest.mark.parametrize("pooling", ["auto", "avg", "max", "avg+max", "avg+std", "pyramid", "flatten"])
 @pytest.mark.parametrize("layer", ["penultimate", "all"])
-def test_maps_of_a_frozen_pipeline_add_up_to_its_outputs(pooling, layer):
+@pytest.mark.parametrize("linear", [LogisticRegression(C=0.01), LinearProbeClassifier()])
+def test_maps_of_a_frozen_pipeline_add_up_to_its_outputs(pooling, layer, linear):
     # Standardised, features that hardly vary would carry the last digits of float32 into the outputs.
-    model = frozen(LogisticRegression(C=0.01), layer=layer, pooling=pooling).fit(X, THREE)
+    model = frozen(linear, layer=layer, pooling=pooling).fit(X, THREE)
     for number, name in enumerate(model.classes_):
         sums = class_activation_map(model, X, name).sum((1, 2)) + model[-1].intercept_[number]
         assert_allclose(sums, model.decision_function(X)[:, number], rtol=0, atol=1e-5)
 
 
 def test_of_two_classes_one_is_the_opposite_of_the_other():
-    for steps in ([StandardScaler(with_mean=False)], [StandardScaler(with_std=False)], []):
-        model = frozen(*steps, LogisticRegression(C=0.01)).fit(X, TWO)
+    linear = LogisticRegression(C=0.01)
+    for steps in (
+        [StandardScaler(with_mean=False), linear],
+        [StandardScaler(with_std=False), linear],
+        [linear],
+        [LinearProbeClassifier()],
+    ):
+        model = frozen(*steps).fit(X, TWO)
         maps = class_activation_map(model, X, True)
         assert_allclose(maps.sum((1, 2)) + model[-1].intercept_, model.decision_function(X), rtol=0, atol=1e-5)
         assert_allclose(class_activation_map(model, X, False), -maps, rtol=0, atol=1e-12)
@@ -93,10 +107,11 @@ def test_of_two_classes_one_is_the_opposite_of_the_other():
 
 def test_numbers_have_maps_as_well():
     y = np.stack([X.mean((1, 2, 3)), X.std((1, 2, 3))], axis=1)
-    model = frozen(Ridge()).fit(X, y)
-    for output in (0, 1):
-        sums = class_activation_map(model, X, output).sum((1, 2)) + model[-1].intercept_[output]
-        assert_allclose(sums, model.predict(X)[:, output], rtol=0, atol=1e-4)
+    for linear in (Ridge(), LinearProbeRegressor()):
+        model = frozen(linear).fit(X, y)
+        for output in (0, 1):
+            sums = class_activation_map(model, X, output).sum((1, 2)) + model[-1].intercept_[output]
+            assert_allclose(sums, model.predict(X)[:, output], rtol=0, atol=1e-4)
     with pytest.raises(ValueError, match="target must be the number of an output, below 2"):
         class_activation_map(model, X)
     one = FineTuneRegressor(unfreeze_depth=0, random_state=0).fit(X, y[:, 0])

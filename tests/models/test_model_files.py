@@ -10,20 +10,35 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from sktl import PretrainedFeatureExtractor
 from sktl.backbones import list_backbones, load_backbone
 from sktl.backbones.descriptions import describe_network
 from sktl.backbones.empty_networks import empty_chain
 from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundError
-from sktl.models import load_model
+from sktl.images import load_image_folder
+from sktl.models import load_model, save_model
 from sktl.models._format import digest_of, read_record
 from sktl.stages._functional_modules import ImageNetToInception
+
+
+@pytest.fixture(scope="module")
+def scaled(photos, tmp_path_factory):
+    """The model file of a pipeline with a scaler."""
+    path, folder = tmp_path_factory.mktemp("models") / "scaled.safetensors", load_image_folder(photos)
+    extractor = PretrainedFeatureExtractor(layer="all", pooling="avg+std", cache=False)
+    model = make_pipeline(extractor, StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+    save_model(model.fit(folder.images, np.array(folder.target_names)[folder.target]), path)
+    return path
 
 
 @pytest.fixture(params=["fine_tuned", "frozen"])
 def parts(request, models):
     """Tensors and record of a good file, to be spoilt."""
-    path = models[request.param]
+    path = models.get(request.param) or request.getfixturevalue(request.param)
     with safe_open(path, framework="pt") as file:
         return load_file(path), json.loads(file.metadata()["sktl"])
 
@@ -43,6 +58,7 @@ def write(tmp_path):
     return write
 
 
+@pytest.mark.parametrize("parts", ["fine_tuned", "frozen", "scaled"], indirect=True)
 def test_a_good_file_can_be_written_again_and_read(parts, write):
     assert load_model(write(*parts)).classes_.tolist() == ["ants", "bees"]
 
@@ -177,6 +193,25 @@ def test_what_training_has_fixed_is_checked(parts, write, field, value, message)
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
+        ("steps", ["a", "b", "c"], "steps must be 2 names"),
+        ("scaler", {}, "steps must be 3 names"),
+        ("linear.type", "LinearProbeRegressor", "n_targets must be a number of targets, or none, and is missing"),
+        ("linear.parameters", {"class_weight": "even"}, "The 'class_weight' parameter of LinearProbeClassifier"),
+        ("linear.parameters", {"C": 1.0}, "the parameters must be those of LinearProbeClassifier"),
+        ("linear.intercept", "number", "linear.intercept is F64 of shape (1,) instead of F64 of shape ()"),
+    ],
+)
+def test_the_probe_of_a_frozen_model_is_that_of_its_file(parts, write, field, value, message):
+    tensors, record = parts
+    with pytest.raises(WeightsError) as refusal:
+        load_model(write(tensors, changed(record, field, value)))
+    assert message in str(refusal.value)
+
+
+@pytest.mark.parametrize("parts", ["scaled"], indirect=True)
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
         ("parameters.pooling", "eval", "The 'pooling' parameter"),
         ("parameters.pooling", "avg", "its network gives 384 features, and its linear model takes 768"),
         ("layers", ["stem", "stem"], "layers must be a list of names"),
@@ -246,15 +281,16 @@ def test_tensors_are_those_that_the_record_describes(parts, write):
         assert len(str(refusal.value)) < 1000
 
 
+@pytest.mark.parametrize("parts", ["fine_tuned", "frozen", "scaled"], indirect=True)
 def test_numbers_are_finite(parts, write):
     tensors, record = parts
     for name in [*(name for name in tensors if name.startswith(("head", "linear", "scaler"))), "stages.stem.0.weight"]:
         spoilt = {**tensors, name: torch.full_like(tensors[name], float("nan"))}
         with pytest.raises(WeightsError, match="must be finite"):
             load_model(write(spoilt, record))
-    scale = next(name for name in tensors if name.endswith("r.scale") or name == "head.scale")
-    with pytest.raises(WeightsError, match="scales must not be zero"):
-        load_model(write({**tensors, scale: torch.zeros_like(tensors[scale])}, record))
+    for scale in (name for name in tensors if name in ("scaler.scale", "head.scale")):
+        with pytest.raises(WeightsError, match="scales must not be zero"):
+            load_model(write({**tensors, scale: torch.zeros_like(tensors[scale])}, record))
 
 
 def test_a_network_that_makes_nan_of_a_trial_image_is_none(parts, write):
@@ -385,8 +421,6 @@ def test_other_files_are_told_from_models(models, tmp_path):
 @pytest.mark.parametrize("parts", ["frozen"], indirect=True)
 def test_the_digest_in_a_record_does_not_find_vectors_of_another_network(parts, write, photos):
     """Otherwise a file could put its own vectors into the store under the name of a well-known network."""
-    from sktl import PretrainedFeatureExtractor
-
     tensors, record = parts
     expected = PretrainedFeatureExtractor(layer="all", pooling="avg+std", cache=False)
     paths = [str(path) for path in sorted(photos.rglob("*.png"))[:3]]
