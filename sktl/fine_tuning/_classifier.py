@@ -29,8 +29,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         network from scratch: random weights, all stages trained at any `unfreeze_depth`.
     unfreeze_depth : int or "all", default=1
         Number of trained stages, counted from the top. 0 trains the head alone: a linear head is then solved for, as
-        by :class:`~sktl.LinearProbeClassifier`. ``"all"`` trains everything. :attr:`Backbone.stage_names
-        <sktl.backbones.Backbone>` lists the stages.
+        by :class:`~sktl.LinearProbeClassifier`. ``"all"`` trains everything; `backbone_.stage_names` lists the stages.
     head : "linear", sequence of int, torch.nn.Module or callable, default="linear"
         The new layers, on pooled features standardised over the training images: one linear layer, hidden layers of
         these widths with ReLU, your own module, or a function ``head(n_features, n_outputs)`` that makes it.
@@ -321,7 +320,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         y_pred : ndarray of shape (n_samples,) or (n_samples, n_labels)
             The most probable label of each image; of several labels, ones for those more probable than not.
         """
-        return self._labels.decode(self._outputs(X))
+        outputs = self._outputs(X)
+        return self._labels.decode(outputs)
 
     def predict_proba(self, X):
         """Predict the probability of each label.
@@ -336,7 +336,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         probabilities : ndarray of shape (n_samples, n_classes)
             In the order of `classes_`; each row sums to one, unless an image may have several labels.
         """
-        return self._labels.probabilities(self._outputs(X))
+        outputs = self._outputs(X)
+        return self._labels.probabilities(outputs)
 
     def decision_function(self, X):
         """Return logits.
