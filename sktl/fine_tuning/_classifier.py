@@ -28,9 +28,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         several, a path ending in ``.pth``, ``.pt`` or ``.safetensors`` reads a local file. None trains the same
         network from scratch: random weights, all stages trained at any `unfreeze_depth`.
     unfreeze_depth : int or "all", default=1
-        Number of trained stages, counted from the top. 0 trains the head alone: a linear head is then solved for
-        exactly, as :class:`~sktl.LinearProbeClassifier` does. ``"all"`` trains everything. The same
-        scale on every backbone; :attr:`Backbone.stage_names <sktl.backbones.Backbone>` lists the stages.
+        Number of trained stages, counted from the top. 0 trains the head alone: a linear head is then solved for, as
+        by :class:`~sktl.LinearProbeClassifier`. ``"all"`` trains everything; `backbone_.stage_names` lists the stages.
     head : "linear", sequence of int, torch.nn.Module or callable, default="linear"
         The new layers, on pooled features standardised over the training images: one linear layer, hidden layers of
         these widths with ReLU, your own module, or a function ``head(n_features, n_outputs)`` that makes it.
