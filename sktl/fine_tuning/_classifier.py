@@ -53,9 +53,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         ``"trivial"`` is TrivialAugmentWide on top [4]_, a callable is a transform of your own, for instance from
         ``torchvision.transforms.v2`` (in the lists of a grid search within a ``v2.Compose``), and None leaves images
         as they are. ``"auto"`` is ``"light"``, or ``"unmirrored"`` where a linear model on the features mistakes mirror
-        images, or, with pretrained weights, None where one that learns from views as well knows the images less: where
-        sizes or places tell them apart. For the exact probe, in `partial_fit` and for rows of numbers it is None.
-        Views depend on the image alone, not on `random_state`.
+        images, or, with pretrained weights, None where one loses by learning from views: where sizes or places matter.
+        For the exact probe, in `partial_fit` and for rows of numbers it is None. Views do not depend on `random_state`.
     n_views : int, "auto" or None, default="auto"
         Number of augmented views of each image, which take turns over the epochs; the frozen part is computed once for
         each view that fits into memory or, unless `augment` is a callable, into the store. ``"auto"`` is 8, or as many
