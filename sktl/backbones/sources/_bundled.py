@@ -63,16 +63,16 @@ class TinyResNet(nn.Module):
        :doi:`10.1109/CVPR.2016.90`
     """
 
-    def __init__(self, n_classes=N_CLASSES):
+    def __init__(self, n_classes=N_CLASSES, widths=WIDTHS):
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(3, WIDTHS[0], 3, 2, 1, bias=False), nn.BatchNorm2d(WIDTHS[0]), nn.ReLU(inplace=True)
+            nn.Conv2d(3, widths[0], 3, 2, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)
         )
-        self.stage1 = _BasicBlock(WIDTHS[0], WIDTHS[0], 1)
-        self.stage2 = _BasicBlock(WIDTHS[0], WIDTHS[1], 2)
-        self.stage3 = _BasicBlock(WIDTHS[1], WIDTHS[2], 2)
-        self.stage4 = _BasicBlock(WIDTHS[2], WIDTHS[3], 2)
-        self.fc = nn.Linear(WIDTHS[3], n_classes)
+        self.stage1 = _BasicBlock(widths[0], widths[0], 1)
+        self.stage2 = _BasicBlock(widths[0], widths[1], 2)
+        self.stage3 = _BasicBlock(widths[1], widths[2], 2)
+        self.stage4 = _BasicBlock(widths[2], widths[3], 2)
+        self.fc = nn.Linear(widths[3], n_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
