@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy, grid_sample, mse_loss
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -29,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from _families import SHARES, draw_shapes, draw_textures, sample_shapes, sample_textures
 from tiny_fractal import N_STATISTICS, export, follow, statistics, write_atomically
 
-from sktl.backbones.sources._bundled import MEAN, STD, TinyResNet
+from sktl.backbones.sources._bundled import BUNDLED, MEAN, STD, TINY_FRACTAL, TinyResNet
 
 TINY_FORMULA = "tiny_formula"
 WIDTHS = (32, 64, 128, 256)
@@ -46,6 +47,7 @@ def parse(arguments=None):
     parser.add_argument("--output", type=Path, help="where the weights go at the end (default: in --folder)")
     parser.add_argument("--steps", type=int, default=40_000, help="length of the training")
     parser.add_argument("--decay", type=int, default=6_000, help="steps at the end over which the rate falls to zero")
+    parser.add_argument("--end-size", type=int, default=None, help="size of the pictures over these")
     parser.add_argument("--minutes", type=float, default=math.inf, help="pause after so many minutes")
     parser.add_argument("--pause-after", type=int, default=None, help="pause after so many steps")
     parser.add_argument("--save-every", type=float, default=120, help="seconds between checkpoints")
@@ -66,12 +68,13 @@ def parse(arguments=None):
     parser.add_argument("--statistics-weight", type=float, default=0.5, help="of the loss for colour and contrast")
     parser.add_argument("--early-weight", type=float, default=0.0, help="of the losses on the maps of all stages")
     parser.add_argument("--average", type=float, default=0.999, help="decay of the running mean of the weights")
+    parser.add_argument("--start", choices=["small", "random"], default="small", help="where the weights start")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args(arguments)
 
 
 ANY_TIME = {"folder", "output", "minutes", "pause_after", "save_every", "threads"}
-END = {"steps", "decay"}  # matters to the last part alone
+END = {"steps", "decay", "end_size"}  # matters to the last part alone
 
 
 def recipe(options, *left_out):
@@ -102,14 +105,14 @@ class Pictures:
             self.drawn = self._draw(self.options.instances, rng)
         return self.drawn
 
-    def batch(self, step):
+    def batch(self, step, size):
         """Make the batch of one step: a function of seed and step alone, so that there is no random state to keep."""
         shapes, textures = self.at(step)
         rng = np.random.default_rng([self.options.seed, 3, step])
         n = self.options.batch
         hard = rng.random(n) < min(0.85, 0.25 + 0.6 * step / self.options.ramp)
         chosen = rng.integers(0, len(shapes), n), rng.integers(0, len(textures), n)
-        x, shown = paint(shapes[chosen[0]], textures[chosen[1]], hard, self.options.size, rng)
+        x, shown = paint(shapes[chosen[0]], textures[chosen[1]], hard, size, rng)
         y = [torch.from_numpy(k // self.options.instances) for k in chosen]
         return x, [labels.masked_fill(~here, NO_CLASS) for labels, here in zip(y, shown, strict=True)]
 
@@ -121,11 +124,11 @@ def tensor(values):
 def paint(shapes, textures, hard, size, rng):
     """Turn grey shapes and textures into pictures; also returns in which of them a shape and a texture can be seen.
 
-    What is not hard is a shape of one colour on a plain ground, as in drawings and print.
+    What is not hard is grey: a shape on a plain ground, as in drawings and print, or a texture alone.
     """
     n = len(shapes)
-    alone = hard & (rng.random(n) < 0.15)
-    plain = ~hard | (~alone & (rng.random(n) < 0.2))
+    alone = rng.random(n) < np.where(hard, 0.15, 0.4)
+    plain = ~alone & (~hard | (rng.random(n) < 0.2))
     colours, ground = palettes(plain, hard, rng)
     shape = move(shapes, size, rng, scale=(0.6, 1.25), shift=0.25, padding="zeros")
     texture = move(textures, size, rng, scale=(0.6, 1.6), shift=0.5, padding="reflection")
@@ -167,14 +170,15 @@ def palettes(plain, hard, rng):
     wave = 0.5 + 0.5 * ends[0] * np.cos(2 * np.pi * (frequency * value + phase))
     colours, ground = np.where(rng.random((2, n, 1, 1)) < 0.5, straight, wave)
     middle = ground[np.arange(n), rng.integers(0, N_COLOURS, n)][:, None]
-    ground = middle + (ground - middle) * np.where(plain, 0, np.exp(rng.uniform(-2, 0, n)))[:, None, None]
+    ground = middle + (ground - middle) * np.where(plain, 0, np.exp(rng.uniform(-1.5, 0, n)))[:, None, None]
     both = np.stack([colours, ground])
     grey = hard & (rng.random(n) < 0.15)
     both[:, grey] = both[:, grey].mean(3, keepdims=True)
     both = (both - 0.5) * rng.uniform(0.6, 1.2, (n, 1, 1)) + 0.5 + rng.uniform(-0.15, 0.15, (n, 1, 1))
     easy = np.flatnonzero(~hard)  # bright grey on dark, or the other way round
-    shade = rng.uniform(0, 0.2, (2, len(easy), 1, 1))
-    both[0, easy], both[1, easy] = rng.uniform(0.6, 1, (len(easy), 1, 1)) + shade[0] * (value - 1), shade[1]
+    shade, bright = rng.uniform(0, 0.2, (2, len(easy), 1, 1)), rng.uniform(0.6, 1, (len(easy), 1, 1))
+    both[0, easy] = bright + shade[0] * (value - 1)
+    both[1, easy] = shade[1] + np.where(plain[easy, None, None], 0, bright - shade[1]) * value
     inverted = easy[rng.random(len(easy)) < 0.5]
     both[:, inverted] = 1 - both[:, inverted]
     return both.clip(0, 1).astype(np.float32)
@@ -259,11 +263,25 @@ class Run:
                 return
 
 
+@torch.no_grad()
+def widen(network, small):
+    """Let the first channels of a network compute what a narrower one does; the others keep their random weights."""
+    for name, value in network.state_dict().items():
+        if name.startswith("fc") or value.ndim == 0:
+            continue
+        known = tuple(slice(n) for n in small[name].shape)
+        if value.ndim > 1:
+            value[known[0]] = 0  # the other channels are not heard by the first ones
+        value[known] = small[name].to(value.dtype)
+
+
 def build(options):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         network = TinyResNet(options.shapes, options.widths).to(memory_format=torch.channels_last).train()
         heads = Heads(options)
+    if options.start == "small":
+        widen(network, load_file(BUNDLED[TINY_FRACTAL].weights.path))
     parameters = [*network.parameters(), *heads.parameters()]
     matrices, vectors = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": options.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
@@ -273,7 +291,7 @@ def build(options):
 
 def scale_of_statistics(pictures, options):
     """Measure mean and standard deviation of the statistics over difficult batches."""
-    values = torch.cat([statistics(pictures.batch(options.ramp + step)[0]) for step in range(16)])
+    values = torch.cat([statistics(pictures.batch(options.ramp + step, options.size)[0]) for step in range(16)])
     return values.mean(0), values.std(0)
 
 
@@ -300,7 +318,7 @@ def losses_of(run, x, y):
 def take_step(run, pictures):
     """Take one step and return its losses."""
     options = run.options
-    x, y = pictures.batch(run.step)
+    x, y = pictures.batch(run.step, options.size if run.step < run.falling else options.end_size or options.size)
     for group in run.optimizer.param_groups:
         group["lr"] = rate_at(run.step, options)
     losses = losses_of(run, x, y)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sktl.backbones.sources._bundled import TinyResNet
+from sktl.backbones.sources._bundled import BUNDLED, TINY_FRACTAL, TinyResNet
 
 COMMAND = Path(__file__).parents[1] / "pretraining" / "tiny_formula.py"
 pytest.importorskip("matplotlib", reason="letters are drawn with its fonts")
@@ -32,8 +32,8 @@ def pretraining():
 
 
 def parse(pretraining, *more):
-    small = "--shapes 10 --textures 4 --instances 2 --batch 8 --size 16 --widths 4 4 8 8 --warm-up 2 --renew 3"
-    return pretraining.parse([*small.split(), *more])
+    small = "--shapes 10 --textures 4 --instances 2 --batch 8 --size 16 --widths 4 4 8 8 --start random"
+    return pretraining.parse([*small.split(), "--warm-up", "2", "--renew", "3", *more])
 
 
 def run(pretraining, folder, steps, *more):
@@ -119,6 +119,15 @@ def test_what_cannot_be_seen_is_not_asked_for(pretraining):
     assert 0 < texture_seen.float().mean() < 1
     for seen, other in ((shape_seen, paint(1, 2)[0]), (texture_seen, paint(0, 3)[0])):
         torch.testing.assert_close((other != x).flatten(1).any(1), seen)
+
+
+def test_the_first_channels_start_as_those_of_the_smaller_network(pretraining):
+    small = TinyResNet().eval()
+    small.load_state_dict(load_file(BUNDLED[TINY_FRACTAL].weights.path))
+    wide = pretraining.build(pretraining.parse(["--widths", "26", "48", "100", "200"])).network.eval()
+    x = torch.randn(2, 3, 32, 40, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(wide.embed(x)[:, :192], small.embed(x))
+    assert (wide.embed(x)[:, 192:] > 0).any()
 
 
 @pytest.mark.slow
