@@ -17,7 +17,7 @@ FONTS = (
     *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSerif", "DejaVuSerif-Bold"),
     *("DejaVuSerif-Italic", "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic"),
 )
-SHARES = {"fractals": 0.35, "trees": 0.1, "letters": 0.15, "contours": 0.12, "assemblies": 0.28}
+SHARES = {"fractals": 0.34, "trees": 0.1, "letters": 0.09, "contours": 0.14, "assemblies": 0.33}
 GREY = 48  # of lines and of the darkest parts of a shape
 ALL_SHADERS = 0.7  # share of textures that are shaders; the others are noise
 
@@ -75,7 +75,9 @@ def _draw_tree(children, n_children, width, size, rng):
 
 
 def _sample_letters(n, rng):
-    return rng.permutation(list(LETTERS))[:n] if n <= len(LETTERS) else np.array(list(LETTERS))
+    if n > len(LETTERS):
+        raise ValueError(f"There are {len(LETTERS)} letters. Got a share of {n} classes. Ask for fewer classes.")
+    return rng.permutation(list(LETTERS))[:n]
 
 
 def _draw_letters(letters, chosen, size, rng):

@@ -45,8 +45,8 @@ def parse(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--folder", type=Path, default=Path("out") / TINY_FORMULA, help="for the checkpoints")
     parser.add_argument("--output", type=Path, help="where the weights go at the end (default: in --folder)")
-    parser.add_argument("--steps", type=int, default=40_000, help="length of the training")
-    parser.add_argument("--decay", type=int, default=6_000, help="steps at the end over which the rate falls to zero")
+    parser.add_argument("--steps", type=int, default=100_000, help="length of the training")
+    parser.add_argument("--decay", type=int, default=15_000, help="steps at the end over which the rate falls to zero")
     parser.add_argument("--end-size", type=int, default=None, help="size of the pictures over these")
     parser.add_argument("--minutes", type=float, default=math.inf, help="pause after so many minutes")
     parser.add_argument("--pause-after", type=int, default=None, help="pause after so many steps")
@@ -55,10 +55,10 @@ def parse(arguments=None):
     parser.add_argument("--families", nargs="+", default=list(SHARES), choices=list(SHARES))
     parser.add_argument("--widths", type=int, nargs=4, default=WIDTHS, help="channels of the stages")
     parser.add_argument("--size", type=int, default=48, help="height and width of the pictures trained on")
-    parser.add_argument("--shapes", type=int, default=448, help="number of classes of shapes")
-    parser.add_argument("--textures", type=int, default=192, help="number of classes of textures")
+    parser.add_argument("--shapes", type=int, default=768, help="number of classes of shapes")
+    parser.add_argument("--textures", type=int, default=256, help="number of classes of textures")
     parser.add_argument("--instances", type=int, default=32, help="rendered pictures of each class")
-    parser.add_argument("--renew", type=int, default=4_000, help="steps after which all pictures are rendered anew")
+    parser.add_argument("--renew", type=int, default=6_000, help="steps after which all pictures are rendered anew")
     parser.add_argument("--ramp", type=int, default=1_500, help="steps over which the pictures become difficult")
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--learning-rate", type=float, default=3e-3)
@@ -66,7 +66,6 @@ def parse(arguments=None):
     parser.add_argument("--weight-decay", type=float, default=0.05)
     parser.add_argument("--texture-weight", type=float, default=0.5, help="weight of the loss for the textures")
     parser.add_argument("--statistics-weight", type=float, default=0.5, help="of the loss for colour and contrast")
-    parser.add_argument("--early-weight", type=float, default=0.0, help="of the losses on the maps of all stages")
     parser.add_argument("--average", type=float, default=0.999, help="decay of the running mean of the weights")
     parser.add_argument("--start", choices=["small", "random"], default="small", help="where the weights start")
     parser.add_argument("--seed", type=int, default=0)
@@ -211,11 +210,8 @@ class Heads(torch.nn.Module):
 
     def __init__(self, options):
         super().__init__()
-        n_all = 2 * (options.widths[0] + sum(options.widths)) if options.early_weight else 0
         self.texture = torch.nn.Linear(options.widths[3], options.textures)
         self.statistics = torch.nn.Linear(options.widths[3], N_STATISTICS)
-        if n_all:
-            self.early = torch.nn.Linear(n_all, options.shapes + options.textures)
 
 
 @dataclass
@@ -296,23 +292,14 @@ def scale_of_statistics(pictures, options):
 
 
 def losses_of(run, x, y):
-    """Return the losses: of the shapes, of the textures, of the statistics, and of both classes on all stages."""
-    network, heads, options = run.network, run.heads, run.options
+    """Return the losses of the shapes, of the textures and of the statistics."""
     target = (statistics(x) - run.scale[0]) / run.scale[1]
     with torch.autocast("cpu", torch.bfloat16):
-        maps, pooled = x, []
-        for stage in (network.stem, network.stage1, network.stage2, network.stage3, network.stage4):
-            maps = stage(maps)
-            if options.early_weight:
-                pooled += [maps.mean((2, 3)), maps.float().flatten(2).var(2).add(1e-4).sqrt()]
-        features = maps.mean((2, 3))
-        shape, texture = network.fc(features).float(), heads.texture(features).float()
-        described = heads.statistics(features).float()
-        losses = [cross_entropy(shape, y[0]), cross_entropy(texture, y[1]), mse_loss(described, target)]
-        if options.early_weight:
-            early = heads.early(torch.cat(pooled, 1)).float().split([options.shapes, options.textures], 1)
-            losses.append(cross_entropy(early[0], y[0]) + cross_entropy(early[1], y[1]))
-    return losses
+        features = run.network.embed(x)
+        shape, texture, described = (
+            head(features).float() for head in (run.network.fc, run.heads.texture, run.heads.statistics)
+        )
+    return cross_entropy(shape, y[0]), cross_entropy(texture, y[1]), mse_loss(described, target)
 
 
 def take_step(run, pictures):
@@ -322,9 +309,8 @@ def take_step(run, pictures):
     for group in run.optimizer.param_groups:
         group["lr"] = rate_at(run.step, options)
     losses = losses_of(run, x, y)
-    weights = (1, options.texture_weight, options.statistics_weight, options.early_weight)
     run.optimizer.zero_grad()
-    sum(weight * loss for weight, loss in zip(weights, losses, strict=False) if weight).backward()
+    (losses[0] + options.texture_weight * losses[1] + options.statistics_weight * losses[2]).backward()
     run.optimizer.step()
     follow(run.average, run.network, run.step, options.average)
     run.step += 1

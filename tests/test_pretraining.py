@@ -132,7 +132,7 @@ def test_the_first_channels_start_as_those_of_the_smaller_network(pretraining):
 
 @pytest.mark.slow
 def test_pretraining_lowers_the_losses(pretraining):
-    options = parse(pretraining, "--size", "32", "--batch", "16", "--ramp", "20", "--early-weight", "1")
+    options = parse(pretraining, "--size", "32", "--batch", "16", "--ramp", "20")
     pictures = pretraining.Pictures(options)
     trained = pretraining.build(options)
     trained.scale = pretraining.scale_of_statistics(pictures, options)
