@@ -12,7 +12,8 @@ import numpy as np
 from sklearn.metrics import pairwise_distances
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 from sklearn.tree import ExtraTreeClassifier, ExtraTreeRegressor
-from sktl.comparison._difference import OF_LABELS, OF_NUMBERS
+
+from sktl.comparison.difference import OF_LABELS, OF_NUMBERS
 
 Compared = namedtuple("Compared", "gains units ratio")
 STUCK = 0.2  # share of the fits that end at chance level

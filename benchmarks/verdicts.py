@@ -3,6 +3,7 @@
     python benchmarks/verdicts.py made                                # differences made by chance, some three minutes
     python benchmarks/verdicts.py rules                               # other rules in the normal model, some seconds
     python benchmarks/verdicts.py real --data FOLDER --keep FOLDER    # on features of real images, some four minutes
+    python benchmarks/verdicts.py folds --data FOLDER --keep FOLDER   # three, five or ten folds, some four minutes
 
 FOLDER has `datasets` and `weights` (see _datasets.py); `--keep` is where the features are kept, half a minute's work.
 Neither network connection nor accelerator is needed. Every row compares three intervals on the same comparisons:
@@ -213,6 +214,36 @@ def table_of_power(rng, sets, scale):
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
+def table_of_folds(rng, sets, scale):
+    """Print what one draw of three, five or ten folds finds among 200 images, and how often it is wrong.
+
+    The first column asks for a corrected interval wholly beyond the rope.
+    """
+    columns = ["corrected, beyond the rope", *KINDS]
+    print("\n| difference | folds | comparisons | " + " | ".join(f"{column}: found" for column in columns) + " |")
+    print("|---:|---:|---:|" + "---:|" * len(columns))
+    for gain in (0.0, 0.05, 0.1):
+        wanted = {"better"} if gain else {"better", "worse"}
+        for n_folds in (3, 5, 10):
+            found = [
+                found_by(real(rng, *data, (RECIPES[name],) * 2, n_images=200, n_folds=n_folds, gain=gain), wanted)
+                for data in sets.values()
+                for name in USUAL
+                for _ in range(round(30 * scale))
+            ]
+            cells = [f"{100 * share:.1f} %" for share in np.mean(found, axis=0)]
+            label = f"+{gain}" if gain else "none: wrong"
+            print(f"| {label} | {n_folds} | {len(found):,} | {' | '.join(cells)} |", flush=True)
+
+
+def found_by(compared, wanted):
+    """Return by which ways one of the wanted verdicts is given; first by a corrected interval beyond the rope."""
+    ways = judged(compared)
+    low, high = ways[0].interval()
+    beyond = "better" if low > ROPE else "worse" if high < -ROPE else "undecided"
+    return [beyond in wanted, *(way.verdict(ROPE) in wanted for way in ways)]
+
+
 def rules(n_folds, n_images=200):
     """Return the half widths of rules for one repeat, by the spread over folds, in units of what images explain.
 
@@ -281,7 +312,7 @@ def load(data, keep):
 def main():
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("made", "real", "rules"), default="made")
+    parser.add_argument("what", nargs="?", choices=("made", "real", "rules", "folds"), default="made")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--keep", type=Path, default=Path("out/verdicts"))
     parser.add_argument("--scale", type=float, default=1.0, help="How many times as many comparisons.")
@@ -297,6 +328,9 @@ def main():
     else:
         sets = dict(load(options.data, options.keep))
         numbers = sets.pop(NUMBERS)
+        if options.what == "folds":
+            table_of_folds(rng, sets, options.scale)
+            return
         table_of_power(rng, sets, options.scale)
         table_of_real(rng, sets, options.scale)
         table_of_numbers(rng, numbers, options.scale)
