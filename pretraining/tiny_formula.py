@@ -30,10 +30,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from _families import SHARES, draw_shapes, draw_textures, sample_shapes, sample_textures
 from tiny_fractal import N_STATISTICS, export, follow, statistics, write_atomically
 
-from sktl.backbones.sources._bundled import BUNDLED, MEAN, STD, TINY_FRACTAL, TinyResNet
+from sktl.backbones.sources._bundled import BUNDLED, MEAN, STD, TINY_FORMULA, TINY_FRACTAL, TinyResNet
 
-TINY_FORMULA = "tiny_formula"
-WIDTHS = (32, 64, 128, 256)
+SHIPPED = BUNDLED[TINY_FORMULA]
 RENDERED_SIZE = 64
 N_COLOURS = 64
 N_HELD_OUT = 4  # instances of each class that are never trained on
@@ -53,9 +52,9 @@ def parse(arguments=None):
     parser.add_argument("--save-every", type=float, default=120, help="seconds between checkpoints")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--families", nargs="+", default=list(SHARES), choices=list(SHARES))
-    parser.add_argument("--widths", type=int, nargs=4, default=WIDTHS, help="channels of the stages")
+    parser.add_argument("--widths", type=int, nargs=4, default=SHIPPED.widths, help="channels of the stages")
     parser.add_argument("--size", type=int, default=48, help="height and width of the pictures trained on")
-    parser.add_argument("--shapes", type=int, default=768, help="number of classes of shapes")
+    parser.add_argument("--shapes", type=int, default=SHIPPED.n_classes, help="number of classes of shapes")
     parser.add_argument("--textures", type=int, default=256, help="number of classes of textures")
     parser.add_argument("--instances", type=int, default=32, help="rendered pictures of each class")
     parser.add_argument("--renew", type=int, default=6_000, help="steps after which all pictures are rendered anew")

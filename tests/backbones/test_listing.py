@@ -19,7 +19,7 @@ def test_names_are_sorted_and_picked_by_the_wildcards_of_file_names():
 
 
 def test_names_by_source():
-    assert list_backbones(source="bundled") == ["tiny_fractal"]
+    assert list_backbones(source="bundled") == ["tiny_formula", "tiny_fractal"]
     assert list_backbones("*", source="imagenet") == ["efficientnet_lite0"]
     assert list_backbones("tiny*", source="torchvision") == []
     with pytest.raises(ValueError, match=r"source must be one of \[.*'torchvision'.* Did you mean 'torchvision'"):

@@ -18,11 +18,13 @@ __all__ = [
     "LABEL",
     "MEAN",
     "STD",
+    "TINY_FORMULA",
     "TINY_FRACTAL",
     "TinyResNet",
 ]
 
 TINY_FRACTAL = "tiny_fractal"
+TINY_FORMULA = "tiny_formula"
 IMAGE_SIZE = 48
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.25, 0.25, 0.25)
@@ -55,6 +57,7 @@ def _weights(name, what, *identity):
 
 BUNDLED = {
     TINY_FRACTAL: _Bundled(_weights(TINY_FRACTAL, "fractals")),
+    TINY_FORMULA: _Bundled(_weights(TINY_FORMULA, "shapes and textures", TINY_FORMULA), (32, 64, 128, 256), 768, 64),
 }
 
 
