@@ -52,14 +52,14 @@ lint: $(VENV)/.has-lint
 	$(BIN)/lint-imports --no-cache
 
 bench: $(VENV)/.has-bench
-	for table in engines cold prefix grid_search warm_store growth two_processes tiny_fractal verdicts; do $(BIN)/python benchmarks/$$table.py || exit 1; done
+	for table in engines cold prefix grid_search warm_store growth two_processes bundled verdicts; do $(BIN)/python benchmarks/$$table.py || exit 1; done
 
 docs: $(VENV)/.has-docs $(VENV)/.has-test
 	$(PYTEST) -m "slow or not slow" tests/test_docs.py
 	$(BIN)/sphinx-build -W -b html docs $(OUT)/docs
 
 pretrain: $(VENV)/.has-cli
-	$(BIN)/python pretraining/tiny_fractal.py
+	$(BIN)/python pretraining/tiny_formula.py
 
 clean:
 	rm -rf $(VENV) $(OUT) build dist *.egg-info

@@ -148,13 +148,13 @@ def write_atomically(path, write):
     os.replace(temporary, path)
 
 
-def export(network, path, metadata):
+def export(network, path, metadata, name=TINY_FRACTAL):
     """Save kernels in float16; batch-norm statistics and biases stay float32."""
     tensors = {
-        name: (value.half() if value.is_floating_point() and value.ndim > 1 else value).contiguous().clone()
-        for name, value in network.state_dict().items()
+        key: (value.half() if value.is_floating_point() and value.ndim > 1 else value).contiguous().clone()
+        for key, value in network.state_dict().items()
     }
-    text = {TINY_FRACTAL: json.dumps(metadata)}  # one entry, for safetensors writes several in random order
+    text = {name: json.dumps(metadata)}  # one entry, for safetensors writes several in random order
     write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata=text))
 
 

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 import torch
 
 from sktl.backbones._backbone import make_backbone
-from sktl.backbones.sources._bundled import LABEL, TINY_FRACTAL
+from sktl.backbones.sources._bundled import BUNDLED, LABEL
 from sktl.stages.pooling import pool
 from sktl.stages.torchvision_stages import has_transformed_input
 
@@ -34,8 +34,8 @@ def file_name(weights):
 
 
 def never_saw_photographs(name, weights):
-    """Tell whether a record of this name and these weights is that of the bundled network with its own weights."""
-    return (name, weights) == (TINY_FRACTAL, LABEL)
+    """Tell whether a record of this name and these weights is that of a bundled network with its own weights."""
+    return name in BUNDLED and weights == LABEL
 
 
 def record_of_chain(described, chain, preprocessing):

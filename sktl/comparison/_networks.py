@@ -6,7 +6,7 @@ from sktl.backbones import load_backbone
 from sktl.backbones.descriptions import never_saw_photographs
 from sktl.images import as_images, rows_as_images, take_rows
 from sktl.inference import (
-    ABOUT_PHOTOGRAPHS,
+    about_photographs,
     are_photographs,
     embedding_widths,
     resolve_placement,
@@ -71,9 +71,9 @@ def first_images(X, image_shape):
 
 
 def note_on_photographs(images, networks):
-    """Say that one of some described networks is the bundled one and the images are photographs; None otherwise."""
-    bundled = any(never_saw_photographs(network["name"], network["weights"]) for network in networks if network)
-    return ABOUT_PHOTOGRAPHS if bundled and are_photographs(images) else None
+    """Say that one of some described networks is a bundled one and the images are photographs; None otherwise."""
+    names = [one["name"] for one in networks if one and never_saw_photographs(one["name"], one["weights"])]
+    return about_photographs(names[0]) if names and are_photographs(images) else None
 
 
 def record_of(estimator):

