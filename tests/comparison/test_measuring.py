@@ -85,9 +85,8 @@ def tuned(ensemble=False, augment=None, **options):
         (tuned(max_epochs=2, early_stopping=True, validation_fraction=0.2), 20 + 20 * (1 + 2) + 20 + 20),
         # Plain, in the mirror and as two views, below the cut and above it, for nothing but the choice of plain images.
         (tuned(max_epochs=3, augment="auto"), 20 * 4 + 20 * (4 + 1 + 3) + 20 + 20),
-        # The probe needs the training images above the cut, and so does the head once training has ended; to predict,
-        # images go through the stages above it twice.
-        (tuned(max_epochs=3, ensemble=True), 20 + 20 * (1 + 1 + 3 + 1) + 20 + 2 * 20),
+        # The probe needs the training images above the cut, and so does the head once training has ended.
+        (tuned(max_epochs=3, ensemble=True), 20 + 20 * (1 + 1 + 3 + 1) + 20 + 20),
         (FineTuneClassifier(max_epochs=3, weights=None), 20 * (2 + 3) + 20),
     ],
     ids=[
