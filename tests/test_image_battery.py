@@ -78,7 +78,9 @@ def test_passes_the_image_battery(name, check):
 
 
 @pytest.mark.parametrize("check", NUMERIC)
-@pytest.mark.parametrize("name", [*REAL, *MADE_UP])
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(name, marks=pytest.mark.slow) if "classifier" in name else name for name in REAL), *MADE_UP]
+)
 def test_passes_the_numeric_part_on_real_architectures(name, check):
     CHECKS[check]({**REAL, **MADE_UP}[name]())
 

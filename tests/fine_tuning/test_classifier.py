@@ -236,6 +236,7 @@ def test_class_weights_by_label_lean_towards_the_heavy_class(patterns):
     assert (model.fit(np.concatenate([X, X]), names).predict(X) == "a").all()
 
 
+@pytest.mark.slow
 def test_a_training_of_automatic_length_ends_when_nothing_is_left_to_learn(patterns):
     X, y = patterns
     weights = {0: 1000.0, 1: 1e-4}

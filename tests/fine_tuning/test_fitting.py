@@ -64,6 +64,7 @@ def test_the_best_epoch_is_that_of_the_least_loss(patterns):
     assert model.best_epoch_ == int(np.argmin(model.history_[:, "valid_loss"])) + 1
 
 
+@pytest.mark.slow
 def test_a_refit_trains_on_all_images_for_as_many_epochs_as_were_best(patterns):
     X, y = patterns
     settings = {"head": [16], "learning_rate": 3e-3, "callbacks": [CONSTANT], "max_epochs": 12}

@@ -135,6 +135,7 @@ def test_it_is_said_when_asked_for(make, said, capsys):
     assert said in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "chosen"), [("size", None), ("place", None), ("side", "unmirrored"), ("shape", "light")]
 )
@@ -190,6 +191,7 @@ def test_a_head_that_is_trained_sees_views_at_depth_0_too():
     assert model.fit(X, y).augment_ in ("light", "unmirrored")
 
 
+@pytest.mark.slow
 def test_images_of_hardly_any_weight_have_no_say():
     symmetric, labels = make_fractals(60, n_classes=2, random_state=0)
     symmetric = np.concatenate([symmetric, symmetric[:, :, ::-1]])

@@ -91,6 +91,7 @@ def test_the_loss_of_a_student_is_labels_and_divergence_from_the_teacher(pattern
     assert_allclose(loss, expected.mean(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_student_with_no_share_for_the_labels_learns_what_the_teacher_says(patterns):
     X, y = patterns
     teacher = FineTuneClassifier(unfreeze_depth=0).fit(X, y)
@@ -266,6 +267,7 @@ def test_words_as_labels_of_unequal_classes_are_cross_validated(patterns, depth)
     assert_array_equal(cross_val_score(model, X[keep], names, cv=2, scoring="balanced_accuracy"), 1.0)
 
 
+@pytest.mark.slow
 def test_a_class_that_one_fold_does_not_have_is_cross_validated(three_patterns):
     X, y = three_patterns
     keep = np.r_[np.flatnonzero(y < 2)[:16], np.flatnonzero(y == 2)[:2]]

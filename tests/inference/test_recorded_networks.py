@@ -63,6 +63,7 @@ def test_vectors_do_not_depend_on_what_comes_together(backbone, images):
     np.testing.assert_array_equal(together, apart)
 
 
+@pytest.mark.slow
 def test_onnx_runtime_gives_the_same_vectors(backbone, images):
     pytest.importorskip("onnxruntime")
     plain, onnx = (

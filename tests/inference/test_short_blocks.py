@@ -118,6 +118,7 @@ def test_one_photograph_goes_through_a_resnet_alone_and_has_the_bits_that_it_has
     assert rows == [1] * 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [0, 1, "all"])
 def test_fine_tuned_networks_predict_few_images_as_they_predict_many(depth):
     X = np.random.default_rng(0).integers(0, 256, (20, 20, 24, 3), dtype=np.uint8)

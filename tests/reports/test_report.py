@@ -261,6 +261,7 @@ def test_many_classes_become_a_list(make_comparison, tmp_path):
     assert "Most frequent confusions" in [one.get("aria-label") for one in page.attributes("div")]
 
 
+@pytest.mark.slow
 def test_regression_has_no_classes(make_comparison, pictures, tmp_path):
     comparison = make_comparison(y=np.linspace(0, 1, 30), task="regression")
     page, _ = report(comparison, tmp_path, X=pictures)

@@ -176,6 +176,7 @@ def test_l2_sp_of_strength_0_is_off_and_weight_decay_comes_back_afterwards(patte
 # ExponentialMovingAverage
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decay", [0.2, 0.9])
 def test_the_average_kept_is_the_one_that_a_callback_computes(patterns, decay):
     found = {}

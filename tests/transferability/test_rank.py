@@ -114,6 +114,7 @@ def test_classes_of_two_images_are_measured_where_an_image_is_left_out():
     assert ranking.rows()[0].nearest_neighbour == nearest_neighbour_score(features, y[:23].astype(str))
 
 
+@pytest.mark.slow
 def test_reports_have_the_code_that_makes_the_ranking_or_its_comparison_again(ranking, tmp_path):
     of_ranking, of_comparison = (
         one.report(tmp_path / "page.html").read_text() for one in (ranking, ranking.comparison)

@@ -254,6 +254,7 @@ def test_a_module_of_timm_for_another_image_size_is_given_that_size():
     assert load_backbone(network("test_resnet"), preprocessing=given).preprocessing == given
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["test_vit", "test_convnext"])
 def test_a_module_of_timm_has_a_twin_that_timm_draws(name):
     module = network(name, num_classes=3)

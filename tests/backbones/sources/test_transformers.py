@@ -255,6 +255,7 @@ def test_a_network_from_scratch_follows_a_configuration_that_was_rewritten(tmp_p
     assert load_backbone(tmp_path, None).stage_names != before.stage_names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("from_file", [False, True])
 def test_trained_networks_are_saved_and_drawn_anew_without_their_folder(tmp_path, from_file):
     saved("ViTModel", tmp_path / "network")
@@ -388,6 +389,7 @@ def test_a_classifier_that_is_not_one_layer_beside_the_base_model_is_an_error():
         load_backbone(network)
 
 
+@pytest.mark.slow
 def test_a_network_for_another_image_size_is_read_with_interpolated_positions(tmp_path):
     network = saved("ViTForImageClassification", tmp_path)
     images = torch.rand((2, 3, 64, 64), generator=torch.Generator().manual_seed(0)) * 2 - 1
