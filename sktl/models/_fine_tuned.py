@@ -31,7 +31,8 @@ def fine_tuned_parts(estimator):
 
 def load_fine_tuned(path, record, chain, preprocessing, session):
     """Make the fitted estimator of a file with a checked record."""
-    estimator = make_estimator(KINDS[record["kind"]], record["parameters"], **session)
+    alone = {} if "probe" in record["fit"] else {"ensemble": False}  # the file is older than the parameter
+    estimator = make_estimator(KINDS[record["kind"]], alone | record["parameters"], **session)
     estimator._take_encoding(**_encoding(record["targets"]))
     shape, _ = forms_in(path).get("head.mean", ((), None))
     n_features = shape[0] if len(shape) == 1 else 1

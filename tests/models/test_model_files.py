@@ -263,6 +263,17 @@ def test_a_record_of_any_length_is_not_read(write, monkeypatch):
         read_record(write({"a": torch.zeros(1)}, json.dumps("x" * 1000)))
 
 
+@pytest.mark.parametrize("parts", ["fine_tuned"], indirect=True)
+def test_a_file_that_is_older_than_the_average_is_of_the_trained_network_alone(parts, write):
+    tensors, record = parts
+    record = copy.deepcopy(record)
+    record["fit"].pop("probe")
+    record["parameters"].pop("ensemble", None)
+    model = load_model(write({name: values for name, values in tensors.items() if name[:6] != "probe."}, record))
+    assert not model.ensemble
+    assert model.module_.probe is None
+
+
 def test_tensors_are_those_that_the_record_describes(parts, write):
     tensors, record = parts
     first = next(name for name in tensors if name.endswith("conv1.weight"))
