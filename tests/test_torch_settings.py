@@ -147,7 +147,7 @@ def weights(model):
     return {name: tensor.numpy(force=True).tobytes() for name, tensor in model.module_.state_dict().items()}
 
 
-@pytest.mark.parametrize("depth", [0, 1, "all"])
+@pytest.mark.parametrize("depth", [0, 1, pytest.param("all", marks=pytest.mark.slow)])
 def test_a_training_gives_the_same_bits_under_every_setting(setting, depth):
     expected = fitted(depth, head=(3,))
     probabilities = expected.predict_proba(X)

@@ -23,7 +23,9 @@ def brightness():
 
 
 @pytest.mark.parametrize(
-    "columns", [0, pytest.param([0], marks=pytest.mark.slow), [0, 1]], ids=["flat", "one column", "two"]
+    "columns",
+    [pytest.param(0, marks=pytest.mark.slow), pytest.param([0], marks=pytest.mark.slow), [0, 1]],
+    ids=["flat", "one column", "two"],
 )
 def test_targets_come_back_in_their_units_and_shape(brightness, columns):
     X, targets = brightness

@@ -332,7 +332,7 @@ def test_names_with_bytes_that_are_no_text_are_spelt_out_on_the_page(make_compar
     assert "蜂" in page.text("span")
 
 
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("width", [390, pytest.param(1280, marks=pytest.mark.slow)])
 def test_in_a_browser_nothing_is_wider_than_the_screen(comparison, pictures, tmp_path, width):
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:

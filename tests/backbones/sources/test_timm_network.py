@@ -156,7 +156,9 @@ def check_features_and_scores(backbone, network):
     assert backbone.n_features == expected.shape[1]
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [name if name in TRAINED else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
+)
 def test_pooled_stages_are_the_features_before_the_logits(name):
     backbone, network = loaded(name)
     check_features_and_scores(backbone, network)

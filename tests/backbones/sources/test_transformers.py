@@ -28,8 +28,7 @@ from sktl.models import load_model, save_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*says nothing about the preprocessing")
 QUICK = {"ViTModel", "Dinov2Model", "ConvNextForImageClassification", "SiglipVisionModel"}
-# Maps without a pooler, biases that are kept, and two classifiers.
-QUICK |= {"PoolFormerModel", "LevitModel", "DeiTForImageClassificationWithTeacher"}
+QUICK |= {"DeiTForImageClassificationWithTeacher"}  # of two classifiers
 
 
 def marked(names):
