@@ -15,9 +15,9 @@ from sktl.backbones import load_backbone, seeded, tensor_digest
 from sktl.backbones.estimators import NetworkEstimator, trained_record
 from sktl.backbones.torch_defaults import torch_defaults
 from sktl.fine_tuning._bad_images import without_bad_images
+from sktl.fine_tuning._choice_of_views import augmentation_of
 from sktl.fine_tuning._epoch_tasks import EpochTasks
 from sktl.fine_tuning._fitting import Fitting
-from sktl.fine_tuning._mirroring import augmentation_of
 from sktl.fine_tuning._parameters import SHARED_CONSTRAINTS, check_structure, check_together, depth_of, settings_of
 from sktl.fine_tuning._validation_data import ValidationData
 from sktl.fine_tuning.network_outputs import NetworkOutputs

@@ -11,8 +11,8 @@ from sklearn.preprocessing import StandardScaler
 
 from sktl import FineTuneClassifier, FineTuneRegressor
 from sktl.datasets import make_fractals
-from sktl.fine_tuning import _mirroring
-from sktl.fine_tuning._mirroring import labels_lost, mirror_matters, squared_errors, views_hurt
+from sktl.fine_tuning import _choice_of_views
+from sktl.fine_tuning._choice_of_views import labels_lost, mirror_matters, squared_errors, views_hurt
 
 ONES = np.ones(60)
 
@@ -74,7 +74,7 @@ def digits():
 
 
 def test_only_so_many_images_are_looked_at(monkeypatch):
-    monkeypatch.setattr(_mirroring, "_ENOUGH", 30)
+    monkeypatch.setattr(_choice_of_views, "_ENOUGH", 30)
     X, y = handed(60)
     model = FineTuneClassifier(max_epochs=1, random_state=0)
     assert model.fit(X[:20], y[:20]).n_mirrored_ == 20
