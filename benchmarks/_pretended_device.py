@@ -72,7 +72,8 @@ class PretendedTensor(torch.Tensor):
                 return part
             return known.get(id(part)) if id(part) in known else cls(part)
 
-        return tree_map(wrapped, output)
+        with torch.inference_mode(False):  # a wrapper made in that mode could not be sliced
+            return tree_map(wrapped, output)
 
 
 def _is_there(place, *, default=False):
