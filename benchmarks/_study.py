@@ -63,10 +63,26 @@ def rows_of(records):
 
 
 def common_accuracies(row, roads):
-    """Return the accuracies of each road in per cent over the seeds that all of them have, or nothing."""
+    """Return each road's test images, 100 where right and 0 where wrong, over the seeds that all have, or nothing.
+
+    Where a fit does not tell its images apart, its accuracy in per cent stands for all of them.
+    """
     present = [road for road in roads if row.get(road)]
     seeds = sorted(set.intersection(*(set(row[road]) for road in present))) if present else []
-    return {road: np.array([100 * row[road][seed]["accuracy"] for seed in seeds]) for road in present} if seeds else {}
+    single = all("right" in row[road][seed] for road in present for seed in seeds)
+    values = right_images if single else accuracy
+    return {road: np.concatenate([values(row[road][seed]) for seed in seeds]) for road in present} if seeds else {}
+
+
+def right_images(record):
+    """Return which test images of a fit were right, as 100 and 0."""
+    bits = np.frombuffer(bytes.fromhex(record["right"]), dtype=np.uint8)
+    return 100.0 * np.unpackbits(bits, count=record["n_test"])
+
+
+def accuracy(record):
+    """Return a fit's accuracy in per cent."""
+    return np.array([100 * record["accuracy"]])
 
 
 def accuracy_row(accuracies, roads, ours):
