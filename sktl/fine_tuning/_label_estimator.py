@@ -1,0 +1,112 @@
+"""What a fine-tuned classifier predicts, and how its labels meet the training."""
+
+from abc import ABCMeta, abstractmethod
+
+import torch
+from sklearn.base import ClassifierMixin
+
+from sktl.fine_tuning._estimator import FineTuneEstimator
+from sktl.fine_tuning._labels import Labels, softened
+from sktl.fine_tuning._probe import LOGIT_SCALE
+
+
+class LabelEstimator(ClassifierMixin, FineTuneEstimator, metaclass=ABCMeta):
+    """Abstract: any labels in, labels and probabilities out; FineTuneClassifier has the parameters."""
+
+    _probe_scale, _augments = LOGIT_SCALE, True
+
+    @abstractmethod
+    def fit(self, X, y):
+        """Train the network."""
+
+    def predict(self, X):
+        """Predict labels.
+
+        Parameters
+        ----------
+        X : sequence of images, or array-like of shape (n_samples, n_features)
+            The images.
+
+        Returns
+        -------
+        y_pred : ndarray of shape (n_samples,) or (n_samples, n_labels)
+            The most probable label of each image; of several labels, ones for those more probable than not.
+        """
+        outputs = self._outputs(X)
+        return self._labels.decode(outputs)
+
+    def predict_proba(self, X):
+        """Predict the probability of each label.
+
+        Parameters
+        ----------
+        X : sequence of images, or array-like of shape (n_samples, n_features)
+            The images.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`; each row sums to one, unless an image may have several labels.
+        """
+        outputs = self._outputs(X)
+        return self._labels.probabilities(outputs)
+
+    def decision_function(self, X):
+        """Return logits.
+
+        Parameters
+        ----------
+        X : sequence of images, or array-like of shape (n_samples, n_features)
+            The images.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes
+            Logits; for two classes their difference, positive for the second.
+        """
+        outputs = self._outputs(X)
+        return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 and not self._labels.multilabel else outputs
+
+    @property
+    def _coding(self):
+        return self._labels
+
+    def _criterion_options(self):
+        return {} if self._labels.multilabel else {"label_smoothing": self.label_smoothing}
+
+    def _check_targets(self, y, reset, classes):
+        if reset:
+            self._labels = Labels.found_in(y, classes, self)
+        encoded = self._labels.encode(y, classes, self)
+        self.classes_ = self._labels.classes
+        return encoded
+
+    def _prepare_targets(self, targets, weights, reset, classes):
+        if self._labels.multilabel:
+            return torch.as_tensor(targets, dtype=torch.float32), weights
+        n_classes = int((self._labels.totals(targets, weights) > 0).sum())
+        if reset and (n_classes if classes is None else len(self.classes_)) < 2:
+            raise ValueError(
+                "FineTuneClassifier must see at least two classes with a positive sample weight. "
+                f"Got {n_classes} class instead."
+            )
+        return torch.as_tensor(targets, dtype=torch.int64), self._labels.weigh(targets, weights, self.class_weight)
+
+    def _learns_labels(self):
+        return (self.teacher is None or not self.alpha) and not self.label_smoothing
+
+    def _teach(self, X, rows):
+        return None if self.teacher is None else softened(self.teacher, X, self.classes_, self.temperature)[rows]
+
+    def _distillation(self):
+        return {} if self.teacher is None else {"temperature": self.temperature, "distillation": self.alpha}
+
+    def _take_encoding(self, classes, multilabel):
+        self._labels = Labels(classes, multilabel)
+        self.classes_ = classes
+
+    def __sklearn_tags__(self):
+        """Say that an image may have several labels."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
