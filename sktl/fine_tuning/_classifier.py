@@ -184,7 +184,7 @@ class FineTuneClassifier(LabelEstimator):
     """
 
     _parameter_constraints = LabelEstimator._parameter_constraints | {
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "class_weight": [dict, StrOptions({"balanced"}), list, None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "teacher": [HasMethods(["fit", "predict_proba"]), None],
         "temperature": [Interval(Real, 0, None, closed="neither")],

@@ -2,11 +2,11 @@
 
 from abc import ABCMeta, abstractmethod
 
-import torch
 from sklearn.base import ClassifierMixin
 
 from sktl.fine_tuning._estimator import FineTuneEstimator
-from sktl.fine_tuning._labels import Labels, softened
+from sktl.fine_tuning._label_columns import find_labels, labels_of
+from sktl.fine_tuning._labels import softened
 from sktl.fine_tuning._probe import LOGIT_SCALE
 
 
@@ -65,32 +65,49 @@ class LabelEstimator(ClassifierMixin, FineTuneEstimator, metaclass=ABCMeta):
             Logits; for two classes their difference, positive for the second.
         """
         outputs = self._outputs(X)
-        return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 and not self._labels.multilabel else outputs
+        return self._labels.scores(outputs)
+
+    def score(self, X, y, sample_weight=None):
+        """Return the share of images whose label is right, or all of whose labels are.
+
+        Parameters
+        ----------
+        X : sequence of images, or array-like of shape (n_samples, n_features)
+            The images.
+        y : array-like of shape (n_samples,), or matrix of shape (n_samples, n_labels) or (n_samples, n_columns)
+            True labels, as in `fit`. A label that is missing is not looked at; an image without any does not count.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Sample weights.
+
+        Returns
+        -------
+        accuracy : float
+            Between 0 and 1.
+        """
+        predicted = self.predict(X)
+        return self._labels.accuracy(y, predicted, sample_weight)
 
     @property
     def _coding(self):
         return self._labels
 
     def _criterion_options(self):
-        return {} if self._labels.multilabel else {"label_smoothing": self.label_smoothing}
+        return self._labels.criterion_options(self.label_smoothing)
 
     def _check_targets(self, y, reset, classes):
         if reset:
-            self._labels = Labels.found_in(y, classes, self)
+            self._labels = find_labels(y, classes, self)
         encoded = self._labels.encode(y, classes, self)
         self.classes_ = self._labels.classes
         return encoded
 
     def _prepare_targets(self, targets, weights, reset, classes):
-        if self._labels.multilabel:
-            return torch.as_tensor(targets, dtype=torch.float32), weights
-        n_classes = int((self._labels.totals(targets, weights) > 0).sum())
-        if reset and (n_classes if classes is None else len(self.classes_)) < 2:
-            raise ValueError(
-                "FineTuneClassifier must see at least two classes with a positive sample weight. "
-                f"Got {n_classes} class instead."
-            )
-        return torch.as_tensor(targets, dtype=torch.int64), self._labels.weigh(targets, weights, self.class_weight)
+        if reset:
+            self._labels.check_enough(targets, weights, classes)
+        return self._labels.prepare(targets, weights, self.class_weight)
+
+    def _counted(self, targets, weights):
+        return self._labels.counted(targets, weights)
 
     def _learns_labels(self):
         return (self.teacher is None or not self.alpha) and not self.label_smoothing
@@ -102,11 +119,11 @@ class LabelEstimator(ClassifierMixin, FineTuneEstimator, metaclass=ABCMeta):
         return {} if self.teacher is None else {"temperature": self.temperature, "distillation": self.alpha}
 
     def _take_encoding(self, classes, multilabel):
-        self._labels = Labels(classes, multilabel)
+        self._labels = labels_of(classes, multilabel)
         self.classes_ = classes
 
     def __sklearn_tags__(self):
-        """Say that an image may have several labels."""
+        """Say that an image may have several labels, and y several columns."""
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
+        tags.classifier_tags.multi_label = tags.target_tags.multi_output = True
         return tags

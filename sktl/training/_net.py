@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score, r2_score
+from sklearn.metrics import r2_score
 from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils.metaestimators import available_if
 from skorch import NeuralNet
@@ -76,7 +76,7 @@ class FineTuneNet(NeuralNet):
     def score(self, X, y):
         """Return the accuracy, or R² where that is defined."""
         if _is_classifier(self):
-            return accuracy_score(y, self.predict(X))
+            return self.coding.accuracy(y, self.predict(X))
         return r2_score(y, self.predict(X)) if len(y) > 1 else np.nan
 
     def _outputs(self, X):
