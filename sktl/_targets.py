@@ -127,13 +127,13 @@ def _missing(y, array, is_table):
     return np.array([is_missing(cell) for cell in cells.flat], dtype=bool).reshape(cells.shape)
 
 
-def missing_labels(y):
+def missing_labels(y, *, minus_one=True):
     """Say which labels are missing: None, NaN, pandas' and masked cells, and -1, scikit-learn's mark for unlabelled."""
     array = np.asarray(y.toarray() if issparse(y) else y)
     missing = _missing(y, array, True)
     if array.dtype.kind in "iuf":
-        return missing | (array == -1) | np.isnan(array)
-    if array.dtype.kind in "OU":  # among words numpy would take numbers for words
+        return missing | (minus_one & (array == -1)) | np.isnan(array)
+    if minus_one and array.dtype.kind in "OU":  # among words numpy would take numbers for words
         cells = [isinstance(cell, Number) and cell == -1 for cell in np.asarray(y, dtype=object).flat]
         return missing | np.array(cells, dtype=bool).reshape(array.shape)
     return missing

@@ -28,11 +28,16 @@ _CLEARLY_WITH_VIEWS, _MUCH = 1.0, 0.1
 
 
 def augmentation_of(estimator, frozen_part, images, targets, weights, whole):
-    """Return the augmentation of an estimator, "auto" resolved, and the number of images compared for it."""
+    """Return the augmentation of an estimator, "auto" resolved, and the number of images compared for it.
+
+    Images, targets and weights are those with a label.
+    """
     if not (isinstance(estimator.augment, str) and estimator.augment == "auto"):
         return estimator.augment, 0
     if not (whole and estimator._augments) or estimator._is_probe():
         return None, 0
+    if not len(targets):  # nothing tells whether mirror images are the same
+        return "unmirrored", 0
     if min(images[0].shape[:2]) == 1:  # features of something else, with no place to cut out
         return None, 0
     few = images.subset(slice(_ENOUGH))

@@ -1,6 +1,6 @@
 """FineTuneClassifier: its parameters, and how it is fitted."""
 
-from numbers import Real
+from numbers import Integral, Real
 
 from sktl._validation import HasMethods, Interval, StrOptions, fit_context
 from sktl.fine_tuning._label_estimator import LabelEstimator
@@ -187,6 +187,7 @@ class FineTuneClassifier(LabelEstimator):
         "class_weight": [dict, StrOptions({"balanced"}), list, None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "teacher": [HasMethods(["fit", "predict_proba"]), None],
+        "teacher_cv": [Interval(Integral, 2, None, closed="left"), HasMethods(["split", "get_n_splits"]), None],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "alpha": [Interval(Real, 0, 1, closed="both")],
     }
@@ -213,6 +214,7 @@ class FineTuneClassifier(LabelEstimator):
         class_weight=None,
         label_smoothing=0.0,
         teacher=None,
+        teacher_cv=None,
         temperature=2.0,
         alpha=0.5,
         early_stopping=False,
@@ -299,4 +301,9 @@ class FineTuneClassifier(LabelEstimator):
         ValueError
             If `y` holds a label that was not among the classes of the first call.
         """
+        if self.teacher is not None and self.teacher_cv is not None:
+            raise ValueError(
+                "teacher_cv must be None for partial_fit, which sees the images part by part. "
+                f"Got {self.teacher_cv!r} instead. Fit the teacher before."
+            )
         return self._fit(X, y, sample_weight, keep=hasattr(self, "net_"), whole=False, classes=classes)

@@ -49,6 +49,7 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
 
     _parameter_constraints: dict = SHARED_CONSTRAINTS
     on_error, ensemble = "raise", False  # in pickles of versions that did not have these parameters
+    _has_unlabelled = False
 
     @abstractmethod
     def _check_targets(self, y, reset, classes):
@@ -75,8 +76,12 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
     def _take_encoding(self, **encoding):
         """Take over what turns outputs into predictions."""
 
-    def _teach(self, X, rows):
-        """Return the softened probabilities of a teacher for rows of X in canonical order, or None."""
+    def _unlabelled(self, targets):
+        """Return which images have no label."""
+        return np.zeros(len(targets), dtype=bool)
+
+    def _teach(self, X, training_set, groups, held_out):
+        """Return what a teacher says, or None, and let it name the images that have no label."""
 
     def _criterion_options(self):
         """Return further options of the loss."""
@@ -97,7 +102,6 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
         passed = X, y, groups
         X, y, sample_weight, groups = self._that_can_be_read(X, y, sample_weight, groups, keep)
         training_set = self._training_set(X, y, sample_weight, keep, classes)
-        teacher = self._teach(X, training_set.rows)
         placement = resolve_placement(self.device, self.precision)
         if keep:
             check_structure(self)
@@ -108,12 +112,14 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
             self._start(training_set.images)
         self.store_info_ = StoreInfo()
         validation.find(training_set, groups, passed, [error.index for error in self.bad_images_])
+        teaching = self._teach(X, training_set, groups, validation.held_out)
+        validation.ask(teaching)
         tasks = EpochTasks(self, X, y, sample_weight)
-        self._train(training_set, teacher, validation, tasks, placement, keep, whole)
+        self._train(training_set, teaching, validation, tasks, placement, keep, whole)
         tasks.end_fit()
         return self
 
-    def _train(self, training_set, teacher, validation, tasks, placement, keep, whole):
+    def _train(self, training_set, teaching, validation, tasks, placement, keep, whole):
         """Train the network on what was found in X and y."""
         images = training_set.images.with_value_range(self.value_range_, learned=self._range_is_learned)
         targets, weights = training_set.targets, training_set.weights
@@ -121,20 +127,25 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
         with seeded(seed, placement.device):
             network = self.module_ if keep else self._new_network(placement, averaged=whole and self._is_averaged())
             frozen_part = self._frozen_part(network, placement)
-            augment, n_mirrored = augmentation_of(self, frozen_part, images, targets.numpy(), weights.numpy(), whole)
+            labelled = np.flatnonzero(~training_set.unlabelled)
+            known = images.subset(labelled), targets[labelled].numpy(), weights[labelled].numpy()
+            augment, n_mirrored = augmentation_of(self, frozen_part, *known, whole)
             # Each pass may be over other images: the number of passes says little about the views an image has had.
             n_views = self.n_views if whole or self.n_views != "auto" else None
             activations = Activations(
                 frozen_part, images, network.preprocessing, augment=augment, n_views=n_views, verbose=self.verbose
             )
-            data = TrainingData(activations, self._loss_targets(targets), weights, training_set.labels, teacher=teacher)
-            fitting = Fitting(self, data, targets, validation, tasks, placement, seed, whole)
+            loss_targets = self._loss_targets(targets, teaching)
+            teacher = teaching and teaching.softened(teaching.probabilities)
+            data = TrainingData(activations, loss_targets, weights, training_set.labels, teacher=teacher)
+            fitting = Fitting(self, data, targets, labelled, validation, tasks, placement, seed, whole)
             net = fitting.go_on(self.net_) if keep else fitting.start(network)
         self.net_, self.augment_, self.n_mirrored_ = net, augment, n_mirrored
         self._n_trainings += 1
 
-    def _loss_targets(self, targets):
-        return self._coding.loss_targets(targets, mixed=bool(self.mixup or self.cutmix))
+    def _loss_targets(self, targets, teaching=None):
+        opinions = None if teaching is None else teaching.probabilities
+        return self._coding.loss_targets(targets, mixed=bool(self.mixup or self.cutmix), opinions=opinions)
 
     def _that_can_be_read(self, X, y, sample_weight, groups, keep):
         """Return the arguments of `fit` without the images that cannot be read, where these are to be skipped."""
@@ -154,10 +165,15 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
         sample_weight = self._check_weights(sample_weight, images)
         targets = self._check_targets(y, not keep, classes)
         check_consistent_length(images, targets)
-        rows, weights, place = canonical(images, targets, self._counted(targets, sample_weight))
-        prepared, weights = self._prepare_targets(targets[rows], weights, not keep, classes)
+        unlabelled = self._unlabelled(targets)
+        rows, weights, place = canonical(images, targets, self._counted(targets, sample_weight), unlabelled)
+        targets, unlabelled = targets[rows], unlabelled[rows]
+        self._has_unlabelled = bool(unlabelled.any())
+        prepared, weights = self._prepare_targets(targets, weights, not keep, classes)
         weights = torch.as_tensor(weights / weights.mean(), dtype=torch.float32)
-        return TrainingSet(images.subset(rows), rows, place, prepared, weights, self._coding.labels(targets[rows]))
+        return TrainingSet(
+            images.subset(rows), rows, place, prepared, weights, self._coding.labels(targets), unlabelled
+        )
 
     def _check_weights(self, sample_weight, images):
         weights = check_sample_weight(sample_weight, np.empty(len(images)), dtype=np.float64, ensure_non_negative=True)

@@ -27,10 +27,11 @@ def new_net(estimator, network, placement):
 class Fitting:
     """One training of one estimator."""
 
-    def __init__(self, estimator, data, targets, validation, tasks, placement, seed, whole):
+    def __init__(self, estimator, data, targets, labelled, validation, tasks, placement, seed, whole):
         self._estimator = estimator
         self._data = data
         self._targets = targets
+        self._labelled = labelled
         self._validation = validation
         self._tasks = tasks
         self._placement = placement
@@ -56,6 +57,7 @@ class Fitting:
     def go_on(self, net):
         """Go on with the training of a network."""
         if self._whole and self._estimator._is_probe():
+            # A probe learns from labels alone: there are no unlabelled images.
             solution = self._solve(net.module_.head, self._data, self._features(net.module_, self._data))
             if solution is not None:
                 self._tasks.begin_fit(0)
@@ -92,9 +94,10 @@ class Fitting:
         # the rate of a head depends on its start.
         network, solution = net.module_, None
         if self._estimator.weights is not None:  # random features soon look different
-            features = self._features(network, data)
+            known = self._with_labels(data)
+            features = self._features(network, known)
             network.head.standardise(features)
-            solution = self._solve(network.head, data, features)
+            solution = self._solve(network.head, known, features)
             self._solve_probe(network, data)
         is_probe = solution is not None and (stop_after == 0 or (self._whole and self._estimator._is_probe()))
         fallback = None
@@ -165,6 +168,11 @@ class Fitting:
     def _note(self, epoch):
         if self._whole and self._estimator.early_stopping:
             self._estimator.best_epoch_ = epoch
+
+    def _with_labels(self, data):
+        """Return the images whose labels a probe can learn; where there are none, all, from which none is learnt."""
+        positions = np.intersect1d(data.positions, self._labelled)
+        return data.at(positions if len(positions) else data.positions)
 
     def _solve(self, head, data, features):
         return head.solve(self._estimator._coding.probe, *self._taught(data, features))

@@ -11,8 +11,8 @@ from torch import nn
 
 from sktl._targets import missing_labels
 from sktl.fine_tuning._labels import Labels, has_columns, is_indicator
-
-_MISSING = -1  # among positions
+from sktl.fine_tuning._unlabelled import UNLABELLED as _MISSING
+from sktl.fine_tuning._unlabelled import plain_cells
 
 
 def find_labels(y, classes, estimator):
@@ -77,7 +77,7 @@ class LabelColumns:
         found = []
         for j in range(cells.shape[1]):
             with _in_column(j):
-                known = _plain(cells[~missing[:, j], j]) if classes is None else np.asarray(classes[j])
+                known = plain_cells(cells[~missing[:, j], j]) if classes is None else np.asarray(classes[j])
                 found.append(Labels.found_in(known, None, estimator).classes if len(known) else known)
         return cls(found)
 
@@ -95,8 +95,12 @@ class LabelColumns:
             if known.any():
                 with _in_column(j):
                     own = None if classes is None else classes[j]
-                    encoded[known, j] = column.encode(_plain(cells[known, j]), own, estimator)
+                    encoded[known, j] = column.encode(plain_cells(cells[known, j]), own, estimator)
         return encoded
+
+    def unlabelled(self, targets):
+        """Return which images have no label and count all the same: none."""
+        return np.zeros(len(targets), dtype=bool)
 
     def counted(self, targets, weights):
         """Return the weights of images, zero where no label is known."""
@@ -140,7 +144,7 @@ class LabelColumns:
             joined[missing] = None
         return joined
 
-    def loss_targets(self, targets, *, mixed):
+    def loss_targets(self, targets, *, mixed, opinions=None):
         """Return targets for the loss, which may be mixed as they are."""
         return targets
 
@@ -229,12 +233,6 @@ def _cells(y, n_columns=None):
         return np.ma.getdata(y), missing
     # In an array that is not of objects, words would turn numbers into words.
     return np.asarray(y, dtype=object if isinstance(y, (list, tuple)) else None), missing
-
-
-def _plain(cells):
-    """Return the labels of one column as numbers where they are such."""
-    numbers = np.array(cells.tolist()) if cells.dtype.kind == "O" else cells
-    return numbers if numbers.dtype.kind in "biuf" else cells
 
 
 def _joined(columns):

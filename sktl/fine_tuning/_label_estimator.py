@@ -2,18 +2,22 @@
 
 from abc import ABCMeta, abstractmethod
 
+import numpy as np
 from sklearn.base import ClassifierMixin
 
 from sktl.fine_tuning._estimator import FineTuneEstimator
 from sktl.fine_tuning._label_columns import find_labels, labels_of
-from sktl.fine_tuning._labels import softened
 from sktl.fine_tuning._probe import LOGIT_SCALE
+from sktl.fine_tuning._teaching import Teaching, check_teacher
+from sktl.images import take_rows
+from sktl.training import merged_groups
 
 
 class LabelEstimator(ClassifierMixin, FineTuneEstimator, metaclass=ABCMeta):
     """Abstract: any labels in, labels and probabilities out; FineTuneClassifier has the parameters."""
 
     _probe_scale, _augments = LOGIT_SCALE, True
+    teacher_cv = None  # in pickles of versions that did not have it
 
     @abstractmethod
     def fit(self, X, y):
@@ -75,7 +79,8 @@ class LabelEstimator(ClassifierMixin, FineTuneEstimator, metaclass=ABCMeta):
         X : sequence of images, or array-like of shape (n_samples, n_features)
             The images.
         y : array-like of shape (n_samples,), or matrix of shape (n_samples, n_labels) or (n_samples, n_columns)
-            True labels, as in `fit`. A label that is missing is not looked at; an image without any does not count.
+            True labels, as in `fit`. A label that is missing is not looked at; an image without any does not count,
+            nor one of -1 where that is no class.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Sample weights.
 
@@ -95,6 +100,8 @@ class LabelEstimator(ClassifierMixin, FineTuneEstimator, metaclass=ABCMeta):
         return self._labels.criterion_options(self.label_smoothing)
 
     def _check_targets(self, y, reset, classes):
+        if self.teacher is not None:
+            check_teacher(self.teacher, self.teacher_cv)
         if reset:
             self._labels = find_labels(y, classes, self)
         encoded = self._labels.encode(y, classes, self)
@@ -109,11 +116,28 @@ class LabelEstimator(ClassifierMixin, FineTuneEstimator, metaclass=ABCMeta):
     def _counted(self, targets, weights):
         return self._labels.counted(targets, weights)
 
-    def _learns_labels(self):
-        return (self.teacher is None or not self.alpha) and not self.label_smoothing
+    def _unlabelled(self, targets):
+        return self._labels.unlabelled(targets)
 
-    def _teach(self, X, rows):
-        return None if self.teacher is None else softened(self.teacher, X, self.classes_, self.temperature)[rows]
+    def _learns_labels(self):
+        is_taught = self.teacher is not None and bool(self.alpha or self._has_unlabelled)
+        return not (is_taught or self.label_smoothing)
+
+    def _teach(self, X, training_set, groups, held_out):
+        if self.teacher is None:
+            return None
+        rows, unlabelled, teacher = training_set.rows, training_set.unlabelled, (self.classes_, self.temperature)
+        if self.teacher_cv is None:
+            teaching = Teaching.of_fitted(self.teacher, *teacher, X, rows)
+        else:
+            groups = None if groups is None else merged_groups(groups, training_set.place)
+            learnt = np.setdiff1d(np.flatnonzero(~unlabelled), held_out)
+            labels = training_set.labels
+            teaching = Teaching.fitted_here(
+                self.teacher, *teacher, take_rows(X, rows), labels, learnt, self.teacher_cv, groups
+            )
+        training_set.labels[unlabelled] = self.classes_[teaching.probabilities[unlabelled].argmax(axis=1)]
+        return teaching
 
     def _distillation(self):
         return {} if self.teacher is None else {"temperature": self.temperature, "distillation": self.alpha}

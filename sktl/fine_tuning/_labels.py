@@ -7,14 +7,20 @@ import torch
 from scipy.sparse import issparse
 from scipy.special import expit, softmax
 from sklearn.metrics import accuracy_score
-from sklearn.utils import compute_class_weight
+from sklearn.utils import check_consistent_length, compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from sktl._targets import missing_labels, plain_labels
 from sktl._validation import check_y
 from sktl.fine_tuning._probe import label_probe, multilabel_probe
+from sktl.fine_tuning._unlabelled import (
+    UNLABELLED,
+    has_minus_one,
+    labels_that_are_known,
+    unlabelled_images,
+    warn_of_minus_one,
+)
 
 
 class Labels:
@@ -49,19 +55,33 @@ class Labels:
         """Find the labels in y, one or several columns, or among the classes that are said to come."""
         if y is None:
             raise ValueError("FineTuneClassifier requires y to be passed, but the target y is None.")
-        y = plain_labels(y)
         if has_columns(y):
-            _hint_at_one_hot(y)
+            _hint_at_one_hot(plain_labels(y))
             return cls(np.arange(_shape(y)[1]), multilabel=True)
-        return cls(np.unique(check_y(y, estimator=estimator) if classes is None else classes), multilabel=False)
+        if classes is not None:
+            return cls(np.unique(classes), multilabel=False)
+        unlabelled = unlabelled_images(y, estimator.teacher, estimator.teacher_cv)
+        known = labels_that_are_known(y, unlabelled)
+        found = np.unique(known if unlabelled.all() else check_y(known, estimator=estimator))
+        if estimator.teacher is None:
+            warn_of_minus_one(known)
+        elif estimator.teacher_cv is None and unlabelled.any() and np.isin(found, estimator.teacher.classes_).all():
+            found = np.unique(estimator.teacher.classes_)  # of which some may have no image with a label
+        return cls(found, multilabel=False)
 
     def encode(self, y, classes, estimator):
-        """Return positions among the labels, or the indicator matrix as int8."""
-        y = plain_labels(y)
+        """Return positions among the labels, -1 for images without one, or the indicator matrix as int8."""
         if y is None or has_columns(y) != self.multilabel:
             raise ValueError("y must have as many columns as before. Got another number instead. Fit anew.")
         if self.multilabel:
-            return self._indicator(y, estimator)
+            return self._indicator(plain_labels(y), estimator)
+        unlabelled = unlabelled_images(y, estimator.teacher, estimator.teacher_cv)
+        encoded = np.full(len(unlabelled), UNLABELLED)
+        if not unlabelled.all():
+            encoded[~unlabelled] = self._positions(labels_that_are_known(y, unlabelled), classes, estimator)
+        return encoded
+
+    def _positions(self, y, classes, estimator):
         y = check_y(y, estimator=estimator)
         check_classification_targets(y)
         if classes is not None and not np.array_equal(np.unique(classes), self.classes):
@@ -97,24 +117,39 @@ class Labels:
                 )
         return y.astype(np.int8)
 
+    def unlabelled(self, targets):
+        """Return which images have no label."""
+        return np.zeros(len(targets), dtype=bool) if self.multilabel else targets == UNLABELLED
+
     def counted(self, targets, weights):
-        """Return the weights of images, zero where nothing is known of one."""
+        """Return the weights of images, zero where nothing is known of one and no teacher is asked."""
         return weights
 
     def check_enough(self, targets, weights, classes):
         """Raise ValueError unless there are classes to be told apart."""
-        n_classes = int((self.totals(targets, weights) > 0).sum())
-        if not self.multilabel and (n_classes if classes is None else len(self.classes)) < 2:
+        if self.multilabel:
+            return
+        known = targets != UNLABELLED
+        n_classes = int((self.totals(targets[known], weights[known]) > 0).sum())
+        if (n_classes if classes is None and known.all() else len(self.classes)) < 2:
+            hint = "" if known.all() else " Where a teacher is set, -1 stands for no label, unless it knows that class."
             raise ValueError(
                 "FineTuneClassifier must see at least two classes with a positive sample weight. "
-                f"Got {n_classes} class instead."
+                f"Got {n_classes} class instead.{hint}"
             )
 
     def prepare(self, targets, weights, class_weight):
         """Return targets for the probe, and weights of images times those of their classes."""
         if self.multilabel:
             return torch.as_tensor(targets, dtype=torch.float32), weights
-        return torch.as_tensor(targets, dtype=torch.int64), self.weigh(targets, weights, class_weight)
+        known = targets != UNLABELLED
+        if known.all():
+            weights = self.weigh(targets, weights, class_weight)
+        elif known.any():  # which count together as they would without weights of classes
+            weighed = self.weigh(targets[known], weights[known], class_weight)
+            weights = weights.copy()
+            weights[known] = weighed * (weights[known].sum() / weighed.sum())
+        return torch.as_tensor(targets, dtype=torch.int64), weights
 
     def labels(self, targets):
         """Return labels for positions among them, or the indicator matrix."""
@@ -146,10 +181,15 @@ class Labels:
             )
         return weights
 
-    def loss_targets(self, targets, *, mixed):
-        """Return targets for the loss: of mixed images, the share of each label."""
-        soft = mixed and not self.multilabel
-        return nn.functional.one_hot(targets, len(self.classes)).float() if soft else targets
+    def loss_targets(self, targets, *, mixed, opinions=None):
+        """Return targets for the loss: shares of labels where images are mixed, or opinions stand for labels."""
+        unlabelled = self.unlabelled(targets)
+        if self.multilabel or not (mixed or unlabelled.any()):
+            return targets
+        shares = nn.functional.one_hot(targets.clamp(min=0), len(self.classes)).float()
+        if unlabelled.any():
+            shares[unlabelled] = torch.as_tensor(opinions, dtype=torch.float32)[unlabelled]
+        return shares
 
     def by_column(self, targets):
         """Yield the images whose label is known, their targets, and weights of classes beside those of images."""
@@ -182,7 +222,13 @@ class Labels:
         return outputs[:, 1] - outputs[:, 0] if len(self.classes) == 2 and not self.multilabel else outputs
 
     def accuracy(self, y, predicted, sample_weight=None):
-        """Return the share of images with the right label, or labels."""
+        """Return the share of images with the right label, or labels, of those that have one."""
+        if not self.multilabel and y is not None and not has_columns(y):
+            missing = missing_labels(y, minus_one=not has_minus_one(self.classes)).reshape(-1)
+            check_consistent_length(missing, predicted, sample_weight)
+            if missing.any():
+                y, predicted = labels_that_are_known(y, missing), predicted[~missing]
+                sample_weight = None if sample_weight is None else np.asarray(sample_weight)[~missing]
         return accuracy_score(y, predicted, sample_weight=sample_weight)
 
 
@@ -213,20 +259,3 @@ def is_indicator(y):
 
 def _shape(y):
     return y.shape if issparse(y) else np.asarray(y).shape
-
-
-def softened(teacher, X, classes, temperature):
-    """Return the probabilities of a teacher for images, softened by a temperature."""
-    check_is_fitted(
-        teacher,
-        msg="teacher must be fitted. Got a %(name)s that is not, instead. clone() forgets what was fitted: give "
-        "sklearn.frozen.FrozenEstimator(teacher) to cross-validation and grid search.",
-    )
-    if not np.array_equal(np.unique(teacher.classes_), classes):
-        raise ValueError(
-            f"teacher must know the classes {classes.tolist()}, and no others. "
-            f"Got a teacher of {np.asarray(teacher.classes_).tolist()} instead."
-        )
-    probabilities = np.asarray(teacher.predict_proba(X))[:, np.argsort(teacher.classes_)]
-    logits = torch.as_tensor(np.log(np.clip(probabilities, 1e-12, None)), dtype=torch.float32)
-    return (logits / temperature).softmax(1)

@@ -44,7 +44,7 @@ class Numbers:
         """Return standardised targets."""
         return torch.as_tensor((targets - self.mean) / self.scale, dtype=torch.float32)
 
-    def loss_targets(self, targets, *, mixed):
+    def loss_targets(self, targets, *, mixed, opinions=None):
         """Return targets for the loss; those of mixed images are mixed as they are."""
         return targets
 

@@ -1,13 +1,14 @@
 """Validation data: part of the training images, set aside here or by a splitter, or images of the user's own."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from sktl.fine_tuning._bad_images import without_bad_images
-from sktl.training import TrainingData, given_split, inner_split, merged_groups
+from sktl.training import TrainingData, given_split, inner_split, merged_groups, split_of_labelled
 
 
 class ValidationData:
@@ -16,7 +17,7 @@ class ValidationData:
     def __init__(self, estimator, validation, whole):
         self._estimator = estimator
         self._given = validation
-        self._parts = None
+        self._parts = self._own = self._teacher = None
         self.is_pair = isinstance(validation, (tuple, list)) and len(validation) in (2, 3)
         self.is_wanted = whole and (estimator.early_stopping or validation is not None)
         if not (validation is None or self.is_pair or hasattr(validation, "get_n_splits")):
@@ -42,30 +43,45 @@ class ValidationData:
             X, y, groups = passed
             place = np.full(len(training_set.place) + len(bad), -1, dtype=np.intp)
             place[np.setdiff1d(np.arange(len(place)), bad)] = training_set.place
-            self._parts = given_split(self._given, X, y, None if groups is None else column_or_1d(groups), place)
+            groups = None if groups is None else column_or_1d(groups)
+            self._parts = given_split(self._given, X, y, groups, place, training_set.unlabelled)
         else:
-            targets = training_set.targets.numpy()
-            strata = self._estimator._coding.strata(targets)
-            self._parts = inner_split(
-                targets if strata is None else strata,
-                strata is not None,
-                self._estimator.validation_fraction,
-                self._estimator._seed,  # the same in each training: what was set aside once is never trained on
-                None if groups is None else merged_groups(groups, training_set.place),
-            )
+            groups = None if groups is None else merged_groups(groups, training_set.place)
+            self._parts = split_of_labelled(training_set.unlabelled, groups, partial(self._inner_split, training_set))
+
+    def _inner_split(self, training_set, groups):
+        targets = training_set.targets.numpy()[~training_set.unlabelled]
+        strata = self._estimator._coding.strata(targets)
+        return inner_split(
+            targets if strata is None else strata,
+            strata is not None,
+            self._estimator.validation_fraction,
+            self._estimator._seed,  # the same in each training: what was set aside once is never trained on
+            groups,
+        )
+
+    @property
+    def held_out(self):
+        """Positions of the training images that are set aside."""
+        return [] if self._parts is None else self._parts[1]
+
+    def ask(self, teaching):
+        """Ask a teacher about the images of the user's own."""
+        if teaching is not None and self._own is not None:
+            self._teacher = teaching.softened(teaching.asked(self._passed))
 
     def split(self, data):
         """Return training and validation data; None for the latter when nothing is watched."""
         if not self.is_wanted or self._estimator._is_probe():
             return data, None
         if self.is_pair:
-            images, *rest, teacher = self._own
-            return data, TrainingData(data.activations.of(images), *rest, teacher=teacher)
+            images, *rest = self._own
+            return data, TrainingData(data.activations.of(images), *rest, teacher=self._teacher)
         train, held_out = self._parts
         return data.at(train), data.at(held_out)
 
     def _checked(self, X, y, sample_weight=None):
-        """Return images, targets of the loss, weights, labels and the teacher's opinion."""
+        """Return images, targets of the loss, weights and labels."""
         estimator = self._estimator
         images = estimator._images(X)
         if estimator.on_error == "skip":
@@ -76,7 +92,12 @@ class ValidationData:
         weights = estimator._check_weights(sample_weight, images)
         encoded = estimator._check_targets(y, False, None)
         check_consistent_length(images, encoded)
+        if (n_without := estimator._unlabelled(encoded).sum()) > 0:
+            raise ValueError(
+                "validation must hold images with labels, since losses and scores are told by them. Got "
+                f"{n_without} of {len(encoded)} without instead. Leave these out."
+            )
         targets, weights = estimator._prepare_targets(encoded, weights, False, None)
         weights = torch.as_tensor(weights / weights.mean(), dtype=torch.float32)
-        labels, teacher = estimator._coding.labels(encoded), estimator._teach(X, np.arange(len(encoded)))
-        return images, estimator._loss_targets(targets), weights, labels, teacher
+        self._passed = X
+        return images, estimator._loss_targets(targets), weights, estimator._coding.labels(encoded)

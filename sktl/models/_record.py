@@ -15,7 +15,19 @@ _LINEAR_CLASSIFIERS = ("LinearProbeClassifier", "LogisticRegression")
 _LINEAR_REGRESSORS = ("LinearProbeRegressor", "Ridge", "RidgeCV")
 _LINEAR_MODELS = _LINEAR_CLASSIFIERS + _LINEAR_REGRESSORS
 # Of the session that predicts, or objects of the user's own that only training needs.
-NOT_WRITTEN = {"device", "precision", "n_jobs", "cache", "verbose", "callbacks", "teacher", "scoring", "cv", "memory"}
+NOT_WRITTEN = {
+    "device",
+    "precision",
+    "n_jobs",
+    "cache",
+    "verbose",
+    "callbacks",
+    "teacher",
+    "teacher_cv",
+    "scoring",
+    "cv",
+    "memory",
+}
 _OF_PIPELINE = {"steps", "memory", "verbose", "transform_input"}
 _KINDS = ("Pipeline", *_FINE_TUNED)
 

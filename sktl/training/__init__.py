@@ -8,7 +8,14 @@ from sktl.training._network import FineTuneNetwork, trained_tensors
 from sktl.training._schedule import OptimizerSettings, base_learning_rate, n_epochs
 from sktl.training._show_augmentation import show_augmentation
 from sktl.training._stage_probe import StageProbe, stage_probe
-from sktl.training._training_set import TrainingSet, canonical, given_split, inner_split, merged_groups
+from sktl.training._training_set import (
+    TrainingSet,
+    canonical,
+    given_split,
+    inner_split,
+    merged_groups,
+    split_of_labelled,
+)
 from sktl.training._users_callbacks import (
     check_callbacks,
     cloned,
@@ -45,6 +52,7 @@ __all__ = [
     "parameters_of",
     "prepared_already",
     "show_augmentation",
+    "split_of_labelled",
     "stage_probe",
     "that_can_be_pickled",
     "that_need_no_validation",

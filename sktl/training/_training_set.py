@@ -24,18 +24,22 @@ class TrainingSet:
     targets: object  # as tensor
     weights: object  # with mean one, as tensor
     labels: np.ndarray  # or numbers, as users know them
+    unlabelled: np.ndarray  # whether an image has no label
 
 
-def canonical(images, targets, weights):
+def canonical(images, targets, weights, unlabelled=None):
     """Merge copies and sort; return positions of the images that are left, their weights, and where each row went.
 
-    A row of weight zero went nowhere, which is -1.
+    A row of weight zero went nowhere, which is -1, and so did an unlabelled copy of an image that has a label.
     """
     # Batches, dropout and the inner split draw by position, so positions must follow from content: the same images in
     # any order give the same fit. The key holds the target too: one image under two labels stays two.
     copies: dict = defaultdict(list)
     for i in np.flatnonzero(weights):
         copies[images.digest(i), targets[i].tobytes()].append(i)
+    if unlabelled is not None and unlabelled.any():
+        known = {digest for (digest, _), rows in copies.items() if not unlabelled[rows[0]]}
+        copies = {key: rows for key, rows in copies.items() if not unlabelled[rows[0]] or key[0] not in known}
     groups = [copies[key] for key in sorted(copies)]
     place = np.full(len(targets), -1, dtype=np.intp)
     for number, rows in enumerate(groups):
@@ -51,6 +55,19 @@ def merged_groups(groups, place):
     held_by = coo_array((np.ones(len(rows)), (rows, codes)), shape=shape).tocsr()
     merged = connected_components(held_by.T @ held_by, directed=False)[1]
     return merged[held_by.argmax(axis=1)]
+
+
+def split_of_labelled(unlabelled, groups, split):
+    """Split the images with a label, and train on those without, but for those of groups that are set aside.
+
+    `split` takes the groups of the images that it is to split, and returns positions among them.
+    """
+    labelled = np.flatnonzero(~unlabelled)
+    train, held_out = (labelled[part] for part in split(None if groups is None else groups[labelled]))
+    further = np.flatnonzero(unlabelled)
+    if groups is not None:
+        further = further[~np.isin(groups[further], groups[held_out])]
+    return np.union1d(train, further), held_out
 
 
 def inner_split(targets, stratify, validation_fraction, seed, groups=None):
@@ -105,8 +122,11 @@ def _group_split(targets, stratify, validation_fraction, seed, groups):
     return np.setdiff1d(np.arange(n_images), held_out), np.sort(held_out)
 
 
-def given_split(splitter, X, y, groups, place):
-    """Return the first split of a splitter of rows as one of images in canonical form; copies of one stay together."""
+def given_split(splitter, X, y, groups, place, unlabelled):
+    """Return the first split of a splitter of rows as one of images in canonical form; copies of one stay together.
+
+    What is set aside without a label is neither trained on nor watched.
+    """
     train, held_out = (np.arange(len(place))[rows] for rows in next(iter(splitter.split(X, y, groups))))
     if groups is not None and len(shared := np.intersect1d(groups[train], groups[held_out])):
         raise ValueError(
@@ -115,6 +135,7 @@ def given_split(splitter, X, y, groups, place):
         )
     train = np.unique(place[train])
     train, held_out = train[train >= 0], np.setdiff1d(place[held_out], [-1, *train])
+    held_out = held_out[~unlabelled[held_out]]
     if len(train) < 2 or len(held_out) == 0:
         raise ValueError(
             "validation must leave at least two distinct images to train on, and set one aside at least. "
