@@ -52,6 +52,13 @@ def labels_that_are_known(y, unlabelled):
     return plain_cells(cells.reshape(-1)[~unlabelled])
 
 
+def as_codes(y, unlabelled):
+    """Return numbers in place of labels, which scikit-learn's splitters can compare, also with what marks none."""
+    codes = np.full(len(unlabelled), UNLABELLED)
+    codes[~unlabelled] = np.unique(labels_that_are_known(y, unlabelled), return_inverse=True)[1]
+    return codes
+
+
 def plain_cells(cells):
     """Return labels as numbers where they are such."""
     numbers = np.array(cells.tolist()) if cells.dtype.kind == "O" else cells

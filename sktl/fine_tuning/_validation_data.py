@@ -8,6 +8,7 @@ import torch
 from sklearn.utils import check_consistent_length, column_or_1d
 
 from sktl.fine_tuning._bad_images import without_bad_images
+from sktl.fine_tuning._unlabelled import as_codes, unlabelled_images
 from sktl.training import TrainingData, given_split, inner_split, merged_groups, split_of_labelled
 
 
@@ -44,6 +45,8 @@ class ValidationData:
             place = np.full(len(training_set.place) + len(bad), -1, dtype=np.intp)
             place[np.setdiff1d(np.arange(len(place)), bad)] = training_set.place
             groups = None if groups is None else column_or_1d(groups)
+            if training_set.unlabelled.any():
+                y = as_codes(y, unlabelled_images(y, self._estimator.teacher, self._estimator.teacher_cv))
             self._parts = given_split(self._given, X, y, groups, place, training_set.unlabelled)
         else:
             groups = None if groups is None else merged_groups(groups, training_set.place)

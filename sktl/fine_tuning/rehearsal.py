@@ -43,6 +43,8 @@ def can_be_rehearsed(estimator):
     """Whether a few steps tell how long a fit takes: nothing but the number of epochs ends it."""
     if type(estimator) not in (FineTuneClassifier, FineTuneRegressor):
         return False
+    if getattr(estimator, "teacher_cv", None) is not None:  # how long it takes to fit a teacher is not known
+        return False
     return not (estimator.early_stopping or estimator.callbacks or getattr(estimator, "_skl_callbacks", None))
 
 
