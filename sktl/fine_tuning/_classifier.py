@@ -71,12 +71,19 @@ class FineTuneClassifier(LabelEstimator):
         Share of the target that is spread over all classes.
     teacher : fitted classifier or None, default=None
         Knowledge distillation [7]_: learn from the teacher's probabilities for the training images as well as from the
-        labels. Anything with ``predict_proba`` that takes the same `X` and has not seen the images held out. Under
-        cross-validation and grid search, which clone, ``sklearn.frozen.FrozenEstimator(teacher)``.
+        labels, and where an image has no label instead of one. Anything with ``predict_proba`` that takes the same `X`
+        and has not seen the images held out. Under cross-validation and grid search, which clone,
+        ``sklearn.frozen.FrozenEstimator(teacher)``. With `teacher_cv` it need not be fitted.
+    teacher_cv : int, splitter or None, default=None
+        None takes the teacher as it is fitted. Else it is cloned and fitted to the labelled training images, without
+        sample weights: to all of them for what it says of the others, and for each of these to the folds that it is not
+        in, since a teacher is too sure of images that it has learnt. Folds keep `groups` together, and images set aside
+        for early stopping are not learnt from.
     temperature : float, default=2.0
         Softens the probabilities of the teacher and of the network where they are compared.
     alpha : float, default=0.5
-        Share of the teacher in the loss; the labels have the rest.
+        Share of the teacher's softened probabilities in the loss; the labels have the rest. At 0 labels are all that is
+        learnt of images that have one.
     early_stopping : bool, default=False
         Watch the loss on images set aside from the training set, and restore the best weights: those of an epoch, or
         those of the probe that the training started from. Below some 500 images, images are better trained on.
@@ -246,7 +253,9 @@ class FineTuneClassifier(LabelEstimator):
         X : sequence of images, or array-like of shape (n_samples, n_features)
             Paths, PIL images, encoded bytes, arrays, tensors, or flattened rows; see the user guide on images.
         y : array-like of shape (n_samples,), or matrix of shape (n_samples, n_labels)
-            Labels of any kind; or a matrix of zeros and ones, sparse or not, where an image may have several.
+            Labels of any kind; or a matrix of zeros and ones, sparse or not, where an image may have several. With a
+            `teacher`, -1 marks an image without a label, unless the teacher knows -1 as a class, and so do None and
+            NaN.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             A weight w counts exactly as w copies of the image.
         groups : array-like of shape (n_samples,) or None, default=None
@@ -271,7 +280,8 @@ class FineTuneClassifier(LabelEstimator):
         TrainingDivergedError
             If the loss or the weights are no longer finite numbers.
         ValueError
-            If fewer than two classes have an image of positive weight.
+            If fewer than two classes have an image of positive weight, or an image has no label and there is no
+            teacher.
         """
         keep = self.warm_start and hasattr(self, "net_")
         return self._fit(X, y, sample_weight, keep=keep, whole=True, groups=groups, validation=validation)

@@ -7,6 +7,7 @@ from sklearn.base import ClassifierMixin
 
 from sktl.fine_tuning._estimator import FineTuneEstimator
 from sktl.fine_tuning._label_columns import find_labels, labels_of
+from sktl.fine_tuning._labels import has_columns
 from sktl.fine_tuning._probe import LOGIT_SCALE
 from sktl.fine_tuning._teaching import Teaching, check_teacher
 from sktl.images import take_rows
@@ -100,7 +101,7 @@ class LabelEstimator(ClassifierMixin, FineTuneEstimator, metaclass=ABCMeta):
         return self._labels.criterion_options(self.label_smoothing)
 
     def _check_targets(self, y, reset, classes):
-        if self.teacher is not None:
+        if self.teacher is not None and not has_columns(y):
             check_teacher(self.teacher, self.teacher_cv)
         if reset:
             self._labels = find_labels(y, classes, self)

@@ -14,7 +14,7 @@ def unlabelled_images(y, teacher, teacher_cv):
 
     -1 is scikit-learn's mark, and a class where {-1, 1} are told apart: of a teacher that knows it, or without one.
     """
-    is_class = teacher is None if teacher is None or teacher_cv is not None else has_minus_one(teacher.classes_)
+    is_class = teacher is None or (teacher_cv is None and has_minus_one(getattr(teacher, "classes_", [])))
     missing = missing_labels(y, minus_one=not is_class).reshape(-1)
     if teacher is None and missing.any():
         raise ValueError(
@@ -32,6 +32,7 @@ def has_minus_one(classes):
 
 def warn_of_minus_one(labels):
     """Say that -1 is a class, where all other labels count upwards from 0 or more and a teacher may be forgotten."""
+    labels = np.asarray(labels)
     found = np.unique(labels) if labels.dtype.kind in "if" else []
     if len(found) > 2 and found[0] == -1 and found[1] >= 0:
         warnings.warn(

@@ -246,10 +246,10 @@ def test_an_unlabelled_copy_of_an_image_with_a_label_adds_nothing(half):
 def test_images_without_any_label_are_learnt_from_a_teacher_alone(three_patterns):
     X, y = three_patterns
     teacher = linear().fit(X, WORDS[y])
-    options = {"learning_rate": 1e-2, "max_epochs": 40, "random_state": 0, "image_size": 24}
+    options = {"learning_rate": 1e-2, "max_epochs": 15, "random_state": 0, "image_size": 16}
     model = FineTuneClassifier(teacher=teacher, **options).fit(X, [None] * len(y))
     assert model.classes_.tolist() == WORDS.tolist()
-    assert (model.predict(X) == teacher.predict(X)).mean() > 0.9
+    assert (model.predict(X) == teacher.predict(X)).mean() > 0.8
 
 
 def test_classes_without_a_labelled_image_are_the_teachers(half):
