@@ -19,6 +19,7 @@ __all__ = [
 ]
 
 _ALL_LABELS = "FineTuneClassifier, which takes several labels per image,"
+_ALL_COLUMNS = "FineTuneClassifier, which takes columns of labels,"
 _ALL_NUMBERS = "FineTuneRegressor, which takes several numbers per image,"
 _FEW = 10  # classes that may have a single image each
 
@@ -69,7 +70,9 @@ def _refuse_several_targets(y):
 def _remedy(matrix):
     """Say what to do with a matrix of targets."""
     if not np.isin(matrix, (0, 1)).all():
-        return f"Pass one column at a time, or score {_ALL_NUMBERS} with cross_val_score."
+        both = f"{_ALL_COLUMNS} or {_ALL_NUMBERS}"  # whole numbers may be labels, or counted
+        takes = {"f": _ALL_NUMBERS, "i": both, "u": both}.get(matrix.dtype.kind, _ALL_COLUMNS)
+        return f"Pass one column at a time, or score {takes} with cross_val_score."
     if (matrix.sum(axis=1) == 1).all():
         return "Where each row has a single one, which stands for the class, pass y.argmax(axis=1)."
     return f"Pass one column at a time, or score {_ALL_LABELS} with cross_val_score."

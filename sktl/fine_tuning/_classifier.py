@@ -65,8 +65,9 @@ class FineTuneClassifier(LabelEstimator):
         Average the logits with those of a linear probe on all stages as they were before training [8]_, and fit a
         linear head once more, as a probe, to the trained features. Prediction runs the trained stages twice. False
         predicts with the network as training leaves it; so do training from scratch, `teacher` and `label_smoothing`.
-    class_weight : dict, "balanced" or None, default=None
-        Weights of the classes, by label; ``"balanced"`` gives every class the same total.
+    class_weight : dict, "balanced", list of these or None, default=None
+        Weights of the classes, by label; ``"balanced"`` gives every class the same total. Of several columns of labels
+        each has the same, or its own from a list; the columns themselves count alike.
     label_smoothing : float, default=0.0
         Share of the target that is spread over all classes.
     teacher : fitted classifier or None, default=None
@@ -128,8 +129,8 @@ class FineTuneClassifier(LabelEstimator):
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        The labels.
+    classes_ : ndarray of shape (n_classes,), or list of n_columns such arrays
+        The labels; of each column, where there are several.
     module_ : torch.nn.Module
         The fitted network, ``module_.stages`` and ``module_.head``: takes prepared bytes, and normalises them itself.
     net_ : skorch.NeuralNet
@@ -252,10 +253,11 @@ class FineTuneClassifier(LabelEstimator):
         ----------
         X : sequence of images, or array-like of shape (n_samples, n_features)
             Paths, PIL images, encoded bytes, arrays, tensors, or flattened rows; see the user guide on images.
-        y : array-like of shape (n_samples,), or matrix of shape (n_samples, n_labels)
-            Labels of any kind; or a matrix of zeros and ones, sparse or not, where an image may have several. With a
-            `teacher`, -1 marks an image without a label, unless the teacher knows -1 as a class, and so do None and
-            NaN.
+        y : array-like of shape (n_samples,), or matrix of shape (n_samples, n_labels) or (n_samples, n_columns)
+            Labels of any kind; or a matrix of zeros and ones, sparse or not, where an image may have several; or, in a
+            matrix that holds anything else, a column of labels for each of several questions, which share the trained
+            stages. There -1, None and NaN mark a label that is missing. In a single column they mark an image without a
+            label, where there is a `teacher`; -1 does not if a fitted teacher knows that class.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             A weight w counts exactly as w copies of the image.
         groups : array-like of shape (n_samples,) or None, default=None
@@ -280,8 +282,8 @@ class FineTuneClassifier(LabelEstimator):
         TrainingDivergedError
             If the loss or the weights are no longer finite numbers.
         ValueError
-            If fewer than two classes have an image of positive weight, or an image has no label and there is no
-            teacher.
+            If fewer than two classes, or two of a column, have an image of positive weight; or an image has no label
+            and there is no teacher.
         """
         keep = self.warm_start and hasattr(self, "net_")
         return self._fit(X, y, sample_weight, keep=keep, whole=True, groups=groups, validation=validation)
@@ -294,9 +296,9 @@ class FineTuneClassifier(LabelEstimator):
         ----------
         X : sequence of images, or array-like of shape (n_samples, n_features)
             As in `fit`.
-        y : array-like of shape (n_samples,)
-            Labels.
-        classes : array-like of shape (n_classes,) or None, default=None
+        y : array-like of shape (n_samples,), or matrix of shape (n_samples, n_labels) or (n_samples, n_columns)
+            Labels, as in `fit`.
+        classes : array-like of shape (n_classes,), list of n_columns such arrays or None, default=None
             All labels that will ever come; needed in the first call when `y` does not have them all.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Sample weights.

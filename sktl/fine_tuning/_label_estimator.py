@@ -34,8 +34,9 @@ class LabelEstimator(ClassifierMixin, FineTuneEstimator, metaclass=ABCMeta):
 
         Returns
         -------
-        y_pred : ndarray of shape (n_samples,) or (n_samples, n_labels)
-            The most probable label of each image; of several labels, ones for those more probable than not.
+        y_pred : ndarray of shape (n_samples,), (n_samples, n_labels) or (n_samples, n_columns)
+            The most probable label of each image, or of each column; of several labels, ones for those more probable
+            than not. Columns of words beside columns of numbers come as objects.
         """
         outputs = self._outputs(X)
         return self._labels.decode(outputs)
@@ -50,7 +51,7 @@ class LabelEstimator(ClassifierMixin, FineTuneEstimator, metaclass=ABCMeta):
 
         Returns
         -------
-        probabilities : ndarray of shape (n_samples, n_classes)
+        probabilities : ndarray of shape (n_samples, n_classes), or list of n_columns such arrays
             In the order of `classes_`; each row sums to one, unless an image may have several labels.
         """
         outputs = self._outputs(X)
@@ -66,7 +67,7 @@ class LabelEstimator(ClassifierMixin, FineTuneEstimator, metaclass=ABCMeta):
 
         Returns
         -------
-        scores : ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes
+        scores : ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes, or list of n_columns of these
             Logits; for two classes their difference, positive for the second.
         """
         outputs = self._outputs(X)

@@ -306,3 +306,16 @@ def test_by_chance_views_are_given_up_seldom():
         plain, *views = rng.normal(size=(3, 60, 10)) + 1.5 * np.eye(10)[y]
         alarms += views_hurt(plain, views, whole(y), ONES)
     assert alarms <= 6
+
+
+@pytest.mark.parametrize("are_labels", [True, False])
+def test_of_several_columns_the_images_whose_label_is_known_decide(are_labels):
+    """Of the first column few are known, and only there left and right are the answer."""
+    rng = np.random.default_rng(0)
+    plain, known, y = rng.normal(size=(60, 5)), np.arange(0, 60, 3), np.arange(60) // 3 % 2
+    plain[:, 0] += 8 * y - 4
+    y, noise = (each if are_labels else np.eye(2)[each] for each in (y, rng.integers(0, 2, 60)))
+    columns = [(known, y[known], np.ones(20)), *whole(noise)]
+    mirror = plain * [-1, 1, 1, 1, 1]
+    assert mirror_matters(plain, mirror, columns, ONES, are_labels=are_labels)
+    assert not mirror_matters(plain, mirror, columns[1:], ONES, are_labels=are_labels)
