@@ -1,11 +1,11 @@
-"""A small network that learns from unlabelled images through a teacher: accuracy beside what does without either.
+"""Small networks that learn from unlabelled images through a teacher: accuracy beside what does without either.
 
 Run with ``python benchmarks/unlabelled.py --data FOLDER``. Of each set ten images a class have a label, up to 1,000
 have none, and 300 are for testing. The teacher is a linear probe on efficientnet_lite0 at 128 pixels, whose weights are
-those of the package index; it is fitted to the labelled images. The student is tiny_fractal, as FineTuneClassifier
-trains it by default. "self-training" is scikit-learn's SelfTrainingClassifier around a linear probe on frozen features,
-of the student's network and of the teacher's. Every fit is a line of --results, and a second run does what is missing;
---table prints what there is.
+those of the package index; it is fitted to the labelled images. Students are tiny_fractal, as FineTuneClassifier trains
+it by default, and a network of three convolutions from random weights. "self-training" is scikit-learn's
+SelfTrainingClassifier around a linear probe on frozen features, of tiny_fractal and of the teacher's network. Every fit
+is a line of --results, and a second run does what is missing; --table prints what there is.
 """
 
 import argparse
@@ -20,24 +20,31 @@ from _study import append_record, interval, read_records
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.semi_supervised import SelfTrainingClassifier
+from torch import nn
 
 from sktl import FineTuneClassifier, LinearProbeClassifier, PretrainedFeatureExtractor
-from sktl.backbones import load_backbone
 
-KEY = ("set", "seed", "road")
+KEY = ("set", "seed", "network", "road")
 DIGITS = {"mnist": ("mnist_images", "mnist_labels"), "usps": ("usps_train_images", "usps_train_labels")}
-SETS = ("doodles6", "cifar10_test1k", *DIGITS, "pneumonia28")
+SETS = ("doodles6", *DIGITS, "cifar10_test1k", "pneumonia28")
 PER_CLASS, MAX_UNLABELLED, N_TEST = 10, 1000, 300
-OURS = "student, unlabelled images"
+STUDENTS = ("three convolutions", "tiny_fractal")
+ALL = "taught on all"
+WAYS = ("labels alone", "taught on labelled", ALL, "taught on all, teacher_cv=5")
+SELF = "self-training"
 ROADS = (
-    "teacher",
-    "student alone",
-    "student, labelled images",
-    OURS,
-    "student, unlabelled images, teacher_cv=5",
-    "self-training, student's features",
-    "self-training, teacher's features",
+    ("efficientnet_lite0", "teacher"),
+    ("efficientnet_lite0", SELF),
+    ("tiny_fractal", SELF),
+    *((network, way) for network in STUDENTS for way in WAYS),
 )
+
+
+def three_convolutions():
+    """Return a network of 24,000 weights."""
+    pairs = [(3, 16), (16, 32), (32, 64)]
+    blocks = [(nn.Conv2d(*pair, 3, 2, 1, bias=False), nn.BatchNorm2d(pair[1]), nn.ReLU()) for pair in pairs]
+    return nn.Sequential(*[nn.Sequential(*block) for block in blocks])
 
 
 def read_set(folder, name):
@@ -57,31 +64,36 @@ def parts(y, seed):
     return labelled, others[:MAX_UNLABELLED], test
 
 
-def frozen(network, head, cache, **options):
-    """Return a classifier on the features of all stages."""
-    extractor = PretrainedFeatureExtractor(network, layer="all", pooling="avg+std", cache=cache, **options)
-    return make_pipeline(extractor, head)
+def probe(network, cache, head=None):
+    """Return a linear probe, or another classifier, on the features of all stages."""
+    size = 128 if network == "efficientnet_lite0" else None
+    extractor = PretrainedFeatureExtractor(network, layer="all", pooling="avg+std", image_size=size, cache=cache)
+    return make_pipeline(extractor, head or LinearProbeClassifier())
+
+
+def student(network, way, teacher, cache, seed):
+    """Return a student that is not fitted; without unlabelled images a small network has as many steps or more."""
+    options = {"cache": cache, "device": "cpu", "random_state": seed}
+    if network == "three convolutions":
+        epochs = 40 if way.startswith(ALL) else 300
+        options |= {"backbone": three_convolutions, "weights": None, "image_size": 28}
+        options |= {"learning_rate": 3e-3, "max_epochs": epochs, "cache": False}
+    if way != "labels alone":
+        options |= {"teacher": teacher, "teacher_cv": 5 if way.endswith("5") else None}
+    return FineTuneClassifier(**options)
 
 
 def fit(record, X, y, cache):
-    """Fit a road once and return the whole record."""
+    """Fit once and return the whole record."""
     labelled, others, test = parts(y, record["seed"])
     both, marked = np.r_[labelled, others], np.r_[y[labelled], np.full(len(others), -1)]
-    large = load_backbone("efficientnet_lite0")
-    untaught = frozen(large, LinearProbeClassifier(), cache, image_size=128)
-    teacher = untaught.fit(take(X, labelled), y[labelled])
-    alone = {"cache": cache, "device": "cpu", "random_state": record["seed"]}
-    self_training = SelfTrainingClassifier(LinearProbeClassifier())
-    models = {
-        "teacher": (teacher, labelled),
-        "student alone": (FineTuneClassifier(**alone), labelled),
-        "student, labelled images": (FineTuneClassifier(teacher=teacher, **alone), labelled),
-        OURS: (FineTuneClassifier(teacher=teacher, **alone), both),
-        "student, unlabelled images, teacher_cv=5": (FineTuneClassifier(teacher=untaught, teacher_cv=5, **alone), both),
-        "self-training, student's features": (frozen("tiny_fractal", self_training, cache), both),
-        "self-training, teacher's features": (frozen(large, self_training, cache, image_size=128), both),
-    }
-    model, rows = models[record["road"]]
+    teacher = probe("efficientnet_lite0", cache).fit(take(X, labelled), y[labelled])
+    network, road = record["network"], record["road"]
+    if road == SELF:
+        model = probe(network, cache, SelfTrainingClassifier(LinearProbeClassifier()))
+    else:
+        model = teacher if road == "teacher" else student(network, road, teacher, cache, record["seed"])
+    rows = both if road == SELF or road.startswith(ALL) else labelled
     start = time.process_time()
     model.fit(take(X, rows), marked[: len(rows)])
     record["seconds"] = time.process_time() - start
@@ -92,35 +104,52 @@ def fit(record, X, y, cache):
 def run(options):
     """Do what is missing, the sets one after the other."""
     done = read_records(options.results, KEY)
+    roads = [road for road in ROADS if road[0] in options.networks and road[1] in options.ways]
     for name in options.sets:
         X, y = read_set(options.data, name)
         for seed in options.seeds:
-            for road in options.roads:
-                key = {"set": name, "seed": seed, "road": road}
+            for network, road in roads:
+                key = {"set": name, "seed": seed, "network": network, "road": road}
                 if (*key.values(),) not in done:
                     append_record(options.results, fit(key, X, y, options.store))
 
 
 def print_results(options):
-    """Print one line per set and road: accuracy, and how far unlabelled images are ahead of it, over common seeds."""
+    """Print a line per set and student, over the seeds that have the student taught on all images."""
     records = read_records(options.results, KEY)
+    records = {key: record for key, record in records.items() if record["seed"] in options.seeds}
+    columns = [*ROADS[:3], *((None, way) for way in WAYS)]
     lines = []
     for name in SETS:
-        ours = {seed: record for (own, seed, road), record in records.items() if (own, road) == (name, OURS)}
-        for road in ROADS:
-            seeds = sorted(seed for seed in ours if (name, seed, road) in records)
-            if not seeds:
+        for network in STUDENTS:
+            by_road = [_accuracies(records, name, own or network, way) for own, way in columns]
+            ours = _accuracies(records, name, network, ALL)
+            if not ours:
                 continue
-            fits = [records[name, seed, road] for seed in seeds]
-            accuracies = np.array([100 * each["accuracy"] for each in fits])
-            ahead, half = interval([100 * ours[seed]["accuracy"] for seed in seeds] - accuracies)
-            images = f"{fits[0]['n_labelled']} + {fits[0]['n_unlabelled']}"
-            difference = "" if road == OURS else f"{ahead:+.1f} ± {half:.1f}"
-            lines.append([name, images, road, f"{accuracies.mean():.1f}", difference, f"{len(seeds)}"])
-    print(header("efficientnet_lite0 at 128 pixels teaches tiny_fractal at 48"))
-    names = ["set", "labelled + unlabelled", "road", "accuracy", "student with unlabelled images ahead by"]
-    print_table([*names, "seeds"], lines)
+            first = records[name, next(iter(ours)), network, ALL]
+            images = f"{first['n_labelled']} + {first['n_unlabelled']}"
+            cells = [f"{np.mean([*each.values()]):.1f}" if each else "–" for each in by_road]
+            ahead = [_ahead(ours, _accuracies(records, name, *road)) for road in ((network, WAYS[0]), ROADS[2])]
+            lines.append([name, images, network, *cells, *ahead, f"{len(ours)}"])
+    print(header("efficientnet_lite0 at 128 pixels teaches"))
+    names = ["teacher", "its network, self-training", "tiny_fractal, self-training", *WAYS]
+    further = ["taught on all − labels alone", "taught on all − tiny_fractal, self-training", "seeds"]
+    print_table(["set", "labelled + unlabelled", "student", *names, *further], lines)
     print("\nAccuracy in per cent on 300 test images. Differences are over seeds, with 95 % t intervals.")
+
+
+def _accuracies(records, name, network, road):
+    return {
+        seed: 100 * record["accuracy"]
+        for (own, seed, *of), record in records.items()
+        if (own, *of) == (name, network, road)
+    }
+
+
+def _ahead(ours, others):
+    seeds = sorted(ours.keys() & others.keys())
+    difference, half = interval([ours[seed] - others[seed] for seed in seeds]) if seeds else (np.nan, np.nan)
+    return f"{difference:+.1f} ± {half:.1f}" if seeds else "–"
 
 
 def main():
@@ -130,7 +159,8 @@ def main():
     parser.add_argument("--results", type=Path, default=Path("out/unlabelled.jsonl"))
     parser.add_argument("--store", default="out/unlabelled_store", help="folder of the embedding store")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
-    parser.add_argument("--roads", nargs="+", choices=ROADS, default=ROADS)
+    parser.add_argument("--networks", nargs="+", default=[network for network, _ in ROADS])
+    parser.add_argument("--ways", nargs="+", default=[way for _, way in ROADS])
     parser.add_argument("--seeds", nargs="+", type=int, default=[5, 6, 7, 8, 9])
     parser.add_argument("--table", action="store_true", help="print the table of what there is, and run nothing")
     options = parser.parse_args()

@@ -292,7 +292,7 @@ def test_three_images_per_class_are_enough_to_run(three_patterns, settings):
 @pytest.mark.parametrize("Estimator", [FineTuneClassifier, FineTuneRegressor])
 def test_a_missing_target_is_an_error(patterns, Estimator):
     X, y = patterns
-    with pytest.raises(ValueError, match="Input y contains NaN|y must have a label for every image"):
+    with pytest.raises(ValueError, match=r"Input y contains NaN|y must have a label for every image"):
         Estimator(**QUICK).fit(X, np.where(y, np.nan, 1.0))
 
 
