@@ -57,7 +57,6 @@ class Fitting:
     def go_on(self, net):
         """Go on with the training of a network."""
         if self._whole and self._estimator._is_probe():
-            # A probe learns from labels alone: there are no unlabelled images.
             solution = self._solve(net.module_.head, self._data, self._features(net.module_, self._data))
             if solution is not None:
                 self._tasks.begin_fit(0)

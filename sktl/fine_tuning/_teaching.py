@@ -68,9 +68,9 @@ class Teaching:
 
     def asked(self, X):
         """Return probabilities of images; zero for a class that the teacher does not know."""
-        probabilities = np.zeros((len(X), len(self._classes)))
-        places = np.searchsorted(self._classes, self._teacher.classes_)
-        probabilities[:, places] = self._teacher.predict_proba(X)
+        given = np.asarray(self._teacher.predict_proba(X))
+        probabilities = np.zeros((len(given), len(self._classes)), dtype=given.dtype)
+        probabilities[:, np.searchsorted(self._classes, self._teacher.classes_)] = given
         return probabilities
 
     def softened(self, probabilities):
