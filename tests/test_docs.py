@@ -180,7 +180,7 @@ def test_example_runs(example, tmp_path, monkeypatch):
 
 
 def test_examples_are_few_and_titled():
-    assert 3 <= len(EXAMPLES) <= 12
+    assert 3 <= len(EXAMPLES) <= 20
     for example in EXAMPLES:
         title, rule = ast.get_docstring(ast.parse(example.read_text(encoding="utf-8"))).splitlines()[:2]
         assert rule == "=" * len(title)

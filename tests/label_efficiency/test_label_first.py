@@ -57,7 +57,9 @@ def test_goes_on_from_images_that_have_labels():
     assert sorted(y[label_first(Z, 2, labelled=np.flatnonzero(y < 2))]) == [2, 3]
 
 
-@pytest.mark.parametrize("change", [lambda Z: 1000 * Z, lambda Z: Z - 7, lambda Z: Z.astype(np.float32), np.ndarray.tolist])
+@pytest.mark.parametrize(
+    "change", [lambda Z: 1000 * Z, lambda Z: Z - 7, lambda Z: Z.astype(np.float32), np.ndarray.tolist]
+)
 def test_scale_and_place_do_not_matter(change):
     Z, _ = clusters([20, 20, 20], spread=0.5)
     assert (label_first(change(Z), 10) == label_first(Z, 10)).all()
@@ -87,7 +89,10 @@ def test_images_that_are_all_equal_are_all_chosen():
         ({"n": 11}, "n must be at most 10, the number of images without a label. Got 11 instead"),
         ({"n": 8, "labelled": [0, 1, 2]}, "n must be at most 7"),
         ({"n": 0}, "'n' parameter of label_first must be an int in the range"),
-        ({"n": 1, "labelled": [10]}, "labelled must hold positions of images, ints from 0 to 9. Got values from 10 to 10"),
+        (
+            {"n": 1, "labelled": [10]},
+            "labelled must hold positions of images, ints from 0 to 9. Got values from 10 to 10",
+        ),
         ({"n": 1, "labelled": [-1]}, "labelled must hold positions"),
         ({"n": 1, "labelled": np.arange(10) < 3}, r"pass np.flatnonzero\(mask\)"),
         ({"n": 1, "labelled": ["a"]}, "labelled must hold positions"),
