@@ -34,6 +34,7 @@ X, y, X_test, y_test = images[:800], digits[:800], images[800:], digits[800:]
 
 
 def reduced(features):
+    """Keep twenty components of what features say."""
     return make_pipeline(features, StandardScaler(with_std=False), Normalizer(), PCA(20, random_state=0))
 
 
@@ -56,8 +57,8 @@ figure.savefig("neighbours.png")
 # %%
 # Clusters
 # --------
-# Adjusted mutual information is 0 for clusters drawn by lot and 1 for those of the labels. ``HDBSCAN`` finds the number of
-# clusters by itself and leaves out what it is unsure of: of embeddings, most.
+# Adjusted mutual information is 0 for clusters drawn by lot and 1 for those of the labels. ``HDBSCAN`` finds the number
+# of clusters by itself and leaves out what it is unsure of: of embeddings, most.
 
 for name, features in {
     "embeddings": PretrainedFeatureExtractor(),
@@ -68,9 +69,8 @@ for name, features in {
     mixture = GaussianMixture(10, covariance_type="diag", n_init=3, random_state=0).fit_predict(points)
     print(f"Gaussian mixture of {name}: {adjusted_mutual_info_score(y, mixture):.2f}")
 dense = HDBSCAN(min_cluster_size=10, copy=True).fit_predict(Z)
-print(
-    f"HDBSCAN: {adjusted_mutual_info_score(y, dense):.2f}, {dense.max() + 1} clusters, {np.mean(dense < 0):.0%} left out"
-)
+agreement = adjusted_mutual_info_score(y, dense)
+print(f"HDBSCAN: {agreement:.2f}, {dense.max() + 1} clusters, {np.mean(dense < 0):.0%} left out")
 
 # %%
 # A map
@@ -94,6 +94,7 @@ features, features_test = extractor.transform(X), extractor.transform(X_test)
 
 
 def accuracy(chosen):
+    """Learn from the chosen images alone, and score the test images."""
     return LinearProbeClassifier().fit(features[chosen], y[chosen]).score(features_test, y_test)
 
 

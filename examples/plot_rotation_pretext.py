@@ -34,6 +34,7 @@ splits = StratifiedShuffleSplit(5, train_size=50, test_size=500, random_state=0)
 
 
 def block(n_in, n_out):
+    """Make one stage of a small network."""
     return nn.Sequential(nn.Conv2d(n_in, n_out, 3, padding=1), nn.BatchNorm2d(n_out), nn.ReLU(), nn.MaxPool2d(2))
 
 
@@ -53,6 +54,7 @@ bundled.fit(turned, quarters)
 
 
 def frozen(backbone, **more):
+    """Put a linear model on all stages of a network."""
     extractor = PretrainedFeatureExtractor(backbone, layer="all", pooling="avg+std", **more)
     return make_pipeline(extractor, LinearProbeClassifier())
 

@@ -9,8 +9,8 @@ hand. Here are words of two vowels, made by formula, and what plain numbers of t
 # %%
 # Words
 # -----
-# Each of six words is a hum of random pitch whose resonances, the formants, move from one vowel to another. It is spoken
-# somewhere within a second of noise, by a throat of random length.
+# Each of six words is a hum of random pitch whose resonances, the formants, move from one vowel to another. It is
+# spoken somewhere within a second of noise, by a throat of random length.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,6 +26,7 @@ FORMANTS = {"a": (730, 1090, 2440), "i": (270, 2290, 3010), "u": (300, 870, 2240
 
 
 def speak(word, rng, noise=0.6):
+    """Make the samples of a word."""
     n = int(RATE * rng.uniform(0.35, 0.6))
     time = np.linspace(0, 1, n)
     pitch, throat = rng.uniform(90, 250), rng.uniform(0.85, 1.2)
@@ -53,6 +54,7 @@ sounds = np.array([speak(word, rng) for word in y])
 
 
 def mel_pictures(sounds, n_bands=64, floor=60):
+    """Turn sounds into grey pictures."""
     frequencies, _, power = signal.spectrogram(sounds, RATE, nperseg=512, noverlap=387)
     mels = 2595 * np.log10(1 + frequencies / 700)
     centres = np.linspace(0, mels[-1], n_bands + 2)[1:-1]
@@ -77,10 +79,12 @@ figure.savefig("sounds.png")
 
 
 def flat(X):
+    """Take all pixels."""
     return X.reshape(len(X), -1)
 
 
 def trimmed(X):
+    """Take the means of the quarters of what is spoken."""
     rows = []
     for picture in X.astype(float):
         loudness = picture.mean(axis=0)
@@ -91,6 +95,7 @@ def trimmed(X):
 
 
 def on(transformer):
+    """Put a linear model on features."""
     return make_pipeline(transformer, LinearProbeClassifier())
 
 
@@ -107,5 +112,5 @@ print(comparison)
 comparison.plot().figure_.savefig("sounds_comparison.png")
 
 # %%
-# The network needs no knowledge of sounds, and its pretraining counts: pixels do not know that a word is the same word a
-# little later. Whoever knows how to trim a sound does better without a network. Compare before you believe either.
+# The network needs no knowledge of sounds, and its pretraining counts: pixels do not know that a word is the same word
+# a little later. Whoever knows how to trim a sound does better without a network. Compare before you believe either.

@@ -52,11 +52,12 @@ print(X.caption[:4].tolist(), y[:4])
 # One model on both
 # -----------------
 # A column by its name is what a vectoriser of text takes, a list of one column what the extractor takes. Words and
-# weights are learnt in each fold anew, so nothing of the test images leaks. ``StringEncoder`` of skrub may take the place
-# of ``TfidfVectorizer``.
+# weights are learnt in each fold anew, so nothing of the test images leaks. ``StringEncoder`` of skrub may take the
+# place of ``TfidfVectorizer``.
 
 
 def model(*columns):
+    """Put a linear model on columns, each turned into numbers."""
     return make_pipeline(ColumnTransformer(columns, sparse_threshold=0), LinearProbeClassifier())
 
 
@@ -69,9 +70,9 @@ names = ("name", TfidfVectorizer(analyzer="char", ngram_range=(1, 3)), "file")
 # %%
 # Does the text add anything?
 # ---------------------------
-# Beside 768 features of the network some thirty words are drowned. Two ways out: few components of the image, or a model
-# of each that a third one stacks by their predictions out of fold. File names are text as well: where ``names alone`` is
-# better than chance, they or their folders hold the label, and are to be kept out of the model.
+# Beside 768 features of the network some twenty words are drowned. Two ways out: few components of the image, or a
+# model of each that a third one stacks by their predictions out of fold. File names are text as well: where ``names
+# alone`` is better than chance, they or their folders hold the label, and are to be kept out of the model.
 
 candidates = {
     "dummy": "dummy",

@@ -195,9 +195,8 @@ def test_a_column_transformer_names_columns_of_images_and_of_numbers(images, tmp
 
 def test_columns_of_text_go_beside_images(images, tmp_path):
     frame = frame_with_captions(images, tmp_path)
-    columns = ColumnTransformer(
-        [("image", PretrainedFeatureExtractor(), ["path"]), ("text", TfidfVectorizer(), "caption")]
-    )
+    text = ("text", TfidfVectorizer(), "caption")
+    columns = ColumnTransformer([("image", PretrainedFeatureExtractor(), ["path"]), text])
     found = columns.fit(frame).transform(frame)
     words = TfidfVectorizer().fit_transform(frame["caption"]).toarray()
     assert_array_equal(found, np.hstack([embed(images), words]))
