@@ -78,7 +78,7 @@ def label_first(Z, n, *, labelled=None, n_neighbors=20):
     >>> from sktl.label_efficiency import label_first
     >>> X, y = make_fractals(60, n_classes=3, random_state=0)
     >>> chosen = label_first(PretrainedFeatureExtractor().fit_transform(X), 3)
-    >>> sorted(y[chosen])
+    >>> sorted(y[chosen].tolist())
     [0, 1, 2]
     """
     Z = check_array(Z, dtype=np.float64, ensure_min_samples=2, input_name="Z")
