@@ -69,11 +69,7 @@ class LabelColumns:
     def found_in(cls, y, classes, estimator):
         """Find the labels in each column of y, or among the classes that are said to come."""
         cells, missing = _cells(y)
-        if classes is not None and len(classes) != cells.shape[1]:
-            raise ValueError(
-                f"classes must be a list with the classes of each of the {cells.shape[1]} columns of y. "
-                f"Got {len(classes)} instead."
-            )
+        _check_columns("classes", classes, cells.shape[1])
         found = []
         for j in range(cells.shape[1]):
             with _in_column(j):
@@ -88,6 +84,7 @@ class LabelColumns:
                 f"teacher must be None when y has several columns. Got {type(estimator.teacher).__name__} instead. Fit "
                 "one student per column."
             )
+        _check_columns("classes", classes, len(self.columns))
         cells, missing = _cells(y, len(self.columns))
         encoded = np.full(cells.shape, _MISSING)
         for j, column in enumerate(self.columns):
@@ -119,14 +116,10 @@ class LabelColumns:
     def prepare(self, targets, weights, class_weight):
         """Return targets for the probe, with the weights of the classes in them, and the weights of the images."""
         by_column = class_weight if isinstance(class_weight, list) else [class_weight] * len(self.columns)
-        if len(by_column) != len(self.columns):
-            raise ValueError(
-                f"class_weight must be one for all of the {len(self.columns)} columns of y, or a list with one for "
-                f"each. Got a list of {len(by_column)} instead."
-            )
+        _check_columns("class_weight", by_column, len(self.columns))
         prepared = np.zeros((len(targets), self.n_outputs))
         for j, (column, start) in enumerate(zip(self.columns, self._starts(), strict=False)):
-            known = np.flatnonzero(targets[:, j] != _MISSING)
+            known = np.flatnonzero((targets[:, j] != _MISSING) & (weights > 0))
             own, shares = targets[known, j], weights[known]
             if len(known):
                 with _in_column(j):
@@ -233,6 +226,15 @@ def _cells(y, n_columns=None):
         return np.ma.getdata(y), missing
     # In an array that is not of objects, words would turn numbers into words.
     return np.asarray(y, dtype=object if isinstance(y, (list, tuple)) else None), missing
+
+
+def _check_columns(name, given, n_columns):
+    """Raise ValueError unless a list of what is said of each column is as long as y is wide."""
+    if given is not None and len(given) != n_columns:
+        raise ValueError(
+            f"{name} must have an entry for each of the {n_columns} columns of y where it is a list. "
+            f"Got {len(given)} instead."
+        )
 
 
 def _joined(columns):

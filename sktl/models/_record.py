@@ -201,7 +201,7 @@ _LABELS = {"classes": (_is_labels, "two or more different labels"), "multilabel"
 _LABELS_OR_COLUMNS = {
     "classes": (
         lambda value: _is_labels(value) or _is_columns(value),
-        "different labels, two or more, or several such",
+        "two or more different labels",
     ),
     "multilabel": _TRUTH,
 }

@@ -291,6 +291,17 @@ def test_the_images_set_aside_keep_the_shares_of_combinations():
     assert_array_equal(strata[:, None] == strata, (positions[:, None] == positions).all(axis=2))
 
 
+def test_weights_of_classes_are_those_among_images_with_a_weight():
+    """Of validation data images without a weight stay."""
+    columns = LabelColumns([np.array([0, 1, 2]), np.array([0, 1])])
+    positions = np.array([[0, 0], [0, 1], [1, -1], [2, -1], [-1, 1]])
+    weights = np.array([2.0, 0.0, 2.0, 4.0, 1.0])
+    targets, _ = columns.prepare(positions, weights, ["balanced", {0: 3, 1: 1}])
+    # Of the first column each class has a third of the eight, of the second the weights are scaled to a mean of one.
+    expected = [[4 / 3, 0, 0, 9 / 7, 0], [0] * 5, [0, 4 / 3, 0, 0, 0], [0, 0, 2 / 3, 0, 0], [0, 0, 0, 0, 3 / 7]]
+    assert_allclose(targets, expected, rtol=1e-6)
+
+
 # going on, searching
 
 
@@ -304,6 +315,8 @@ def test_training_goes_on_with_the_columns_of_before(striped):
         model.partial_fit(X, Y + [[7, 0]])
     with pytest.raises(ValueError, match=r"y must have 2 columns of labels, as before\. Got shape \(36,\) instead"):
         model.partial_fit(X, Y[:, 0])
+    with pytest.raises(ValueError, match=r"classes must have an entry for each of the 2 columns .* Got 1 instead"):
+        model.partial_fit(X, Y, classes=[[0, 1, 2, 9]])
     zeros_and_ones = FineTuneClassifier(**QUICK).partial_fit(X, Y[:, [1, 1]], classes=[[0, 1], [0, 1]])
     assert isinstance(zeros_and_ones.classes_, list)
 
@@ -325,7 +338,7 @@ def test_searches_and_validation_sets_take_columns(striped):
     ("settings", "change", "message"),
     [
         ({"teacher": FineTuneClassifier()}, None, "teacher must be None when y has several columns. Got FineTune"),
-        ({"class_weight": ["balanced"]}, None, r"class_weight must be one for all of the 2 columns .* list of 1"),
+        ({"class_weight": ["balanced"]}, None, "class_weight must have an entry for each of the 2 columns"),
         ({"class_weight": {8: 1, 9: 2}}, None, "In column 0 of y: The classes, .* are not in class_weight"),
         ({}, lambda Y: Y + 0.5 * (Y == 2), "In column 0 of y: Unknown label type: continuous"),
         ({}, lambda Y: Y * [1, 0] + 3, "In column 1 of y: FineTuneClassifier must see at least two classes .* Got 1 "),
