@@ -18,6 +18,7 @@ __all__ = [
     "networks_in_turn",
     "reads_images",
     "recipes_of",
+    "refuse_unlabelled",
     "tier_of",
     "uses_transfer",
 ]
@@ -113,6 +114,22 @@ def _check_estimator(name, estimator, task):
             f"Candidate {name!r} must fit the task, which is {task}. Got {type(estimator).__name__} instead. "
             "The task was read from y; task='classification' or task='regression' overrules that."
         )
+
+
+def refuse_unlabelled(estimators, y):
+    """Raise ValueError where a candidate takes -1 for images without a label: to the others it is a class."""
+    if y.dtype.kind not in "iuf" or not (y == -1).any():
+        return
+    for name, estimator in estimators.items():
+        for part in (estimator, *estimator.get_params(deep=True).values()):
+            teacher = part.teacher if isinstance(part, FineTuneClassifier) else None
+            knows = getattr(part, "teacher_cv", None) is None and -1 in list(getattr(teacher, "classes_", []))
+            if teacher is not None and not knows:
+                raise ValueError(
+                    f"y must have a label for every image in a comparison. Got -1 for {(y == -1).sum()} of {len(y)} "
+                    f"instead, which {name!r} with its teacher takes for unlabelled. Leave these out, and score what "
+                    "learns from them with cross_val_score."
+                )
 
 
 def tier_of(estimator):

@@ -11,7 +11,7 @@ from sktl._score_bounds import bounds_of_scorers
 from sktl._splits import fixed_random_state, make_seeds, make_splits
 from sktl._targets import check_data
 from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
-from sktl.comparison._candidates import make_candidates, names_used, recipes_of
+from sktl.comparison._candidates import make_candidates, names_used, recipes_of, refuse_unlabelled
 from sktl.comparison._checkpoint_file import CheckpointFile
 from sktl.comparison._execution import run_all
 from sktl.comparison._first_pass import check_bad_images, kept_together, look_through
@@ -275,6 +275,7 @@ def compare_transfer(
     shared = {"backbone": backbone, "image_size": image_size, "device": device, "precision": precision, **reading}
     random_state = fixed_random_state(random_state)
     estimators = make_candidates(candidates, task=task, random_state=random_state, **own, **shared)
+    refuse_unlabelled(estimators, y)
     _check_baseline(baseline, estimators)
     scorers = check_scoring(scoring, task)
     images = first_images(X, image_shape)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier, DummyRegressor
@@ -5,8 +6,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from sktl import compare_transfer
 from sktl._candidate_names import CANDIDATE_NAMES
-from sktl.comparison._candidates import make_candidates, uses_transfer
+from sktl.comparison._candidates import make_candidates, refuse_unlabelled, uses_transfer
 from sktl.comparison._fitting import set_seeds
 from sktl.feature_extraction import PretrainedFeatureExtractor
 from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
@@ -103,3 +105,19 @@ def test_what_is_no_set_of_candidates_is_an_error_that_says_what_to_write(candid
 def test_a_classifier_does_not_fit_a_regression():
     with pytest.raises(ValueError, match="which is regression"):
         make({"a": KNeighborsClassifier(), "b": "dummy"}, task="regression")
+
+
+def test_images_without_a_label_are_not_compared_on():
+    X, y = np.zeros((12, 4, 4)), np.resize([0, 1, -1], 12)
+    taught = {"dummy": "dummy", "taught": FineTuneClassifier(teacher=DummyClassifier().fit(X, y % 3))}
+    with pytest.raises(
+        ValueError, match=r"Got -1 for 4 of 12 instead, which 'taught' with its teacher takes for unlab"
+    ):
+        compare_transfer(X, y, candidates=taught, baseline="dummy")
+    refuse_unlabelled(make({**taught, "taught": FineTuneClassifier(teacher=DummyClassifier().fit(X, y))}), y)
+    refuse_unlabelled(make(taught), np.resize([0, 1], 12))
+    refuse_unlabelled(make(["dummy", "fine_tuned"]), np.resize([1, -1], 12))
+    refuse_unlabelled(make(taught), np.resize(["ant", "bee"], 12))
+    fitted_here = FineTuneClassifier(teacher=DummyClassifier().fit(X, y), teacher_cv=2)
+    with pytest.raises(ValueError, match="with its teacher takes for unlabelled"):
+        refuse_unlabelled({"taught": fitted_here}, y)

@@ -469,7 +469,8 @@ def test_the_exact_probe_of_labels_is_not_all_that_is_learnt(half):
     assert loss(model) < loss(probe)
 
 
-def test_torch_and_paths_work_as_well(half):
+@pytest.mark.slow
+def test_tensors_and_lists_work_as_well(half):
     X, y, known = half
     tensors = torch.as_tensor(X).permute(0, 3, 1, 2)
     teacher = make_pipeline(
