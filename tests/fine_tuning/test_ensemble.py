@@ -175,6 +175,7 @@ def test_a_class_whose_only_image_is_set_aside_leaves_the_network_alone(digits):
     assert_array_equal(averaged, alone)
 
 
+@pytest.mark.slow
 def test_going_on_without_a_class_keeps_the_probe_that_knows_it(digits):
     X, y, X_test, _ = digits
     model = FineTuneClassifier(warm_start=True, **QUICK).fit(X, y % 3)
