@@ -47,10 +47,10 @@ def _fast_stages(backbone, n_stages, image_size, placement):
     with _making:
         chains = _chains.setdefault(backbone, {})
         on_cpu = placement.device.type == "cpu"
-        pack, half = fold and on_cpu, on_cpu and placement.dtype is torch.bfloat16
-        key = (fold, pack, half, image_size)
+        pack = placement.dtype if on_cpu and placement.dtype is not torch.float16 else None
+        key = (fold, pack, image_size)
         if key not in chains:
-            chains[key] = FastChain(backbone.stages, image_size, fold, pack, half)
+            chains[key] = FastChain(backbone.stages, image_size, fold, pack)
         stages = chains[key].below(n_stages)
         if on_cpu:
             return stages
