@@ -25,12 +25,10 @@ def check_engine(engine, placement):
         check_onnx(placement)
 
 
-def frozen_function(backbone, cuts, pooling, preprocessing, placement, rows, *, engine="torch"):
+def frozen_function(backbone, cuts, pooling, preprocessing, placement, *, engine="torch"):
     """Return the function from prepared images to pooled outputs of a frozen network."""
     if engine == "onnxruntime":
-        shape = (rows, 3, preprocessing.crop_size, preprocessing.crop_size)
-        run = onnx_function(backbone, cuts, pooling, shape, placement)
-        return lambda batch: run(preprocessing.normalize(batch))
+        return onnx_function(backbone, cuts, pooling, preprocessing, placement)
     stages = _fast_stages(backbone, max(cuts), preprocessing.crop_size, placement)
 
     def function(batch):

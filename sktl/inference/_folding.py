@@ -59,7 +59,9 @@ class FastChain:
     def __init__(self, stages, image_size, fold, pack=None):
         self._stages = stages
         self._half = pack is torch.bfloat16
-        self._ways = ((partial(_packed, dtype=pack),) if pack else ()) + ((_folded,) if fold else ()) + (_channels_last,)
+        self._ways = (
+            ((partial(_packed, dtype=pack),) if pack else ()) + ((_folded,) if fold else ()) + (_channels_last,)
+        )
         noise = {"generator": torch.Generator().manual_seed(0), "dtype": torch.float32, "device": "cpu"}
         images = torch.rand((_CHECK_ROWS, 3, image_size, image_size), **noise) * 2 - 1
         # The copies, and what the next stage is given on the check images: None above a stage that has failed.
