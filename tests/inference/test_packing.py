@@ -1,7 +1,6 @@
 """Packed layers on the CPU compute what the layers compute, in either precision, each image the same bits anywhere."""
 
 from concurrent.futures import ThreadPoolExecutor
-
 from types import SimpleNamespace
 
 import numpy as np
