@@ -12,7 +12,8 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from sktl import PretrainedFeatureExtractor
 from sktl.backbones import load_backbone
-from sktl.inference import block_rows, resolve_placement
+from sktl.images import as_images
+from sktl.inference import block_rows, embed, resolve_placement
 from sktl.inference._engines import frozen_function
 from sktl.inference._folding import TOLERANCE, TOLERANCE_OF_HALF, FastChain, _Contiguous
 from sktl.inference._packing import packed
@@ -174,6 +175,23 @@ def test_the_bits_of_a_vector_depend_on_neither_place_nor_neighbours_nor_thread(
         flipped, last = threads.map(in_thread, [images.flip(0), alone])
     assert torch.equal(flipped, expected.flip(0))
     assert torch.equal(last[-1], expected[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("mobilenet_v2", 40), *FAMILIES[4:], pytest.param("alexnet", 96, marks=pytest.mark.slow)]
+)
+def test_a_vector_of_the_default_has_the_same_bits_in_short_blocks_and_in_full_ones(name, size):
+    torch.manual_seed(0)
+    backbone = load_backbone(name, weights=None)
+    lively(backbone.stages)
+    images = np.random.default_rng(0).integers(0, 256, (17, size, size, 3), dtype=np.uint8)
+
+    def vectors(some):
+        return embed(as_images(some), backbone, backbone.preprocessing.resized(size), FULL)[0]
+
+    expected = vectors(images)
+    for some in (slice(0, 1), slice(16, 17), slice(3, 5), slice(0, 3), slice(7, 11), slice(0, 5), slice(1, 17)):
+        np.testing.assert_array_equal(vectors(images[some]), expected[some])
 
 
 def packed_layers(network):
