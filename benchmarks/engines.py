@@ -22,7 +22,7 @@ from sktl.inference._blocks import map_blocks
 from sktl.inference._device import bfloat16_instructions
 from sktl.inference._engines import frozen_function
 
-N_IMAGES, BATCH, MAX_ROUNDS, MAX_SECONDS = 32, 32, 5, 10
+N_IMAGES, BATCH, MAX_ROUNDS, MAX_SECONDS = 64, 32, 5, 10
 # Seconds before each road: idle threads of ONNX Runtime and OpenMP look for work for a while, at the cost of the next.
 PAUSE = 0.1
 FAMILIES = (
