@@ -12,6 +12,7 @@ from sktl import (
     PretrainedFeatureExtractor,
 )
 from sktl.backbones import load_backbone
+from sktl.fine_tuning import FineTunedFeatures
 
 # On 48-pixel pictures made of a few numbers, short trainings reach the accuracy that the battery asks for.
 QUICK = {"max_epochs": 8, "learning_rate": 3e-3}
@@ -34,6 +35,11 @@ INSTANCES = {
     "regressor, probe": (FineTuneRegressor(unfreeze_depth=0), 58),
 }
 SLOW = {
+    # Features of frozen stages are the same in all folds, so that fit_transform may be held against transform.
+    "out-of-fold features": (
+        FineTunedFeatures(FineTuneClassifier(unfreeze_depth=0, value_range=(-5, 5)), method="penultimate", cv=3),
+        50,
+    ),
     "classifier, one stage": (FineTuneClassifier(unfreeze_depth=1, image_size=24, **FEWER), 60),
     "regressor, head only": (FineTuneRegressor(unfreeze_depth=0, **HEAD_REGRESSOR), 58),
     "regressor, one stage": (FineTuneRegressor(unfreeze_depth=1, image_size=24, **QUICK), 58),
