@@ -5,6 +5,7 @@ from sklearn.utils import estimator_checks
 
 from sktl import (
     FineTuneClassifier,
+    FineTunedFeatures,
     FineTuneRegressor,
     LinearProbeClassifier,
     LinearProbeRegressor,
@@ -12,7 +13,6 @@ from sktl import (
     PretrainedFeatureExtractor,
 )
 from sktl.backbones import load_backbone
-from sktl.fine_tuning import FineTunedFeatures
 
 # On 48-pixel pictures made of a few numbers, short trainings reach the accuracy that the battery asks for.
 QUICK = {"max_epochs": 8, "learning_rate": 3e-3}

