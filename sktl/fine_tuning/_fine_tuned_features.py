@@ -40,7 +40,7 @@ class FineTunedFeatures(TransformerMixin, BaseEstimator):
         Networks, teachers and validation images inside of it must not have seen the labels of these rows.
     method : {"auto", "decision_function", "predict_proba", "predict", "penultimate"}, default="auto"
         What is taken: ``"auto"`` is the decision function of a classifier, one column for each class or a single one
-        for two, and the predictions of a regressor. Of two classes ``"predict_proba"`` gives the second.
+        for two, and the predictions of a regressor.
         ``"penultimate"`` gives the pooled features of the trained stages, for which all trainings must start from the
         same pretrained weights; see the notes.
     cv : int, cross-validation generator or iterable, default=5
@@ -56,8 +56,6 @@ class FineTunedFeatures(TransformerMixin, BaseEstimator):
         The one trained on all rows, which `transform` uses.
     method_ : str
         What is taken: `method`, or what ``"auto"`` stands for.
-    target_type_ : str
-        The type of `y`, as :func:`sklearn.utils.multiclass.type_of_target` names it.
     classes_ : ndarray of shape (n_classes,)
         The labels; only of classifiers.
     n_features_in_ : int
