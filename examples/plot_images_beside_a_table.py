@@ -98,8 +98,8 @@ for name, columns in {"naive": naive, "out of fold": out_of_fold}.items():
 # %%
 # What it was worth
 # -----------------
-# Out of fold the features of the trained network are safe, which does not make them better than those of the network as
-# it is: with 240 labels of which half is no matter of the picture, these are as good.
+# Out of fold the features of the trained network no longer make the model too sure. That does not make them better than
+# those of the network as it is: here the latter win, since half of what decides is no matter of the picture.
 
 for name, (accuracy, loss) in results.items():
     print(f"{name:28} accuracy {accuracy:.2f}, log-loss {loss:.2f}")
