@@ -26,10 +26,6 @@ INSTANCES = {
     "linear probe, balanced": (LinearProbeClassifier(class_weight="balanced"), 60),
     "linear probe for numbers": (LinearProbeRegressor(), 57),
     "extractor": (PretrainedFeatureExtractor(), 45),
-    "extractor on resnet18, without store": (
-        PretrainedFeatureExtractor("resnet18", weights=None, image_size=32, cache=False, random_state=0),
-        45,
-    ),
     "the network's own classes": (PretrainedClassifier(), 40),
     "classifier, head only": (FineTuneClassifier(unfreeze_depth=0, **QUICK), 60),
     "regressor, probe": (FineTuneRegressor(unfreeze_depth=0), 58),
@@ -39,6 +35,10 @@ SLOW = {
     "out-of-fold features": (
         FineTunedFeatures(FineTuneClassifier(unfreeze_depth=0, value_range=(-5, 5)), method="penultimate", cv=3),
         50,
+    ),
+    "extractor on resnet18, without store": (
+        PretrainedFeatureExtractor("resnet18", weights=None, image_size=32, cache=False, random_state=0),
+        45,
     ),
     "classifier, one stage": (FineTuneClassifier(unfreeze_depth=1, image_size=24, **FEWER), 60),
     "regressor, head only": (FineTuneRegressor(unfreeze_depth=0, **HEAD_REGRESSOR), 58),
