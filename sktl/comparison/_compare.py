@@ -275,8 +275,7 @@ def compare_transfer(
     shared = {"backbone": backbone, "image_size": image_size, "device": device, "precision": precision, **reading}
     random_state = fixed_random_state(random_state)
     estimators = make_candidates(candidates, task=task, random_state=random_state, **own, **shared)
-    refuse_unlabelled(estimators, y)
-    _check_baseline(baseline, estimators)
+    _check_candidates(estimators, baseline, y)
     scorers = check_scoring(scoring, task)
     images = first_images(X, image_shape)
     check_networks(names_used(candidates), images, **own, **shared)
@@ -305,7 +304,8 @@ def compare_transfer(
     return _collect(runs, splits, y, seeds, settings, estimators, bad, judging | measured)
 
 
-def _check_baseline(baseline, estimators):
+def _check_candidates(estimators, baseline, y):
+    refuse_unlabelled(estimators, y)
     if baseline not in estimators:
         raise ValueError(
             f"baseline must be one of the candidates {list(estimators)}. Got {baseline!r} instead."
