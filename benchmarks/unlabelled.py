@@ -122,7 +122,7 @@ def run(options):
 
 
 def print_results(options):
-    """Print a line per set and student, over the seeds that have the student taught on all images."""
+    """Print a line per set and student, over the seeds that have the student taught on all, of what all of them have."""
     records = read_records(options.results, KEY)
     records = {key: record for key, record in records.items() if record["seed"] in options.seeds}
     columns = [*ROADS[:2], *((None, way) for way in (SELF, *WAYS))]
@@ -135,7 +135,8 @@ def print_results(options):
                 continue
             first = records[name, next(iter(ours)), network, ALL]
             images = f"{first['n_labelled']} + {first['n_unlabelled']}"
-            cells = [f"{np.mean([*each.values()]):.1f}" if each else "–" for each in by_road]
+            complete = [each if ours.keys() <= each.keys() else {} for each in by_road]
+            cells = [f"{np.mean([each[seed] for seed in ours]):.1f}" if each else "–" for each in complete]
             ahead = [_ahead(ours, _accuracies(records, name, network, road)) for road in (WAYS[0], SELF)]
             lines.append([name, images, network, *cells, *ahead, f"{len(ours)}"])
     print(header("efficientnet_lite0 at 128 pixels teaches"))
@@ -154,9 +155,10 @@ def _accuracies(records, name, network, road):
 
 
 def _ahead(ours, others):
-    seeds = sorted(ours.keys() & others.keys())
-    difference, half = interval([ours[seed] - others[seed] for seed in seeds]) if seeds else (np.nan, np.nan)
-    return f"{difference:+.1f} ± {half:.1f}" if seeds else "–"
+    if not ours.keys() <= others.keys():
+        return "–"
+    difference, half = interval([ours[seed] - others[seed] for seed in ours])
+    return f"{difference:+.1f} ± {half:.1f}"
 
 
 def main():

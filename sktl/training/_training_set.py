@@ -115,7 +115,8 @@ def _group_split(targets, stratify, validation_fraction, seed, groups):
     def cost(held_out):
         left = np.setdiff1d(np.arange(n_images), held_out)
         lost = 1 - len(np.unique(targets[left])) / len(np.unique(targets)) if stratify else 0.0
-        return lost + abs(len(held_out) / n_images - validation_fraction)
+        is_too_large = n_images - len(held_out) < 2
+        return is_too_large, lost + abs(len(held_out) / n_images - validation_fraction)
 
     held_out = min((fold for fold in folds if 0 < len(fold) < n_images), key=cost)
     _check_enough(n_images, len(held_out))

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -64,6 +64,7 @@ def test_too_few_images_to_split_is_an_error():
     st.booleans(),
     st.integers(0, 3),
 )
+@example([(0, 0), (1, 0), (1, 0), (2, 0)], 0.5, False, 0)  # one or three may be set aside
 def test_groups_are_never_torn_apart(rows, fraction, stratify, seed):
     groups, targets = np.array(rows).T
     if len(np.unique(groups)) < 2:
