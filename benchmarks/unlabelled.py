@@ -122,7 +122,7 @@ def run(options):
 
 
 def print_results(options):
-    """Print a line per set and student, over the seeds that have the student taught on all, of what all of them have."""
+    """Print a line per set and student, over the seeds of the student taught on all, of what was run on all of them."""
     records = read_records(options.results, KEY)
     records = {key: record for key, record in records.items() if record["seed"] in options.seeds}
     columns = [*ROADS[:2], *((None, way) for way in (SELF, *WAYS))]
