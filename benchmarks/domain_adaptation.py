@@ -1,10 +1,10 @@
 """What is it worth to adapt to another domain without its labels? Accuracy on the target, road by road.
 
-Run with ``python benchmarks/domain_adaptation.py --data FOLDER``, a folder of ``datasets`` and ``weights``: the digits of
-MNIST and USPS, and photos, paintings and sketches of PACS, each domain as the source of each other one. Networks, all
-with ImageNet's weights: efficientnet_lite0 of the extra ``imagenet`` and mobilenet_v2, whose norms are batch norms.
-Features are those of the frozen candidate, all stages with mean and standard deviation, of images of 128 pixels; the
-head is LinearProbeClassifier. The roads, on the same images:
+Run with ``python benchmarks/domain_adaptation.py --data FOLDER``, a folder of ``datasets`` and ``weights``: the digits
+of MNIST and USPS, and photos, paintings and sketches of PACS, each domain as the source of each other one. Networks,
+both with ImageNet's weights: efficientnet_lite0 of the extra ``imagenet`` and mobilenet_v2, whose norms are batch
+norms. Features are those of the frozen candidate, all stages with mean and standard deviation, of images of 128 pixels;
+the head is LinearProbeClassifier. The roads, on the same images:
 
 - source only: labelled source images, and nothing else;
 - per-domain scaling: PerDomain(StandardScaler()) of skada;

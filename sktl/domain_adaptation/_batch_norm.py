@@ -99,8 +99,9 @@ def adapt_batch_norm(
     Notes
     -----
     The result is that of a plain loop in torch: every batch norm in train mode, with ``momentum=None``, everything
-    else in eval mode, and all batches once. Mean and variance are then the means over batches of their means and of
-    their unbiased variances, where what lies below has been normalised by the batch.
+    else in eval mode, and all batches once. The network's own classifier stays as it is. Mean and variance are then the
+    means over batches of their means and of their unbiased variances, where what lies below has been normalised by the
+    batch.
 
     Which images form a batch follows from their content: they are sorted by the digest of their bytes, or of their
     pixels where they come as arrays, and divided into ``max(1, n_images // batch_size)`` batches. Order and classes of
@@ -124,10 +125,9 @@ def adapt_batch_norm(
     >>> adapted.weights
     'embedded, batch norm adapted to 100 images'
     >>> PretrainedFeatureExtractor(adapted).fit_transform(images).shape
-    (100, 256)
+    (100, 192)
     """
     record = load_backbone(backbone, weights)
-    _check_batch_norms(record)
     device = resolve_placement(device, "float32").device
     preprocessing = record.preprocessing if image_size is None else record.preprocessing.resized(image_size)
     images = check_images(BaseEstimator(), read_once(X), reset=True, image_shape=image_shape)
@@ -135,7 +135,10 @@ def adapt_batch_norm(
     if len(images) < 2:
         raise ValueError(f"X must hold at least two images. Got {len(images)} instead. Some two hundred are enough.")
     stages = deepcopy(record.stages).to(device)
-    with _estimating(stages), torch.no_grad(), counted(len(images), verbose=verbose) as advance:
+    norms = _batch_norms(stages)
+    if not norms:
+        _raise_without(record)
+    with _estimating(norms), torch.no_grad(), counted(len(images), verbose=verbose) as advance:
         for batch in _batches(images, preprocessing, batch_size, n_jobs):
             stages(batch.to(device))
             current_counter().add(len(batch))
@@ -144,33 +147,34 @@ def adapt_batch_norm(
 
 
 def _batch_norms(stages):
-    return [part for part in stages.modules() if isinstance(part, _BatchNorm) and part.running_mean is not None]
+    """Find what can be adapted: not what keeps no statistics, or what its own code holds in eval mode."""
+    found = [part for part in stages.modules() if isinstance(part, _BatchNorm) and part.running_mean is not None]
+    return [norm for norm in found if norm.train().training]
 
 
-def _check_batch_norms(record):
-    if not _batch_norms(record.stages):
-        kinds = {type(part).__name__ for part in record.stages.modules() if not list(part.children())}
-        norms = ", ".join(sorted(kind for kind in kinds if "norm" in kind.lower()))
-        raise ValueError(
-            "backbone must have batch norms that keep statistics. Got "
-            f"{record.name} instead, {f'whose norms are {norms}' if norms else 'which has no norms'}. Scale its "
-            "features in each domain apart instead, with PerDomain(StandardScaler()) of skada."
-        )
+def _raise_without(record):
+    leaves = [part for part in record.stages.modules() if not list(part.children())]
+    kinds = {type(part).__name__ for part in leaves if isinstance(part, _BatchNorm) or "Norm" in type(part).__name__}
+    found = f"whose norms are {', '.join(sorted(kinds))}" if kinds else "which has no norms"
+    raise ValueError(
+        f"backbone must have batch norms that keep statistics. Got {record.name} instead, {found}. Scale its features "
+        "in each domain apart instead, with PerDomain(StandardScaler()) of skada."
+    )
 
 
 @contextmanager
-def _estimating(stages):
+def _estimating(norms):
     """Have batch norms average the statistics of all batches inside of the block, and be as they were after it."""
-    norms = _batch_norms(stages)
-    momenta = [norm.momentum for norm in norms]
+    former = [(norm.momentum, deepcopy(norm.state_dict())) for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None
-        norm.train()
     yield
-    for norm, momentum in zip(norms, momenta, strict=True):
+    for norm, (momentum, state) in zip(norms, former, strict=True):
         norm.momentum = momentum
         norm.eval()
+        if not norm.num_batches_tracked:  # a part of the network that images do not reach
+            norm.load_state_dict(state)
 
 
 def _batches(images, preprocessing, batch_size, n_jobs):

@@ -240,6 +240,27 @@ def test_a_network_without_statistics_is_an_error_that_names_its_norms(images, n
         adapt_batch_norm(network, images, weights=weights)
 
 
+class Held(nn.BatchNorm2d):
+    """Stays in eval mode, as people write it who train with frozen batch norms."""
+
+    def train(self, mode=True):
+        return super().train(False)
+
+
+def test_what_is_held_or_does_not_run_keeps_its_statistics(images):
+    backbone = load_backbone(nn.Sequential(*LAYERS, Held(4), nn.BatchNorm2d(4), *LAST), preprocessing=Preprocessing(32))
+    stages = deepcopy(backbone.stages)
+    convolution = next(part for part in stages.modules() if isinstance(part, nn.Conv2d))
+    convolution.unused = nn.BatchNorm2d(4).eval()
+    adapted = adapt_batch_norm(replace(backbone, stages=stages), images).stages.state_dict()
+    before = stages.state_dict()
+    held = [key for key in before if not torch.equal(before[key], adapted[key])]
+    assert len(held) == 3  # mean, variance and counter of the one that runs
+    only = load_backbone(nn.Sequential(*LAYERS, Held(4), *LAST), preprocessing=Preprocessing(32))
+    with pytest.raises(ValueError, match=r"keep statistics\. Got Sequential instead, whose norms are Held"):
+        adapt_batch_norm(only, images)
+
+
 def test_what_cannot_be_adapted_to_is_refused(images):
     with pytest.raises(ValueError, match=r"X must hold at least two images\. Got 1 instead"):
         adapt_batch_norm("tiny_fractal", images[:1])
