@@ -22,6 +22,7 @@ missing. --table prints the tables of what there is.
 
 import argparse
 import csv
+from collections import Counter
 from itertools import product
 from pathlib import Path
 
@@ -148,16 +149,17 @@ def table_rows(records, seeds):
 
 
 def print_tables(records):
-    """Print a table per set and network, of the seeds that were chosen on and of the others."""
-    for name, backbone in dict.fromkeys((record["set"], record["backbone"]) for record in records):
+    """Print a table per set, network and image size, of the seeds that were chosen on and of the others."""
+    what = ("set", "backbone", "image_size")
+    for kind in dict.fromkeys(key_of(record, what) for record in records):
+        of_kind = [record for record in records if key_of(record, what) == kind]
+        counts = Counter(record["seed"] for record in of_kind)
         for title, seeds in (("chosen on", CHOSEN_ON), ("fresh", SEEDS[len(CHOSEN_ON) :])):
-            some = [r for r in records if (r["set"], r["backbone"]) == (name, backbone) and r["seed"] in seeds]
-            seeds = sorted({record["seed"] for record in some})
-            if not seeds:
-                continue
-            pairs, rows = table_rows(some, seeds)
-            print(f"\n{name}, {backbone}, seeds {seeds[0]} to {seeds[-1]} ({title})\n")
-            print_table(["road", *pairs, "mean", "gain over source only"], rows)
+            complete = [seed for seed in seeds if counts[seed] == max(counts.values())]
+            if complete:
+                pairs, rows = table_rows([record for record in of_kind if record["seed"] in complete], complete)
+                print("\n{}, {}, {} pixels".format(*kind) + f", seeds {complete[0]} to {complete[-1]} ({title})\n")
+                print_table(["road", *pairs, "mean", "gain over source only"], rows)
 
 
 def main():
