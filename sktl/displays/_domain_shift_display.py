@@ -129,7 +129,7 @@ class DomainShiftDisplay:
         for name, scores, color in (("source", self.source_scores, BLUE), ("target", self.target_scores, ORANGE)):
             self.ax_.hist(scores, bins=bins, color=color, alpha=0.6, label=f"{name}, {len(scores):,} images")
         self.ax_.set(xlabel="probability to be one of the target", ylabel="images", xlim=(0, 1))
-        self.ax_.legend(frameon=False, fontsize="small", loc="upper center")
+        self.ax_.legend(frameon=False, fontsize="small", loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
         light_spines(self.ax_)
         self.axes_ = np.empty(len(self.pictures), dtype=object)
         for place, (index, picture) in enumerate(zip(self.indices, self.pictures, strict=True)):

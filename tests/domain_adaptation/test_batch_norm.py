@@ -66,7 +66,7 @@ def batches_by_content(backbone, images, n_batches):
     ("name", "image_size", "batch_size", "n_batches"),
     [
         *[("tiny_fractal", None, size, number) for size, number in [(16, 2), (37, 1), (64, 1), (2, 18)]],
-        ("mobilenet_v2", 32, 12, 3),
+        pytest.param("mobilenet_v2", 32, 12, 3, marks=pytest.mark.slow),
     ],
 )
 def test_it_equals_a_plain_loop_in_train_mode(images, name, image_size, batch_size, n_batches):

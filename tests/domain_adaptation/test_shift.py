@@ -37,6 +37,7 @@ def test_the_score_is_the_mean_of_the_folds_with_the_corrected_interval():
     np.testing.assert_allclose(np.concatenate([shift.source_scores, shift.target_scores]), scores)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_chance_where_there_is_no_shift():
     found = [domain_shift(*gaussians(30, 30, 0, seed), **VECTORS) for seed in range(25)]
     n_false = sum(not shift.low <= 0.5 <= shift.high for shift in found)
