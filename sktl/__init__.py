@@ -11,7 +11,7 @@ if TYPE_CHECKING:
         PretrainedClassifier,
         PretrainedFeatureExtractor,
     )
-    from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
+    from sktl.fine_tuning import FineTuneClassifier, FineTunedFeatures, FineTuneRegressor
     from sktl.transferability import rank_backbones, recommend_strategy
 
 __version__ = "0.1.0.dev0"
@@ -19,6 +19,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "FineTuneClassifier",
     "FineTuneRegressor",
+    "FineTunedFeatures",
     "LinearProbeClassifier",
     "LinearProbeRegressor",
     "PretrainedClassifier",
@@ -33,6 +34,7 @@ __all__ = [
 _HOMES = {
     "FineTuneClassifier": "sktl.fine_tuning",
     "FineTuneRegressor": "sktl.fine_tuning",
+    "FineTunedFeatures": "sktl.fine_tuning",
     "LinearProbeClassifier": "sktl.feature_extraction",
     "LinearProbeRegressor": "sktl.feature_extraction",
     "PretrainedClassifier": "sktl.feature_extraction",

@@ -5,6 +5,7 @@ from sklearn.utils import estimator_checks
 
 from sktl import (
     FineTuneClassifier,
+    FineTunedFeatures,
     FineTuneRegressor,
     LinearProbeClassifier,
     LinearProbeRegressor,
@@ -30,6 +31,11 @@ INSTANCES = {
     "regressor, probe": (FineTuneRegressor(unfreeze_depth=0), 58),
 }
 SLOW = {
+    # Features of frozen stages are the same in all folds, so that fit_transform may be held against transform.
+    "out-of-fold features": (
+        FineTunedFeatures(FineTuneClassifier(unfreeze_depth=0, value_range=(-5, 5)), method="penultimate", cv=3),
+        50,
+    ),
     "extractor on resnet18, without store": (
         PretrainedFeatureExtractor("resnet18", weights=None, image_size=32, cache=False, random_state=0),
         45,
