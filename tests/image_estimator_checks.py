@@ -40,7 +40,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
 # Where the estimators take the door to networks from: what goes through it is counted.
-DOORS = ("sktl.feature_extraction._frozen_network.load_backbone", "sktl.fine_tuning._estimator.load_backbone")
+DOORS = ("sktl.feature_extraction.frozen_network.load_backbone", "sktl.fine_tuning._estimator.load_backbone")
 
 
 # What scikit-learn expects of the object.
