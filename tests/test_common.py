@@ -8,6 +8,7 @@ from sktl import (
     FineTuneRegressor,
     LinearProbeClassifier,
     LinearProbeRegressor,
+    PatchAnomalyDetector,
     PretrainedClassifier,
     PretrainedFeatureExtractor,
 )
@@ -34,6 +35,7 @@ INSTANCES = {
     "regressor, probe": (FineTuneRegressor(unfreeze_depth=0), 58),
 }
 SLOW = {
+    "anomaly detector": (PatchAnomalyDetector(), 47),
     "classifier, one stage": (FineTuneClassifier(unfreeze_depth=1, image_size=24, **FEWER), 60),
     "regressor, head only": (FineTuneRegressor(unfreeze_depth=0, **HEAD_REGRESSOR), 58),
     "regressor, one stage": (FineTuneRegressor(unfreeze_depth=1, image_size=24, **QUICK), 58),

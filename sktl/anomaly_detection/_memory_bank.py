@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-__all__ = ["MemoryBank", "drawn_places", "remember"]
+__all__ = ["MemoryBank", "drawn_places", "in_order", "thinned_out"]
 
 _SHARED = -1  # in place of an image, for a patch that several have
 _SAME = 1e-5  # relative difference of the mean patches of two images up to which they are one image
@@ -54,25 +54,29 @@ def drawn_places(n_places, share, digest, seed):
     return np.random.default_rng([seed, *words.tolist()]).random(n_places) < share
 
 
-def remember(patches, images, means, n_patches, random_state):
-    """Thin out patches to a bank of at most `n_patches`, the same in whatever order they come."""
-    patches, inverse = np.unique(patches, axis=0, return_inverse=True)
-    lowest, highest = np.full(len(patches), len(means)), np.full(len(patches), -1)
+def in_order(vectors, images):
+    """Put vectors into an order of their own, each once; return them and the image of each, -1 where several have it.
+
+    Whatever is computed of them from then on is the same to the last bit, in whatever order the images came.
+    """
+    vectors, inverse = np.unique(vectors, axis=0, return_inverse=True)
+    lowest, highest = np.full(len(vectors), np.iinfo(np.intp).max), np.full(len(vectors), _SHARED)
     np.minimum.at(lowest, inverse, images)
     np.maximum.at(highest, inverse, images)
-    chosen = _greedy_centres(torch.from_numpy(patches), n_patches, first=random_state.randint(len(patches)))
-    return MemoryBank(patches[chosen], np.where(lowest == highest, lowest, _SHARED)[chosen], means)
+    return vectors, np.where(lowest == highest, lowest, _SHARED)
 
 
-def _greedy_centres(points, n_centres, first):
-    """Return positions of centres: after the first, each is the point that is farthest from those before it.
+def thinned_out(patches, n_patches, random_state):
+    """Return the positions of at most so many patches that are near to all: greedy centres.
 
-    Fewer are returned where every point lies on one.
+    After the first, which is drawn, each is the patch that is farthest from those before it. Fewer are returned where
+    every patch lies on one.
     """
+    points = torch.from_numpy(patches)
     norms = points.square().sum(1)
     nearest = torch.full_like(norms, torch.inf)
-    centres = [first]
-    while len(centres) < n_centres:
+    centres = [random_state.randint(len(points))]
+    while len(centres) < n_patches:
         last = centres[-1]
         nearest = torch.minimum(nearest, norms + norms[last] - 2 * (points @ points[last]))
         nearest[last] = 0

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch.nn import functional as F
 
 from sktl._validation import Interval, StrOptions, fit_context
-from sktl.anomaly_detection._memory_bank import drawn_places, remember
+from sktl.anomaly_detection._memory_bank import MemoryBank, drawn_places, in_order, thinned_out
 from sktl.anomaly_detection._patches import patch_maker, usual_layers
 from sktl.feature_extraction.frozen_network import SHARED_CONSTRAINTS, FrozenNetworkEstimator
 from sktl.images import read_once
@@ -20,7 +20,9 @@ from sktl.store import open_store
 
 __all__ = ["PatchAnomalyDetector"]
 
-_CANDIDATES = 50_000  # patches that the bank is chosen from, whatever the number of images
+# What the bank is chosen from, whatever the number of images: places, and bytes of their channels.
+_CANDIDATES, _BYTES_OF_CANDIDATES = 50_000, 128 << 20
+_SHARE_OF_PLACES = 0.01  # whose mean distance is the score: one place alone is a matter of chance
 _BYTES_AT_A_TIME, _LEAST_AT_A_TIME = 64 << 20, 32  # of stage maps, and images
 _SHARE_OF_STORE, _SHARE_OF_PREDICTION = 0.5, 0.1  # what stage maps may take of it, in fit and later
 _FENCE = 1.5  # times the distance between the quartiles, as in a box plot
@@ -31,10 +33,10 @@ _SEEDS = 2**31 - 1
 class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
     """Find images that are unlike normal ones, and show where, with a frozen, pretrained network.
 
-    `fit` sees normal images, needs no labels and trains nothing. It cuts the maps of two stages of the network into
-    patches, one for each place, and remembers a few that are near to all others. A new image is as abnormal as its
-    patch that is farthest from all of these: so a small defect counts in full, where a vector for the whole image would
-    average it away. The whole picture is looked at, stretched to a square.
+    `fit` sees normal images, needs no labels and trains nothing. It turns each place of an image into a patch, a vector
+    of what some stages of the network say about it, and remembers a few patches that are near to all others. A new image
+    is as abnormal as those of its patches are that are farthest from all remembered ones. So a small defect counts,
+    where a vector for the whole image would average it away. The whole picture is looked at, stretched to a square.
 
     Parameters
     ----------
@@ -44,13 +46,13 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
     weights : str, Path, torchvision weights or None, default="default"
         Which weights, as for :class:`~sktl.PretrainedFeatureExtractor`.
     layer : "auto", int, str or sequence of these, default="auto"
-        The stages whose maps are taken, by name or index from the top. ``"auto"``: the two whose places are nearest to
-        8 and 16 pixels of the image, such as layer2 and layer3 of a ResNet; of a ViT, those after half and three
-        quarters of its stages. Finer ones see smaller defects, higher ones more of their surroundings.
+        The stages whose maps are taken, by name or index from the top. ``"auto"``: those whose places are nearest to 4,
+        8 and 16 pixels of the image, such as layer1, layer2 and layer3 of a ResNet; of a ViT, those after half and
+        three quarters of its stages. Low ones see edges and spots, higher ones more of their surroundings.
     image_size : int or None, default=None
-        Side in pixels of the square that the network sees; None takes what its weights were trained with. Larger ones
-        see smaller defects. Cost grows with the square.
-    n_components : int or None, default=128
+        Side in pixels of the square that the network sees; None takes what its weights were trained with. A place has
+        8 pixels or more on a side, so larger ones see smaller defects. Cost grows with the square.
+    n_components : int or None, default=256
         Length of the vector of a patch: longer ones are brought to it by a random projection. None leaves them as
         they are.
     max_patches : int, default=1000
@@ -75,8 +77,8 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         What runs the network.
     cache : bool, str or Path, default=True
         Where stage maps are kept and looked up by the content of the image, as the vectors of
-        :class:`~sktl.PretrainedFeatureExtractor` are. They are large, some 200 KB an image, and kept only while those
-        of all images of a call take up less than half of the store in `fit`, and a tenth later.
+        :class:`~sktl.PretrainedFeatureExtractor` are. They are large, 500 KB for an image in ``"efficientnet_lite0"``,
+        and used only while those of all images take up less than half of the store in `fit`, and a tenth later.
     random_state : int, RandomState instance or None, default=None
         Draws the projection, the patches that the remembered ones are chosen from where there are many, and the first
         of these; and random weights when ``weights=None``.
@@ -111,15 +113,16 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
 
     Notes
     -----
-    The method is PatchCore's [1]_, with bounds. The vectors of all places of the maps of two stages, averaged over
-    3 x 3 places and brought to the finer grid, are projected at random. Of 50,000 of them at most, those that are
-    remembered are chosen greedily, each the farthest from all before. Memory does not grow with the number of images,
-    but for one vector each.
+    The method is that of PatchCore [1]_, with bounds. Maps are averaged over 3 x 3 places and brought to one grid; each
+    stage is divided by the spread of its channels; the vectors of all places are projected at random where they are
+    long. Of 50,000 of them at most, drawn by the content of the images, those that are remembered are chosen greedily,
+    each the farthest from all before. The score is the mean distance of the farthest hundredth of the patches. Of a
+    further image nothing is kept but one vector.
 
     A training image is known again, by its mean patch, and scored by what is remembered of the others. So its score
-    says how well it fits in with them, and `offset_` suits images that were not seen. Images, not their order, decide
-    about everything drawn: no result depends on the order of `X` or on `batch_size`. Where there are too many patches
-    to take all, a file counts as another content than the array that it holds.
+    says how well it fits in with them, and `offset_` suits images that were not seen. No result depends on the order of
+    `X` or on `batch_size`. Where there are too many patches to take all, a file counts as another content than the
+    array that it holds.
 
     References
     ----------
@@ -158,7 +161,7 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         weights="default",
         layer="auto",
         image_size=None,
-        n_components=128,
+        n_components=256,
         max_patches=1000,
         contamination="auto",
         image_shape=None,
@@ -207,13 +210,11 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         self._take_backbone(self._find_network(X, seed=random_state.randint(_SEEDS)))
         images = self._images(X)
         self.layers_ = self._names_of_layers()
-        self._maker = patch_maker(
-            self.backbone_, self.layers_, self._preprocessing(), self.n_components, random_state.randint(_SEEDS)
-        )
-        self.grid_shape_ = self._maker.grid
+        self._maker = patch_maker(self.backbone_, self.layers_, self._preprocessing())
+        self.grid_shape_ = (self._maker.side, self._maker.side)
         self._bank = self._remember(images, random_state)
         self.patches_ = self._bank.patches
-        scores = self._scores(images, share_of_store=_SHARE_OF_STORE)
+        scores = self._scores(images, _SHARE_OF_STORE)
         if self.contamination == "auto":
             lower, upper = np.quantile(scores, [0.25, 0.75])
             self.offset_ = float(lower - _FENCE * (upper - lower))
@@ -232,8 +233,8 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         Returns
         -------
         scores : ndarray of shape (n_samples,), float64
-            The largest distance of a patch to the nearest remembered one, as a negative number: the lower, the more
-            abnormal.
+            The mean distance of the farthest hundredth of the patches to the nearest remembered one, as a negative
+            number: the lower, the more abnormal.
 
         Raises
         ------
@@ -308,39 +309,48 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         return np.stack(maps)
 
     def _map(self, distances, side):
-        grid = distances.reshape(1, 1, *self.grid_shape_)
-        fine = F.interpolate(grid, (side, side), mode="bilinear", align_corners=False)
+        places = distances.reshape(1, 1, *self.grid_shape_)
+        fine = F.interpolate(places, (side, side), mode="bilinear", align_corners=False)
         return gaussian_filter(fine[0, 0].numpy(), _SMOOTHING * side)
 
-    def _scores(self, images, **how):
-        return np.array([-float(distances.max()) for distances in self._distances(images, **how)])
+    def _scores(self, images, share_of_store=_SHARE_OF_PREDICTION):
+        n_farthest = max(1, round(_SHARE_OF_PLACES * self._maker.side**2))
+        distances = self._distances(images, share_of_store)
+        return np.array([-float(one.topk(n_farthest).values.double().mean()) for one in distances])
 
-    def _distances(self, images, **how):
+    def _distances(self, images, share_of_store=_SHARE_OF_PREDICTION):
         """Yield for each image how far its patches are from the remembered ones."""
-        for patches in self._patches(images, **how):
-            yield self._bank.distances(patches)
+        for vector in self._maps(images, share_of_store):
+            yield self._bank.distances(self._maker(vector))
 
     def _remember(self, images, random_state):
         """Return the bank of the patches of images, or of a random share of them where they are many."""
-        seed, n_places = random_state.randint(_SEEDS), int(np.prod(self.grid_shape_))
-        share = min(1.0, _CANDIDATES / (n_places * len(images)))
+        draw, projection = (random_state.randint(_SEEDS) for _ in range(2))
+        n_places = self._maker.side**2
+        n_candidates = min(_CANDIDATES, _BYTES_OF_CANDIDATES // (4 * self._maker.n_channels))
+        share = min(1.0, n_candidates / (n_places * len(images)))
         drawn, means = [], []
-        for i, patches in enumerate(self._patches(images, share_of_store=_SHARE_OF_STORE)):
-            means.append(patches.mean(0).numpy())
-            patches = patches.numpy()
-            drawn.append(patches if share == 1 else patches[drawn_places(n_places, share, images.digest(i), seed)])
-        owners = np.repeat(np.arange(len(images)), [len(patches) for patches in drawn])
-        return remember(np.concatenate(drawn), owners, np.stack(means), self.max_patches, random_state)
+        for i, vector in enumerate(self._maps(images, _SHARE_OF_STORE)):
+            channels = self._maker.channels(vector).numpy()
+            means.append(channels.mean(0))
+            places = slice(None) if share == 1 else drawn_places(n_places, share, images.digest(i), draw)
+            drawn.append(channels[places])
+        owners = np.repeat(np.arange(len(images)), [len(channels) for channels in drawn])
+        channels, owners = in_order(np.concatenate(drawn), owners)
+        self._maker = self._maker.with_weights(channels, self.n_components, projection)
+        patches = channels @ self._maker.weights
+        chosen = thinned_out(patches, self.max_patches, random_state)
+        return MemoryBank(patches[chosen], owners[chosen], np.stack(means) @ self._maker.weights)
 
-    def _patches(self, images, *, share_of_store=_SHARE_OF_PREDICTION):
-        """Yield the patches of each image, some images at a time."""
+    def _maps(self, images, share_of_store):
+        """Yield the flattened stage maps of each image, some images at a time."""
         n_bytes, store = self._maker.n_bytes, open_store(self.cache)
         use_store = store is not None and n_bytes * len(images) <= share_of_store * store.max_bytes
         n_together = max(_BYTES_AT_A_TIME // n_bytes, _LEAST_AT_A_TIME)
         for start in range(0, len(images), n_together):
             some = images.subset(slice(start, start + n_together))
             maps, _ = self._embed(some, layers=self.layers_, pooling="flatten", use_store=use_store)
-            yield from map(self._maker, torch.from_numpy(maps))
+            yield from torch.from_numpy(maps)
 
     def _names_of_layers(self):
         if isinstance(self.layer, str) and self.layer == "auto":
