@@ -18,9 +18,9 @@ def plant(picture, kind, rng, other):
     picture : ndarray of shape (height, width, 3), uint8
         A picture.
     kind : {"scratch", "stain", "piece"}
-        A straight line, black or white, a quarter to a half of the shorter side long and 1.5 % of it wide; an ellipse of
-        any strong colour, or black or white in a grey picture, half transparent; or a rectangle of another picture. The
-        latter two are 12 to 20 % of the shorter side long and wide.
+        A straight line, black or white, a quarter to a half of the shorter side long and 1.5 % of it wide; an ellipse
+        of any strong colour, or black or white in a grey picture, half transparent; or a rectangle of another picture.
+        The latter two are 12 to 20 % of the shorter side long and wide.
     rng : numpy.random.Generator
         Draws where, how large, and which colour.
     other : PIL.Image.Image

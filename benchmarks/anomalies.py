@@ -33,6 +33,11 @@ from sktl import PatchAnomalyDetector, PretrainedFeatureExtractor
 KEY = ("set", "seed", "detector")
 SETS = ("bccd_counts", "digits", "doodles6", "pneumonia28", "clothing10")
 CLASSES = {"digits": (3, 8), "doodles6": (0, 3), "pneumonia28": (0, 0)}  # for seeds below 5, and from 5 on
+ARRAYS = {
+    "digits": ("digits_mnist_usps", "mnist_images", "mnist_labels"),
+    "doodles6": ("doodles6", "images", "labels"),
+    "pneumonia28": ("pneumonia28", "train_images", "train_labels"),
+}
 DETECTORS = ("patches", "forest", "neighbours")
 N_TRAIN, N_TEST, FRESH = 130, 30, 5
 BACKBONE = "efficientnet_lite0"
@@ -45,18 +50,14 @@ def read_set(folder, name, seed):
         with open(folder / name / "index.csv", newline="") as file:
             paths = [folder / name / row["file"] for row in csv.DictReader(file)]
         return [np.asarray(Image.open(path).convert("RGB")) for path in paths]
-    keys = {
-        "digits": ("digits_mnist_usps", "mnist_images", "mnist_labels"),
-        "doodles6": ("doodles6", "images", "labels"),
-    }
-    file, images, labels = keys.get(name, ("pneumonia28", "train_images", "train_labels"))
+    file, images, labels = ARRAYS[name]
     arrays = np.load(folder / file / f"{file}.npz")
     chosen = arrays[labels].ravel() == CLASSES[name][seed >= FRESH]
     return [np.repeat(picture[..., None], 3, axis=2) for picture in arrays[images][chosen]]
 
 
 def draw(options, name, seed):
-    """Return normal pictures, then test pictures, each as it is and with one defect of each kind, and where these are."""
+    """Return normal pictures, test pictures, each as it is and with a defect of each kind, and where these are."""
     pictures = read_set(options.data, name, seed)
     pool = np.linspace(0, len(pictures) - 1, N_TRAIN + N_TEST).astype(int)
     order = np.random.default_rng(seed).permutation(pool)
@@ -172,6 +173,7 @@ def print_memory():
 
 
 def main():
+    """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of data sets")
     parser.add_argument("--results", type=Path, default=Path(__file__).with_name("anomalies.jsonl"))

@@ -34,8 +34,8 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
     """Find images that are unlike normal ones, and show where, with a frozen, pretrained network.
 
     `fit` sees normal images, needs no labels and trains nothing. It turns each place of an image into a patch, a vector
-    of what some stages of the network say about it, and remembers a few patches that are near to all others. A new image
-    is as abnormal as those of its patches are that are farthest from all remembered ones. So a small defect counts,
+    of what some stages of the network say about it, and remembers a few patches that are near to all others. A new
+    image is as abnormal as those of its patches that are farthest from all remembered ones. So a small defect counts,
     where a vector for the whole image would average it away. The whole picture is looked at, stretched to a square.
 
     Parameters

@@ -98,12 +98,13 @@ def test_nothing_depends_on_order_batch_size_or_threads(monkeypatch):
 def test_candidates_are_bounded_however_many_images_there_are(monkeypatch):
     counted = []
     in_order = _patch_anomaly_detector.in_order
+
+    def counting(channels, owners):
+        counted.append(len(channels))
+        return in_order(channels, owners)
+
     monkeypatch.setattr(_patch_anomaly_detector, "_CANDIDATES", 400)
-    monkeypatch.setattr(
-        _patch_anomaly_detector,
-        "in_order",
-        lambda channels, owners: counted.append(len(channels)) or in_order(channels, owners),
-    )
+    monkeypatch.setattr(_patch_anomaly_detector, "in_order", counting)
     for n in (5, 80):
         PatchAnomalyDetector(random_state=0, max_patches=20).fit(textures(n))
     assert counted[0] == 5 * 36

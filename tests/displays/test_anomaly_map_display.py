@@ -65,7 +65,7 @@ def test_draws_into_the_axes_passed(detector, X):
 
 
 def test_refuses_what_makes_no_maps(detector, X):
-    with pytest.raises(TypeError, match="estimator must make maps, with anomaly_map. Got a IsolationForest instead"):
+    with pytest.raises(TypeError, match=r"must make maps, with anomaly_map\. Got a IsolationForest instead"):
         AnomalyMapDisplay.from_estimator(IsolationForest(), X)
-    with pytest.raises(ValueError, match="n must be at least 1. Got 0 instead"):
+    with pytest.raises(ValueError, match=r"n must be at least 1\. Got 0 instead"):
         AnomalyMapDisplay.from_estimator(detector, X, n=0)
