@@ -1,6 +1,8 @@
 """The detector: finds what was planted, says where, and gives the same whatever the batch size and order."""
 
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -196,6 +198,17 @@ def test_images_that_cannot_be_read_are_named(fitted, tmp_path):
     for act in (fitted.anomaly_map, PatchAnomalyDetector().fit):
         with pytest.raises(ImageReadError, match="image 1"):
             act(paths)
+
+
+@pytest.mark.slow
+def test_pyod_takes_embeddings_as_the_page_says():
+    pytest.importorskip("pyod")
+    page = (Path(__file__).parents[2] / "docs" / "user_guide" / "anomaly_detection.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python notest\n(.*?)```", page, re.DOTALL)
+    X = textures(30)
+    names = {"PretrainedFeatureExtractor": PretrainedFeatureExtractor, "normal": X, "new": with_spots(X)[0]}
+    exec(code, names)
+    assert names["labels"].mean() > 0.8
 
 
 def test_pickles_score_the_same_and_unfitted_ones_not_at_all(fitted):
