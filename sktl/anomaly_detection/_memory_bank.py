@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-__all__ = ["MemoryBank", "drawn_places", "in_order", "thinned_out"]
+__all__ = ["MemoryBank", "drawn_places", "in_order", "remember", "thinned_out"]
 
 _SHARED = -1  # in place of an image, for a patch that several have
 _SAME = 1e-5  # relative difference of the mean patches of two images up to which they are one image
@@ -52,6 +52,13 @@ def drawn_places(n_places, share, digest, seed):
     """
     words = np.frombuffer(digest, dtype=np.uint32)
     return np.random.default_rng([seed, *words.tolist()]).random(n_places) < share
+
+
+def remember(patches, images, means, n_patches, random_state):
+    """Return the bank of a few of the patches, the same in whatever order they come."""
+    patches, images = in_order(patches, images)
+    chosen = thinned_out(patches, n_patches, random_state)
+    return MemoryBank(patches[chosen], images[chosen], means)
 
 
 def in_order(vectors, images):

@@ -12,17 +12,17 @@ from sklearn.utils.validation import check_is_fitted
 from torch.nn import functional as F
 
 from sktl._validation import Interval, StrOptions, fit_context
-from sktl.anomaly_detection._memory_bank import MemoryBank, drawn_places, in_order, thinned_out
-from sktl.anomaly_detection._patches import patch_maker, usual_layers
+from sktl.anomaly_detection._memory_bank import drawn_places, remember
+from sktl.anomaly_detection._patches import patch_makers, usual_layers
 from sktl.feature_extraction.frozen_network import SHARED_CONSTRAINTS, FrozenNetworkEstimator
 from sktl.images import read_once
 from sktl.store import open_store
 
 __all__ = ["PatchAnomalyDetector"]
 
-# What the bank is chosen from, whatever the number of images: places, and bytes of their channels.
+# What is remembered is chosen from so much, whatever the number of images: places, and bytes of their patches.
 _CANDIDATES, _BYTES_OF_CANDIDATES = 50_000, 128 << 20
-_SHARE_OF_PLACES = 0.01  # whose mean distance is the score: one place alone is a matter of chance
+_SHARE_OF_PLACES = 0.01  # whose mean distance counts: one place alone is a matter of chance
 _BYTES_AT_A_TIME, _LEAST_AT_A_TIME = 64 << 20, 32  # of stage maps, and images
 _SHARE_OF_STORE, _SHARE_OF_PREDICTION = 0.5, 0.1  # what stage maps may take of it, in fit and later
 _FENCE = 1.5  # times the distance between the quartiles, as in a box plot
@@ -53,10 +53,10 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         Side in pixels of the square that the network sees; None takes what its weights were trained with. A place has
         8 pixels or more on a side, so larger ones see smaller defects. Cost grows with the square.
     n_components : int or None, default=256
-        Length of the vector of a patch: longer ones are brought to it by a random projection. None leaves them as
-        they are.
+        Length of the vector of a patch: where a stage has more channels, it is brought to that length by a random
+        projection. None leaves it as it is.
     max_patches : int, default=1000
-        How many patches are remembered at most. The time for a score grows in proportion.
+        How many patches of each stage are remembered at most. The time for a score grows in proportion.
     contamination : "auto" or float, default="auto"
         Share of the images in `fit` that are anomalies themselves, in (0, 0.5], which sets `offset_`. ``"auto"`` draws
         the line where a box plot does: 1.5 times the distance between the quartiles of their scores beyond the lower
@@ -93,8 +93,8 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         Names of the stages whose maps are taken.
     grid_shape_ : tuple of (int, int)
         Places of an image: rows and columns.
-    patches_ : ndarray of shape (n_patches, n_components), float32
-        The remembered patches.
+    patches_ : list of ndarray of shape (n_patches, n_components), float32
+        The remembered patches of each stage.
     offset_ : float
         ``decision_function`` is ``score_samples`` minus it.
     value_range_ : tuple of (float, float) or None
@@ -113,13 +113,14 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
 
     Notes
     -----
-    The method is that of PatchCore [1]_, with bounds. Maps are averaged over 3 x 3 places and brought to one grid; each
-    stage is divided by the spread of its channels; the vectors of all places are projected at random where they are
-    long. Of 50,000 of them at most, drawn by the content of the images, those that are remembered are chosen greedily,
-    each the farthest from all before. The score is the mean distance of the farthest hundredth of the patches. Of a
-    further image nothing is kept but one vector.
+    The method is that of PatchCore [1]_, with bounds, and for each stage by itself. Its map is averaged over 3 x 3
+    places and brought to a grid that all stages share. Of 50,000 vectors of places at most, drawn by the content of the
+    images, those that are remembered are chosen greedily, each the farthest from all before. The score of a stage is
+    the mean distance of the farthest hundredth of the patches, divided by the median of that in training; the score of
+    the image is the mean over stages. So -1 is usual, and -2 twice as far from all that is remembered. Of a further
+    image nothing is kept but one vector for each stage.
 
-    A training image is known again, by its mean patch, and scored by what is remembered of the others. So its score
+    A training image is known again, by its mean patches, and scored by what is remembered of the others. So its score
     says how well it fits in with them, and `offset_` suits images that were not seen. No result depends on the order of
     `X` or on `batch_size`. Where there are too many patches to take all, a file counts as another content than the
     array that it holds.
@@ -210,11 +211,16 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         self._take_backbone(self._find_network(X, seed=random_state.randint(_SEEDS)))
         images = self._images(X)
         self.layers_ = self._names_of_layers()
-        self._maker = patch_maker(self.backbone_, self.layers_, self._preprocessing())
-        self.grid_shape_ = (self._maker.side, self._maker.side)
-        self._bank = self._remember(images, random_state)
-        self.patches_ = self._bank.patches
-        scores = self._scores(images, _SHARE_OF_STORE)
+        self._makers = patch_makers(
+            self.backbone_, self.layers_, self._preprocessing(), self.n_components, random_state.randint(_SEEDS)
+        )
+        self.grid_shape_ = (self._makers[0].side, self._makers[0].side)
+        self._banks = self._remember(images, random_state)
+        self.patches_ = [bank.patches for bank in self._banks]
+        farthest = self._farthest(images, _SHARE_OF_STORE)
+        self._usual = np.median(farthest, axis=0)
+        self._usual[self._usual == 0] = 1
+        scores = self._scores(farthest)
         if self.contamination == "auto":
             lower, upper = np.quantile(scores, [0.25, 0.75])
             self.offset_ = float(lower - _FENCE * (upper - lower))
@@ -233,8 +239,8 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         Returns
         -------
         scores : ndarray of shape (n_samples,), float64
-            The mean distance of the farthest hundredth of the patches to the nearest remembered one, as a negative
-            number: the lower, the more abnormal.
+            The distance of the farthest patches to the nearest remembered ones, relative to the median of the images in
+            `fit`, as a negative number: -1 is usual, and the lower, the more abnormal.
 
         Raises
         ------
@@ -242,7 +248,7 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
             If an image cannot be read.
         """
         check_is_fitted(self)
-        return self._scores(self._images(X))
+        return self._scores(self._farthest(self._images(X)))
 
     def decision_function(self, X):
         """Say how normal images are, relative to the line that `contamination` draws.
@@ -296,7 +302,7 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         -------
         maps : ndarray of shape (n_samples, image_size, image_size), float32
             For each pixel of the square that the whole picture is stretched to, the distance of its patch to the
-            nearest remembered one, interpolated and smoothed.
+            nearest remembered one in the unit of the scores, interpolated and smoothed: 1 or more is unusual.
 
         Raises
         ------
@@ -309,48 +315,53 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         return np.stack(maps)
 
     def _map(self, distances, side):
-        places = distances.reshape(1, 1, *self.grid_shape_)
-        fine = F.interpolate(places, (side, side), mode="bilinear", align_corners=False)
+        places = (distances / torch.from_numpy(self._usual)[:, None]).mean(0).float()
+        fine = F.interpolate(
+            places.reshape(1, 1, *self.grid_shape_), (side, side), mode="bilinear", align_corners=False
+        )
         return gaussian_filter(fine[0, 0].numpy(), _SMOOTHING * side)
 
-    def _scores(self, images, share_of_store=_SHARE_OF_PREDICTION):
-        n_farthest = max(1, round(_SHARE_OF_PLACES * self._maker.side**2))
+    def _scores(self, farthest):
+        return -(farthest / self._usual).mean(axis=1)
+
+    def _farthest(self, images, share_of_store=_SHARE_OF_PREDICTION):
+        """Return for each image and stage the mean distance of the farthest patches."""
+        n_farthest = max(1, round(_SHARE_OF_PLACES * self._makers[0].side ** 2))
         distances = self._distances(images, share_of_store)
-        return np.array([-float(one.topk(n_farthest).values.double().mean()) for one in distances])
+        return np.array([one.topk(n_farthest, dim=1).values.double().mean(1).numpy() for one in distances])
 
     def _distances(self, images, share_of_store=_SHARE_OF_PREDICTION):
-        """Yield for each image how far its patches are from the remembered ones."""
-        for vector in self._maps(images, share_of_store):
-            yield self._bank.distances(self._maker(vector))
+        """Yield for each image how far its patches are from the remembered ones, (n_stages, n_places)."""
+        for patches in self._patches(images, share_of_store):
+            yield torch.stack([bank.distances(own) for bank, own in zip(self._banks, patches, strict=True)])
 
     def _remember(self, images, random_state):
-        """Return the bank of the patches of images, or of a random share of them where they are many."""
-        draw, projection = (random_state.randint(_SEEDS) for _ in range(2))
-        n_places = self._maker.side**2
-        n_candidates = min(_CANDIDATES, _BYTES_OF_CANDIDATES // (4 * self._maker.n_channels))
+        """Return a bank for each stage, of the patches of images, or of a random share of them where they are many."""
+        draw, n_places = random_state.randint(_SEEDS), self._makers[0].side ** 2
+        n_candidates = min(_CANDIDATES, _BYTES_OF_CANDIDATES // (4 * sum(maker.n_components for maker in self._makers)))
         share = min(1.0, n_candidates / (n_places * len(images)))
-        drawn, means = [], []
-        for i, vector in enumerate(self._maps(images, _SHARE_OF_STORE)):
-            channels = self._maker.channels(vector).numpy()
-            means.append(channels.mean(0))
+        drawn, means, owners = [], [], []
+        for i, patches in enumerate(self._patches(images, _SHARE_OF_STORE)):
             places = slice(None) if share == 1 else drawn_places(n_places, share, images.digest(i), draw)
-            drawn.append(channels[places])
-        owners = np.repeat(np.arange(len(images)), [len(channels) for channels in drawn])
-        channels, owners = in_order(np.concatenate(drawn), owners)
-        self._maker = self._maker.with_weights(channels, self.n_components, projection)
-        patches = channels @ self._maker.weights
-        chosen = thinned_out(patches, self.max_patches, random_state)
-        return MemoryBank(patches[chosen], owners[chosen], np.stack(means) @ self._maker.weights)
+            drawn.append([own.numpy()[places] for own in patches])
+            means.append([own.mean(0).numpy() for own in patches])
+            owners += [i] * len(drawn[-1][0])
+        banks = zip(zip(*drawn, strict=True), zip(*means, strict=True), strict=True)
+        return [
+            remember(np.concatenate(own), owners, np.stack(mean), self.max_patches, random_state) for own, mean in banks
+        ]
 
-    def _maps(self, images, share_of_store):
-        """Yield the flattened stage maps of each image, some images at a time."""
-        n_bytes, store = self._maker.n_bytes, open_store(self.cache)
+    def _patches(self, images, share_of_store):
+        """Yield the patches of each image, one array for each stage; maps are computed for some images at a time."""
+        sizes = [maker.size for maker in self._makers]
+        n_bytes, store = 4 * sum(sizes), open_store(self.cache)
         use_store = store is not None and n_bytes * len(images) <= share_of_store * store.max_bytes
         n_together = max(_BYTES_AT_A_TIME // n_bytes, _LEAST_AT_A_TIME)
         for start in range(0, len(images), n_together):
             some = images.subset(slice(start, start + n_together))
             maps, _ = self._embed(some, layers=self.layers_, pooling="flatten", use_store=use_store)
-            yield from torch.from_numpy(maps)
+            for flat in torch.from_numpy(maps):
+                yield [maker(own) for maker, own in zip(self._makers, flat.split(sizes), strict=True)]
 
     def _names_of_layers(self):
         if isinstance(self.layer, str) and self.layer == "auto":

@@ -1,7 +1,7 @@
-"""Patches: from the maps of some stages, each image by itself, to one vector for each place of a grid."""
+"""Patches: from the map of a stage, each image by itself, to one vector for each place of a grid."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from sktl.inference import activation_shape
 
-__all__ = ["PatchMaker", "patch_maker", "usual_layers"]
+__all__ = ["PatchMaker", "patch_makers", "usual_layers"]
 
 _NEIGHBOURHOOD = 3  # places on a side
 _STRIDES = (4, 8, 16)  # pixels of the image for one place: from edges and spots to parts of things
@@ -19,65 +19,60 @@ _PLACE = 8  # pixels on a side of the finest grid: with a finer one, nothing was
 
 @dataclass(frozen=True)
 class PatchMaker:
-    """How the flattened maps of one image become patches.
+    """How the flattened map of a stage for one image becomes patches.
 
     Parameters
     ----------
-    shapes : tuple of tuple of int
-        Of what each stage gives for one image: channels, height and width, or tokens and channels.
+    shape : tuple of int
+        Of the map: channels, height and width, or tokens and channels.
     side : int
         Places on a side of the grid.
-    weights : ndarray of shape (n_channels, n_components), float32, or None
-        From the channels of all stages to the vector of a patch; None before `with_weights`.
+    projection : ndarray of shape (n_channels, n_components), float32, or None
+        Applied to the vector of each place; None leaves it as it is.
     """
 
-    shapes: tuple
+    shape: tuple
     side: int
-    weights: np.ndarray | None = None
+    projection: np.ndarray | None = None
 
     @property
-    def n_channels(self):
-        """Channels of all stages together."""
-        return sum(_channels(shape) for shape in self.shapes)
+    def size(self):
+        """Values of the map."""
+        return math.prod(self.shape)
 
     @property
-    def n_bytes(self):
-        """Bytes of the maps of one image, as float32."""
-        return 4 * sum(map(math.prod, self.shapes))
+    def n_components(self):
+        """Length of the vector of a patch."""
+        return _channels(self.shape) if self.projection is None else self.projection.shape[1]
 
-    def with_weights(self, channels, n_components, seed):
-        """Return one that weighs all stages alike, by the spread of these vectors of places, and projects at random."""
-        spreads = channels.var(axis=0, dtype=np.float64)
-        ends = np.cumsum([_channels(shape) for shape in self.shapes])
-        totals = [math.sqrt(part.sum()) or 1.0 for part in np.split(spreads, ends[:-1])]
-        scales = np.repeat([1 / total for total in totals], np.diff(ends, prepend=0))[:, None]
-        if n_components is None or self.n_channels <= n_components:
-            projection = np.eye(self.n_channels)
-        else:
-            random = GaussianRandomProjection(n_components, random_state=seed)
-            projection = random.fit(np.zeros((1, self.n_channels))).components_.T
-        return replace(self, weights=(scales * projection).astype(np.float32))
-
-    def channels(self, vector):
-        """Return the channels (n_places, n_channels) of the places of one image, row by row, of its flattened maps."""
-        parts = vector.split([math.prod(shape) for shape in self.shapes])
-        maps = [_on_grid(part, shape, self.side) for part, shape in zip(parts, self.shapes, strict=True)]
-        return torch.cat(maps).flatten(1).T
-
-    def __call__(self, vector):
-        """Return the patches (n_places, n_components) of one image.
+    def __call__(self, flat):
+        """Return the patches (n_places, n_components) of one image, row by row.
 
         One image at a time: then what is computed does not depend on its neighbours.
         """
-        return self.channels(vector) @ torch.from_numpy(self.weights)
+        if len(self.shape) == 2:
+            flat = flat.unflatten(0, self.shape)[1:].T
+        maps = flat.reshape(1, _channels(self.shape), _side(self.shape), _side(self.shape))
+        maps = F.avg_pool2d(maps, _NEIGHBOURHOOD, stride=1, padding=_NEIGHBOURHOOD // 2, count_include_pad=False)
+        if maps.shape[2] < self.side:
+            maps = F.interpolate(maps, (self.side, self.side), mode="bilinear", align_corners=False)
+        patches = F.adaptive_avg_pool2d(maps, self.side)[0].flatten(1).T.contiguous()
+        return patches if self.projection is None else patches @ torch.from_numpy(self.projection)
 
 
-def patch_maker(backbone, layers, preprocessing):
-    """Make the PatchMaker of some layers, without weights yet."""
-    shapes = tuple(
-        activation_shape(backbone, backbone.n_stages_below(layer), "flatten", preprocessing) for layer in layers
-    )
-    return PatchMaker(shapes, min(max(map(_side, shapes)), math.ceil(preprocessing.crop_size / _PLACE)))
+def patch_makers(backbone, layers, preprocessing, n_components, seed):
+    """Make the PatchMaker of each layer, on one grid, with a random projection where it has more channels."""
+    cuts = [backbone.n_stages_below(layer) for layer in layers]
+    shapes = [activation_shape(backbone, cut, "flatten", preprocessing) for cut in cuts]
+    side = min(max(map(_side, shapes)), math.ceil(preprocessing.crop_size / _PLACE))
+    return [PatchMaker(shape, side, _projection(_channels(shape), n_components, seed)) for shape in shapes]
+
+
+def _projection(n_channels, n_components, seed):
+    if n_components is None or n_channels <= n_components:
+        return None
+    random = GaussianRandomProjection(n_components, random_state=seed).fit(np.zeros((1, n_channels)))
+    return random.components_.T.astype(np.float32)
 
 
 def usual_layers(backbone, preprocessing):
@@ -110,14 +105,3 @@ def _side(shape):
 
 def _channels(shape):
     return shape[0] if len(shape) == 3 else shape[1]
-
-
-def _on_grid(part, shape, side):
-    """Return the map of a stage, averaged over the neighbourhood of each place, on a grid of so many places."""
-    if len(shape) == 2:
-        part = part.unflatten(0, shape)[1:].T
-    maps = part.reshape(1, _channels(shape), _side(shape), _side(shape))
-    maps = F.avg_pool2d(maps, _NEIGHBOURHOOD, stride=1, padding=_NEIGHBOURHOOD // 2, count_include_pad=False)
-    if maps.shape[2] < side:
-        return F.interpolate(maps, (side, side), mode="bilinear", align_corners=False)[0]
-    return F.adaptive_avg_pool2d(maps, side)[0]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial.distance import cdist
 
-from sktl.anomaly_detection._memory_bank import MemoryBank, drawn_places, in_order, thinned_out
+from sktl.anomaly_detection._memory_bank import MemoryBank, drawn_places, in_order, remember, thinned_out
 
 
 def points(n, n_dimensions=5, seed=0):
@@ -51,6 +51,16 @@ def test_vectors_have_one_order_and_know_the_image_that_alone_has_them(values, r
     for vector, owner in zip(found, owners, strict=True):
         of = set(images[(vectors == vector).all(1)].tolist())
         assert owner == (of.pop() if len(of) == 1 else -1)
+
+
+def test_a_bank_is_the_same_in_any_order():
+    patches, images, means = points(60), np.arange(60) // 6, points(10)
+    one = remember(patches, images, means, 20, np.random.RandomState(0))
+    order = np.random.default_rng(1).permutation(60)
+    other = remember(patches[order], images[order], means, 20, np.random.RandomState(0))
+    assert_array_equal(one.patches, other.patches)
+    assert_array_equal(one.images, other.images)
+    assert len(one.patches) == 20
 
 
 def test_distances_are_exact_where_products_would_cancel():

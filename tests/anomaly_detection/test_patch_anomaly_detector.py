@@ -58,18 +58,25 @@ def test_finds_spots_and_where_they_are(fitted):
 
 def test_scores_and_maps_follow_from_the_stage_maps(fitted):
     X = textures(3, seed=5)
-    flat = PretrainedFeatureExtractor(layer=fitted.layers_, pooling="flatten", cache=False).fit_transform(X)
-    bank = fitted.patches_.astype(np.float64)
-    for picture, vector in zip(X, flat, strict=True):
-        patches = fitted._maker(torch.from_numpy(vector)).numpy().astype(np.float64)
-        distances = cdist(patches, bank).min(1)
-        assert_allclose(fitted.score_samples(picture[None]), -distances.max(), rtol=1e-4)  # 1 % of 36 places is one
-        rows = distances.reshape(fitted.grid_shape_)
-        # Linear interpolation between the middles of the places, written as matrices.
-        weights = np.maximum(0, 1 - abs((np.arange(48)[:, None] + 0.5) / 8 - 0.5 - np.arange(-1, 7)))
-        weights = np.column_stack([weights[:, 0] + weights[:, 1], weights[:, 2:6], weights[:, 6] + weights[:, 7]])
-        expected = gaussian_filter(weights @ rows @ weights.T, 48 * 4 / 224)
-        assert_allclose(fitted.anomaly_map(picture[None])[0], expected, rtol=1e-3, atol=1e-3 * expected.max())
+    extractors = [PretrainedFeatureExtractor(layer=name, pooling="flatten", cache=False) for name in fitted.layers_]
+    relative = []
+    for number, (extractor, maker) in enumerate(zip(extractors, fitted._makers, strict=True)):
+
+        def distances(picture, bank):
+            patches = maker(torch.from_numpy(extractor.transform(picture[None])[0])).numpy()  # noqa: B023
+            return cdist(patches.astype(float), bank.astype(float)).min(1)
+
+        extractor.fit(X)
+        bank, images = fitted.patches_[number], fitted._banks[number].images
+        usual = np.median([distances(one, bank[images != i]).max() for i, one in enumerate(textures(40))])
+        relative.append([distances(one, bank) / usual for one in X])
+    relative = np.array(relative)  # (stages, images, places)
+    assert_allclose(fitted.score_samples(X), -relative.max(2).mean(0), rtol=1e-4)  # 1 % of 36 places is one
+    # Linear interpolation between the middles of the places, written as matrices.
+    weights = np.maximum(0, 1 - abs((np.arange(48)[:, None] + 0.5) / 8 - 0.5 - np.arange(-1, 7)))
+    weights = np.column_stack([weights[:, 0] + weights[:, 1], weights[:, 2:6], weights[:, 6] + weights[:, 7]])
+    for found, rows in zip(fitted.anomaly_map(X), relative.mean(0).reshape(3, 6, 6), strict=True):
+        assert_allclose(found, gaussian_filter(weights @ rows @ weights.T, 48 * 4 / 224), rtol=1e-3, atol=1e-4)
 
 
 @pytest.fixture(params=["all patches", "some patches"])
@@ -88,7 +95,8 @@ def test_nothing_depends_on_order_batch_size_or_threads(monkeypatch):
     for change in ({"batch_size": 3, "n_jobs": 3}, {"cache": True, "batch_size": 7}):
         params = {"random_state": 3, "max_patches": 60, "cache": False, **change}
         model = PatchAnomalyDetector(**params).fit(X[order])
-        assert_array_equal(model.patches_, expected.patches_)
+        for found, wanted in zip(model.patches_, expected.patches_, strict=True):
+            assert_array_equal(found, wanted)
         assert model.offset_ == expected.offset_
         assert_array_equal(model.score_samples(tests), scores)
         assert_array_equal(model.anomaly_map(tests[::-1])[::-1], maps)
@@ -99,24 +107,25 @@ def test_nothing_depends_on_order_batch_size_or_threads(monkeypatch):
 
 def test_candidates_are_bounded_however_many_images_there_are(monkeypatch):
     counted = []
-    in_order = _patch_anomaly_detector.in_order
+    remember = _patch_anomaly_detector.remember
 
-    def counting(channels, owners):
-        counted.append(len(channels))
-        return in_order(channels, owners)
+    def counting(patches, *arguments):
+        counted.append(len(patches))
+        return remember(patches, *arguments)
 
     monkeypatch.setattr(_patch_anomaly_detector, "_CANDIDATES", 400)
-    monkeypatch.setattr(_patch_anomaly_detector, "in_order", counting)
+    monkeypatch.setattr(_patch_anomaly_detector, "remember", counting)
     for n in (5, 80):
         PatchAnomalyDetector(random_state=0, max_patches=20).fit(textures(n))
-    assert counted[0] == 5 * 36
-    assert 300 < counted[1] < 500
+    assert counted[:3] == [5 * 36] * 3
+    assert all(300 < n < 500 for n in counted[3:])
 
 
-def test_the_score_is_the_mean_of_the_farthest_hundredth():
-    model = PatchAnomalyDetector(random_state=0, image_size=120, max_patches=30, cache=False).fit(textures(4))
+def test_the_score_of_a_stage_is_the_mean_of_the_farthest_hundredth():
+    params = {"layer": "stage2", "image_size": 120, "max_patches": 30, "random_state": 0, "cache": False}
+    model = PatchAnomalyDetector(**params).fit(textures(4))
     (distances,) = model._distances(model._images(textures(1, seed=9)))
-    expected = np.sort(distances.numpy().astype(float))[-2:].mean()
+    expected = np.sort(distances.numpy().astype(float)[0])[-2:].mean() / model._usual[0]
     assert model.grid_shape_ == (15, 15)  # of 225 places
     assert_allclose(model.score_samples(textures(1, seed=9)), -expected, rtol=1e-6)
 
@@ -160,20 +169,19 @@ def test_stage_maps_come_from_the_store_where_it_has_room(passes, monkeypatch):
     monkeypatch.setenv("SKTL_CACHE_SIZE", "100KB")
     small = PatchAnomalyDetector(random_state=0).fit(X)
     assert (small.store_info_.n_hits, small.store_info_.n_misses) == (0, 80)
-    assert_array_equal(small.patches_, model.patches_)
+    assert_array_equal(small.score_samples(X), model.score_samples(X))
 
 
 def test_layers_and_image_size_set_the_grid():
     X = textures(6)
-    for params, grid, width in (
-        ({"layer": "stage2"}, (6, 6), 48),
-        ({"layer": ["stage1", 1], "image_size": 32}, (4, 4), 120),
-        ({"layer": 0}, (3, 3), 128),
-        ({"layer": [0, 1], "n_components": None}, (6, 6), 288),
+    for params, grid, widths in (
+        ({"layer": "stage2"}, (6, 6), [48]),
+        ({"layer": ["stage1", 1], "image_size": 32}, (4, 4), [24, 96]),
+        ({"layer": 0, "n_components": 100}, (3, 3), [100]),
     ):
         model = PatchAnomalyDetector(random_state=0, cache=False, **params).fit(X)
         assert model.grid_shape_ == grid
-        assert model.patches_.shape[1] == width
+        assert [patches.shape[1] for patches in model.patches_] == widths
         assert model.anomaly_map(X[:1]).shape[1] == params.get("image_size", 48)
 
 
