@@ -5,8 +5,8 @@ Run with ``python benchmarks/anomalies.py --data FOLDER``; the folder is one as 
 _defects.py. Seeds draw which; of drawings and digits, seeds from 5 on take another class as the normal one.
 Detectors: PatchAnomalyDetector, and scikit-learn's IsolationForest and nearest neighbours (cosine, two) on vectors of
 the same network, mean and spread of all its stages. Every fit is a line of --results, and a second run does what is
-missing; --table prints what there is. --memory fits `tiny_fractal` at 80 pixels on 500, 1,500 and 5,000 small files, each in a process of
-its own, and prints its greatest memory.
+missing; --table prints what there is. --memory fits with tiny_fractal at 80 pixels on 500, 1,500 and 5,000 files, each
+in a process of its own, and prints its greatest memory.
 """
 
 import argparse
@@ -152,7 +152,7 @@ def _cell(rows, what):
 
 def fit_on_files(folder, n):
     """Fit on files, and print the greatest memory of this process in MiB, and how many patches are remembered."""
-    paths = [f"{folder}/{i % SIZES[-1]:04d}.png" for i in range(n)]
+    paths = [f"{folder}/{i:04d}.png" for i in range(n)]
     detector = PatchAnomalyDetector(image_size=80, random_state=0, cache=False).fit(paths)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, sum(map(len, detector.patches_)))
 
