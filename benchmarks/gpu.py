@@ -98,7 +98,7 @@ def from_tensors(here, name):
     def ours(batch, precision):
         placement = resolve_placement(here.device, precision)
         rows = block_rows(size, here.device, batch)
-        function = frozen_function(backbone, (len(backbone.stages),), "auto", preprocessing, placement, rows)
+        function = frozen_function(backbone, (len(backbone.stages),), "auto", preprocessing, placement)
         return lambda: torch.cat(list(map_blocks(function, images.split(rows), placement, rows)))
 
     return {

@@ -156,7 +156,7 @@ def check_pickles_predict_the_same(estimator):
         for other in (pickle.loads(pickle.dumps(model)), joblib.load(stream), copy.deepcopy(model)):
             assert_array_equal(outputs(other, X), expected)
             assert other.get_params() == model.get_params()
-            assert outputs(clone(other).fit(X, targets(estimator)), X).shape == expected.shape
+        assert outputs(clone(other).fit(X, targets(estimator)), X).shape == expected.shape
     assert_array_equal(outputs(model, X), expected)
 
 

@@ -26,16 +26,16 @@ INSTANCES = {
     "linear probe, balanced": (LinearProbeClassifier(class_weight="balanced"), 60),
     "linear probe for numbers": (LinearProbeRegressor(), 57),
     "extractor": (PretrainedFeatureExtractor(), 45),
-    "extractor on resnet18, without store": (
-        PretrainedFeatureExtractor("resnet18", weights=None, image_size=32, cache=False, random_state=0),
-        45,
-    ),
     "the network's own classes": (PretrainedClassifier(), 40),
     "classifier, head only": (FineTuneClassifier(unfreeze_depth=0, **QUICK), 60),
     "regressor, probe": (FineTuneRegressor(unfreeze_depth=0), 58),
 }
 SLOW = {
     "anomaly detector": (PatchAnomalyDetector(), 47),
+    "extractor on resnet18, without store": (
+        PretrainedFeatureExtractor("resnet18", weights=None, image_size=32, cache=False, random_state=0),
+        45,
+    ),
     "classifier, one stage": (FineTuneClassifier(unfreeze_depth=1, image_size=24, **FEWER), 60),
     "regressor, head only": (FineTuneRegressor(unfreeze_depth=0, **HEAD_REGRESSOR), 58),
     "regressor, one stage": (FineTuneRegressor(unfreeze_depth=1, image_size=24, **QUICK), 58),

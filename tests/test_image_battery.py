@@ -72,6 +72,8 @@ CHECKS = {
     for name, check in vars(module).items()
     if name.startswith("check_") and check.__module__ == module.__name__
 }
+# Of a classifier these take a dozen fits or more. Quick are the same checks of an extractor, and fits on every kind.
+MANY_FITS = {"check_cross_validation_takes_any_kind", "check_grid_search_runs"}
 # What an architecture can break, rather than the code around it.
 NUMERIC = [name for name in CHECKS if name.startswith("check_outputs_")]
 
@@ -81,8 +83,14 @@ def test_the_battery_does_not_shrink():
     assert len(NUMERIC) >= 4
 
 
-@pytest.mark.parametrize("check", CHECKS)
-@pytest.mark.parametrize("name", INSTANCES)
+@pytest.mark.parametrize(
+    ("name", "check"),
+    [
+        pytest.param(name, check, marks=pytest.mark.slow if "classifier" in name and check in MANY_FITS else ())
+        for name in INSTANCES
+        for check in CHECKS
+    ],
+)
 def test_passes_the_image_battery(name, check):
     CHECKS[check](INSTANCES[name]())
 

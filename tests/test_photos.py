@@ -70,6 +70,7 @@ def linear_probe():
 FOLDS = StratifiedKFold(5, shuffle=True, random_state=0)
 
 
+@pytest.mark.slow
 def test_the_line_on_the_card_runs_as_it_stands(insects, tmp_path, monkeypatch):
     """With random weights in the place where torchvision's are looked for: it is the line that is tried here."""
     folder = tmp_path / "hub" / "checkpoints"
@@ -107,6 +108,7 @@ def test_a_grid_over_depth_runs_in_two_processes(insects, weights):
     assert len(search.predict(X)) == 24
 
 
+@pytest.mark.slow
 def test_pretrained_features_are_worth_more_than_ten_points(insects, weights):
     X, y = insects(80)
     scores = {}

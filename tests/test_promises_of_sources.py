@@ -26,7 +26,12 @@ NETWORKS = {
 }
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+# Convolutions with batch norms are held quickly with torchvision's networks.
+QUICK = ("ViT", "ConvNeXt", "Swin")
+with_slow = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
+
+
+@pytest.fixture(scope="module", params=with_slow)
 def network(request):
     """A record with random weights that count as pretrained, and the image size to use."""
     backbone, image_size = NETWORKS[request.param]

@@ -31,7 +31,7 @@ PROMISED = {
     "sktl.backbones": ["Backbone", "list_backbones", "load_backbone"],
     "sktl.comparison": ["TransferComparison", "compare_transfer"],
     "sktl.models": ["load_model", "save_model"],
-    "sktl.label_efficiency": ["LabelEfficiency", "label_efficiency"],
+    "sktl.label_efficiency": ["LabelEfficiency", "label_efficiency", "label_first"],
     "sktl.transferability": ["bias_corrected_score", "log_me", "nearest_neighbour_score", "recommend_strategy"],
     "sktl.near_duplicates": ["find_leaks", "inspect_images", "near_duplicate_groups", "suggested_groups"],
     "sktl.displays": [

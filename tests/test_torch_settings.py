@@ -2,7 +2,7 @@
 
 import pickle
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import pytest
@@ -147,9 +147,14 @@ def weights(model):
     return {name: tensor.numpy(force=True).tobytes() for name, tensor in model.module_.state_dict().items()}
 
 
+@cache
+def expected_of(depth):
+    return fitted(depth, head=(3,))
+
+
 @pytest.mark.parametrize("depth", [0, 1, pytest.param("all", marks=pytest.mark.slow)])
 def test_a_training_gives_the_same_bits_under_every_setting(setting, depth):
-    expected = fitted(depth, head=(3,))
+    expected = expected_of(depth)
     probabilities = expected.predict_proba(X)
     _loading._loaded.clear()
     with setting():
@@ -165,8 +170,13 @@ def test_a_training_gives_the_same_bits_under_every_setting(setting, depth):
     assert weights(again.partial_fit(X, Y)) == weights(found.partial_fit(X, Y))
 
 
+@cache
+def regressor():
+    return FineTuneRegressor(unfreeze_depth=1, max_epochs=1, random_state=0, cache=False, image_size=16).fit(X, Y / 3)
+
+
 def test_a_model_file_gives_the_same_bits_under_every_setting(setting, tmp_path):
-    model = FineTuneRegressor(unfreeze_depth=1, max_epochs=1, random_state=0, cache=False, image_size=16).fit(X, Y / 3)
+    model = regressor()
     expected = model.predict(X)
     with setting():
         save_model(model, tmp_path / "a.safetensors")

@@ -91,7 +91,8 @@ def _run_while_it_fits(function, block, *, placement, rows, key, short):
     while True:
         fitting = min(rows, _rows_that_fit.get(key, rows))  # nothing is ever kept under None
         try:
-            return torch.cat([_run(function, part, placement, fitting, short) for part in block.split(fitting)])
+            outputs = [_run(function, part, placement, fitting, short) for part in block.split(fitting)]
+            return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
         except torch.OutOfMemoryError:
             if fitting == 1:
                 raise

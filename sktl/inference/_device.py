@@ -12,7 +12,7 @@ PRECISIONS = ("auto", *_DTYPES)
 # torch's names for what multiplies bfloat16 in a CPU, the fastest first: of Intel, of Intel and AMD, of ARM.
 _INSTRUCTIONS = ("amx_bf16", "avx512_bf16", "bf16")
 _HINT = (
-    "sktl: this CPU has instructions for bfloat16: precision='bfloat16' runs networks 1.5 to 4 times as fast as the "
+    "sktl: this CPU has instructions for bfloat16: precision='bfloat16' runs networks 1.5 to 2.4 times as fast as the "
     "default, float32. Vectors then differ by some per cent; use one precision for fitting and predicting."
 )
 _said = {"hint": False}  # once in a process

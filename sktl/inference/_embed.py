@@ -84,7 +84,7 @@ def embed(
     rows = block_rows(preprocessing.crop_size, placement.device, batch_size)
     if not is_batch_invariant(backbone, cuts, pooling, preprocessing, rows):
         rows = 1
-    make_function = partial(frozen_function, backbone, cuts, pooling, preprocessing, placement, rows, engine=engine)
+    make_function = partial(frozen_function, backbone, cuts, pooling, preprocessing, placement, engine=engine)
     run = partial(
         map_blocks,
         placement=placement,

@@ -25,12 +25,10 @@ def check_engine(engine, placement):
         check_onnx(placement)
 
 
-def frozen_function(backbone, cuts, pooling, preprocessing, placement, rows, *, engine="torch"):
+def frozen_function(backbone, cuts, pooling, preprocessing, placement, *, engine="torch"):
     """Return the function from prepared images to pooled outputs of a frozen network."""
     if engine == "onnxruntime":
-        shape = (rows, 3, preprocessing.crop_size, preprocessing.crop_size)
-        run = onnx_function(backbone, cuts, pooling, shape, placement)
-        return lambda batch: run(preprocessing.normalize(batch))
+        return onnx_function(backbone, cuts, pooling, preprocessing, placement)
     stages = _fast_stages(backbone, max(cuts), preprocessing.crop_size, placement)
 
     def function(batch):
@@ -47,10 +45,10 @@ def _fast_stages(backbone, n_stages, image_size, placement):
     with _making:
         chains = _chains.setdefault(backbone, {})
         on_cpu = placement.device.type == "cpu"
-        pack, half = fold and on_cpu, on_cpu and placement.dtype is torch.bfloat16
-        key = (fold, pack, half, image_size)
+        pack = placement.dtype if on_cpu and placement.dtype is not torch.float16 else None
+        key = (fold, pack, image_size)
         if key not in chains:
-            chains[key] = FastChain(backbone.stages, image_size, fold, pack, half)
+            chains[key] = FastChain(backbone.stages, image_size, fold, pack)
         stages = chains[key].below(n_stages)
         if on_cpu:
             return stages

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections import Counter
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -13,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from sktl.backbones import pool
-from sktl.inference._packing import can_be_fused, can_be_packed, in_bfloat16
+from sktl.inference._packing import can_be_fused, can_be_packed, packed
 
 # Largest difference between a stage and its fast copy on the check image, relative to the stage's largest value.
 TOLERANCE, TOLERANCE_OF_HALF = 1e-5, 2**-5
@@ -22,9 +23,6 @@ _CHECK_ROWS = 2  # with one row, a stage may be content with a layout that it do
 # differently, and a multiple of how many values its vector code takes at once.
 _ROUNDED_BY_PLACE = (nn.SiLU, nn.Sigmoid, nn.GELU, nn.Tanh, nn.ELU, nn.CELU, nn.SELU, nn.Softplus, nn.Mish)
 _VECTOR = 64
-# Values from which on the weights of a linear layer are packed: for the few rows of a block, torch's usual product
-# spends more on reading such weights than on the sums.
-_LARGE_WEIGHTS, _PACKED_FOR_ROWS = 2**22, 4
 
 
 def pooled_outputs(stages, images, cuts, pooling, own_pooling):
@@ -54,15 +52,15 @@ class FastChain:
     """Fast copies of the stages of a frozen chain, made as far up as they are asked for.
 
     A copy takes its place only when it gives the output of the stage itself on check images, to `TOLERANCE` of its
-    largest value; otherwise the next slower one is tried, and at last the stage stays as it is. With `half`, for
-    bfloat16 on the CPU, copies are run under autocast, and are close enough within `TOLERANCE_OF_HALF`.
+    largest value; otherwise the next slower one is tried, and at last the stage stays as it is. With `pack`, a type,
+    layers are packed, on the CPU: in bfloat16 they are run under autocast, and close within `TOLERANCE_OF_HALF`.
     """
 
-    def __init__(self, stages, image_size, fold, pack=False, half=False):
+    def __init__(self, stages, image_size, fold, pack=None):
         self._stages = stages
-        self._half = half
-        self._ways = ((_halved,) if half else ()) + ((_packed,) if pack else ()) + ((_folded,) if fold else ())
-        self._ways += (_channels_last,)
+        self._half = pack is torch.bfloat16
+        ways = [(partial(_packed, dtype=pack), pack), (_folded, fold), (_channels_last, True)]  # the fastest first
+        self._ways = [make for make, is_wanted in ways if is_wanted]
         noise = {"generator": torch.Generator().manual_seed(0), "dtype": torch.float32, "device": "cpu"}
         images = torch.rand((_CHECK_ROWS, 3, image_size, image_size), **noise) * 2 - 1
         # The copies, and what the next stage is given on the check images: None above a stage that has failed.
@@ -132,18 +130,6 @@ class _ByRows(nn.Module):
         return self.activation(padded)[: len(batch)]
 
 
-class _PackedLinear(nn.Module):
-    """A linear layer in the layout that oneDNN wants."""
-
-    def __init__(self, linear):
-        super().__init__()
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight, _PACKED_FOR_ROWS)
-        self.bias = linear.bias
-
-    def forward(self, vectors):
-        return torch.ops.mkldnn._linear_pointwise(vectors, self._weight, self.bias, "none", [], "")
-
-
 def _is_close(output, expected, tolerance):
     return output.shape == expected.shape and bool((output - expected).abs().max() <= tolerance * expected.abs().max())
 
@@ -153,22 +139,13 @@ def _channels_last(stage, check):
     return _replaced(stage, {})
 
 
-def _packed(stage, check):
-    """Return a copy with large linear layers packed, and batch norms folded."""
-    return _folded(stage, check, {id(part): _PackedLinear(part) for part in stage.modules() if _is_large(part)})
-
-
-def _is_large(part):
-    return type(part) is nn.Linear and part.weight.numel() >= _LARGE_WEIGHTS
-
-
-def _folded(stage, check, replacements=()):
+def _folded(stage, check):
     """Return a copy in which batch norms are folded into the convolutions that feed them alone."""
-    return _replaced(stage, {**dict(replacements), **_foldings(_watched(stage, check))})
+    return _replaced(stage, _foldings(_watched(stage, check)))
 
 
-def _halved(stage, check):
-    """Return a folded copy whose convolutions and linear layers compute in bfloat16; for use under autocast."""
+def _packed(stage, check, dtype):
+    """Return a folded copy whose convolutions and linear layers have packed weights, of float32 or bfloat16."""
     watch = _watched(stage, check)
     replacements = _foldings(watch)
     activations = {id(layer): activation for layer, activation in _followed_layers(stage, replacements)}
@@ -177,7 +154,7 @@ def _halved(stage, check):
         if can_be_packed(part) and weight is not None and id(weight) in watch.shapes:
             activation = activations.get(id(part))
             folded, shape = replacements.get(id(part), part), watch.shapes[id(weight)]
-            replacements[id(part)] = in_bfloat16(folded, shape, activation)
+            replacements[id(part)] = packed(folded, shape, activation, dtype)
             if activation is not None:
                 replacements[id(activation)] = nn.Identity()
     return _replaced(stage, replacements)

@@ -1,4 +1,4 @@
-"""The frozen network in ONNX Runtime: exported in memory, one session for each shape of the block."""
+"""The frozen network in ONNX Runtime: exported in memory, one session for each shape and type of the block."""
 
 import copy
 import tempfile
@@ -25,13 +25,12 @@ _sessions: "WeakKeyDictionary" = WeakKeyDictionary()
 _making = free_after_fork(Lock())
 
 
-def onnx_function(backbone, cuts, pooling, shape, placement):
-    """Return the function from normalised images to pooled outputs, run by ONNX Runtime."""
+def onnx_function(backbone, cuts, pooling, preprocessing, placement):
+    """Return the function from prepared images to pooled outputs, run by ONNX Runtime."""
     provider = check_onnx(placement)
-    _session(backbone, cuts, pooling, shape, provider)
 
     def function(images):
-        session = _session(backbone, cuts, pooling, tuple(images.shape), provider)
+        session = _session(backbone, cuts, pooling, images, preprocessing, provider)
         outputs = session.run(None, {"images": images.numpy(force=True)})
         return torch.from_numpy(outputs[0]).to(images.device)
 
@@ -61,12 +60,12 @@ def _provider(device):
     )
 
 
-def _session(backbone, cuts, pooling, shape, provider):
-    key = (cuts, pooling, shape, provider)
+def _session(backbone, cuts, pooling, images, preprocessing, provider):
+    key = (cuts, pooling, tuple(images.shape), images.dtype, preprocessing, provider)
     with _making:
         sessions = _sessions.setdefault(backbone, OrderedDict())
         if key not in sessions:
-            sessions[key] = _open_session(_export(backbone, cuts, pooling, shape), provider)
+            sessions[key] = _open_session(_export(backbone, cuts, pooling, images, preprocessing), provider)
             while len(sessions) > _MAX_SESSIONS:
                 sessions.popitem(last=False)
         sessions.move_to_end(key)
@@ -74,22 +73,24 @@ def _session(backbone, cuts, pooling, shape, provider):
 
 
 class _Pooled(nn.Module):
-    """The chain and the pooling as one module, which is what can be exported."""
+    """Normalisation, chain and pooling as one module, which is what can be exported."""
 
-    def __init__(self, stages, cuts, pooling, own_pooling):
+    def __init__(self, stages, cuts, pooling, own_pooling, preprocessing):
         super().__init__()
         self.stages = stages
+        self.normalize = preprocessing.normalize
         self.arguments = (cuts, pooling, own_pooling)
 
     def forward(self, images):
-        return pooled_outputs(self.stages, images, *self.arguments)
+        return pooled_outputs(self.stages, self.normalize(images), *self.arguments)
 
 
-def _export(backbone, cuts, pooling, shape):
+def _export(backbone, cuts, pooling, images, preprocessing):
     # A copy, since the exporter hooks into modules that other threads may be running.
-    network = _Pooled(copy.deepcopy(backbone.stages[: max(cuts)]), cuts, pooling, backbone.own_pooling).eval()
+    stages = copy.deepcopy(backbone.stages[: max(cuts)])
+    network = _Pooled(stages, cuts, pooling, backbone.own_pooling, preprocessing).eval()
     needs = (_CALLER, backbone.name, "Use engine='torch', which runs every network.")
-    return make_program(network, torch.zeros(shape), needs=needs)
+    return make_program(network, torch.zeros(images.shape, dtype=images.dtype), needs=needs)
 
 
 def _open_session(program, provider):

@@ -1,11 +1,14 @@
-"""Convolutions and linear layers in bfloat16, with their weights in the layout that oneDNN computes with."""
+"""Convolutions and linear layers with their weights in the layout that oneDNN computes with, in float32 or bfloat16.
+
+The operators are torch's own, made for its compiler, and private: whoever packs must be content without.
+"""
 
 import copy
 
 import torch
 from torch import nn
 
-# Activations that oneDNN applies to the sums before these are rounded: its names for them, and what they take.
+# Activations that oneDNN applies to the sums while it has them at hand: its names for them, and what they take.
 _FUSED = {
     nn.ReLU: ("relu", [], ""),
     nn.ReLU6: ("hardtanh", [0.0, 6.0], ""),
@@ -28,22 +31,25 @@ def can_be_fused(activation):
     return type(activation) in _FUSED and getattr(activation, "approximate", "none") == "none"
 
 
-def in_bfloat16(part, shape, activation=None):
-    """Return a copy of a layer that computes in bfloat16 with packed weights; `shape` is that of its usual input.
+def packed(part, shape, activation=None, dtype=torch.float32):
+    """Return a copy of a layer that computes with packed weights; `shape` is that of its usual input.
 
-    Its own weights are there as well, for modules that use them by themselves. The bias keeps its precision: its error
+    Its own weights are there as well where modules may use them by themselves. The bias keeps its precision: its error
     would be the same at all places of a map, so that pooling would not average it out.
     """
-    half = copy.deepcopy(part)
-    if getattr(part, "groups", 1) > 1:
-        half.weight.data = _rounded(part.weight.detach().clone(memory_format=torch.contiguous_format))
-    half = half.to(torch.bfloat16)
+    weight = part.weight.detach()
+    if dtype is torch.bfloat16 and getattr(part, "groups", 1) > 1:
+        weight = _rounded(weight.clone(memory_format=torch.contiguous_format))
+    weight = weight.to(dtype)
+    own = copy.deepcopy(part, {id(part.weight): nn.Parameter(weight, requires_grad=False)})
     how = _FUSED[type(activation)]
     if isinstance(part, nn.Conv2d):
-        half._conv_forward = _Convolution(half, part.bias, shape, how)
+        own._conv_forward = _Convolution(part, weight, shape, how)
+        if type(part).forward is nn.Conv2d.forward:
+            own.weight.data = weight.new_empty(0)  # which memory need not hold twice
     else:
-        half.forward = _Linear(half, part.bias, shape, how)
-    return half
+        own.forward = _Linear(part, weight, shape, how)
+    return own
 
 
 def _rounded(weights):
@@ -63,25 +69,25 @@ def _rounded(weights):
 class _Convolution:
     """What runs in a convolution's place; a subclass may have padded the images already."""
 
-    def __init__(self, convolution, bias, shape, how):
+    def __init__(self, convolution, weight, shape, how):
         self._settings = (
             *(list(convolution.padding), list(convolution.stride), list(convolution.dilation)),
             convolution.groups,
         )
-        self._weight = torch.ops.mkldnn._reorder_convolution_weight(convolution.weight, *self._settings, list(shape))
-        self._bias, self._how = bias, how
+        self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._settings, list(shape))
+        self._bias, self._how, self._dtype = convolution.bias, how, weight.dtype
 
     def __call__(self, images, weight, bias):
-        images = images.to(torch.bfloat16)
+        images = images.to(self._dtype)
         return torch.ops.mkldnn._convolution_pointwise(images, self._weight, self._bias, *self._settings, *self._how)
 
 
 class _Linear:
     """What runs in a linear layer's place."""
 
-    def __init__(self, linear, bias, shape, how):
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(linear.weight, shape.numel() // shape[-1])
-        self._bias, self._how = bias, how
+    def __init__(self, linear, weight, shape, how):
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, shape.numel() // shape[-1])
+        self._bias, self._how, self._dtype = linear.bias, how, weight.dtype
 
     def __call__(self, vectors):
-        return torch.ops.mkldnn._linear_pointwise(vectors.to(torch.bfloat16), self._weight, self._bias, *self._how)
+        return torch.ops.mkldnn._linear_pointwise(vectors.to(self._dtype), self._weight, self._bias, *self._how)

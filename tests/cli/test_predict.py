@@ -260,7 +260,15 @@ def several(photos):
     return images, matrix, FineTuneClassifier(unfreeze_depth=0, random_state=0).fit(images, matrix)
 
 
-@pytest.mark.parametrize("names", [["red", "round|ish"], None, ["red"], [1, 2], "re", {"a": 1}])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["red", "round|ish"],
+        None,
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (["red"], "re", {"a": 1})),
+        [1, 2],
+    ],
+)
 def test_several_labels_are_those_more_probable_than_not(several, run_sktl, tmp_path, names):
     from sktl.models import save_model
 

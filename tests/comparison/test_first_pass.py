@@ -172,8 +172,11 @@ SPLITTERS = {
 }
 
 
-@pytest.mark.parametrize("kind", SPLITTERS)
-@pytest.mark.parametrize("once", [False, True])
+# What can be gone through once is a generator of pairs, whoever made them.
+ONCE = [pytest.param(kind, True, marks=() if kind == "splitter" else pytest.mark.slow) for kind in SPLITTERS]
+
+
+@pytest.mark.parametrize(("kind", "once"), [*((kind, False) for kind in SPLITTERS), *ONCE])
 def test_splits_of_the_users_own_count_all_images_and_lose_the_bad_ones(damaged, kind, once):
     cv, groups = SPLITTERS[kind]
     pairs = list(cv.split(damaged, LABELS, groups)) if hasattr(cv, "split") else cv

@@ -157,6 +157,7 @@ def test_what_a_search_takes_in_several_jobs_is_not_known(backend):
     assert (dummy.n_images_through_network, dummy.n_parameters) == (None, None)
 
 
+@pytest.mark.slow
 def test_a_search_over_vectors_in_several_jobs_hides_nothing(counted):
     search = GridSearchCV(LogisticRegression(max_iter=1000), {"C": [0.1, 1]}, cv=2, n_jobs=2)
     (run,) = compare(make_pipeline(PretrainedFeatureExtractor(), search)).runs_of("candidate")

@@ -16,6 +16,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from torch import nn
@@ -190,6 +191,38 @@ def test_a_column_transformer_names_columns_of_images_and_of_numbers(images, tmp
     found = columns.set_output(transform="pandas").fit_transform(frame)
     assert list(found.columns) == [*(f"look__stage4_{i:03d}" for i in range(192)), "remainder__age"]
     assert_array_equal(found.iloc[:, :-1].to_numpy(np.float32), embed(images))
+
+
+def test_columns_of_text_go_beside_images(images, tmp_path):
+    frame = frame_with_captions(images, tmp_path)
+    text = ("text", TfidfVectorizer(), "caption")
+    columns = ColumnTransformer([("image", PretrainedFeatureExtractor(), ["path"]), text])
+    found = columns.fit(frame).transform(frame)
+    words = TfidfVectorizer().fit_transform(frame["caption"]).toarray()
+    assert_array_equal(found, np.hstack([embed(images), words]))
+    new = frame.assign(caption="words that no training caption has")
+    assert not columns.transform(new)[:, 192:].any()
+
+
+@pytest.mark.slow
+def test_skrub_encodes_the_columns_beside_images(images, tmp_path):
+    skrub = pytest.importorskip("skrub")
+    frame = frame_with_captions(images, tmp_path)
+    image = (PretrainedFeatureExtractor(), ["path"])
+    found = skrub.TableVectorizer(specific_transformers=[image]).fit_transform(frame)
+    assert_array_equal(found.filter(like="stage4").to_numpy(np.float32), embed(images))
+    assert found.shape[1] > 192
+    text = ("text", skrub.StringEncoder(n_components=2), "caption")
+    found = ColumnTransformer([("image", *image), text]).fit_transform(frame)
+    assert np.shape(found) == (5, 194)
+
+
+def frame_with_captions(images, folder):
+    """Return paths of the images, as files, and what was written below them."""
+    frame = pd.DataFrame({"path": [str(folder / f"{i}.png") for i in range(5)]})
+    for image, path in zip(images, frame["path"], strict=True):
+        Image.fromarray(image).save(path)
+    return frame.assign(caption=["a red ant", "a bee", "red wings", "an ant and a bee", "wings of a bee"])
 
 
 # Images that cannot be read

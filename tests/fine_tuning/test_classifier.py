@@ -24,12 +24,13 @@ from sktl.exceptions import (
 )
 from sktl.training import n_epochs
 
-QUICK = {"max_epochs": 2, "random_state": 0}
+# Which views suit has tests of its own, and looking for them takes almost half of a short fit.
+QUICK = {"max_epochs": 2, "augment": None, "random_state": 0}
 
 
 NETWORKS = [
     ("tiny_fractal", 32),
-    ("resnet18", 32),
+    pytest.param("resnet18", 32, marks=pytest.mark.slow),
     ("mobilenet_v2", 32),
     pytest.param("vit_b_16", 224, marks=pytest.mark.slow),
 ]
@@ -145,7 +146,7 @@ def test_depth_counts_trained_parameters(patterns):
 @pytest.mark.parametrize("depth", [0, 1, "all"])
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_two_fits_with_one_seed_are_identical(patterns, depth, dropout):
-    model = FineTuneClassifier(unfreeze_depth=depth, head=[8], dropout=dropout, **QUICK)
+    model = FineTuneClassifier(unfreeze_depth=depth, head=[8], dropout=dropout, **{**QUICK, "augment": "auto"})
     assert_same_network(model.fit(*patterns), clone(model).fit(*patterns))
 
 
@@ -190,7 +191,7 @@ def test_fits_in_threads_are_identical_and_leave_the_global_state(patterns):
 def test_weights_count_as_copies(three_patterns):
     X, y = three_patterns
     weights = np.random.default_rng(0).integers(0, 4, len(y))
-    model = FineTuneClassifier(dropout=0.2, class_weight="balanced", **QUICK)
+    model = FineTuneClassifier(dropout=0.2, class_weight="balanced", **{**QUICK, "augment": "auto"})
     weighted = clone(model).fit(X, y, sample_weight=weights)
     repeated = clone(model).fit(np.repeat(X, weights, axis=0), np.repeat(y, weights))
     assert_same_network(weighted, repeated)
@@ -447,8 +448,8 @@ def test_floats_after_bytes_are_refused_unless_their_range_is_known(patterns):
 
 def test_partial_fit_after_fit_goes_on_learning(patterns):
     X, y = patterns
-    model = FineTuneClassifier(learning_rate=1e-2, unfreeze_depth=0, random_state=0, max_epochs=3).fit(X, y)
-    for _ in range(150):
+    model = FineTuneClassifier(learning_rate=0.1, unfreeze_depth=0, random_state=0, max_epochs=3).fit(X, y)
+    for _ in range(30):
         model.partial_fit(X, 1 - y)
     assert model.score(X, 1 - y) > 0.9
 

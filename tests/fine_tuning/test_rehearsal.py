@@ -58,7 +58,7 @@ def test_nothing_is_left_behind(parameters):
 
 
 def test_what_the_store_holds_is_not_expected_again():
-    estimator = FineTuneClassifier(max_epochs=60, random_state=0)
+    estimator = FineTuneClassifier(max_epochs=16, random_state=0)
     open_store().clear()
     (before,) = rehearsed(estimator, X[:40], Y[:40], [(40, 20)]).values()
     clone(estimator).fit(X[:40], Y[:40])

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from sktl import FineTuneClassifier, FineTuneRegressor, LinearProbeClassifier, PretrainedFeatureExtractor
 
-QUICK = {"max_epochs": 2, "learning_rate": 1e-2, "random_state": 0}
+QUICK = {"max_epochs": 2, "augment": None, "learning_rate": 1e-2, "random_state": 0}
 
 
 class Recorder(skorch.callbacks.Callback):
@@ -226,7 +226,7 @@ def test_a_matrix_of_other_values_is_refused(several):
 
 def test_several_labels_can_be_stopped_early_and_gone_on_with(several):
     X, Y = several
-    model = FineTuneClassifier(early_stopping=True, refit=True, augment="light", n_views=1, **QUICK).fit(X, Y)
+    model = FineTuneClassifier(early_stopping=True, refit=True, n_views=1, **{**QUICK, "augment": "light"}).fit(X, Y)
     assert model.partial_fit(X, csr_matrix(Y)).predict(X).shape == Y.shape
     with pytest.raises(ValueError, match="must have 3 columns"):
         model.partial_fit(X, Y[:, :2])

@@ -346,9 +346,10 @@ def test_a_large_picture_is_what_a_small_one_is_and_costs_at_most_twice_its_pixe
     np.testing.assert_array_equal(np.rot90(picture, -1), small)
 
 
+@pytest.mark.parametrize("n_forks", [8, pytest.param(40, marks=pytest.mark.slow)])
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_fork_while_another_thread_reads_pil_images_leaves_a_child_that_reads(monkeypatch):
+def test_a_fork_while_another_thread_reads_pil_images_leaves_a_child_that_reads(n_forks, monkeypatch):
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     data, expected = encoded(photo(240, 240), "PNG"), np.asarray(photo(240, 240))
     stop, filters = threading.Event(), list(warnings.filters)
@@ -368,7 +369,7 @@ def test_a_fork_while_another_thread_reads_pil_images_leaves_a_child_that_reads(
     with ThreadPoolExecutor(2) as pool:
         readers = [pool.submit(read_on) for _ in range(2)]
         codes = []
-        for _ in range(20):
+        for _ in range(n_forks):
             time.sleep(0.003)
             pid = os.fork()
             if pid == 0:
@@ -381,5 +382,5 @@ def test_a_fork_while_another_thread_reads_pil_images_leaves_a_child_that_reads(
         stop.set()
         for reader in readers:
             reader.result()
-    assert codes == [0] * 20
+    assert codes == [0] * n_forks
     assert warnings.filters == filters

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torchvision.models import ResNet, resnet18
+from torchvision.models import ResNet, shufflenet_v2_x0_5
 from torchvision.models.resnet import BasicBlock
 
 from sktl import PretrainedFeatureExtractor
@@ -45,6 +45,22 @@ def test_the_store_can_use_it():
     assert key.n_bytes == 5 * 4
 
 
+def test_every_process_writes_a_key_in_the_same_letters(monkeypatch):
+    """Its digest is that of its repr: no object, whose place in memory would be in it, and no set, without an order."""
+
+    def flat(part):
+        return [inner for each in part for inner in flat(each)] if isinstance(part, tuple) else [part]
+
+    keys, make = [], _embed.cache_key_of
+    monkeypatch.setattr(_embed, "cache_key_of", lambda *given: keys.append(make(*given)) or keys[-1])
+    for backbone in ("tiny_fractal", nn.Sequential(nn.Conv2d(3, 4, 3))):
+        misses(backbone=backbone, image_size=32, pooling="avg+std", precision="bfloat16")
+    parts = [part for key in keys for part in flat(key.parts)]
+    assert len({key.digest for key in keys}) == 2
+    assert all(isinstance(part, (str, int)) for part in parts)
+    assert not any(" at 0x" in str(part) for part in parts)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -54,7 +70,7 @@ def test_the_store_can_use_it():
         {"pooling": "max"},
         {"precision": "bfloat16"},
         {"weights": None, "random_state": 0},
-        {"backbone": "resnet18", "weights": None, "random_state": 0, "image_size": 64},
+        {"backbone": "shufflenet_v2_x0_5", "weights": None, "random_state": 0, "image_size": 64},
     ],
     ids=str,
 )
@@ -107,8 +123,8 @@ def test_other_content_of_a_weights_file_is_computed_anew(tmp_path):
     path = tmp_path / "weights.pth"
     for seed in range(2):
         torch.manual_seed(seed)
-        torch.save(resnet18().state_dict(), path)
-        assert misses(backbone="resnet18", weights=path, image_size=64) == 6
+        torch.save(shufflenet_v2_x0_5().state_dict(), path)
+        assert misses(backbone="shufflenet_v2_x0_5", weights=path, image_size=64) == 6
 
 
 def test_other_code_of_a_network_with_the_same_weights_is_computed_anew():

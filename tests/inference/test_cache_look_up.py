@@ -194,6 +194,7 @@ def test_a_grid_search_computes_each_image_once(fresh_store, n_jobs):
     assert n_computed() == 60
 
 
+@pytest.mark.slow
 def test_another_process_computes_nothing(fresh_store, script, start, finish):
     script.embed(str(fresh_store), 0, 30)
     assert finish(start("embed", fresh_store, 0, 30)) == "0"

@@ -47,6 +47,8 @@ FAMILIES = {
     "vit_b_32": 32,
 }
 HEAVY = ("alexnet", "densenet121", "inception_v3", "maxvit_t", "swin_t", "swin_v2_t", "vgg11", "vit_b_32")
+# The quick ones differ in mechanism. Attention and layer norms of timm are quick in test_promises_of_sources.py.
+ALIKE = ("convnext_tiny", "googlenet", "mnasnet0_5", "mobilenet_v3_small")
 PRESET = {"crop_size": 64, "resize_size": 73}
 
 
@@ -81,7 +83,7 @@ def pictures():
     return found
 
 
-@pytest.fixture(scope="module", params=in_families(FAMILIES))
+@pytest.fixture(scope="module", params=in_families(FAMILIES, HEAVY + ALIKE))
 def extractor(request):
     """An extractor on one network, shared by the tests of this file, with the stages down to the lowest but one."""
     size = FAMILIES[request.param]
@@ -195,7 +197,7 @@ CUTS = {
 }
 
 
-@pytest.mark.parametrize("name", CUTS)
+@pytest.mark.parametrize("name", in_families(CUTS))
 def test_vectors_of_pil_images_are_those_of_torchvision_with_its_own_transforms(name, pictures, tmp_path):
     network = build(name)
     torch.save(network.state_dict(), tmp_path / "weights.pth")
@@ -214,7 +216,8 @@ def test_vectors_of_pil_images_are_those_of_torchvision_with_its_own_transforms(
     assert_close(found[:, top.shape[1] :], inner)
 
 
-@pytest.mark.parametrize("name", in_families(["convnext_tiny", "swin_t", "vit_b_32", "vgg11", "maxvit_t"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["convnext_tiny", "swin_t", "vit_b_32", "vgg11", "maxvit_t"])
 def test_vectors_of_other_families_are_what_their_head_is_given(name, pictures):
     size = 224 if name == "maxvit_t" else 64
     network = build(name, size)
@@ -240,7 +243,7 @@ def photos(shared_data):
     return paths
 
 
-@pytest.mark.parametrize("file", in_families(REAL, ("mobilenet_v2-inat_bird-tf",)))
+@pytest.mark.parametrize("file", in_families(REAL, ("mobilenet_v2-inat_bird-tf", "squeezenet1_1-imagenet")))
 def test_real_weights_give_torchvisions_vectors_and_name_the_same_classes(file, photos, shared_data):
     name, n_classes = REAL[file]
     path = shared_data / "weights" / f"{file}.pth"

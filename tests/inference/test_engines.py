@@ -45,7 +45,7 @@ def block(backbone, n_rows=4):
 
 def make(backbone, cuts=None, placement=CPU, engine="torch", pooling="auto"):
     cuts = (len(backbone.stages),) if cuts is None else cuts
-    return frozen_function(backbone, cuts, pooling, backbone.preprocessing, placement, 2, engine=engine)
+    return frozen_function(backbone, cuts, pooling, backbone.preprocessing, placement, engine=engine)
 
 
 def run(function, images):

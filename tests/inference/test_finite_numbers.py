@@ -57,7 +57,7 @@ def test_predictions_of_such_weights_are_an_error_that_names_images(patterns, va
             method(X)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 @pytest.mark.parametrize("rate", [30, 1e4, 1e30])
 @pytest.mark.parametrize("settings", [{"max_epochs": 1}, {"max_epochs": 1, "weights": None}, {"max_epochs": 3}])
 def test_what_counts_as_fitted_predicts_finite_numbers(patterns, settings, rate, seed):

@@ -27,7 +27,7 @@ def block(backbone, n_rows=4):
 
 
 def make(backbone, cuts, placement=CPU):
-    return frozen_function(backbone, cuts, "auto", backbone.preprocessing, placement, 2, engine="onnxruntime")
+    return frozen_function(backbone, cuts, "auto", backbone.preprocessing, placement, engine="onnxruntime")
 
 
 def plain(backbone, images):

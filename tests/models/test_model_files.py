@@ -487,10 +487,11 @@ def leaves(record, path=""):
             yield from leaves(value, inner)
 
 
-SLOWLY = [pytest.param(value, marks=pytest.mark.slow) for value in ([], {}, [None], "x", "", 0, -1, True, [[["x"]]])]
+VALUES = (None, [], {}, [None], "x", "", 0, -1, True, [[["x"]]])
+SLOWLY = [pytest.param(value, marks=pytest.mark.slow) for value in VALUES]
 
 
-@pytest.mark.parametrize("value", [..., None, 1e308, *SLOWLY])
+@pytest.mark.parametrize("value", [..., 1e308, *SLOWLY])
 def test_any_value_in_any_field_is_a_model_or_one_error(parts, write, value):
     tensors, record = parts
     for field in leaves(record):

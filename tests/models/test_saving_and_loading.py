@@ -39,7 +39,7 @@ SEVERAL = np.stack([NUMBERS[:, 0] > NUMBERS[:, 0].mean(), np.arange(24) % 3 == 0
 
 
 def tuned(**parameters):
-    return FineTuneClassifier(**{"max_epochs": 1, "random_state": 0, **parameters})
+    return FineTuneClassifier(**{"max_epochs": 1, "augment": "light", "random_state": 0, **parameters})
 
 
 def numbers(**parameters):
@@ -78,7 +78,13 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=CASES)
+# Each of them is kept as one of the others is.
+ALIKE = ("depth all", "from scratch", "probe of one number", "frozen, no scaler", "ridge of one column")
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=pytest.mark.slow) if name in ALIKE else name for name in CASES]
+)
 def fitted(request):
     make, y = CASES[request.param]
     return make().fit(PICTURES, y)

@@ -106,9 +106,9 @@ def _work(folder, seconds, seed, writes):
     store.close()
 
 
-def create_together(folder):
+def create_together(folder, n_times):
     """Two processes that open a new store at the same moment."""
-    for number in range(20):
+    for number in range(int(n_times)):
         _side_by_side([(_create, Path(folder) / str(number)) for _ in range(2)])
 
 
@@ -129,10 +129,10 @@ def _use(folder):
     store.close()
 
 
-def start_anew_together(folder):
+def start_anew_together(folder, n_times):
     """Two processes that find damaged files at the same moment, before they open the store and while it is open."""
     warnings.simplefilter("ignore", UserWarning)
-    for number in range(20):
+    for number in range(int(n_times)):
         path = Path(folder) / str(number)
         store = open_at(path)
         compute(store, digests(20))

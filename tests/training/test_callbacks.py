@@ -15,7 +15,7 @@ from sktl import FineTuneClassifier
 from sktl.exceptions import TrainingDivergedError
 from sktl.training.callbacks import L2SP, CompileNetwork, ExponentialMovingAverage, GradualUnfreezing
 
-QUICK = {"ensemble": False, "max_epochs": 2, "learning_rate": 1e-2, "random_state": 0}
+QUICK = {"ensemble": False, "augment": "light", "max_epochs": 2, "learning_rate": 1e-2, "random_state": 0}
 OPTIONS = [L2SP(0.1), ExponentialMovingAverage(0.9), GradualUnfreezing((0, 1)), CompileNetwork()]
 of_every_kind = pytest.mark.parametrize("option", OPTIONS, ids=lambda option: type(option).__name__)
 

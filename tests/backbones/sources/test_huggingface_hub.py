@@ -296,6 +296,7 @@ def test_weights_of_timm_with_another_hash_are_refused_and_deleted(timm_hub, tmp
     assert whole_files(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_download_of_timm_that_breaks_off_goes_on_where_it_was(timm_hub):
     timm_hub.cut_after["model.safetensors"] = 4 * 4096
     assert load_backbone("timm/test_resnet.r160_in1k").weights is not None

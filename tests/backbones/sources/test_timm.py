@@ -111,7 +111,7 @@ def test_weights_that_timm_does_not_have_are_no_default():
 
 
 @pytest.mark.usefixtures("refused")
-@pytest.mark.parametrize("name", [NAME, f"{NAME}.{TAG}"])
+@pytest.mark.parametrize("name", [pytest.param(NAME, marks=pytest.mark.slow), f"{NAME}.{TAG}"])
 def test_weights_in_the_cache_of_the_hub_load_without_a_connection(name, hub_cache, capsys):
     original = network()
     put_into_cache(hub_cache, f"timm/test_resnet.{TAG}", original.state_dict())

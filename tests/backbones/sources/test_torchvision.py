@@ -171,7 +171,7 @@ def test_old_names_of_densenet_are_understood(tmp_path, monkeypatch):
     assert torch.equal(backbone.stages.stem[0].weight, state["features.conv0.weight"])
 
 
-@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+@pytest.mark.parametrize("name", ["googlenet", pytest.param("inception_v3", marks=pytest.mark.slow)])
 def test_imagenet_weights_of_inception_transform_their_input(name, tmp_path, monkeypatch):
     network = models.get_model(name, init_weights=True, aux_logits=True, transform_input=True).eval()
     member = models.get_model_weights(name).DEFAULT

@@ -27,7 +27,7 @@ from sktl.exceptions import WeightsError, WeightsMismatchError, WeightsNotFoundE
 from sktl.models import load_model, save_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*says nothing about the preprocessing")
-QUICK = {"ViTModel", "Dinov2Model", "ConvNextForImageClassification", "SiglipVisionModel"}
+QUICK = {"ViTModel", "ConvNextForImageClassification", "SiglipVisionModel"}
 QUICK |= {"DeiTForImageClassificationWithTeacher"}  # of two classifiers
 
 
@@ -225,6 +225,7 @@ def test_an_extractor_of_a_folder_gives_the_features_of_the_network(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_vector_of_an_image_does_not_depend_on_its_neighbours(tmp_path):
     saved("Dinov2Model", tmp_path)
     X, _ = make_fractals(9, n_classes=2, random_state=0)
@@ -297,6 +298,7 @@ def test_what_transformers_says_is_as_before_after_several_threads():
     assert logging.get_verbosity() == level != logging.CRITICAL
 
 
+@pytest.mark.slow
 def test_an_image_goes_through_the_network_once(tmp_path, passes):
     saved("Dinov2Model", tmp_path)
     X, _ = make_fractals(4, n_classes=2, random_state=0)
@@ -307,6 +309,7 @@ def test_an_image_goes_through_the_network_once(tmp_path, passes):
     np.testing.assert_array_equal(first, again[::-1])
 
 
+@pytest.mark.slow
 def test_what_is_frozen_stays_as_it_was(tmp_path):
     saved("Dinov2Model", tmp_path)
     X, y = make_fractals(8, n_classes=2, random_state=0)
