@@ -52,8 +52,13 @@ def test_finds_spots_and_where_they_are(fitted):
     assert maps.shape == (20, 48, 48)
     assert maps.dtype == np.float32
     assert roc_auc_score(where.ravel(), maps.ravel()) > 0.85  # a place has 8 pixels, and a spot no more
-    finer = PatchAnomalyDetector(random_state=0, image_size=96, cache=False).fit(textures(20))
-    assert roc_auc_score(where[:6].ravel(), finer.anomaly_map(odd[:6])[:, ::2, ::2].ravel()) > 0.95
+
+
+@pytest.mark.slow
+def test_a_finer_grid_says_more_exactly_where():
+    odd, where = with_spots(textures(20, seed=3))
+    finer = PatchAnomalyDetector(random_state=0, image_size=96, cache=False).fit(textures(40))
+    assert roc_auc_score(where.ravel(), finer.anomaly_map(odd)[:, ::2, ::2].ravel()) > 0.95
 
 
 def test_scores_and_maps_follow_from_the_stage_maps(fitted):
@@ -79,7 +84,7 @@ def test_scores_and_maps_follow_from_the_stage_maps(fitted):
         assert_allclose(found, gaussian_filter(weights @ rows @ weights.T, 48 * 4 / 224), rtol=1e-3, atol=1e-4)
 
 
-@pytest.fixture(params=["all patches", "some patches"])
+@pytest.fixture(params=[pytest.param("all patches", marks=pytest.mark.slow), "some patches"])
 def candidates(request, monkeypatch):
     if request.param == "some patches":
         monkeypatch.setattr(_patch_anomaly_detector, "_CANDIDATES", 200)
@@ -105,6 +110,7 @@ def test_nothing_depends_on_order_batch_size_or_threads(monkeypatch):
     assert not np.array_equal(other.score_samples(tests), scores)
 
 
+@pytest.mark.slow
 def test_candidates_are_bounded_however_many_images_there_are(monkeypatch):
     counted = []
     remember = _patch_anomaly_detector.remember
@@ -121,6 +127,7 @@ def test_candidates_are_bounded_however_many_images_there_are(monkeypatch):
     assert all(300 < n < 500 for n in counted[3:])
 
 
+@pytest.mark.slow
 def test_the_score_of_a_stage_is_the_mean_of_the_farthest_hundredth():
     params = {"layer": "stage2", "image_size": 120, "max_patches": 30, "random_state": 0, "cache": False}
     model = PatchAnomalyDetector(**params).fit(textures(4))
@@ -144,6 +151,7 @@ def test_anomalies_among_the_training_images_are_found():
     assert np.flatnonzero(model.predict(X) == -1).tolist() == [4, 17]
 
 
+@pytest.mark.slow
 def test_the_offset_suits_images_that_were_not_seen():
     model = PatchAnomalyDetector(random_state=0, contamination=0.2, cache=False).fit(textures(60))
     assert (model.predict(textures(60)) == -1).sum() == 12
@@ -151,6 +159,7 @@ def test_the_offset_suits_images_that_were_not_seen():
     assert 0.08 < share < 0.35
 
 
+@pytest.mark.slow
 def test_the_whole_picture_is_looked_at():
     X = textures(30, height=40, width=120)
     model = PatchAnomalyDetector(random_state=0, cache=False).fit(X[2:])
@@ -174,6 +183,7 @@ def test_stage_maps_come_from_the_store_where_it_has_room(passes, monkeypatch):
     assert_array_equal(small.score_samples(X), model.score_samples(X))
 
 
+@pytest.mark.slow
 def test_layers_and_image_size_set_the_grid():
     X = textures(6)
     for params, grid, widths in (
