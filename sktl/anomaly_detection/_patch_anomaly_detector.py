@@ -340,15 +340,24 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         draw, n_places = random_state.randint(_SEEDS), self._makers[0].side ** 2
         n_candidates = min(_CANDIDATES, _BYTES_OF_CANDIDATES // (4 * sum(maker.n_components for maker in self._makers)))
         share = min(1.0, n_candidates / (n_places * len(images)))
-        drawn, means, owners = [], [], []
+        chosen = [
+            drawn_places(n_places, share, images.digest(i), draw) if share < 1 else np.ones(n_places, dtype=bool)
+            for i in range(len(images))
+        ]
+        counts = np.sum(chosen, axis=1)
+        ends = np.cumsum(counts)
+        # Filled in place: small arrays that are kept would lie scattered among large ones, and hold on to their memory.
+        drawn, means = (
+            [np.empty((n, maker.n_components), dtype=np.float32) for maker in self._makers]
+            for n in (ends[-1], len(images))
+        )
         for i, patches in enumerate(self._patches(images, _SHARE_OF_STORE)):
-            places = slice(None) if share == 1 else drawn_places(n_places, share, images.digest(i), draw)
-            drawn.append([own.numpy()[places] for own in patches])
-            means.append([own.mean(0).numpy() for own in patches])
-            owners += [i] * len(drawn[-1][0])
-        banks = zip(zip(*drawn, strict=True), zip(*means, strict=True), strict=True)
+            for stage, own in enumerate(patches):
+                drawn[stage][ends[i] - counts[i] : ends[i]] = own.numpy()[chosen[i]]
+                means[stage][i] = own.mean(0)
+        owners = np.repeat(np.arange(len(images)), counts)
         return [
-            remember(np.concatenate(own), owners, np.stack(mean), self.max_patches, random_state) for own, mean in banks
+            remember(own, owners, mean, self.max_patches, random_state) for own, mean in zip(drawn, means, strict=True)
         ]
 
     def _patches(self, images, share_of_store):
