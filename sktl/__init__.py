@@ -12,7 +12,7 @@ if TYPE_CHECKING:
         PretrainedClassifier,
         PretrainedFeatureExtractor,
     )
-    from sktl.fine_tuning import FineTuneClassifier, FineTuneRegressor
+    from sktl.fine_tuning import FineTuneClassifier, FineTunedFeatures, FineTuneRegressor
     from sktl.transferability import rank_backbones, recommend_strategy
 
 __version__ = "0.1.0.dev0"
@@ -20,6 +20,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "FineTuneClassifier",
     "FineTuneRegressor",
+    "FineTunedFeatures",
     "LinearProbeClassifier",
     "LinearProbeRegressor",
     "PatchAnomalyDetector",
@@ -35,6 +36,7 @@ __all__ = [
 _HOMES = {
     "FineTuneClassifier": "sktl.fine_tuning",
     "FineTuneRegressor": "sktl.fine_tuning",
+    "FineTunedFeatures": "sktl.fine_tuning",
     "LinearProbeClassifier": "sktl.feature_extraction",
     "LinearProbeRegressor": "sktl.feature_extraction",
     "PatchAnomalyDetector": "sktl.anomaly_detection",

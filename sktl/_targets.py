@@ -1,5 +1,6 @@
 """What is compared on: images and targets that belong together, and whether the targets are classes or numbers."""
 
+from numbers import Number
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,18 @@ from scipy.sparse import issparse
 from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.multiclass import type_of_target
 
-__all__ = ["check_classes", "check_data", "class_names", "has_fractions", "is_missing", "plain_labels"]
+__all__ = [
+    "check_classes",
+    "check_data",
+    "class_names",
+    "has_fractions",
+    "is_missing",
+    "missing_labels",
+    "plain_labels",
+]
 
 _ALL_LABELS = "FineTuneClassifier, which takes several labels per image,"
+_ALL_COLUMNS = "FineTuneClassifier, which takes columns of labels,"
 _ALL_NUMBERS = "FineTuneRegressor, which takes several numbers per image,"
 _FEW = 10  # classes that may have a single image each
 
@@ -60,7 +70,9 @@ def _refuse_several_targets(y):
 def _remedy(matrix):
     """Say what to do with a matrix of targets."""
     if not np.isin(matrix, (0, 1)).all():
-        return f"Pass one column at a time, or score {_ALL_NUMBERS} with cross_val_score."
+        both = f"{_ALL_COLUMNS} or {_ALL_NUMBERS}"  # whole numbers may be labels, or counted
+        takes = {"f": _ALL_NUMBERS, "i": both, "u": both}.get(matrix.dtype.kind, _ALL_COLUMNS)
+        return f"Pass one column at a time, or score {takes} with cross_val_score."
     if (matrix.sum(axis=1) == 1).all():
         return "Where each row has a single one, which stands for the class, pass y.argmax(axis=1)."
     return f"Pass one column at a time, or score {_ALL_LABELS} with cross_val_score."
@@ -116,6 +128,18 @@ def _missing(y, array, is_table):
         return np.zeros(array.shape, dtype=bool)
     cells = np.asarray(y, dtype=object)  # among texts numpy takes NaN for the word "nan"
     return np.array([is_missing(cell) for cell in cells.flat], dtype=bool).reshape(cells.shape)
+
+
+def missing_labels(y):
+    """Say which labels are missing: None, NaN, pandas' and masked cells, and -1, scikit-learn's mark for unlabelled."""
+    array = np.asarray(y.toarray() if issparse(y) else y)
+    missing = _missing(y, array, True)
+    if array.dtype.kind in "iuf":
+        return missing | (array == -1) | np.isnan(array)
+    if array.dtype.kind in "OU":  # among words numpy would take numbers for words
+        cells = [isinstance(cell, Number) and cell == -1 for cell in np.asarray(y, dtype=object).flat]
+        return missing | np.array(cells, dtype=bool).reshape(array.shape)
+    return missing
 
 
 def is_missing(value):

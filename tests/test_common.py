@@ -5,6 +5,7 @@ from sklearn.utils import estimator_checks
 
 from sktl import (
     FineTuneClassifier,
+    FineTunedFeatures,
     FineTuneRegressor,
     LinearProbeClassifier,
     LinearProbeRegressor,
@@ -32,6 +33,11 @@ INSTANCES = {
 }
 SLOW = {
     "anomaly detector": (PatchAnomalyDetector(), 47),
+    # Features of frozen stages are the same in all folds, so that fit_transform may be held against transform.
+    "out-of-fold features": (
+        FineTunedFeatures(FineTuneClassifier(unfreeze_depth=0, value_range=(-5, 5)), method="penultimate", cv=3),
+        50,
+    ),
     "extractor on resnet18, without store": (
         PretrainedFeatureExtractor("resnet18", weights=None, image_size=32, cache=False, random_state=0),
         45,

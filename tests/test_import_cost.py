@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-HEAVY = {"dask", "matplotlib", "pandas", "rich", "skorch", "timm", "torch", "torchvision", "typer"}
+HEAVY = {"dask", "matplotlib", "pandas", "rich", "skada", "skorch", "timm", "torch", "torchvision", "typer"}
 # Run one after the other in one process; what must not have been loaded by then.
 STEPS = {
     "import sktl, sktl.exceptions": {*HEAVY, "numpy", "sklearn"},
@@ -13,7 +13,7 @@ STEPS = {
     "from sktl.images import read_image; read_image(__import__('numpy').zeros((2, 2)))": HEAVY - {"pandas", "rich"},
     "from sktl import PretrainedFeatureExtractor": {"skorch", "typer"},
     # pandas and rich are not asked for: joblib, tqdm and others import them where they are installed.
-    "from sktl import *": {"dask", "matplotlib", "timm", "typer"},
+    "from sktl import *": {"dask", "matplotlib", "skada", "timm", "typer"},
 }
 PROGRAM = """
 import json, sys

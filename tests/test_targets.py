@@ -4,10 +4,11 @@ import numpy as np
 import pandas
 import polars
 import pytest
+from numpy.testing import assert_array_equal
 from scipy.sparse import csr_array
 
 from sktl import FineTuneClassifier, FineTuneRegressor, compare_transfer
-from sktl._targets import check_data, plain_labels
+from sktl._targets import check_data, missing_labels, plain_labels
 
 FLAGS = [True, False, True, True]
 NULLABLE = [
@@ -54,13 +55,41 @@ def test_labels_of_any_column_are_those_of_a_plain_array(y):
 @pytest.mark.parametrize("y", MISSING, ids=lambda y: f"{type(y).__name__} {getattr(y, 'dtype', '')}")
 @pytest.mark.parametrize("Estimator", [FineTuneClassifier, FineTuneRegressor])
 def test_a_label_that_is_missing_is_named(Estimator, y):
+    """But for those of one of several columns, which a classifier does without."""
     message = (
         r"y must have a label for every image\. Got none for 1 of 3 instead, the first at position 1\. Leave these"
     )
     with pytest.raises(ValueError, match=message):
         plain_labels(y)
-    with pytest.raises(ValueError, match=message):
-        Estimator().fit(np.zeros((3, 8, 8), dtype=np.uint8), y)
+    if np.ndim(y) == 1 or Estimator is FineTuneRegressor:
+        with pytest.raises(ValueError, match=message):
+            Estimator().fit(np.zeros((3, 8, 8), dtype=np.uint8), y)
+
+
+@pytest.mark.parametrize("y", MISSING, ids=lambda y: f"{type(y).__name__} {getattr(y, 'dtype', '')}")
+def test_missing_labels_are_found_in_any_kind_of_column(y):
+    expected = np.zeros(np.shape(y), dtype=bool)
+    expected[1, ...] = True if np.ndim(y) == 1 else [False, True]
+    assert_array_equal(missing_labels(y), expected)
+
+
+@pytest.mark.parametrize(
+    ("y", "expected"),
+    [
+        ([0, -1, 2], [False, True, False]),
+        ([0.0, -1.0, np.nan], [False, True, True]),
+        (np.array([0, 1], dtype=np.uint8), [False, False]),
+        ([True, False], [False, False]),
+        (["-1", "nan", ""], [False, False, False]),
+        ([["a", -1], [None, 3], ["b", 0]], [[False, True], [True, False], [False, False]]),
+        (csr_array(np.array([[0, -1], [1, 2]])), [[False, True], [False, False]]),
+        (np.ma.masked_array([[0, 1], [-1, 2]], [[1, 0], [0, 0]]), [[True, False], [True, False]]),
+        (pandas.DataFrame({"a": ["x", None], "b": [-1, 4]}), [[False, True], [True, False]]),
+    ],
+    ids=str,
+)
+def test_a_label_of_minus_one_is_missing_as_in_semi_supervised_learning(y, expected):
+    assert_array_equal(missing_labels(y), expected)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +162,8 @@ SEVERAL = np.array([[1, 0, 1], [0, 0, 0], [0, 1, 0], [1, 1, 1]])
         ),
         (np.eye(3)[[0, 1, 2, 1]], r"Got shape \(4, 3\) instead\. .* pass y\.argmax\(axis=1\)"),
         (SEVERAL + 0.5, r"Got shape \(4, 3\) instead\. Pass one column .*FineTuneRegressor.* with cross_val_score"),
-        (np.array([["a", "b"]] * 4), r"Got shape \(4, 2\) instead\. Pass one column"),
+        (np.array([["a", "b"]] * 4), r"Got shape \(4, 2\) instead\. Pass one column .*columns of labels"),
+        (SEVERAL * 2, r"Got shape \(4, 3\) instead\. Pass one column .*columns of labels"),
         ([("a", "b"), ("a",), (), ("b",)], r"Got cells of type tuple instead\. Score FineTuneClassifier.*Binarizer"),
         ([{"a"}, {"b"}, set(), {"a", "b"}], r"Got cells of type set instead\. Score FineTuneClassifier.*Binarizer"),
         (pandas.Series([["a"], ["b"], ["a"], ["b"]]), "Got cells of type list instead"),

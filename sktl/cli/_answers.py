@@ -132,6 +132,11 @@ class NumberAnswers:
 def answers_of(estimator, model, *, top, proba, separator):
     """Find out what a model says, and refuse options that are for another kind."""
     is_classifier = hasattr(estimator, "classes_")
+    if is_classifier and isinstance(estimator.classes_, list):
+        raise ValueError(
+            f"MODEL must predict one column of labels. Got one of {len(estimator.classes_)} columns instead. Predict "
+            "in Python, with sktl.models.load_model."
+        )
     several = is_classifier and getattr(getattr(estimator, "_labels", None), "multilabel", False)
     if is_classifier and not several:
         return ClassAnswers(estimator, top, proba)

@@ -8,11 +8,12 @@ import numpy as np
 
 from sktl._candidate_names import CANDIDATE_NAMES
 from sktl._score_bounds import bounds_of_scorers
-from sktl._splits import fixed_random_state, make_seeds, make_splits
+from sktl._splits import fixed_random_state, make_seeds
 from sktl._targets import check_data
 from sktl._validation import Interval, StrOptions, did_you_mean, validate_params
 from sktl.comparison._candidates import make_candidates, names_used, recipes_of
 from sktl.comparison._checkpoint_file import CheckpointFile
+from sktl.comparison._domains import Domains
 from sktl.comparison._execution import run_all
 from sktl.comparison._first_pass import check_bad_images, kept_together, look_through
 from sktl.comparison._group_gap import Grouping
@@ -42,6 +43,7 @@ SHARED_CONSTRAINTS = {
     {
         "task": [StrOptions({"auto", "classification", "regression"})],
         "n_repeats": [Interval(Integral, 1, None, closed="left")],
+        "target_only": [list, tuple],
         "rope": [Interval(Real, 0, None, closed="left")],
         "interval": [StrOptions(set(INTERVALS))],
         "random_state": ["random_state"],
@@ -67,6 +69,8 @@ def compare_transfer(
     cv=5,
     n_repeats=1,
     groups=None,
+    sample_domain=None,
+    target_only=(),
     scoring=None,
     rope=0.01,
     interval="auto",
@@ -138,6 +142,15 @@ def compare_transfer(
         Images of one group never lie on both sides of a split: several photos of one patient, say. A splitter passed
         as `cv` must heed them. The result tells what folds that ignore them score (`group_gap`), and without groups,
         whether folders, names or dates of the files suggest some.
+    sample_domain : array-like of shape (n_images,), int, default=None
+        Domains of the images: positive numbers for the source, negative ones for the target, as in skada. Splits then
+        divide the target: each tests on a part of it, and trains on the others and on all images of the source.
+        Candidates that ask for `sample_domain` by scikit-learn's metadata routing, such as skada's pipelines, get all
+        of these images, and the labels of the source alone, as numbers from 0, with -1 (in a regression NaN) for the
+        target. All others are fitted on the source alone.
+    target_only : sequence of str, default=()
+        Names of candidates that are fitted on the target's training images and their labels instead: what an
+        adaptation can hardly reach.
     scoring : str, callable, sequence of str or dict of str to (str or callable), default=None
         One or several scikit-learn scorers; accuracy for classification and R² for regression when None. Greater is
         better, as with all scorers. The first is the main one, which the verdict is about.
@@ -264,11 +277,7 @@ def compare_transfer(
     (2,)
     """
     given = dict(locals())
-    if weights is None:
-        raise ValueError(
-            "weights must name pretrained weights. Got None instead. Training without them is what the candidate "
-            "'from_scratch' does."
-        )
+    _check_weights(weights)
     X, (y, task) = read_once(X), check_data(X, y, groups, task)
     reading = {"image_shape": image_shape, "value_range": value_range, "batch_size": batch_size}
     own = {"weights": weights, "unfreeze_depth": unfreeze_depth, "max_epochs": max_epochs}
@@ -276,32 +285,43 @@ def compare_transfer(
     random_state = fixed_random_state(random_state)
     estimators = make_candidates(candidates, task=task, random_state=random_state, **own, **shared)
     _check_baseline(baseline, estimators)
+    domains = Domains(sample_domain, target_only, y, task, estimators)
     scorers = check_scoring(scoring, task)
     images = first_images(X, image_shape)
     check_networks(names_used(candidates), images, **own, **shared)
     drawing = {"n_repeats": n_repeats, "task": task, "random_state": random_state}
     drawing["cv"] = list(cv) if hasattr(cv, "__next__") else cv
     # What cannot be drawn is found out before the images are read; groups of near copies come after that.
-    splits = None if duplicates == "group" else make_splits(X, y, groups=groups, **drawing)
+    splits = None if duplicates == "group" else domains.splits(X, y, groups=groups, **drawing)
     running = {"n_jobs": n_jobs, "verbose": verbose}
-    checkpoint_file = None if resume is None else CheckpointFile(resume, X, y, scorers, estimators)
+    checkpoint_file = None if resume is None else CheckpointFile(resume, X, y, scorers, domains.candidates(estimators))
     found, bad = look_through(X, duplicates=duplicates, backbone=backbone, **running, **reading)
     bad = check_bad_images(bad, y, task, on_bad_image, estimators, verbose)
     together = kept_together(found, groups, verbose) if duplicates == "group" else groups
     if splits is None or bad:
-        splits = make_splits(X, y, groups=together, left_out=list(bad), **drawing)
+        splits = domains.splits(X, y, groups=together, left_out=list(bad), **drawing)
     seeds = make_seeds(random_state, "fit", len(splits))
     grouping = Grouping(X, y, task, groups, together, verbose)
     notes = warn_of_near_duplicates(found, X, splits, groups, reading) | {"suggested_groups": grouping.note}
     running |= {"scorers": scorers, "baseline": baseline, "on_error": on_error, "checkpoint_file": checkpoint_file}
-    runs = run_all(estimators, X, y, splits=splits, seeds=seeds, **running)
-    measured = grouping.measured(runs, estimators, recipes_of(candidates), splits, seeds, list(bad), drawing, running)
+    runs = run_all(domains.candidates(estimators), domains.rows(X), y, splits=splits, seeds=seeds, **running)
+    told = (runs, estimators, recipes_of(candidates), splits, seeds, list(bad), drawing, running)
+    measured = grouping.measured(*(() if domains else told))
     settings = {"task": task, "cv": repr(cv), "n_repeats": n_repeats, "random_state": random_state, **own, **shared}
     settings |= {**notes, "groups": together is not None, "photographs": images, "data": common_folder(X)}
     settings |= {"recipes": recipes_of(candidates), "score_bounds": bounds_of_scorers(scorers)}
+    settings |= domains.settings
     settings["call"] = recorded_call(given | {"random_state": random_state}, signature(compare_transfer).parameters)
     judging = {"baseline": baseline, "scoring": next(iter(scorers)), "rope": float(rope), "interval": interval}
     return _collect(runs, splits, y, seeds, settings, estimators, bad, judging | measured)
+
+
+def _check_weights(weights):
+    if weights is None:
+        raise ValueError(
+            "weights must name pretrained weights. Got None instead. Training without them is what the candidate "
+            "'from_scratch' does."
+        )
 
 
 def _check_baseline(baseline, estimators):

@@ -38,9 +38,9 @@ class Grouping:
             self._source = "near copies" if groups is None else "groups"
 
     def measured(self, *fits_and_how):
-        """Return what the record of a comparison says of groups: their numbers, and what they are worth."""
+        """Return what the record of a comparison says of groups: their numbers, and what they are worth, if wanted."""
         groups = None if self._together is None else _numbered(column_or_1d(self._together).tolist())
-        return {"groups": groups, "group_gap": self._gap(*fits_and_how)}
+        return {"groups": groups, "group_gap": self._gap(*fits_and_how) if fits_and_how else None}
 
     def _gap(self, runs, estimators, recipes, splits, seeds, left_out, drawing, running):
         """Score one candidate on folds that ignore the groups that there are, or those suggested, and that keep them.

@@ -19,7 +19,13 @@ def make_notes(comparison):
     """Say what a reader of the numbers should know."""
     notes = [note_on_baseline(comparison)] if comparison.baseline_at_chance else []
     notes += [note for note in (comparison.settings.get("photographs"), note_on_pretraining(comparison)) if note]
-    notes += [*_failures(comparison), *_bad_images(comparison), *_splits(comparison), *_off_zero(comparison)]
+    notes += [
+        *_domains(comparison),
+        *_failures(comparison),
+        *_bad_images(comparison),
+        *_splits(comparison),
+        *_off_zero(comparison),
+    ]
     if warning := comparison.settings.get("near_duplicates"):
         notes.append(warning)
     notes += notes_on_groups(comparison)
@@ -33,6 +39,18 @@ def make_notes(comparison):
     if comparison.headline.verdict == "undecided" and (advice := _advice(comparison)):
         notes.append(advice)
     return notes
+
+
+def _domains(comparison):
+    domains = comparison.settings.get("domains")
+    if not domains:
+        return []
+    seen = ", ".join(map(repr, domains["target_only"]))
+    who = f"Its labels reach {seen} alone" if seen else "No candidate learns from its labels"
+    return [
+        f"All tests are on the {domains['n_target']:,} images of the target; the {domains['n_source']:,} of the source "
+        f"are for training alone. {who}."
+    ]
 
 
 def _failures(comparison):

@@ -13,7 +13,7 @@ __all__ = ["recorded_call"]
 # What decides nothing about the scores.
 LEFT_OUT = {"X", "y", "n_jobs", "resume", "verbose"}
 ALWAYS_SHOWN = {"candidates", "baseline", "cv", "scoring", "rope", "random_state"}
-BY_IMAGE = {"cv", "groups"}  # may list all images
+BY_IMAGE = {"cv", "groups", "sample_domain"}  # may list all images
 HOMES = ("sktl", "sklearn")
 
 

@@ -7,6 +7,7 @@ from sktl.displays._comparison_display import ComparisonDisplay
 from sktl.displays._confusion import confusion_display
 from sktl.displays._cost_display import CostDisplay
 from sktl.displays._depth_sweep_display import DepthSweepDisplay
+from sktl.displays._domain_shift_display import DomainShiftDisplay
 from sktl.displays._embedding_map_display import EmbeddingMapDisplay
 from sktl.displays._label_efficiency_display import LabelEfficiencyDisplay
 from sktl.displays._mistakes_display import Mistake, MistakesDisplay
@@ -19,6 +20,7 @@ __all__ = [
     "ComparisonDisplay",
     "CostDisplay",
     "DepthSweepDisplay",
+    "DomainShiftDisplay",
     "EmbeddingMapDisplay",
     "LabelEfficiencyDisplay",
     "Mistake",

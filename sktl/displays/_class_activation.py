@@ -191,6 +191,11 @@ def _for_reading(module, dtype=torch.float64):
 
 def _targets(target, n_images, classes, n_outputs):
     """Return the number of the output to explain for each image; None where the images decide."""
+    if isinstance(classes, list):
+        raise ValueError(
+            f"estimator must predict one column of labels. Got one of {len(classes)} columns instead. Fit a "
+            "classifier to the column that is to be explained."
+        )
     if target is None and classes is None and n_outputs > 1:
         raise ValueError(f"target must be the number of an output, below {n_outputs}. Got None instead.")
     if target is None:

@@ -38,14 +38,15 @@ def augmentation_of(estimator, frozen_part, images, targets, weights, whole):
     few = images.subset(slice(_ENOUGH))
     features = partial(_features, frozen_part, estimator._preprocessing())
     plain, targets, weights = features(few), targets[: len(few)], weights[: len(few)]
-    are_labels = estimator._coding.is_classifier
-    sided = mirror_matters(plain, features(few, mirrored), targets, weights, are_labels=are_labels)
+    coding = estimator._coding
+    columns = [*coding.by_column(targets)]
+    sided = mirror_matters(plain, features(few, mirrored), columns, weights, are_labels=coding.is_classifier)
     name, part, hurt = "unmirrored" if sided else "light", slice(_ENOUGH_FOR_VIEWS), False
     # Random features say nothing about views: what they lose by them, a network that is trained from scratch gains.
     if estimator.weights is not None:
         make_views = [partial(AugmentedImages, augment=name, view=number) for number in _NUMBERS_OF_VIEWS]
         views = [features(few.subset(part), make) for make in make_views]
-        hurt = views_hurt(plain[part], views, targets[part], weights[part])
+        hurt = views_hurt(plain[part], views, [*coding.by_column(targets[part])], weights[part])
     if estimator.verbose and hurt:
         print("sktl: training sees plain images only: a linear model that learns from views as well knows them less")
     elif estimator.verbose and sided:
@@ -60,20 +61,39 @@ def _features(frozen_part, preprocessing, images, changed=None):
     return frozen_part.features(changed(images, preprocessing), prepared_already(preprocessing)).double().numpy()
 
 
-def mirror_matters(plain, mirror, targets, weights, *, are_labels=True):
+def mirror_matters(plain, mirror, columns, weights, *, are_labels=True):
     """Whether a linear model on the features of images knows clearly less of their mirror images."""
-    if are_labels:
-        lost = labels_lost(plain, mirror, targets, weights)
-    else:
-        lost = squared_errors([plain], mirror, targets, weights) - squared_errors([plain], plain, targets, weights)
-    return _is_clear(weights * lost, _CLEARLY)
+
+    def lost(known, targets, weights):
+        own, other = plain[known], mirror[known]
+        if are_labels:
+            return labels_lost(own, other, targets, weights)
+        return squared_errors([own], other, targets, weights) - squared_errors([own], own, targets, weights)
+
+    return _is_clear(_over_columns(lost, columns, weights), _CLEARLY)
 
 
-def views_hurt(plain, views, targets, weights):
+def views_hurt(plain, views, columns, weights):
     """Whether a linear model that learns from views as well errs clearly, and much, more on images."""
-    targets = targets if targets.ndim == 2 else (targets[:, None] == np.unique(targets)).astype(float)
-    alone, both = (weights * squared_errors(each, plain, targets, weights) for each in ([plain], [plain, *views]))
+
+    def errors(kinds):
+        def of_column(known, targets, weights):
+            targets = targets if targets.ndim == 2 else (targets[:, None] == np.unique(targets)).astype(float)
+            return squared_errors([kind[known] for kind in kinds], plain[known], targets, weights)
+
+        return _over_columns(of_column, columns, weights)
+
+    alone, both = errors([plain]), errors([plain, *views])
     return _is_clear(both - alone, _CLEARLY_WITH_VIEWS) and bool(both.sum() > (1 + _MUCH) * alone.sum())
+
+
+def _over_columns(function, columns, weights):
+    """Return, per image, the weighted sum over columns of targets of what is found where its target is known."""
+    total = np.zeros(len(weights))
+    for known, targets, of_class in columns:
+        shares = weights[known] * of_class
+        total[known] += shares * function(known, targets, shares)
+    return total
 
 
 def _is_clear(lost, n_errors):

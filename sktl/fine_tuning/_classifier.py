@@ -1,17 +1,12 @@
-"""FineTuneClassifier: any labels in, labels and probabilities out."""
+"""FineTuneClassifier: its parameters, and how it is fitted."""
 
 from numbers import Real
 
-import torch
-from sklearn.base import ClassifierMixin
-
 from sktl._validation import HasMethods, Interval, StrOptions, fit_context
-from sktl.fine_tuning._estimator import FineTuneEstimator
-from sktl.fine_tuning._labels import Labels, softened
-from sktl.fine_tuning._probe import LOGIT_SCALE
+from sktl.fine_tuning._label_estimator import LabelEstimator
 
 
-class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
+class FineTuneClassifier(LabelEstimator):
     """Fine-tune a pretrained image network, its top stages or all of it, to predict labels.
 
     The top `unfreeze_depth` stages and a new head are trained together by a skorch net. The stages below the split
@@ -70,8 +65,9 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         Average the logits with those of a linear probe on all stages as they were before training [8]_, and fit a
         linear head once more, as a probe, to the trained features. Prediction runs the trained stages twice. False
         predicts with the network as training leaves it; so do training from scratch, `teacher` and `label_smoothing`.
-    class_weight : dict, "balanced" or None, default=None
-        Weights of the classes, by label; ``"balanced"`` gives every class the same total.
+    class_weight : dict, "balanced", list of these or None, default=None
+        Weights of the classes, by label; ``"balanced"`` gives every class the same total. Of several columns of labels
+        each has the same, or its own from a list; the columns themselves count alike.
     label_smoothing : float, default=0.0
         Share of the target that is spread over all classes.
     teacher : fitted classifier or None, default=None
@@ -126,8 +122,8 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        The labels.
+    classes_ : ndarray of shape (n_classes,), or list of n_columns such arrays
+        The labels; of each column, where there are several.
     module_ : torch.nn.Module
         The fitted network, ``module_.stages`` and ``module_.head``: takes prepared bytes, and normalises them itself.
     net_ : skorch.NeuralNet
@@ -188,14 +184,13 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
     array([0, 1])
     """
 
-    _parameter_constraints = FineTuneEstimator._parameter_constraints | {
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+    _parameter_constraints = LabelEstimator._parameter_constraints | {
+        "class_weight": [dict, StrOptions({"balanced"}), list, None],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "teacher": [HasMethods(["fit", "predict_proba"]), None],
         "temperature": [Interval(Real, 0, None, closed="neither")],
         "alpha": [Interval(Real, 0, 1, closed="both")],
     }
-    _probe_scale, _augments = LOGIT_SCALE, True
 
     def __init__(
         self,
@@ -249,8 +244,10 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         ----------
         X : sequence of images, or array-like of shape (n_samples, n_features)
             Paths, PIL images, encoded bytes, arrays, tensors, or flattened rows; see the user guide on images.
-        y : array-like of shape (n_samples,), or matrix of shape (n_samples, n_labels)
-            Labels of any kind; or a matrix of zeros and ones, sparse or not, where an image may have several.
+        y : array-like of shape (n_samples,), or matrix of shape (n_samples, n_labels) or (n_samples, n_columns)
+            Labels of any kind; or a matrix of zeros and ones, sparse or not, where an image may have several; or, in a
+            matrix that holds anything else, a column of labels for each of several questions, which share the trained
+            stages. There -1, None and NaN mark a label that is missing.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             A weight w counts exactly as w copies of the image.
         groups : array-like of shape (n_samples,) or None, default=None
@@ -275,7 +272,7 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         TrainingDivergedError
             If the loss or the weights are no longer finite numbers.
         ValueError
-            If fewer than two classes have an image of positive weight.
+            If fewer than two classes, or two of a column, have an image of positive weight.
         """
         keep = self.warm_start and hasattr(self, "net_")
         return self._fit(X, y, sample_weight, keep=keep, whole=True, groups=groups, validation=validation)
@@ -288,9 +285,9 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
         ----------
         X : sequence of images, or array-like of shape (n_samples, n_features)
             As in `fit`.
-        y : array-like of shape (n_samples,)
-            Labels.
-        classes : array-like of shape (n_classes,) or None, default=None
+        y : array-like of shape (n_samples,), or matrix of shape (n_samples, n_labels) or (n_samples, n_columns)
+            Labels, as in `fit`.
+        classes : array-like of shape (n_classes,), list of n_columns such arrays or None, default=None
             All labels that will ever come; needed in the first call when `y` does not have them all.
         sample_weight : array-like of shape (n_samples,) or None, default=None
             Sample weights.
@@ -306,95 +303,3 @@ class FineTuneClassifier(ClassifierMixin, FineTuneEstimator):
             If `y` holds a label that was not among the classes of the first call.
         """
         return self._fit(X, y, sample_weight, keep=hasattr(self, "net_"), whole=False, classes=classes)
-
-    def predict(self, X):
-        """Predict labels.
-
-        Parameters
-        ----------
-        X : sequence of images, or array-like of shape (n_samples, n_features)
-            The images.
-
-        Returns
-        -------
-        y_pred : ndarray of shape (n_samples,) or (n_samples, n_labels)
-            The most probable label of each image; of several labels, ones for those more probable than not.
-        """
-        outputs = self._outputs(X)
-        return self._labels.decode(outputs)
-
-    def predict_proba(self, X):
-        """Predict the probability of each label.
-
-        Parameters
-        ----------
-        X : sequence of images, or array-like of shape (n_samples, n_features)
-            The images.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, n_classes)
-            In the order of `classes_`; each row sums to one, unless an image may have several labels.
-        """
-        outputs = self._outputs(X)
-        return self._labels.probabilities(outputs)
-
-    def decision_function(self, X):
-        """Return logits.
-
-        Parameters
-        ----------
-        X : sequence of images, or array-like of shape (n_samples, n_features)
-            The images.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples, n_classes), or (n_samples,) for two classes
-            Logits; for two classes their difference, positive for the second.
-        """
-        outputs = self._outputs(X)
-        return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 and not self._labels.multilabel else outputs
-
-    @property
-    def _coding(self):
-        return self._labels
-
-    def _criterion_options(self):
-        return {} if self._labels.multilabel else {"label_smoothing": self.label_smoothing}
-
-    def _check_targets(self, y, reset, classes):
-        if reset:
-            self._labels = Labels.found_in(y, classes, self)
-        encoded = self._labels.encode(y, classes, self)
-        self.classes_ = self._labels.classes
-        return encoded
-
-    def _prepare_targets(self, targets, weights, reset, classes):
-        if self._labels.multilabel:
-            return torch.as_tensor(targets, dtype=torch.float32), weights
-        n_classes = int((self._labels.totals(targets, weights) > 0).sum())
-        if reset and (n_classes if classes is None else len(self.classes_)) < 2:
-            raise ValueError(
-                "FineTuneClassifier must see at least two classes with a positive sample weight. "
-                f"Got {n_classes} class instead."
-            )
-        return torch.as_tensor(targets, dtype=torch.int64), self._labels.weigh(targets, weights, self.class_weight)
-
-    def _learns_labels(self):
-        return (self.teacher is None or not self.alpha) and not self.label_smoothing
-
-    def _teach(self, X, rows):
-        return None if self.teacher is None else softened(self.teacher, X, self.classes_, self.temperature)[rows]
-
-    def _distillation(self):
-        return {} if self.teacher is None else {"temperature": self.temperature, "distillation": self.alpha}
-
-    def _take_encoding(self, classes, multilabel):
-        self._labels = Labels(classes, multilabel)
-        self.classes_ = classes
-
-    def __sklearn_tags__(self):
-        """Say that an image may have several labels."""
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags

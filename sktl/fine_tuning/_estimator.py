@@ -9,7 +9,6 @@ from scipy.sparse import issparse
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from sktl._targets import plain_labels
 from sktl._validation import callback_support, check_sample_weight
 from sktl.backbones import load_backbone, seeded, tensor_digest
 from sktl.backbones.estimators import NetworkEstimator, trained_record
@@ -63,6 +62,10 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
     @abstractmethod
     def _coding(self):
         """What encodes targets for the network and decodes its outputs: Labels or Numbers."""
+
+    def _counted(self, targets, weights):
+        """Return the weights of images, zero for those of which nothing is known."""
+        return weights
 
     def _encoding(self):
         """Return what turns outputs into predictions, by name."""
@@ -149,9 +152,9 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
         """Check images and targets, and bring them into canonical form."""
         images = check_images(self, X, reset=not keep, image_shape=self.image_shape)
         sample_weight = self._check_weights(sample_weight, images)
-        targets = self._check_targets(plain_labels(y), not keep, classes)
+        targets = self._check_targets(y, not keep, classes)
         check_consistent_length(images, targets)
-        rows, weights, place = canonical(images, targets, sample_weight)
+        rows, weights, place = canonical(images, targets, self._counted(targets, sample_weight))
         prepared, weights = self._prepare_targets(targets[rows], weights, not keep, classes)
         weights = torch.as_tensor(weights / weights.mean(), dtype=torch.float32)
         return TrainingSet(images.subset(rows), rows, place, prepared, weights, self._coding.labels(targets[rows]))

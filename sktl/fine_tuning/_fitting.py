@@ -176,14 +176,14 @@ class Fitting:
     def _solve_probe(self, network, data):
         """Fit the probe on the stages as they were before training, where outputs are averaged with its own."""
         if self._whole and network.probe is not None:
-            head, features = (
-                network.probe.head,
-                self._through(network, network.probe.features, data.activations.vectors, data),
-            )
-            head.standardise(features)
-            head.take(self._solve(head, data, features), 1.0)
-            share = head.solve(self._estimator._coding.share_beside_probe, *self._taught(data, features))
-            network.probe.share_of_others.copy_(torch.as_tensor(share))
+            head = network.probe.head
+            features = self._through(network, network.probe.features, data.activations.vectors, data)
+            solution = self._solve(head, data, features)
+            if solution is not None:  # where a class has no image, there is nothing to average with, or what there was
+                head.standardise(features)
+                head.take(solution, 1.0)
+                share = head.solve(self._estimator._coding.share_beside_probe, *self._taught(data, features))
+                network.probe.share_of_others.copy_(torch.as_tensor(share))
 
     def _solve_again(self, network, data):
         """Fit a linear head once more, as a probe on the features that training has ended with.
@@ -193,8 +193,10 @@ class Fitting:
         """
         if self._whole and network.probe is not None and network.head.from_probe and len(network.trained_stages):
             features = self._features(network, data)
-            network.head.standardise(features)
-            network.head.take(self._solve(network.head, data, features), 1.0)
+            solution = self._solve(network.head, data, features)
+            if solution is not None:
+                network.head.standardise(features)
+                network.head.take(solution, 1.0)
 
     def _features(self, network, data):
         """Return pooled features of plain images with the present weights."""

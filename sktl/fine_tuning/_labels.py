@@ -6,11 +6,13 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 from scipy.special import expit, softmax
+from sklearn.metrics import accuracy_score
 from sklearn.utils import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from sktl._targets import missing_labels, plain_labels
 from sktl._validation import check_y
 from sktl.fine_tuning._probe import label_probe, multilabel_probe
 
@@ -38,24 +40,25 @@ class Labels:
         """The loss."""
         return nn.BCEWithLogitsLoss if self.multilabel else nn.CrossEntropyLoss
 
-    @property
-    def stratify(self):
-        """Whether the inner split keeps the shares of the targets."""
-        return not self.multilabel
+    def criterion_options(self, label_smoothing):
+        """Return further options of the loss."""
+        return {} if self.multilabel else {"label_smoothing": label_smoothing}
 
     @classmethod
     def found_in(cls, y, classes, estimator):
         """Find the labels in y, one or several columns, or among the classes that are said to come."""
         if y is None:
             raise ValueError("FineTuneClassifier requires y to be passed, but the target y is None.")
-        if _has_columns(y):
+        y = plain_labels(y)
+        if has_columns(y):
             _hint_at_one_hot(y)
             return cls(np.arange(_shape(y)[1]), multilabel=True)
         return cls(np.unique(check_y(y, estimator=estimator) if classes is None else classes), multilabel=False)
 
     def encode(self, y, classes, estimator):
         """Return positions among the labels, or the indicator matrix as int8."""
-        if y is None or _has_columns(y) != self.multilabel:
+        y = plain_labels(y)
+        if y is None or has_columns(y) != self.multilabel:
             raise ValueError("y must have as many columns as before. Got another number instead. Fit anew.")
         if self.multilabel:
             return self._indicator(y, estimator)
@@ -83,8 +86,8 @@ class Labels:
         # scikit-learn takes any two numbers for an indicator.
         if not np.isin(y, (0, 1)).all() or type_of_target(y, input_name="y") != "multilabel-indicator":
             raise ValueError(
-                "y must hold one label per image, or be a matrix of zeros and ones with one column per label. "
-                f"Got a matrix of shape {y.shape} with other values instead. Fit one classifier per column."
+                "y must be a matrix of zeros and ones with one column per label, as before. "
+                f"Got a matrix of shape {y.shape} with other values instead. Fit anew."
             )
         for name, neutral in (("class_weight", None), ("teacher", None), ("label_smoothing", 0)):
             if getattr(estimator, name) != neutral:
@@ -93,6 +96,25 @@ class Labels:
                     f"Got {getattr(estimator, name)!r} instead."
                 )
         return y.astype(np.int8)
+
+    def counted(self, targets, weights):
+        """Return the weights of images, zero where nothing is known of one."""
+        return weights
+
+    def check_enough(self, targets, weights, classes):
+        """Raise ValueError unless there are classes to be told apart."""
+        n_classes = int((self.totals(targets, weights) > 0).sum())
+        if not self.multilabel and (n_classes if classes is None else len(self.classes)) < 2:
+            raise ValueError(
+                "FineTuneClassifier must see at least two classes with a positive sample weight. "
+                f"Got {n_classes} class instead."
+            )
+
+    def prepare(self, targets, weights, class_weight):
+        """Return targets for the probe, and weights of images times those of their classes."""
+        if self.multilabel:
+            return torch.as_tensor(targets, dtype=torch.float32), weights
+        return torch.as_tensor(targets, dtype=torch.int64), self.weigh(targets, weights, class_weight)
 
     def labels(self, targets):
         """Return labels for positions among them, or the indicator matrix."""
@@ -106,6 +128,11 @@ class Labels:
         """Return weights of images times those of their classes."""
         if class_weight is None:
             return weights
+        if isinstance(class_weight, list):
+            raise ValueError(
+                "class_weight must be a dictionary, 'balanced' or None when y is one column of labels. "
+                f"Got a list of {len(class_weight)} instead: lists are for several columns."
+            )
         if class_weight == "balanced":
             totals = self.totals(targets, weights)
             of_class = np.divide(1.0, totals, out=np.zeros_like(totals), where=totals > 0)
@@ -123,6 +150,14 @@ class Labels:
         """Return targets for the loss: of mixed images, the share of each label."""
         soft = mixed and not self.multilabel
         return nn.functional.one_hot(targets, len(self.classes)).float() if soft else targets
+
+    def by_column(self, targets):
+        """Yield the images whose label is known, their targets, and weights of classes beside those of images."""
+        yield np.arange(len(targets)), targets, np.ones(len(targets), dtype=np.float32)
+
+    def strata(self, targets):
+        """Return what the inner split keeps the shares of, or None."""
+        return None if self.multilabel else targets
 
     def probe(self, features, targets, weights):
         """Fit a linear model; see `label_probe` and `multilabel_probe`."""
@@ -142,6 +177,14 @@ class Labels:
         """Return probabilities for logits."""
         return expit(outputs) if self.multilabel else softmax(outputs, axis=1)
 
+    def scores(self, outputs):
+        """Return the decision function for logits."""
+        return outputs[:, 1] - outputs[:, 0] if len(self.classes) == 2 and not self.multilabel else outputs
+
+    def accuracy(self, y, predicted, sample_weight=None):
+        """Return the share of images with the right label, or labels."""
+        return accuracy_score(y, predicted, sample_weight=sample_weight)
+
 
 def _hint_at_one_hot(y):
     ones = np.asarray((y != 0).sum(axis=1)) if issparse(y) else np.count_nonzero(np.asarray(y), axis=1)
@@ -154,9 +197,18 @@ def _hint_at_one_hot(y):
         )
 
 
-def _has_columns(y):
+def has_columns(y):
+    """Whether y is a matrix of two columns or more."""
     shape = _shape(y)
     return len(shape) == 2 and shape[1] > 1
+
+
+def is_indicator(y):
+    """Whether a matrix holds zeros and ones alone, which say what labels an image has; scikit-learn sees it so."""
+    if missing_labels(y).any():
+        return False
+    values = y.data if issparse(y) else np.asarray(plain_labels(y))
+    return values.dtype.kind in "biuf" and bool(np.isin(values, (0, 1)).all())
 
 
 def _shape(y):

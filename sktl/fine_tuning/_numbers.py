@@ -13,7 +13,6 @@ class Numbers:
 
     is_classifier = False
     criterion = nn.MSELoss
-    stratify = False
 
     def __init__(self, mean, scale, flat):
         self.mean = mean
@@ -48,6 +47,13 @@ class Numbers:
     def loss_targets(self, targets, *, mixed):
         """Return targets for the loss; those of mixed images are mixed as they are."""
         return targets
+
+    def by_column(self, targets):
+        """Yield the images whose targets are known, which are all, and the targets; see Labels."""
+        yield np.arange(len(targets)), targets, np.ones(len(targets), dtype=np.float32)
+
+    def strata(self, targets):
+        """Return what the inner split keeps the shares of: nothing."""
 
     def probe(self, features, targets, weights):
         """Fit a linear model; see `regression_probe`."""

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.base import RegressorMixin
 
+from sktl._targets import plain_labels
 from sktl._validation import check_y, fit_context
 from sktl.fine_tuning._estimator import FineTuneEstimator
 from sktl.fine_tuning._numbers import Numbers
@@ -310,7 +311,7 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
     def _check_targets(self, y, reset, classes):
         if y is None:
             raise ValueError("FineTuneRegressor requires y to be passed, but the target y is None.")
-        y = check_y(y, multi_output=True, y_numeric=True, estimator=self).astype(np.float64)
+        y = check_y(plain_labels(y), multi_output=True, y_numeric=True, estimator=self).astype(np.float64)
         n_targets = 1 if y.ndim == 1 else y.shape[1]
         if reset:
             self._flat = y.ndim == 1

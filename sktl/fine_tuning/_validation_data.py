@@ -44,9 +44,11 @@ class ValidationData:
             place[np.setdiff1d(np.arange(len(place)), bad)] = training_set.place
             self._parts = given_split(self._given, X, y, None if groups is None else column_or_1d(groups), place)
         else:
+            targets = training_set.targets.numpy()
+            strata = self._estimator._coding.strata(targets)
             self._parts = inner_split(
-                training_set.targets.numpy(),
-                self._estimator._coding.stratify,
+                targets if strata is None else strata,
+                strata is not None,
                 self._estimator.validation_fraction,
                 self._estimator._seed,  # the same in each training: what was set aside once is never trained on
                 None if groups is None else merged_groups(groups, training_set.place),

@@ -58,9 +58,10 @@ def export_onnx(estimator, path):
     Notes
     -----
     Input ``images``: bytes of shape (n_images, 3, crop_size, crop_size), red, green, blue, any number of them. Output
-    ``probabilities``: float32 of shape (n_images, n_classes), or ``predictions``: float64 of shape (n_images,) or
-    (n_images, n_targets). The metadata have, as JSON, ``classes``, ``preprocessing``, ``backbone`` (name, weights, what
-    they were trained on, licence, digest), ``license``, ``task`` and ``sktl``, the version.
+    ``probabilities``: float32 of shape (n_images, n_classes), those of several columns of labels side by side, or
+    ``predictions``: float64 of shape (n_images,) or (n_images, n_targets). The metadata have, as JSON, ``classes``,
+    ``preprocessing``, ``backbone`` (name, weights, what they were trained on, licence, digest), ``license``, ``task``
+    and ``sktl``, the version.
 
     Examples
     --------
@@ -132,7 +133,7 @@ def _metadata(module, backbone):
     described = describe_network(backbone)
     names = ("name", "weights", "source", "license", "digest")
     task = "regression" if not module.is_classifier else "multilabel" if module.multilabel else "classification"
-    classes = {"classes": module.classes.tolist()} if module.is_classifier else {}
+    classes = {"classes": _plain(module.classes)} if module.is_classifier else {}
     return {
         **classes,
         "task": task,
@@ -141,6 +142,11 @@ def _metadata(module, backbone):
         "preprocessing": vars(module.preprocessing),
         "sktl": version_of("sktl"),
     }
+
+
+def _plain(classes):
+    """Return classes, or those of each column, as lists."""
+    return [each.tolist() for each in classes] if isinstance(classes, list) else classes.tolist()
 
 
 def _compare(session, prepared, expected):

@@ -22,7 +22,7 @@ def fine_tuned_parts(estimator):
     """Return what is in the record of fine-tuned networks alone, and the tensors."""
     check_is_fitted(estimator)
     targets = {
-        name: written_array(value) if name == "classes" else value.tolist() if isinstance(value, np.ndarray) else value
+        name: _classes(value) if name == "classes" else value.tolist() if isinstance(value, np.ndarray) else value
         for name, value in estimator._encoding().items()
     }
     preprocessing = {"preprocessing": vars(estimator.module_.preprocessing)}
@@ -58,9 +58,16 @@ def load_fine_tuned(path, record, chain, preprocessing, session):
     return restore(estimator, network, backbone.without_weights(), record["fit"])
 
 
+def _classes(classes):
+    """Write down classes, or those of each column."""
+    return [written_array(each) for each in classes] if isinstance(classes, list) else written_array(classes)
+
+
 def _encoding(targets):
     if "classes" in targets:
-        return {"classes": read_array(targets["classes"]), "multilabel": targets["multilabel"]}
+        classes = targets["classes"]
+        read = [read_array(each) for each in classes] if isinstance(classes, list) else read_array(classes)
+        return {"classes": read, "multilabel": targets["multilabel"]}
     numbers = {name: np.array(targets[name], dtype=np.float64) for name in ("mean", "scale")}
     return {**numbers, "flat": targets["flat"]}
 

@@ -40,14 +40,21 @@ class FineTunedModule(nn.Module):
         if self.mirrors:
             outputs = (outputs + self.network(images.flip(3))) / 2
         if self.is_classifier:
-            return outputs.sigmoid() if self.multilabel else outputs.softmax(1)
+            return outputs.sigmoid() if self.multilabel else _softmax(outputs, self.classes)
         predictions = outputs.double() * self.scale + self.mean
         return predictions[:, 0] if self.flat else predictions
 
     def expected(self, estimator, pictures):
         """Return what the estimator itself gives, on the CPU."""
         outputs = NetworkOutputs.of(estimator._outputs_of(as_images(pictures), self.network, _ON_CPU))
-        return (estimator.predict_proba if self.is_classifier else estimator.predict)(outputs)
+        found = (estimator.predict_proba if self.is_classifier else estimator.predict)(outputs)
+        return np.concatenate(found, axis=1) if isinstance(found, list) else found
+
+
+def _softmax(outputs, classes):
+    """Return the probabilities of classes, or those of the classes of each column side by side."""
+    parts = outputs.split([len(each) for each in classes], 1) if isinstance(classes, list) else [outputs]
+    return torch.cat([part.softmax(1) for part in parts], 1)
 
 
 class PipelineModule(nn.Module):

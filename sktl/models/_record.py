@@ -43,6 +43,9 @@ def check_record(record):
 
 def _check_targets(targets, kind):
     _check_fields(targets, _TARGETS[kind])
+    if kind == "FineTuneClassifier":
+        one_by_one = isinstance(targets["classes"], dict) or not targets["multilabel"]
+        _check(targets["multilabel"], "multilabel", one_by_one, "false with several columns of labels")
     if kind == "FineTuneRegressor":
         mean, scale, flat = (targets[name] for name in ("mean", "scale", "flat"))
         _check(scale, "scale", len(scale) == len(mean) >= 1 and all(scale), "as many numbers as there are means, not 0")
@@ -138,6 +141,10 @@ def _is_labels(value):
     return is_array(value) and len(set(value["values"])) == len(value["values"]) > 1
 
 
+def _is_columns(value):
+    return isinstance(value, list) and len(value) > 1 and all(map(_is_labels, value))
+
+
 _SIZE = f"a whole number up to {MAX_IMAGE_SIZE}"
 _TRUTH = (lambda value: isinstance(value, bool), "true or false")
 _DICTIONARY = (lambda value: isinstance(value, dict), "a dictionary")
@@ -179,12 +186,20 @@ _INPUT = {
     "value_range": (_is_range, "two numbers in ascending order"),
 }
 _LABELS = {"classes": (_is_labels, "two or more different labels"), "multilabel": _TRUTH}
+_LABELS_OR_COLUMNS = {
+    "classes": (
+        lambda value: _is_labels(value) or _is_columns(value),
+        "two or more different labels",
+    ),
+    "multilabel": _TRUTH,
+}
 _N_TARGETS = {
     "n_targets": (lambda value: value is None or (is_whole(value) and value > 0), "a number of targets, or none"),
 }
 _NUMBERS = {"mean": (_is_numbers, "a list of numbers"), "scale": (_is_numbers, "a list of numbers"), "flat": _TRUTH}
 _TARGETS = {
-    **dict.fromkeys((*_LINEAR_CLASSIFIERS, "FineTuneClassifier"), _LABELS),
+    **dict.fromkeys(_LINEAR_CLASSIFIERS, _LABELS),
+    "FineTuneClassifier": _LABELS_OR_COLUMNS,
     **dict.fromkeys(_LINEAR_REGRESSORS, _N_TARGETS),
     "FineTuneRegressor": _NUMBERS,
 }

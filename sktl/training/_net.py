@@ -5,11 +5,11 @@ from functools import partial
 
 import numpy as np
 import torch
-from sklearn.metrics import accuracy_score, r2_score
+from sklearn.metrics import r2_score
 from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils.metaestimators import available_if
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, EpochScoring, GradientNormClipping, LRScheduler, PrintLog
+from skorch.callbacks import EarlyStopping, EpochScoring, GradientNormClipping, LRScheduler, PrintLog
 from skorch.helper import predefined_split
 
 from sktl.backbones.finiteness import names_of_nonfinite
@@ -18,6 +18,7 @@ from sktl.exceptions import TrainingDivergedError
 from sktl.inference.forward_passes import current_counter
 from sktl.inference.progress import tell
 from sktl.training._batches import Batches, PredictionData
+from sktl.training._loop_callbacks import EndWhenLearnt, LastBatch, Schedule, TellEpochs
 from sktl.training._network import trained_tensors
 from sktl.training._schedule import WarmUpCosine, n_batches, parameter_groups
 from sktl.training._users_callbacks import named, that_can_be_pickled, unnamed, without_validation
@@ -75,7 +76,7 @@ class FineTuneNet(NeuralNet):
     def score(self, X, y):
         """Return the accuracy, or R² where that is defined."""
         if _is_classifier(self):
-            return accuracy_score(y, self.predict(X))
+            return self.coding.accuracy(y, self.predict(X))
         return r2_score(y, self.predict(X)) if len(y) > 1 else np.nan
 
     def _outputs(self, X):
@@ -159,72 +160,6 @@ class FineTuneNet(NeuralNet):
             from_teacher = soft_cross_entropy(y_pred / temperature, X["teacher"].to(self.device)) * temperature**2
             losses = (1 - share) * losses + share * from_teacher
         return (losses * X["sample_weight"].to(self.device)).mean()
-
-
-class TellEpochs(Callback):
-    """Tell of each epoch, before any callback can end the training."""
-
-    def on_epoch_begin(self, net, **kwargs):
-        """Tell that an epoch begins."""
-        net.told_.begin()
-
-    def on_epoch_end(self, net, **kwargs):
-        """Tell that it has ended."""
-        net.told_.end(net)
-
-
-class LastBatch(Callback):
-    """Keep the inputs of the last step, which the network must still give finite outputs for."""
-
-    inputs_ = None
-
-    def on_batch_end(self, net, batch=None, training=False, **kwargs):
-        """Keep the inputs of a step of training."""
-        if training:
-            self.inputs_ = batch[0]
-
-
-class EndWhenLearnt(Callback):
-    """End a training whose loss has vanished, or which is asked to end.
-
-    AdamW would go on with steps of full size, after noise and rows of next to no weight. It raises KeyboardInterrupt,
-    as skorch's EarlyStopping does.
-    """
-
-    def __init__(self, loss):
-        self.loss = loss
-
-    def on_train_begin(self, net, **kwargs):
-        """Forget how a former training ended."""
-        self.has_ended_ = False
-
-    def on_epoch_end(self, net, **kwargs):
-        """Look at the loss of the epoch."""
-        is_learnt = self.loss is not None and net.history[-1, "train_loss"] < self.loss
-        if is_learnt or net.told_.stop:
-            self.has_ended_ = True
-            raise KeyboardInterrupt
-
-
-class Schedule(Callback):
-    """Set the learning rate of each group at each step: its own rate times a factor.
-
-    skorch's own LRScheduler counts the epochs of former trainings as steps already made.
-    """
-
-    def __init__(self, factor):
-        self.factor = factor
-
-    def on_train_begin(self, net, **kwargs):
-        """Start to count."""
-        self.step_, self._rates = 0, net.learning_rates()
-
-    def on_batch_begin(self, net, training=False, **kwargs):
-        """Set the rates of this step."""
-        if training:
-            for group, rate in zip(net.optimizer_.param_groups, self._rates, strict=True):
-                group["lr"] = rate * self.factor(self.step_)
-            self.step_ += 1
 
 
 def soft_cross_entropy(logits, probabilities):

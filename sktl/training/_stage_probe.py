@@ -34,7 +34,8 @@ class StageProbe(nn.Module):
         self.n_statistics = n_statistics
         self.shape = tuple(shape)
         self.head = build_head("linear", n_features, n_outputs, 0.0).requires_grad_(False)
-        self.register_buffer("share_of_others", torch.full((n_outputs,), 0.5))  # in the mean with a trained network
+        # In the mean with a trained network: the whole of it, until the head is solved.
+        self.register_buffer("share_of_others", torch.ones(n_outputs))
         super().train(False)
 
     def train(self, mode=True):

@@ -292,6 +292,16 @@ def test_several_labels_are_those_more_probable_than_not(several, run_sktl, tmp_
     assert lines == [f"{path}\t{';'.join(labels)}" for path, labels in zip(images, expected, strict=True)]
 
 
+def test_a_model_of_several_columns_of_labels_is_for_python(several, run_sktl, tmp_path):
+    from sktl.models import save_model
+
+    images, matrix, model = several
+    save_model(model.fit(images, matrix + [[1, 2]]), tmp_path / "columns.safetensors")
+    result = run_sktl("predict", tmp_path / "columns.safetensors", images[0])
+    assert result.exit_code == 1
+    assert "MODEL must predict one column of labels. Got one of 2 columns instead." in result.stderr
+
+
 @pytest.mark.parametrize("n_targets", [1, 2])
 def test_numbers_are_those_of_the_estimator(photos, run_sktl, tmp_path, n_targets):
     from sktl import FineTuneRegressor

@@ -235,3 +235,10 @@ def test_targets_must_be_classes(resnet, target, message):
 def test_it_must_be_fitted():
     with pytest.raises(NotFittedError):
         class_activation_map(tuned(), X)
+
+
+def test_columns_of_labels_are_explained_one_at_a_time():
+    X = np.random.default_rng(0).integers(0, 256, (12, 20, 20, 3), dtype=np.uint8)
+    model = FineTuneClassifier(unfreeze_depth=0).fit(X, np.stack([np.arange(12) % 3, np.arange(12) % 2], axis=1))
+    with pytest.raises(ValueError, match=r"estimator must predict one column of labels\. Got one of 2 columns"):
+        class_activation_map(model, X)

@@ -17,6 +17,11 @@ from sktl.fine_tuning._choice_of_views import labels_lost, mirror_matters, squar
 ONES = np.ones(60)
 
 
+def whole(targets):
+    """One column of targets, all of which are known."""
+    return [(np.arange(len(targets)), targets, np.ones(len(targets)))]
+
+
 def sided(n, seed=0):
     """A bright square on a noisy ground, on the left or on the right."""
     rng = np.random.default_rng(seed)
@@ -277,7 +282,7 @@ def test_squared_errors_are_those_of_predictions_by_models_that_have_not_seen_th
 @pytest.mark.parametrize("targets", [np.zeros((20, 1)), np.zeros(20, dtype=int), np.arange(3), np.arange(20)])
 def test_targets_that_cannot_be_judged_hurt_nobody(targets):
     plain, view = np.random.default_rng(0).normal(size=(2, len(targets), 4))
-    assert not views_hurt(plain, [view], targets, ONES[: len(targets)])
+    assert not views_hurt(plain, [view], whole(targets), ONES[: len(targets)])
 
 
 def test_views_that_tell_less_are_seen_to_hurt_and_others_not():
@@ -285,10 +290,10 @@ def test_views_that_tell_less_are_seen_to_hurt_and_others_not():
     y = rng.integers(0, 4, 60)
     plain, other, empty = rng.normal(size=(3, 60, 10))
     plain, other = (features + 1.5 * np.eye(10)[y] for features in (plain, other))
-    assert views_hurt(plain, [empty, -plain], y, ONES)
-    assert not views_hurt(plain, [other], y, ONES)
-    assert mirror_matters(plain, -plain, np.eye(4)[y], ONES, are_labels=False)
-    assert not mirror_matters(plain, other, np.eye(4)[y], ONES, are_labels=False)
+    assert views_hurt(plain, [empty, -plain], whole(y), ONES)
+    assert not views_hurt(plain, [other], whole(y), ONES)
+    assert mirror_matters(plain, -plain, whole(np.eye(4)[y]), ONES, are_labels=False)
+    assert not mirror_matters(plain, other, whole(np.eye(4)[y]), ONES, are_labels=False)
 
 
 @pytest.mark.slow
@@ -299,5 +304,18 @@ def test_by_chance_views_are_given_up_seldom():
     for _ in range(200):
         y = rng.integers(0, 4, 60)
         plain, *views = rng.normal(size=(3, 60, 10)) + 1.5 * np.eye(10)[y]
-        alarms += views_hurt(plain, views, y, ONES)
+        alarms += views_hurt(plain, views, whole(y), ONES)
     assert alarms <= 6
+
+
+@pytest.mark.parametrize("are_labels", [True, False])
+def test_of_several_columns_the_images_whose_label_is_known_decide(are_labels):
+    """Of the first column few are known, and only there left and right are the answer."""
+    rng = np.random.default_rng(0)
+    plain, known, y = rng.normal(size=(60, 5)), np.arange(0, 60, 3), np.arange(60) // 3 % 2
+    plain[:, 0] += 8 * y - 4
+    y, noise = (each if are_labels else np.eye(2)[each] for each in (y, rng.integers(0, 2, 60)))
+    columns = [(known, y[known], np.ones(20)), *whole(noise)]
+    mirror = plain * [-1, 1, 1, 1, 1]
+    assert mirror_matters(plain, mirror, columns, ONES, are_labels=are_labels)
+    assert not mirror_matters(plain, mirror, columns[1:], ONES, are_labels=are_labels)

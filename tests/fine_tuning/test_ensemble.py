@@ -8,7 +8,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_digits
 from sklearn.metrics import log_loss
-from sklearn.model_selection import LeaveOneOut, cross_val_predict
+from sklearn.model_selection import LeaveOneOut, PredefinedSplit, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
 from sktl import (
@@ -164,3 +164,23 @@ def test_what_is_trained_further_does_not_lose_to_frozen_features(digits):
     models.append(FineTuneClassifier(ensemble=False, **tuned))
     frozen, averaged, alone = (log_loss(y_test, model.fit(X, y).predict_proba(X_test)) for model in models)
     assert averaged < 1.25 * frozen < alone
+
+
+def test_a_class_whose_only_image_is_set_aside_leaves_the_network_alone(digits):
+    X, y, X_test, _ = digits
+    rare = np.where(np.arange(len(y)) == 7, 99, y % 2)
+    only = PredefinedSplit(np.where(np.isin(np.arange(len(y)), (7, 8, 9)), 0, -1))
+    models = [FineTuneClassifier(ensemble=ensemble, early_stopping=True, **QUICK) for ensemble in (True, False)]
+    averaged, alone = (model.fit(X, rare, validation=only).predict_proba(X_test) for model in models)
+    assert_array_equal(averaged, alone)
+
+
+@pytest.mark.slow
+def test_going_on_without_a_class_keeps_the_probe_that_knows_it(digits):
+    X, y, X_test, _ = digits
+    model = FineTuneClassifier(warm_start=True, **QUICK).fit(X, y % 3)
+    expected = {name: tensor.clone() for name, tensor in model.module_.probe.state_dict().items()}
+    model.fit(X[y % 3 > 0], y[y % 3 > 0] % 3)
+    for name, tensor in model.module_.probe.state_dict().items():
+        assert_array_equal(tensor, expected[name])
+    assert set(model.predict(X_test)) == {0, 1, 2}

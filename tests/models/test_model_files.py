@@ -97,6 +97,8 @@ def changed(record, path, value):
         ("targets.classes.dtype", "U999999999", "classes must be"),
         ("targets.classes.dtype", "V8", "classes must be"),
         ("targets.classes.dtype", "i1", "classes must be"),
+        ("targets.classes", [{"dtype": "i8", "values": [0, 1]}], "classes must be"),
+        ("targets.classes", [{"dtype": "i8", "values": [0, 1]}, {"dtype": "i8", "values": [0]}], "classes must be"),
         ("targets.multilabel", 0, "multilabel must be true or false"),
         ("backbone", ["tiny_fractal"], "backbone must be a dictionary"),
         ("backbone.name", "os.system", "the parameter backbone must be 'os.system'"),
@@ -147,6 +149,17 @@ def test_every_field_that_predictions_depend_on_is_checked(parts, write, field, 
     assert message in str(refusal.value)
     assert str(path) in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("parts", ["fine_tuned"], indirect=True)
+@pytest.mark.parametrize(
+    ("multilabel", "message"), [(False, "the tensors that its record describes"), (True, "multilabel must be false")]
+)
+def test_columns_of_labels_must_fit_the_network(parts, write, multilabel, message):
+    tensors, record = parts
+    record["targets"] = {"classes": [{"dtype": "i8", "values": [0, 1]}] * 2, "multilabel": multilabel}
+    with pytest.raises(WeightsError, match=message):
+        load_model(write(tensors, record))
 
 
 @pytest.mark.parametrize(

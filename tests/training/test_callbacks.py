@@ -337,3 +337,9 @@ def test_finite_weights_whose_outputs_are_not_are_a_diverged_training(patterns):
 
     with pytest.raises(TrainingDivergedError, match="the outputs of the network must be finite numbers after training"):
         FineTuneClassifier(callbacks=[Spoil()], **QUICK).fit(*patterns)
+
+
+def test_callbacks_in_pickles_of_earlier_versions_are_found_where_they_were():
+    from sktl.training import _net
+
+    assert {"EndWhenLearnt", "LastBatch", "Schedule", "TellEpochs", "_constant"} <= vars(_net).keys()
