@@ -203,6 +203,7 @@ def test_a_wrong_layer_is_refused(layer):
         PatchAnomalyDetector(layer=layer).fit(textures(2))
 
 
+@pytest.mark.slow
 def test_a_stage_without_places_is_refused():
     with pytest.raises(ValueError, match=r"layer must name stages that give maps.*Got one .* \(768,\) instead"):
         PatchAnomalyDetector("convnext_tiny", weights=None, layer=0, image_size=32).fit(textures(2))
