@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sktl.anomaly_detection import PatchAnomalyDetector
     from sktl.comparison import compare_transfer
     from sktl.feature_extraction import (
         LinearProbeClassifier,
@@ -22,6 +23,7 @@ __all__ = [
     "FineTunedFeatures",
     "LinearProbeClassifier",
     "LinearProbeRegressor",
+    "PatchAnomalyDetector",
     "PretrainedClassifier",
     "PretrainedFeatureExtractor",
     "__version__",
@@ -37,6 +39,7 @@ _HOMES = {
     "FineTunedFeatures": "sktl.fine_tuning",
     "LinearProbeClassifier": "sktl.feature_extraction",
     "LinearProbeRegressor": "sktl.feature_extraction",
+    "PatchAnomalyDetector": "sktl.anomaly_detection",
     "PretrainedClassifier": "sktl.feature_extraction",
     "PretrainedFeatureExtractor": "sktl.feature_extraction",
     "compare_transfer": "sktl.comparison",

@@ -29,6 +29,7 @@ from image_inputs import (
     outputs,
     paths,
     pictures,
+    scorer_of,
     targets,
 )
 from numpy.testing import assert_array_equal
@@ -40,7 +41,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
 # Where the estimators take the door to networks from: what goes through it is counted.
-DOORS = ("sktl.feature_extraction._frozen_network.load_backbone", "sktl.fine_tuning._estimator.load_backbone")
+DOORS = ("sktl.feature_extraction.frozen_network.load_backbone", "sktl.fine_tuning._estimator.load_backbone")
 
 
 # What scikit-learn expects of the object.
@@ -252,7 +253,8 @@ def check_cross_validation_takes_any_kind(estimator):
         (kinds_in_memory(), ("NHWC", "list of PIL", "tuple of PIL", "tensor", "memmap")),
         (kinds_of_files(), ("list of str", "array of str", "Series", "frame", "object column", "polars Series")),
     ):
-        scores = [cross_val_score(predictor, kinds[name], y, cv=2, error_score="raise") for name in names]
+        how = {"cv": 2, "error_score": "raise", "scoring": scorer_of(predictor)}
+        scores = [cross_val_score(predictor, kinds[name], y, **how) for name in names]
         for name, found in zip(names, scores, strict=True):
             assert np.isfinite(found).all()
             assert_array_equal(found, scores[0], err_msg=name)
@@ -263,7 +265,8 @@ def check_grid_search_runs(estimator):
     prefix = "" if predictor.get_params().keys() >= {"backbone"} else f"{type(estimator).__name__.lower()}__"
     grid = {f"{prefix}image_size": [32, 40]}
     for X in (pictures(), paths()):
-        search = GridSearchCV(predictor, grid, cv=2, error_score="raise").fit(X, targets(estimator))
+        how = {"cv": 2, "error_score": "raise", "scoring": scorer_of(predictor)}
+        search = GridSearchCV(predictor, grid, **how).fit(X, targets(estimator))
         assert len(search.predict(X)) == N_IMAGES
         assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 

@@ -134,7 +134,7 @@ def fitted(estimator, X=None, **params):
 
 def outputs(estimator, X):
     """What the estimator says about images, as precisely as it can."""
-    for method in ("transform", "predict_proba", "predict"):
+    for method in ("transform", "predict_proba", "score_samples", "predict"):
         if hasattr(estimator, method):
             return getattr(estimator, method)(X)
     raise AssertionError(f"{estimator} has neither transform nor predict")
@@ -145,6 +145,11 @@ def as_predictor(estimator):
     if hasattr(estimator, "transform"):
         return make_pipeline(clone(estimator), LogisticRegression(max_iter=2000))
     return clone(estimator)
+
+
+def scorer_of(estimator):
+    """The estimator's own score; what has none, since it knows no right answers, is scored by its mean output."""
+    return None if hasattr(estimator, "score") else lambda model, X, y: outputs(model, X).mean()
 
 
 def is_trained(estimator):

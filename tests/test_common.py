@@ -9,6 +9,7 @@ from sktl import (
     FineTuneRegressor,
     LinearProbeClassifier,
     LinearProbeRegressor,
+    PatchAnomalyDetector,
     PretrainedClassifier,
     PretrainedFeatureExtractor,
 )
@@ -31,6 +32,7 @@ INSTANCES = {
     "regressor, probe": (FineTuneRegressor(unfreeze_depth=0), 58),
 }
 SLOW = {
+    "anomaly detector": (PatchAnomalyDetector(), 47),
     # Features of frozen stages are the same in all folds, so that fit_transform may be held against transform.
     "out-of-fold features": (
         FineTunedFeatures(FineTuneClassifier(unfreeze_depth=0, value_range=(-5, 5)), method="penultimate", cv=3),

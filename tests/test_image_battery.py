@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedClassifier, PretrainedFeatureExtractor
+from sktl import (
+    FineTuneClassifier,
+    FineTuneRegressor,
+    PatchAnomalyDetector,
+    PretrainedClassifier,
+    PretrainedFeatureExtractor,
+)
 from sktl.backbones import load_backbone
 
 # The checks lie beside this file; last in the path, where they shadow nothing.
@@ -47,6 +53,10 @@ MADE_UP = {
 }
 SLOW = {
     **REAL,
+    "anomaly detector": lambda: PatchAnomalyDetector(random_state=0),
+    "anomaly detector on resnet18": lambda: PatchAnomalyDetector(
+        "resnet18", weights=None, image_size=32, cache=False, max_patches=50, random_state=0
+    ),
     "classifier, one stage, as it comes": lambda: FineTuneClassifier(unfreeze_depth=1, augment=None, **QUICK),
     "regressor, one stage": lambda: FineTuneRegressor(unfreeze_depth=1, **QUICK),
     "classifier, head only": lambda: FineTuneClassifier(unfreeze_depth=0, **QUICK),

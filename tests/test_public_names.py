@@ -24,8 +24,9 @@ OFFERED_AGAIN = (
 PROMISED = {
     "sktl": [
         *("FineTuneClassifier", "FineTuneRegressor", "PretrainedClassifier", "PretrainedFeatureExtractor"),
-        "compare_transfer",
+        *("PatchAnomalyDetector", "compare_transfer"),
     ],
+    "sktl.anomaly_detection": ["PatchAnomalyDetector"],
     "sktl.images": ["load_image_folder", "load_image_table"],
     "sktl.backbones": ["Backbone", "list_backbones", "load_backbone"],
     "sktl.comparison": ["TransferComparison", "compare_transfer"],
@@ -35,6 +36,7 @@ PROMISED = {
     "sktl.transferability": ["bias_corrected_score", "log_me", "nearest_neighbour_score", "recommend_strategy"],
     "sktl.near_duplicates": ["find_leaks", "inspect_images", "near_duplicate_groups", "suggested_groups"],
     "sktl.displays": [
+        "AnomalyMapDisplay",
         *("ComparisonDisplay", "CostDisplay", "DepthSweepDisplay", "EmbeddingMapDisplay", "LabelEfficiencyDisplay"),
         *("MistakesDisplay", "TrainingCurveDisplay", "confusion_display"),
     ],

@@ -1,5 +1,6 @@
 """Plots: each display holds numbers, and `plot` draws them."""
 
+from sktl.displays._anomaly_map_display import AnomalyMapDisplay
 from sktl.displays._backbone_ranking_display import BackboneRankingDisplay
 from sktl.displays._class_activation import class_activation_map
 from sktl.displays._comparison_display import ComparisonDisplay
@@ -14,6 +15,7 @@ from sktl.displays._strategy_display import StrategyDisplay
 from sktl.displays._training_curve_display import TrainingCurveDisplay
 
 __all__ = [
+    "AnomalyMapDisplay",
     "BackboneRankingDisplay",
     "ComparisonDisplay",
     "CostDisplay",

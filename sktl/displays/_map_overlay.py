@@ -6,7 +6,7 @@ from PIL import Image
 from sktl.displays._class_activation import class_activation_map
 from sktl.images import take_rows
 
-__all__ = ["overlays"]
+__all__ = ["overlaid", "overlays"]
 
 _COLOUR = (213, 94, 0)  # the vermilion of Okabe and Ito
 _OPACITY = 0.7  # where a map is greatest: the picture is still to be seen
@@ -19,14 +19,15 @@ def overlays(estimator, X, images, indices, labels, pictures):
     maps = class_activation_map(estimator, take_rows(X, indices), labels)
     _, network = getattr(estimator, "steps", [("", estimator)])[0]
     parts = [network._preprocessing().seen_part(images[index]) for index in indices]
-    return [_overlaid(*each) for each in zip(pictures, maps, parts, strict=True)]
+    return [overlaid(*each) for each in zip(pictures, maps, parts, strict=True)]
 
 
-def _overlaid(picture, values, part):
-    """Colour a picture where a map of the part of it that the network sees is above zero."""
+def overlaid(picture, values, part, highest=None):
+    """Colour a picture where a map of the part of it that the network sees is above zero; most at the highest value."""
+    highest = values.max() if highest is None else highest
     height, width = picture.shape[:2]
     top, bottom, left, right = np.rint(np.multiply(part, (height, height, width, width))).astype(int).tolist()
-    strength = np.clip(values, 0, None) / (max(values.max(), 0) or 1)
+    strength = np.clip(values, 0, None) / (max(highest, 0) or 1)
     seen = Image.fromarray(strength.astype(np.float32)).resize((max(right - left, 1), max(bottom - top, 1)), 2)
     whole = Image.new("F", (width, height))
     whole.paste(seen, (left, top))

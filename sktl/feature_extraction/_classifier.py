@@ -10,7 +10,7 @@ from sklearn.utils import check_consistent_length, column_or_1d
 from sklearn.utils.validation import check_is_fitted
 
 from sktl._validation import Interval, fit_context, validate_params
-from sktl.feature_extraction._frozen_network import SHARED_CONSTRAINTS, FrozenNetworkEstimator
+from sktl.feature_extraction.frozen_network import SHARED_CONSTRAINTS, FrozenNetworkEstimator
 from sktl.inference import Placement, activation_shape, run_in_blocks
 from sktl.inference.forward_passes import counted_forward_passes
 

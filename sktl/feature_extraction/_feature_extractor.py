@@ -8,8 +8,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from sktl._validation import StrOptions, check_feature_names_in, fit_context
 from sktl.backbones import POOLINGS
-from sktl.feature_extraction._frozen_network import SHARED_CONSTRAINTS, FrozenNetworkEstimator
 from sktl.feature_extraction._read_once import ReadOnceMixin
+from sktl.feature_extraction.frozen_network import SHARED_CONSTRAINTS, FrozenNetworkEstimator
 from sktl.inference import embedding_widths
 
 
