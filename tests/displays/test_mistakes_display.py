@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sktl import PretrainedFeatureExtractor
 from sktl.displays import MistakesDisplay, class_activation_map
+from sktl.displays._map_overlay import overlaid
 from sktl.exceptions import ImageReadError
 
 WRONG = {"fine_tuned": {0: (1, 0.95), 3: (1, 0.8), 7: (0, 0.99), 20: (1, 0.8)}}
@@ -181,9 +182,7 @@ def test_without_mistakes_there_are_no_maps(make_comparison, pictures, classifie
 
 
 def test_a_map_without_a_place_for_the_class_leaves_the_picture_as_it_is(pictures):
-    from sktl.displays._map_overlay import _overlaid
-
     for values in (np.full((3, 3), -1.0), np.zeros((3, 3))):
-        np.testing.assert_array_equal(_overlaid(pictures[0], values, (0, 1, 0, 1)), pictures[0])
-    whole = _overlaid(pictures[0], np.ones((3, 3)), (0, 1, 0, 1)).astype(float)
+        np.testing.assert_array_equal(overlaid(pictures[0], values, (0, 1, 0, 1)), pictures[0])
+    whole = overlaid(pictures[0], np.ones((3, 3)), (0, 1, 0, 1)).astype(float)
     np.testing.assert_allclose(whole, 0.3 * pictures[0] + 0.7 * np.array([213, 94, 0]), atol=0.6)

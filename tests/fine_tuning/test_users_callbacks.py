@@ -55,7 +55,7 @@ def halves(three_patterns):
 # what the net predicts
 
 
-@pytest.mark.parametrize("names", [["a", "b", "c"], [3, 5, 9], [-1.0, 0.0, 2.0]])
+@pytest.mark.parametrize("names", [["a", "b", "c"], [3, 5, 9], [-2.0, 0.0, 2.0]])
 def test_scores_by_name_are_those_of_the_estimator(halves, names):
     X, y, X_val, y_val = halves
     y, y_val = np.array(names)[y], np.array(names)[y_val]

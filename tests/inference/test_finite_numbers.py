@@ -5,6 +5,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 import torch
+import torchvision
 
 from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor
 from sktl.backbones import load_backbone
@@ -17,7 +18,7 @@ QUICK = {"max_epochs": 1, "image_size": 16, "random_state": 0}
 @pytest.fixture
 def overflowing():
     """Weights that are finite numbers, and too large to compute with."""
-    backbone = load_backbone("resnet18", weights=None, random_state=0)
+    backbone = load_backbone(torchvision.models.resnet18())  # of its own: records of a name are shared
     with torch.no_grad():
         for parameter in backbone.stages.parameters():
             if parameter.ndim == 4:

@@ -65,7 +65,7 @@ def run(stages, images):
 
 @pytest.mark.parametrize(("name", "left"), [("resnet18", 0), ("mobilenet_v2", 0), ("densenet121", 62)])
 def test_every_norm_behind_a_convolution_is_folded(name, left):
-    stages = lively(load_backbone(name, weights=None).stages)
+    stages = lively(copy.deepcopy(load_backbone(name, weights=None).stages))
     fast = FastChain(stages, 32, fold=True).below(len(stages))
     assert n_norms(fast) == left
     images = torch.rand(4, 3, 64, 64)
@@ -94,7 +94,7 @@ def test_a_norm_that_is_not_the_only_user_is_left_in_place(kind):
 
 
 def test_without_folding_norms_stay():
-    stages = lively(load_backbone("resnet18", weights=None).stages)
+    stages = lively(copy.deepcopy(load_backbone("resnet18", weights=None).stages))
     assert n_norms(FastChain(stages, 32, fold=False).below(2)) == n_norms(stages[:2])
 
 

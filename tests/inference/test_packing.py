@@ -1,5 +1,6 @@
 """Packed layers on the CPU compute what the layers compute, in either precision, each image the same bits anywhere."""
 
+import copy
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -283,7 +284,7 @@ def float32_copy(stages, images):
     ("name", "n_layers", "n_activations"), [("resnet18", 20, 0), ("mobilenet_v2", 52, 35), ("efficientnet_b0", 81, 33)]
 )
 def test_the_default_packs_every_layer_and_fuses_activations_behind_them(name, n_layers, n_activations):
-    stages = load_backbone(name, weights=None).stages
+    stages = copy.deepcopy(load_backbone(name, weights=None).stages)
     fast = float32_copy(stages, torch.rand(2, 3, 64, 64))
     assert len(packed_layers(fast)) == n_layers
     before, after = (
