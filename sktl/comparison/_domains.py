@@ -137,9 +137,9 @@ class AcrossDomains(BaseEstimator):
         if not self._is_told:
             self.estimator_.fit(take_rows(X.images, rows), y[rows])
             return self
-        known = np.full(len(y), HIDDEN if self.task == "classification" else np.nan)
-        known[rows] = codes if self.task == "classification" else y[rows]
-        known = known.astype(int) if self.task == "classification" else known
+        hidden, seen = (HIDDEN, codes) if self.task == "classification" else (np.nan, y[rows])
+        known = np.full(len(y), hidden)
+        known[rows] = seen
         with config_context(enable_metadata_routing=True):
             self.estimator_.fit(X.images, known, sample_domain=X.sample_domain)
         return self

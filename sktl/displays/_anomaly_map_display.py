@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sktl._optional import import_optional
-from sktl.displays._drawing import axes_for
+from sktl.displays._drawing import axes_for, tile
 from sktl.displays._map_overlay import overlaid
 from sktl.displays.thumbnails import thumbnail
 from sktl.images import read_once, take_rows
@@ -134,14 +134,11 @@ class AnomalyMapDisplay:
         for number, (picture, values, decision) in enumerate(
             zip(self.pictures, self.maps, self.decisions, strict=True)
         ):
-            row, column = divmod(number, columns)
-            place = [(column + 0.04) / columns, 1 - (row + 0.84) / rows, 0.92 / columns, 0.8 / rows]
-            tile = self.axes_[number] = ax.inset_axes(place)
-            tile.imshow(overlaid(picture, values - usual, _WHOLE, self.maps.max() - usual), interpolation="nearest")
-            tile.set_xticks([])
-            tile.set_yticks([])
+            place = self.axes_[number] = tile(ax, number, columns, rows, height=0.8)
+            place.imshow(overlaid(picture, values - usual, _WHOLE, self.maps.max() - usual), interpolation="nearest")
+            place.set(xticks=[], yticks=[])
             word = "anomaly" if decision < 0 else "normal"
-            tile.set_xlabel(f"X[{self.indices[number]}]: {word} ({decision:+.2f})", fontsize="small")
+            place.set_xlabel(f"X[{self.indices[number]}]: {word} ({decision:+.2f})", fontsize="small")
         return self
 
     def frame(self):

@@ -21,6 +21,7 @@ __all__ = [
     "light_spines",
     "pair_of_axes",
     "stacked",
+    "tile",
 ]
 
 # Okabe and Ito's colours, told apart by people with any kind of colour vision; shapes differ too. Their yellow is left
@@ -37,6 +38,13 @@ def axes_for(ax, caller, figsize):
     """Take the Axes that the user passed, or make a figure with one."""
     pyplot = import_optional("matplotlib.pyplot", extra="plot", caller=caller)
     return pyplot.subplots(figsize=figsize, layout="constrained")[1] if ax is None else ax
+
+
+def tile(ax, number, columns, rows, *, height):
+    """Return the place of one picture in Axes divided into rows of them; the text below it gets the rest of the row."""
+    row, column = divmod(number, columns)
+    place = [(column + 0.04) / columns, 1 - (row + 0.04 + height) / rows, 0.92 / columns, height / rows]
+    return ax.inset_axes(place)
 
 
 def pair_of_axes(ax, caller, figsize, *, share, ratios):

@@ -1,4 +1,4 @@
-"""Class-activation maps over pictures."""
+"""Maps over pictures: what spoke for a class, or where an image is abnormal."""
 
 import numpy as np
 from PIL import Image

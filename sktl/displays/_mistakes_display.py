@@ -8,7 +8,7 @@ import numpy as np
 from sktl._optional import import_optional
 from sktl._targets import class_names
 from sktl._text import as_written, shortened
-from sktl.displays._drawing import axes_for
+from sktl.displays._drawing import axes_for, tile
 from sktl.displays._map_overlay import overlays
 from sktl.displays._predictions import predictions_of
 from sktl.displays.thumbnails import images_compared, thumbnail
@@ -191,13 +191,11 @@ class MistakesDisplay:
             ax.set_title(f"{shown}.", fontsize="medium", loc="left")
         self.axes_ = np.empty(len(self.mistakes), dtype=object)
         for number, (mistake, picture) in enumerate(zip(self.mistakes, self.shown, strict=True)):
-            row, column = divmod(number, columns)
-            place = [(column + 0.04) / columns, 1 - (row + 0.7) / rows, 0.92 / columns, 0.66 / rows]
-            tile = self.axes_[number] = ax.inset_axes(place)
-            tile.imshow(picture, interpolation="nearest")
-            tile.set_axis_off()
+            place = self.axes_[number] = tile(ax, number, columns, rows, height=0.66)
+            place.imshow(picture, interpolation="nearest")
+            place.set_axis_off()
             text = "\n".join(as_written(line, most=2 * LONGEST) for line in lines_of(mistake))
-            tile.annotate(
+            place.annotate(
                 text, (0.5, 0), (0, -3), xycoords="axes fraction", textcoords="offset points", ha="center", va="top",
                 fontsize="small", linespacing=1.3,
             )  # fmt: skip

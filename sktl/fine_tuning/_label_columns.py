@@ -11,8 +11,7 @@ from torch import nn
 
 from sktl._targets import missing_labels
 from sktl.fine_tuning._labels import Labels, has_columns, is_indicator
-from sktl.fine_tuning._unlabelled import UNLABELLED as _MISSING
-from sktl.fine_tuning._unlabelled import plain_cells
+from sktl.fine_tuning._unlabelled import UNLABELLED, plain_cells
 
 
 def find_labels(y, classes, estimator):
@@ -86,7 +85,7 @@ class LabelColumns:
             )
         _check_columns("classes", classes, len(self.columns))
         cells, missing = _cells(y, len(self.columns))
-        encoded = np.full(cells.shape, _MISSING)
+        encoded = np.full(cells.shape, UNLABELLED)
         for j, column in enumerate(self.columns):
             known = ~missing[:, j]
             if known.any():
@@ -101,7 +100,7 @@ class LabelColumns:
 
     def counted(self, targets, weights):
         """Return the weights of images, zero where no label is known."""
-        counted = np.where((targets != _MISSING).any(axis=1), weights, 0.0)
+        counted = np.where((targets != UNLABELLED).any(axis=1), weights, 0.0)
         if not counted.any():
             raise ValueError("y must have a label for one image at least. Got none instead.")
         return counted
@@ -109,7 +108,7 @@ class LabelColumns:
     def check_enough(self, targets, weights, classes):
         """Raise ValueError unless each column has classes to be told apart."""
         for j, column in enumerate(self.columns):
-            known = targets[:, j] != _MISSING
+            known = targets[:, j] != UNLABELLED
             with _in_column(j):
                 column.check_enough(targets[known, j], weights[known], None if classes is None else classes[j])
 
@@ -119,7 +118,7 @@ class LabelColumns:
         _check_columns("class_weight", by_column, len(self.columns))
         prepared = np.zeros((len(targets), self.n_outputs))
         for j, (column, start) in enumerate(zip(self.columns, self._starts(), strict=False)):
-            known = np.flatnonzero((targets[:, j] != _MISSING) & (weights > 0))
+            known = np.flatnonzero((targets[:, j] != UNLABELLED) & (weights > 0))
             own, shares = targets[known, j], weights[known]
             if len(known):
                 with _in_column(j):
@@ -131,7 +130,7 @@ class LabelColumns:
     def labels(self, targets):
         """Return labels for positions among them, None for those that are missing."""
         joined = _joined([column.classes[targets[:, j]] for j, column in enumerate(self.columns)])
-        missing = targets == _MISSING
+        missing = targets == UNLABELLED
         if missing.any():
             joined = joined.astype(object)
             joined[missing] = None
@@ -151,7 +150,7 @@ class LabelColumns:
 
     def strata(self, targets):
         """Return what the inner split keeps the shares of: combinations of labels."""
-        positions = np.full((len(targets), len(self.columns)), _MISSING)
+        positions = np.full((len(targets), len(self.columns)), UNLABELLED)
         for j, (known, own, _) in enumerate(self.by_column(targets)):
             positions[known, j] = own
         return np.unique(positions, axis=0, return_inverse=True)[1].reshape(-1)
