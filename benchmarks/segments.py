@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -150,7 +151,7 @@ def growth(sizes, n_segments, width):
             for seed in range(n_own):
                 vectors = made(seed, n_in_a_segment, width)
                 wanted += list(vectors)[:: max(n_vectors // _LOOKED_UP, 1)]
-                written += seconds(lambda vectors=vectors: write_segment(folder, key, vectors))
+                written += seconds(partial(write_segment, folder, key, vectors))
             size = sum(file.stat().st_size for file in Path(folder).rglob("*.parquet"))
             np.random.default_rng(0).shuffle(wanted)
             (Path(folder) / "wanted").write_bytes(b"".join(wanted))

@@ -7,6 +7,7 @@ in memory, which tells the piece of the file to read for a key. So an index of a
 import os
 import tempfile
 from threading import Lock
+from weakref import finalize
 
 import numpy as np
 
@@ -40,7 +41,9 @@ class Index:
                 len(entries),
             )
         else:
-            self._content, self._lock, self._file = None, Lock(), tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 – as long as the index
+            self._content, self._lock = None, Lock()
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 – open for as long as there is the index
+            finalize(self, self._file.close)
             self._marks, self.n_entries = self._fill(parts, -(-n_expected // _IN_MEMORY))
 
     def find(self, prefixes):

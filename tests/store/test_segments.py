@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import warnings
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -34,6 +35,14 @@ def place(request, tmp_path):
 def at_once(monkeypatch):
     """Folders are listed at each look-up."""
     monkeypatch.setattr(_key_segments, "_LISTED_EVERY", {False: 0.0, True: 0.0})
+
+
+@contextmanager
+def one_warning(match):
+    """However often the same is met with, one warning says so."""
+    with pytest.warns(UserWarning, match=match) as caught:
+        yield
+    assert len(caught) == 1
 
 
 def files_in(folder):
@@ -183,10 +192,9 @@ def test_files_that_vanish_between_listing_and_reading_are_missing_in_silence(tm
 
 def test_a_folder_that_is_not_there_is_said_once(tmp_path, script):
     segments = SegmentFolder(tmp_path / "none")
-    with pytest.warns(UserWarning, match=r"the folder of segments .*none' is not there\. Results are not") as caught:
+    with one_warning(r"the folder of segments .*none' is not there\. Results are not"):
         for _ in range(3):
             assert segments.read(script.KEY, script.digests(3)) == {}
-    assert len(caught) == 1
     write_segment(tmp_path / "none", script.KEY, script.vectors(script.digests(3)))
     segments.look_again()
     check(segments.read(script.KEY, script.digests(5)), script, script.digests(3))
@@ -200,11 +208,10 @@ def test_a_file_that_is_still_being_copied_counts_once_it_is_whole(tmp_path, scr
     content = source.read_bytes()
     target = tmp_path / "to" / source.parent.name / source.name
     segments = SegmentFolder(tmp_path / "to")
-    with pytest.warns(UserWarning, match="has files that are skipped, such as") as caught:
+    with one_warning("has files that are skipped, such as"):
         for share in (0, 0.3, 0.8, 0.9999):
             target.write_bytes(content[: int(share * len(content))])
             check(segments.read(script.KEY, script.digests(30)), script, script.digests(20, 30))
-    assert len(caught) == 1
     target.write_bytes(content)
     check(segments.read(script.KEY, script.digests(30)), script, [*script.digests(10), *script.digests(20, 30)])
 
@@ -340,9 +347,8 @@ def test_a_damaged_vector_is_missing_or_comes_from_another_segment(tmp_path, scr
     for place in where[:2]:
         damaged[place + 5] ^= 1
     file.write_bytes(damaged)
-    with pytest.warns(UserWarning, match="holds damaged vectors, which are skipped, the first in") as caught:
+    with one_warning("holds damaged vectors, which are skipped, the first in"):
         check(SegmentFolder(tmp_path).read(script.KEY, digests), script, digests[2:])
-    assert len(caught) == 1
     write_segment(tmp_path, script.KEY, script.vectors(digests[:1]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -363,13 +369,10 @@ def test_of_two_vectors_of_one_image_the_one_in_the_first_name_counts(first, lat
     if later:
         segments.read(script.KEY, digests)
     write_segment(tmp_path / "both", script.KEY, rows[1 - first])
-    with pytest.warns(
-        UserWarning, match="different vectors of the same image, of which the one counts whose"
-    ) as caught:
+    with one_warning("different vectors of the same image, of which the one counts whose"):
         for _ in range(2):
             found = segments.read(script.KEY, digests)
             assert all((found[digest] == expected[digest]).all() for digest in digests)
-    assert len(caught) == 1
 
 
 def test_nothing_is_written_by_looking_up(tmp_path, script):
@@ -409,10 +412,9 @@ def test_errors_of_a_remote_system_are_one_warning(tmp_path, script, monkeypatch
     write_segment(url, script.KEY, script.vectors(script.digests(10)))
     segments = SegmentFolder(url)
     monkeypatch.setattr(system, "ls", fail)
-    with pytest.warns(UserWarning, match=r"cannot be used \(the server is on holiday\)") as caught:
+    with one_warning(r"cannot be used \(the server is on holiday\)"):
         for _ in range(3):
             assert segments.read(script.KEY, script.digests(10)) == {}
-    assert len(caught) == 1
 
 
 def test_what_a_url_needs_is_said_at_once():
