@@ -13,7 +13,7 @@ from sktl.store._segment_places import folder_of
 
 __all__ = ["KeySegments"]
 
-_OPENED_TOGETHER = 64
+_OPENED_TOGETHER = 16
 # Seconds after which a folder is listed again, by whether it is remote.
 _LISTED_EVERY = {False: 2.0, True: 20.0}
 _COMPARED = 8  # images of one look-up, at most, of which a second vector is read
