@@ -9,6 +9,8 @@ def copied(folder):
     """Copy the examples to a folder, where they may write files, and return it."""
     examples = Path(__file__).parents[1] / "examples"
     shutil.copytree(examples, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for fits in folder.glob("*.jsonl"):
+        fits.unlink()  # an example shows what it writes and reads again
     return folder
 
 
