@@ -72,7 +72,8 @@ html_baseurl = SITE
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = html_show_sourcelink = False
-html_sidebars = {"index": [], "benchmarks": []}
+html_sidebars = {"index": [], "benchmarks": [], "api": ["rooms"], "api/*": ["rooms"]}
+html_context = {"rooms": names.ROOMS}
 html_theme_options = {
     "logo": {"text": "sktl"},
     "header_links_before_dropdown": 6,

@@ -31,8 +31,9 @@ TYPES = {
     "array-like": ":term:`sklearn:array-like`",
     "estimator": ":term:`sklearn:estimator`",
     "skorch.NeuralNet": "skorch.net.NeuralNet",
-    **{name: name for name in ("skorch.history.History", "sklearn.metrics.ConfusionMatrixDisplay")},
-    **{name: name for name in ("torch.Tensor", "torch.device", "torch.nn.Module", "torch.nn.Sequential")},
+    "skorch.history.History": ":class:`skorch.history.History`",
+    "sklearn.metrics.ConfusionMatrixDisplay": ":class:`sklearn.metrics.ConfusionMatrixDisplay`",
+    **{name: f":class:`{name}`" for name in ("torch.Tensor", "torch.device", "torch.nn.Module", "torch.nn.Sequential")},
 }
 # Names that lie elsewhere than the rule of their project says, and targets that are no names of Python.
 PLACES = {
@@ -68,7 +69,7 @@ PLACES = {
 
 def names():
     """Return every dotted name of another project in the examples, in roles and among the types."""
-    found = {target for target in TYPES.values() if ":" not in target}
+    found = {re.sub(":class:`(.*)`", r"\1", target) for target in TYPES.values() if not target.startswith(":term:")}
     for file in (ROOT / "sktl").rglob("*.py"):
         found.update(re.findall(r":(?:class|func):`~?([\w.]+)`", file.read_text(encoding="utf-8")))
     for file in (ROOT / "examples").glob("*.py"):

@@ -11,15 +11,11 @@ from sphinx.transforms import SphinxTransform
 _API = (Path(__file__).parent / "api.md").read_text(encoding="utf-8")
 
 
-def public_names():
-    """Return name → its full name, for every row of a table in api.md."""
-    parts = re.findall(r"^\.\. currentmodule:: (\S+)\n(.*?)^```", _API, re.MULTILINE | re.DOTALL)
-    return {
-        name: f"{module}.{name}" for module, rows in parts for name in re.findall(r"^    (\w+)$", rows, re.MULTILINE)
-    }
-
-
-NAMES = public_names()
+# Room → the names in its tables in api.md, and each name → its full name.
+ROOMS: dict[str, list[str]] = {}
+for _module, _rows in re.findall(r"^\.\. currentmodule:: (\S+)\n(.*?)^```", _API, re.MULTILINE | re.DOTALL):
+    ROOMS.setdefault(_module, []).extend(re.findall(r"^    (\w+)$", _rows, re.MULTILINE))
+NAMES = {name: f"{module}.{name}" for module, found in ROOMS.items() for name in found}
 
 
 class LinkNames(SphinxTransform):
