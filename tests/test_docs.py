@@ -120,6 +120,19 @@ def leads_somewhere(page, link):
     return link["anchor"] in {re.sub(r"[^\w\- ]", "", h).strip().lower().replace(" ", "-") for h in headings}
 
 
+def test_links_of_the_site_that_lead_nowhere_are_found(tmp_path):
+    (tmp_path / "api").mkdir()
+    (tmp_path / "index.html").write_text('<a href="api/A.html#fit">good</a> <a href="api/B.html">no page</a>')
+    (tmp_path / "api/A.html").write_text('<p id="fit"><a href="../index.html?x=1#top">good</a><img src="no.png"></p>')
+    (tmp_path / "far.html").write_text('<a href="https://a.b/c">not judged</a> <a href="api/A.html#score">no place</a>')
+    broken = runpy.run_path(str(ROOT / "docs/check_links.py"))["broken_links"]
+    assert list(broken(tmp_path)) == [
+        "api/A.html: no.png",
+        "far.html: api/A.html#score",
+        "index.html: api/B.html",
+    ]
+
+
 def test_files_that_pages_name_are_there():
     path_of = re.compile(r"\b(?:benchmarks|examples|pretraining|tests)/[\w/]+\.py")
     named = [(page, path) for page in PAGES for path in path_of.findall(page.read_text(encoding="utf-8"))]
