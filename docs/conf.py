@@ -32,6 +32,8 @@ extensions = [
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["auto_examples/*.ipynb", "auto_examples/*.py"]
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"sklearn\..*")]  # what scikit-learn writes about the methods that it gives
 default_role = "literal"  # the docstrings write `name`
 
 myst_enable_extensions = ["colon_fence", "deflist"]
@@ -96,4 +98,5 @@ def setup(app):
     PageMixin._doc_link_template = "../api/{estimator_name}.html"
     app.add_transform(names.LinkNames)
     app.connect("autodoc-skip-member", names.own_members)
+    app.connect("missing-reference", names.resolve_short_names)
     app.connect("build-finished", copy_report)

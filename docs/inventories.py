@@ -25,6 +25,7 @@ PROJECTS = {
 # What the types of parameters mean, beside what numpydoc knows by itself.
 TYPES = {
     "Axes": "matplotlib.axes.Axes",
+    "DataFrame": "pandas.DataFrame",
     "Figure": "matplotlib.figure.Figure",
     "Path": "pathlib.Path",
     "Pipeline": "sklearn.pipeline.Pipeline",

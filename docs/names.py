@@ -1,7 +1,6 @@
 """Names of public objects in these pages, which become links to their pages."""
 
 import re
-from importlib import import_module
 from pathlib import Path
 
 from docutils import nodes
@@ -9,11 +8,9 @@ from sphinx.addnodes import pending_xref
 from sphinx.transforms import SphinxTransform
 
 _API = (Path(__file__).parent / "api.md").read_text(encoding="utf-8")
-
-
 # Room → the names in its tables in api.md, and each name → its full name.
 ROOMS: dict[str, list[str]] = {}
-for _module, _rows in re.findall(r"^\.\. currentmodule:: (\S+)\n(.*?)^```", _API, re.MULTILINE | re.DOTALL):
+for _module, _rows in re.findall(r"^\.\. (?:current)?module:: (\S+)\n(.*?)^```", _API, re.MULTILINE | re.DOTALL):
     ROOMS.setdefault(_module, []).extend(re.findall(r"^    (\w+)$", _rows, re.MULTILINE))
 NAMES = {name: f"{module}.{name}" for module, found in ROOMS.items() for name in found}
 
@@ -31,7 +28,7 @@ class LinkNames(SphinxTransform):
             inside = (nodes.reference, pending_xref, nodes.title, nodes.term)
             if not found or found[1] not in NAMES or page == f"api/{found[1]}" or _is_within(literal, inside):
                 continue
-            target = NAMES[found[1]] + (found[2] if _is_documented(NAMES[found[1]], found[2][1:]) else "")
+            target = f"{NAMES[found[1]]}{found[2]}"
             options = {"refdomain": "py", "reftype": "obj", "reftarget": target, "refwarn": False, "refdoc": page}
             literal.replace_self(pending_xref("", literal.deepcopy(), refexplicit=True, **options))
 
@@ -45,9 +42,17 @@ def _is_within(node, kinds):
     return False
 
 
-def _is_documented(name, member):
-    module, _, attribute = name.rpartition(".")
-    return bool(member) and hasattr(getattr(import_module(module), attribute), member)
+def resolve_short_names(app, env, node, content):
+    """Find `name` in whatever room it lives, and `name.member` on its page where the member has no place of its own."""
+    parts = node["reftarget"].split(".")
+    places = [place for place, part in enumerate(parts) if part in NAMES]
+    if node.get("refdomain") != "py" or not places or (places[-1] and parts[0] != "sktl"):
+        return None
+    name, domain = NAMES[parts[places[-1]]], env.get_domain("py")
+    targets = [".".join([name, *parts[places[-1] + 1 :]]), name]
+    options = env, node["refdoc"], app.builder, "obj"
+    found = (domain.resolve_xref(*options, target, node, content) for target in targets)
+    return next(filter(None, found), None)
 
 
 def own_members(app, what, name, value, skip, options):
