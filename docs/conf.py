@@ -33,6 +33,7 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["auto_examples/*.ipynb", "auto_examples/*.py"]
 nitpicky = True
+nitpick_ignore = [("py:mod", "sktl.training.callbacks")]  # a heading of api.md
 nitpick_ignore_regex = [("py:.*", r"sklearn\..*")]  # what scikit-learn writes about the methods that it gives
 default_role = "literal"  # the docstrings write `name`
 

@@ -10,7 +10,7 @@ from sphinx.transforms import SphinxTransform
 _API = (Path(__file__).parent / "api.md").read_text(encoding="utf-8")
 # Room → the names in its tables in api.md, and each name → its full name.
 ROOMS: dict[str, list[str]] = {}
-for _module, _rows in re.findall(r"^\.\. (?:current)?module:: (\S+)\n(.*?)^```", _API, re.MULTILINE | re.DOTALL):
+for _module, _rows in re.findall(r"^\.\. currentmodule:: (\S+)\n(.*?)^```", _API, re.MULTILINE | re.DOTALL):
     ROOMS.setdefault(_module, []).extend(re.findall(r"^    (\w+)$", _rows, re.MULTILINE))
 NAMES = {name: f"{module}.{name}" for module, found in ROOMS.items() for name in found}
 

@@ -61,7 +61,7 @@ for name, weights in {"pretrained on 0 to 4": "default", "from scratch": None}.i
 # %%
 # What it has learnt
 # ------------------
-# Digits that it has not been trained on lie apart all the same.
+# Digits that it has never seen, on two components of what it says of them: the 6 lies apart, 5 and 9 are mixed.
 
 extractor = PretrainedFeatureExtractor(source, value_range=(0, 16))
 EmbeddingMapDisplay.from_images(X, y, extractor=extractor).plot().figure_.savefig("map.png")
