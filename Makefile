@@ -54,9 +54,10 @@ lint: $(VENV)/.has-lint
 bench: $(VENV)/.has-bench
 	for table in engines cold prefix grid_search warm_store growth two_processes bundled verdicts; do $(BIN)/python benchmarks/$$table.py || exit 1; done
 
-# The gallery runs each example once, and again only where it has changed.
+# Pages are made anew, so that none is left of a name that has gone; an example runs again only where it has changed.
 docs: $(VENV)/.has-docs $(VENV)/.has-test
 	$(PYTEST) -m "slow or not slow" tests/test_docs.py -k "not test_example_runs"
+	rm -rf $(OUT)/docs docs/api
 	$(BIN)/sphinx-build -W --keep-going -b html docs $(OUT)/docs
 	$(BIN)/python docs/check_links.py $(OUT)/docs
 
