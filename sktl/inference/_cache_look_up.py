@@ -10,6 +10,7 @@ import numpy as np
 from sktl.exceptions import ImageReadError
 from sktl.inference._prefetching import batched, prefetched
 from sktl.inference.progress import keep
+from sktl.store import read_in_turn
 
 # Images looked up together, whatever the batch size: all of them are held in memory, still encoded.
 _MAX_LOOK_UP = 256
@@ -217,12 +218,10 @@ class CacheLookUp:
     def _stored(self, digests):
         """Return what is stored, in whichever tier."""
         found: dict = {}
-        for tier in self._store.tiers:
-            if rest := [digest for digest in digests if digest not in found]:
-                new = tier.read(self._key, rest)
-                found |= new
-                if tier in self._store.segments:
-                    self._info.segments[tier.folder] += len(new)
+        for tier, new in read_in_turn(self._store, self._key, digests):
+            found |= new
+            if tier in self._store.segments:
+                self._info.segments[tier.folder] += len(new)
         return found
 
     def _count_hits(self, n_hits):

@@ -5,6 +5,7 @@ from sktl.store._moving import export_vectors, import_vectors, usage_of_segments
 from sktl.store._opening import looked_up_only, open_store, store_folder
 from sktl.store._segments import SegmentFolder, write_segment
 from sktl.store._store import EmbeddingStore, StoreUsage
+from sktl.store._tiers import read_in_turn
 
 __all__ = [
     "EmbeddingStore",
@@ -15,6 +16,7 @@ __all__ = [
     "import_vectors",
     "looked_up_only",
     "open_store",
+    "read_in_turn",
     "store_folder",
     "usage_of_segments",
     "write_segment",

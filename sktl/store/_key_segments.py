@@ -29,7 +29,8 @@ class KeySegments:
         self._warn = warn
         self._listed = float("-inf")
         self._names: list = []  # by the numbers that the index has for them
-        self._layouts: dict = {}  # of those that are there: name → Layout
+        # Of those that are there: name → Layout. Replaced, never changed, since several threads look things up.
+        self._layouts: dict = {}
         self._skipped: dict = {}  # name → size
         self._indices: list = []  # (Index, names), largest first
 
@@ -53,12 +54,12 @@ class KeySegments:
 
     def candidates(self, digests):
         """Return {digest: [(name, row, checksum)]} of rows that should hold vectors, by the order of names."""
-        prefixes = prefixes_of(digests)
+        there, prefixes = self._layouts, prefixes_of(digests)
         found = np.concatenate([index.find(prefixes) for index, _ in self._indices] or [[]]).tolist()
         by_prefix = defaultdict(list)
         for prefix, checksum, number, row in found:
             name = self._names[number]
-            if name in self._layouts and row < self._layouts[name].n_rows:
+            if name in there and row < there[name].n_rows:
                 by_prefix[prefix].append((name, row, checksum))
         pairs = ((digest, by_prefix.get(prefix)) for digest, prefix in zip(digests, prefixes.tolist(), strict=True))
         return {digest: sorted(rows) for digest, rows in pairs if rows}
@@ -81,20 +82,19 @@ class KeySegments:
     def _add(self, sizes):
         """Index new segments, together with former indices that are not much larger, so that there are few of them."""
         n_new = sum(sizes.values()) // (self._key.n_bytes + 24)
-        names, indices = sorted(sizes), list(self._indices)
+        there, names, indices = self._layouts, sorted(sizes), list(self._indices)
         while indices and indices[-1][0].n_entries < 2 * n_new:
-            former = [name for name in indices.pop()[1] if name in self._layouts]
-            n_new += sum(self._layouts[name].n_rows for name in former)
+            former = [name for name in indices.pop()[1] if name in there]
+            n_new += sum(there[name].n_rows for name in former)
             names = sorted({*names, *former})
-        found: dict = {}
+        found = {name: there[name] for name in names if name in there}
         index = Index(self._entries(names, sizes, found), n_new)
         # In this order, as other threads look things up at the same time.
         self._layouts = {**self._layouts, **found}
         self._indices = [*indices, (index, names)]
 
     def _entries(self, names, sizes, found):
-        """Yield the entries of segments, and note down the layouts of new ones."""
-        found.update({name: self._layouts[name] for name in names if name in self._layouts})
+        """Yield the entries of segments, and note down the layouts of new ones beside those that are found already."""
         new = {name: sizes[name] for name in names if name not in found}
         for name, one in layouts(partial(self._place.read, self._folder), new):
             if isinstance(one, Exception):
@@ -126,23 +126,21 @@ class KeySegments:
 
     def _read_rows(self, rows):
         """Return {digest: bytes} of those rows that are sound."""
-        ordered = sorted(rows.items(), key=lambda one: one[1])
+        there = self._layouts
+        ordered = sorted((one for one in rows.items() if one[1][0] in there), key=lambda one: one[1])
         n_bytes, ranges = self._key.n_bytes, []
         for _, (name, row, _) in ordered:
-            start = self._layouts[name].vectors + row * n_bytes
+            start = there[name].vectors + row * n_bytes
             ranges.append((name, start, start + n_bytes))
         found = {}
-        for (digest, (name, _, _)), blob in zip(ordered, self._place.read(self._folder, ranges), strict=True):
+        for (digest, (name, _, checksum)), blob in zip(ordered, self._place.read(self._folder, ranges), strict=True):
             if blob is None:
                 self._layouts = {other: one for other, one in self._layouts.items() if other != name}
-            elif checksum_of(self._key, digest, blob) == self._checksum(rows[digest]):
+            elif checksum_of(self._key, digest, blob) == checksum.to_bytes(8, "little"):
                 found[digest] = blob
             else:
                 self._warn("damaged", f"holds damaged vectors, which are skipped, the first in {name}")
         return found
-
-    def _checksum(self, row):
-        return row[2].to_bytes(8, "little")
 
     def _compare(self, candidates, found):
         """Compare what several segments hold of one image: equal vectors have equal checksums."""

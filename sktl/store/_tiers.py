@@ -2,7 +2,7 @@
 
 import math
 
-__all__ = ["TieredStore"]
+__all__ = ["TieredStore", "read_in_turn"]
 
 
 class TieredStore:
@@ -39,10 +39,7 @@ class TieredStore:
 
     def read(self, key, digests):
         """Return the stored vectors among those asked for, as {digest: read-only ndarray of float32}."""
-        found: dict = {}
-        for tier in self.tiers:
-            found |= tier.read(key, [digest for digest in digests if digest not in found])
-        return found
+        return {digest: vector for _, new in read_in_turn(self, key, digests) for digest, vector in new.items()}
 
     def begin(self):
         """Return a lease under which to claim images, or None when nothing can be claimed; see `end`."""
@@ -70,3 +67,13 @@ class TieredStore:
     def seconds_per_image(self, key):
         """Return how long an image took to compute on average, 0 when that is unknown."""
         return next((seconds for tier in self.tiers if (seconds := tier.seconds_per_image(key))), 0.0)
+
+
+def read_in_turn(store, key, digests):
+    """Yield the tiers of a store, each with the vectors that it has and no tier before it."""
+    missing = list(digests)
+    for tier in store.tiers:
+        if missing:
+            new = tier.read(key, missing)
+            missing = [digest for digest in missing if digest not in new]
+            yield tier, new

@@ -181,6 +181,32 @@ def test_a_folder_is_not_listed_at_each_look_up(tmp_path, script, monkeypatch):
     check(segments.read(script.KEY, script.digests(30)), script, script.digests(20))
 
 
+@pytest.mark.filterwarnings("ignore:the folder of segments")
+@pytest.mark.parametrize("first_is", ["damaged", "other"])
+def test_a_file_that_vanishes_is_not_asked_for_further_vectors(first_is, tmp_path, script):
+    """It would be the next to ask where the first is damaged, and to compare with where both are sound."""
+    digests = script.digests(12)
+    in_both, in_second = digests[0], digests[1]
+    of_second = {in_both: script.vector(in_both) + 1, in_second: script.vector(in_second)}
+    second = write_segment(tmp_path, script.KEY, of_second)
+    for other in digests[2:]:  # until there is one whose name comes first
+        vectors = script.vectors([in_both, other])
+        name, _ = _segment_format.encode(script.KEY, vectors)
+        if name < second:
+            break
+    assert write_segment(tmp_path, script.KEY, vectors) == name < second
+    folder = tmp_path / script.KEY.digest.hex()[:16]
+    if first_is == "damaged":
+        damaged = bytearray((folder / name).read_bytes())
+        damaged[damaged.index(vectors[in_both].tobytes()) + 5] ^= 1
+        (folder / name).write_bytes(damaged)
+    segments = SegmentFolder(tmp_path)
+    check(segments.read(script.KEY, [other]), script, [other])
+    (folder / second).unlink()
+    left = [other] if first_is == "damaged" else [in_both, other]
+    check(segments.read(script.KEY, [in_both, in_second, other]), script, left)
+
+
 def test_files_that_vanish_between_listing_and_reading_are_missing_in_silence(tmp_path, script):
     write_segment(tmp_path, script.KEY, script.vectors(script.digests(10)))
     segments = SegmentFolder(tmp_path)
