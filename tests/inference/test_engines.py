@@ -1,11 +1,11 @@
 """The function that runs a frozen network: the plain network's vectors, whatever the neighbours and the threads."""
 
-import copy
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 from torch import nn
+from torchvision import models
 
 from sktl.backbones import load_backbone, pool
 from sktl.inference import _engines, resolve_placement
@@ -31,13 +31,15 @@ NAMES += [pytest.param(name, marks=pytest.mark.slow) for name in SLOW]
 def backbone(request):
     if request.param == "tiny_fractal":
         return load_backbone("tiny_fractal")
-    backbone = copy.deepcopy(load_backbone(request.param, weights=None))  # records of a name are shared
+    options = {"init_weights": True, "aux_logits": False} if request.param in ("googlenet", "inception_v3") else {}
     torch.manual_seed(0)
-    for part in backbone.stages.modules():
+    network = models.get_model(request.param, weights=None, **options)
+    for part in network.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.running_mean.normal_(0, 0.1)
             part.running_var.uniform_(0.5, 1.5)
-    return backbone
+    # From a module of its own: the record of a name is shared with other tests.
+    return load_backbone(network, preprocessing=load_backbone(request.param, weights=None).preprocessing)
 
 
 def block(backbone, n_rows=4):
