@@ -87,6 +87,7 @@ class _Convolution:
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._settings, list(shape))
         self._bias, self._how, self._dtype = convolution.bias, how, weight.dtype
         self._bias_of_sums = None if self._bias is None else self._bias.detach().to(self._dtype)
+        self._gains_by_sums = convolution.groups == 1 and convolution.kernel_size == (1, 1)
         self.deferred = None
 
     def __call__(self, images, weight, bias):
@@ -108,9 +109,12 @@ class _Convolution:
         return self._how is not _FUSED[type(None)]
 
     def can_add(self, addend):
-        """Whether oneDNN adds something of the shape of its output while it has that at hand."""
+        """Whether to add something of the shape of its output while that is at hand.
+
+        Kernels of several places take so long themselves that it gains nothing.
+        """
+        can = self._gains_by_sums and hasattr(torch.ops.mkldnn._convolution_pointwise, "binary")
         is_last = isinstance(addend, torch.Tensor) and addend.is_contiguous(memory_format=torch.channels_last)
-        can = self._settings[-1] == 1 and hasattr(torch.ops.mkldnn._convolution_pointwise, "binary")
         return can and is_last and addend.dtype is self._dtype
 
 
