@@ -35,8 +35,8 @@ def packed(part, shape, activation=None, dtype=torch.float32):
     """Return a copy of a layer that computes with packed weights; `shape` is that of its usual input.
 
     Its own weights are there as well where modules may use them by themselves. The bias keeps its precision: its error
-    would be the same at all places of a map, so that pooling would not average it out. oneDNN rounds it with sums only,
-    which gain more by being rounded once in place of twice.
+    would be the same at all places of a map, so that pooling would not average it out. Where something is added to the
+    sums, oneDNN wants it rounded, but they are rounded once in place of twice: errors of vectors stay as large.
     """
     weight = part.weight.detach()
     if dtype is torch.bfloat16 and getattr(part, "groups", 1) > 1:
