@@ -9,6 +9,7 @@ side by side, which is also faster than several threads in one block.
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from threading import Lock, current_thread, main_thread
 
 import numpy as np
@@ -22,6 +23,8 @@ from sktl.inference.progress import counted
 # Rows of a block on the CPU for 224 x 224 pixels and for small images. Throughput hardly depends on it there, and an
 # image that comes alone pays for a whole block.
 _CPU_ROWS, _CPU_PIXELS, _CPU_MAX_ROWS = 4, 224 * 224, 16
+# Bytes of the largest tensor, or nearly so, from whose size glibc learns what memory is worth keeping.
+_LARGEST_LEARNED = 31 * 2**20
 # On a CUDA device one thread copies while the other computes, each on a stream of its own.
 _CUDA_THREADS = 2
 _streams: dict = {}  # by device; made once, since memory is set aside for each
@@ -130,6 +133,8 @@ def _computing_threads(device, *, alone):
 
     A block that is alone is run by the thread that asks for it.
     """
+    if device.type == "cpu":
+        _keep_memory()
     with _usual_settings as n_threads:
         if alone:
             torch.set_num_threads(1)
@@ -146,6 +151,16 @@ def _computing_threads(device, *, alone):
             n_threads, options = 1, {}
         with stopping(ThreadPoolExecutor(n_threads, thread_name_prefix="sktl-network", **options)) as pool:
             yield pool, n_threads
+
+
+@cache
+def _keep_memory():
+    """Have glibc keep the memory of one block for the next: up to 64 MiB a thread.
+
+    It gives back to the system whatever is larger than the largest tensor freed so far, and what exceeds two of those.
+    A network with outputs of that size would be given fresh pages for every block, which may take as long as computing.
+    """
+    torch.empty(_LARGEST_LEARNED, dtype=torch.uint8)  # freed at once, and never written to
 
 
 def _streams_of(device):

@@ -76,7 +76,7 @@ def _form_of_half(placement):
     """Return what more the bits of bfloat16 depend on: on the CPU layers are packed, and instructions round by kind."""
     if placement.dtype is not torch.bfloat16 or placement.device.type != "cpu":
         return ()
-    return "packed", bfloat16_instructions()
+    return "packed, with sums", bfloat16_instructions()
 
 
 def _version_of(engine):

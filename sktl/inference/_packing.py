@@ -35,7 +35,8 @@ def packed(part, shape, activation=None, dtype=torch.float32):
     """Return a copy of a layer that computes with packed weights; `shape` is that of its usual input.
 
     Its own weights are there as well where modules may use them by themselves. The bias keeps its precision: its error
-    would be the same at all places of a map, so that pooling would not average it out.
+    would be the same at all places of a map, so that pooling would not average it out. Where something is added to the
+    sums, oneDNN wants it rounded, but they are rounded once in place of twice: errors of vectors stay as large.
     """
     weight = part.weight.detach()
     if dtype is torch.bfloat16 and getattr(part, "groups", 1) > 1:
@@ -50,6 +51,12 @@ def packed(part, shape, activation=None, dtype=torch.float32):
     else:
         own.forward = _Linear(part, weight, shape, how)
     return own
+
+
+def packed_convolutions(network):
+    """Return what runs in the place of the convolutions of a network, in order."""
+    runs = (vars(part).get("_conv_forward") for part in network.modules())
+    return [run for run in runs if isinstance(run, _Convolution)]
 
 
 def _rounded(weights):
@@ -67,19 +74,48 @@ def _rounded(weights):
 
 
 class _Convolution:
-    """What runs in a convolution's place; a subclass may have padded the images already."""
+    """What runs in a convolution's place; a subclass may have padded the images already.
+
+    With `deferred` it only says so when it is called, and is run when what follows it is known.
+    """
 
     def __init__(self, convolution, weight, shape, how):
         self._settings = (
             *(list(convolution.padding), list(convolution.stride), list(convolution.dilation)),
             convolution.groups,
         )
-        self._weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._settings, list(shape))
+        self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, *self._settings, list(shape))
         self._bias, self._how, self._dtype = convolution.bias, how, weight.dtype
+        self._bias_of_sums = None if self._bias is None else self._bias.detach().to(self._dtype)
+        self._gains_by_sums = convolution.groups == 1 and convolution.kernel_size == (1, 1)
+        self.deferred = None
 
     def __call__(self, images, weight, bias):
         images = images.to(self._dtype)
-        return torch.ops.mkldnn._convolution_pointwise(images, self._weight, self._bias, *self._settings, *self._how)
+        return self.run(images) if self.deferred is None else self.deferred(self, images)
+
+    def run(self, images, addend=None, *, relu=False):
+        """Convolve; add something to the sums, and replace what is negative, before they are rounded."""
+        if addend is None:
+            how = _FUSED[nn.ReLU] if relu else self._how
+            return torch.ops.mkldnn._convolution_pointwise(images, self.weight, self._bias, *self._settings, *how)
+        settings = (self.weight, self._bias_of_sums, *self._settings)
+        how = ("add", 1.0, "relu" if relu else None, [], None)
+        return torch.ops.mkldnn._convolution_pointwise.binary(images, addend, *settings, *how)
+
+    @property
+    def has_activation(self):
+        """Whether it computes an activation already, so that nothing can be computed before."""
+        return self._how is not _FUSED[type(None)]
+
+    def can_add(self, addend):
+        """Whether to add something of the shape of its output while that is at hand.
+
+        Kernels of several places take so long themselves that it gains nothing.
+        """
+        can = self._gains_by_sums and hasattr(torch.ops.mkldnn._convolution_pointwise, "binary")
+        is_last = isinstance(addend, torch.Tensor) and addend.is_contiguous(memory_format=torch.channels_last)
+        return can and is_last and addend.dtype is self._dtype
 
 
 class _Linear:
