@@ -105,6 +105,28 @@ def fresh_store(stores, monkeypatch):
     return folder
 
 
+@pytest.fixture(scope="session")
+def make_cluster():
+    """A function that starts a worker process on this machine for each environment that it is given."""
+    distributed = pytest.importorskip("distributed")
+
+    def make(*environments):
+        quiet, options = {"dashboard_address": None}, {"nthreads": 1, "silence_logs": 50, "host": "127.0.0.1"}
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("SKTL_CACHE_DIR", "SKTL_CACHE_SIZE", "SKTL_CACHE_SEGMENTS"):
+                patch.delenv(name, raising=False)  # workers start with the environment of this process
+            return distributed.SpecCluster(
+                {
+                    number: {"cls": distributed.Nanny, "options": options | quiet | {"env": environment}}
+                    for number, environment in enumerate(environments)
+                },
+                scheduler={"cls": distributed.Scheduler, "options": quiet | {"host": "127.0.0.1", "port": 0}},
+                silence_logs=50,
+            )
+
+    return make
+
+
 @pytest.fixture(scope="module")
 def script(request):
     """The functions that other processes run, of the file SCRIPT of the test module, to be called in this one."""

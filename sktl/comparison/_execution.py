@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import socket
 import warnings
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext, suppress
@@ -9,6 +10,7 @@ from contextlib import nullcontext, suppress
 from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
+from sktl.backbones.estimators import NetworkEstimator
 from sktl.comparison._candidates import networks_in_turn, tier_of
 from sktl.comparison._fitting import FitTask, fit_and_score
 from sktl.comparison._progress import Progress, shown
@@ -18,6 +20,7 @@ from sktl.fine_tuning.rehearsal import can_be_rehearsed, rehearsed
 from sktl.images import take_rows
 from sktl.inference import share_warned
 from sktl.inference.progress import kept_work
+from sktl.store import share_settings
 
 __all__ = ["run_all"]
 
@@ -55,7 +58,8 @@ def run_all(
     progress = Progress(todo, runs.values(), tiers, len(splits), next(iter(scorers)), verbose, n_at_once)
     failures = Failures(len(estimators) + n_others, baseline, on_error, len(splits))
     arrivals = Arrivals(fits, order, runs, failures, progress, checkpoint_file)
-    here = os.getpid(), share_warned(), bool(verbose) and n_at_once == 1
+    _share_settings(estimators)
+    here = _this_process(), share_warned(), bool(verbose) and n_at_once == 1
     rehearsals = _rehearsals(todo) if verbose else {}
 
     def tasks():
@@ -91,7 +95,18 @@ def _fitted_here(fit, X, y, home, warned, has_bar):
     share_warned(warned)
     with kept_work() as once, shown(f"split {fit.split + 1}, {fit.candidate}") if has_bar else nullcontext():
         run, error = fit_and_score(fit, X, y)
-    return run, error if os.getpid() == home else _as_sent(error), sum(once)
+    return run, error if _this_process() == home else _as_sent(error), sum(once)
+
+
+def _share_settings(estimators):
+    for estimator in estimators.values():
+        for part in (estimator, *estimator.get_params(deep=True).values()):
+            if isinstance(part, NetworkEstimator):
+                share_settings(part.cache)
+
+
+def _this_process():
+    return socket.gethostname(), os.getpid()  # workers on other machines may have the same number
 
 
 def _rehearsals(todo):

@@ -1,7 +1,8 @@
 """The embedding store: what a frozen network has computed, found again by content."""
 
+from sktl.store._cluster import share_settings
 from sktl.store._database import Key
 from sktl.store._opening import looked_up_only, open_store, store_folder
 from sktl.store._store import EmbeddingStore, StoreUsage
 
-__all__ = ["EmbeddingStore", "Key", "StoreUsage", "looked_up_only", "open_store", "store_folder"]
+__all__ = ["EmbeddingStore", "Key", "StoreUsage", "looked_up_only", "open_store", "share_settings", "store_folder"]
