@@ -1,8 +1,9 @@
 """The cluster that joblib's backend "dask" works on, where there is one. Whoever has one has imported dask already."""
 
 import sys
+from concurrent.futures.process import BrokenProcessPool
 
-__all__ = ["cluster_client", "is_on_cluster"]
+__all__ = ["cluster_client", "is_on_cluster", "lost_worker_errors", "on_workers"]
 
 
 def cluster_client():
@@ -15,6 +16,22 @@ def cluster_client():
 def is_on_cluster():
     """Whether joblib's active backend is a cluster, as it is for its client and inside its tasks."""
     return _client() is not None
+
+
+def on_workers(*values):
+    """Return values for tasks to take: on a cluster, references to copies that each worker has from now on.
+
+    One that joblib makes by itself goes into every task, or to one worker, and is lost with it.
+    """
+    client = cluster_client()
+    return values if client is None else client.scatter(list(values), broadcast=True, hash=False)
+
+
+def lost_worker_errors():
+    """Return the classes of errors by which joblib says that worker processes have died."""
+    distributed = sys.modules.get("distributed")
+    of_dask = () if distributed is None else (distributed.KilledWorker, distributed.CancelledError)
+    return BrokenProcessPool, *of_dask
 
 
 def _client():

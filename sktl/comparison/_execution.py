@@ -4,12 +4,12 @@ import os
 import pickle
 import socket
 import warnings
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext, suppress
 
 from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
+from sktl._clusters import lost_worker_errors, on_workers
 from sktl.backbones.estimators import NetworkEstimator
 from sktl.comparison._candidates import networks_in_turn, tier_of
 from sktl.comparison._fitting import FitTask, fit_and_score
@@ -59,6 +59,7 @@ def run_all(
     failures = Failures(len(estimators) + n_others, baseline, on_error, len(splits))
     arrivals = Arrivals(fits, order, runs, failures, progress, checkpoint_file)
     _share_settings(estimators)
+    X, y = on_workers(X, y)
     here = _this_process(), share_warned(), bool(verbose) and n_at_once == 1
     rehearsals = _rehearsals(todo) if verbose else {}
 
@@ -78,7 +79,7 @@ def run_all(
                 progress.expect(*about)
             else:
                 arrivals.take(run, *about)
-    except BrokenProcessPool as error:
+    except lost_worker_errors() as error:
         raise RuntimeError(_about_lost_worker(error, checkpoint_file)) from error
     finally:
         _close(results)
