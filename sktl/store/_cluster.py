@@ -6,6 +6,7 @@ A worker reads its own environment, on its own machine. What it has not set ther
 import os
 import socket
 import warnings
+from contextlib import suppress
 from weakref import WeakKeyDictionary
 
 from sktl._clusters import cluster_client
@@ -19,10 +20,10 @@ _shared: WeakKeyDictionary = WeakKeyDictionary()  # client → its settings as t
 _asked: WeakKeyDictionary = WeakKeyDictionary()  # client → parameters `cache` that its workers were asked about
 
 
-def share_settings(cache=True):
+def share_settings(cache=True, *, embeds_first=False):
     """Pass the settings on to the cluster that joblib works on, if any, and warn once where its workers share no store.
 
-    To be called wherever fits may be about to go there.
+    To be called wherever fits may be about to go there; `embeds_first` says that segments are written before that.
     """
     client = cluster_client()
     if client is None or client.asynchronous or not cache:
@@ -34,7 +35,7 @@ def share_settings(cache=True):
         _asked[client] = set()
     if repr(cache) not in _asked[client]:
         _asked[client].add(repr(cache))
-        _warn_of_separate_stores(client, cache)
+        _warn_of_separate_stores(client, cache, embeds_first)
 
 
 def _plugin(settings):
@@ -56,23 +57,33 @@ def _plugin(settings):
     return CacheSettings()
 
 
-def _warn_of_separate_stores(client, cache):
+def _warn_of_separate_stores(client, cache, embeds_first):
     found = list(client.run(_place, cache, on_error="ignore").values())
     hosts, folders, segments = map(set, zip(*found, strict=True)) if found else ((), (), ())
-    if len(found) < 2 or all(segments) or (len(hosts) == len(folders) == 1 and None not in folders):
+    is_one = len(hosts) == len(folders) == 1 and None not in folders
+    if len(found) < 2 or is_one or (all(segments) and (embeds_first or _holds_segments(cache))):
         return
+    where = f"{len(folders)} folder{'s' * (len(folders) > 1)} on {len(hosts)} host{'s' * (len(hosts) > 1)}"
     warnings.warn(
-        f"The {len(found)} workers of this cluster have no embedding store in common: they use {len(folders)} folders "
-        f"on {len(hosts)} hosts, and each computes what others have computed. Results are not affected; it only takes "
-        "longer. Name a folder of segments that all of them reach, as in cache=[True, '/shared/segments'] or "
-        "SKTL_CACHE_SEGMENTS; on one machine, set SKTL_CACHE_DIR to one folder before the workers start.",
-        stacklevel=2,
+        f"The {len(found)} workers of this cluster have no embedding store in common, but {where}"
+        f"{', and segments with nothing in them' * all(segments)}: each computes what others have computed. Results are "
+        "not affected; it only takes longer. Embed the images first, embed_images(X, extractor, "
+        "executor=client.get_executor(), out='/shared/segments'), and name that folder in cache=[True, "
+        "'/shared/segments'] or SKTL_CACHE_SEGMENTS. Workers on one machine share a store where SKTL_CACHE_DIR names "
+        "one folder.",
+        stacklevel=3,
     )
 
 
 def _place(cache):
     """Tell, in a worker, its host, the folder of its store, and whether segments are named."""
-    local, *segments = cache if isinstance(cache, list | tuple) else [cache]
-    store = open_store(local)
-    segments = segments or os.environ.get("SKTL_CACHE_SEGMENTS")
-    return socket.gethostname(), store and str(store.folder), bool(segments)
+    store = open_store(cache)
+    folder = store and store.folder
+    return socket.gethostname(), folder and str(folder), bool(getattr(store, "segments", ()))
+
+
+def _holds_segments(cache):
+    places = [segments.place for segments in getattr(open_store(cache), "segments", ())]
+    with suppress(OSError):  # who reads there says so
+        return not places or any(place.exists() and place.folders() for place in places)
+    return True

@@ -3,8 +3,10 @@
 import os
 import sys
 import warnings
+from types import SimpleNamespace
 
 import joblib
+import numpy as np
 import pytest
 from joblib import parallel_config
 from sklearn.base import clone
@@ -12,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 
 from sktl import FineTuneClassifier, PretrainedFeatureExtractor
 from sktl._clusters import cluster_client, is_on_cluster
-from sktl.store import share_settings, store_folder
+from sktl.store import share_settings, store_folder, write_segment
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +33,11 @@ def client(cluster):
         yield client
 
 
+@pytest.fixture
+def key():
+    return SimpleNamespace(digest=bytes(32), description="a key", n_bytes=12)
+
+
 def settings_of(client):
     """Return the variables of each worker, in the order in which they were started."""
     found = client.run(lambda: {name: value for name, value in os.environ.items() if name.startswith("SKTL_CACHE")})
@@ -38,11 +45,11 @@ def settings_of(client):
     return [found[address] for address in addresses]
 
 
-def shared(client, cache=True):
+def shared(client, cache=True, **options):
     """Share the settings as a search does, and return the warnings."""
     with parallel_config(backend="dask"), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        share_settings(cache)
+        share_settings(cache, **options)
     return [str(warning.message) for warning in caught]
 
 
@@ -70,18 +77,24 @@ def test_a_worker_takes_from_the_client_what_it_has_not_set_itself(client, monke
 )
 def test_a_clone_under_the_backend_warns_once_of_separate_stores(client, estimator):
     with parallel_config(backend="dask"):
-        with pytest.warns(UserWarning, match="The 2 workers .* no embedding store in common: .* 2 folders on 1 hosts"):
+        with pytest.warns(UserWarning, match="The 2 workers .* no embedding store in common, but 2 folders on 1 host:"):
             clone(estimator)
         clone(estimator)
     clone(estimator)
 
 
 @pytest.mark.parametrize("where", ["one folder", "segments as a parameter", "segments of the environment", "no store"])
-def test_with_a_store_in_common_or_none_wanted_nothing_is_said(client, where, tmp_path, monkeypatch):
+def test_with_a_store_in_common_or_none_wanted_nothing_is_said(client, key, where, tmp_path, monkeypatch):
     cache = {"one folder": tmp_path, "segments as a parameter": [True, str(tmp_path)], "no store": False}
     if where == "segments of the environment":
         monkeypatch.setenv("SKTL_CACHE_SEGMENTS", str(tmp_path))
+    write_segment(tmp_path, key, {bytes(16): np.zeros(3, dtype=np.float32)})
     assert shared(client, cache.get(where, True)) == []
+
+
+def test_segments_with_nothing_in_them_are_no_store_unless_they_are_filled_first(client, tmp_path):
+    assert "but 2 folders on 1 host, and segments with nothing in them" in shared(client, [True, str(tmp_path)])[0]
+    assert shared(client, [True, str(tmp_path / "other")], embeds_first=True) == []
 
 
 def test_each_cache_is_asked_about_once(client, tmp_path):
