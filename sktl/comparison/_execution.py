@@ -10,8 +10,8 @@ from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
 from sktl._clusters import lost_worker_errors, on_workers
-from sktl.backbones.estimators import NetworkEstimator
 from sktl.comparison._candidates import networks_in_turn, tier_of
+from sktl.comparison._embedding_first import Charge, embed_first
 from sktl.comparison._fitting import FitTask, fit_and_score
 from sktl.comparison._progress import Progress, shown
 from sktl.comparison._warnings import CandidateFailedWarning
@@ -20,7 +20,6 @@ from sktl.fine_tuning.rehearsal import can_be_rehearsed, rehearsed
 from sktl.images import take_rows
 from sktl.inference import share_warned
 from sktl.inference.progress import kept_work
-from sktl.store import share_settings
 
 __all__ = ["run_all"]
 
@@ -58,7 +57,7 @@ def run_all(
     progress = Progress(todo, runs.values(), tiers, len(splits), next(iter(scorers)), verbose, n_at_once)
     failures = Failures(len(estimators) + n_others, baseline, on_error, len(splits))
     arrivals = Arrivals(fits, order, runs, failures, progress, checkpoint_file)
-    _share_settings(estimators)
+    charges = embed_first(todo, X, verbose=verbose)
     X, y = on_workers(X, y)
     here = _this_process(), share_warned(), bool(verbose) and n_at_once == 1
     rehearsals = _rehearsals(todo) if verbose else {}
@@ -78,7 +77,9 @@ def run_all(
             if run is None:
                 progress.expect(*about)
             else:
-                arrivals.take(run, *about)
+                error, once = about
+                charge = charges.get((run.split, run.candidate), Charge())
+                arrivals.take(charge.added_to(run), error, once + charge.fit_seconds + charge.predict_seconds)
     except lost_worker_errors() as error:
         raise RuntimeError(_about_lost_worker(error, checkpoint_file)) from error
     finally:
@@ -97,13 +98,6 @@ def _fitted_here(fit, X, y, home, warned, has_bar):
     with kept_work() as once, shown(f"split {fit.split + 1}, {fit.candidate}") if has_bar else nullcontext():
         run, error = fit_and_score(fit, X, y)
     return run, error if _this_process() == home else _as_sent(error), sum(once)
-
-
-def _share_settings(estimators):
-    for estimator in estimators.values():
-        for part in (estimator, *estimator.get_params(deep=True).values()):
-            if isinstance(part, NetworkEstimator):
-                share_settings(part.cache)
 
 
 def _this_process():

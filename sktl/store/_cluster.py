@@ -64,13 +64,13 @@ def _warn_of_separate_stores(client, cache, embeds_first):
     if len(found) < 2 or is_one or (all(segments) and (embeds_first or _holds_segments(cache))):
         return
     where = f"{len(folders)} folder{'s' * (len(folders) > 1)} on {len(hosts)} host{'s' * (len(hosts) > 1)}"
+    where += ", and segments with nothing in them" * all(segments)
     warnings.warn(
-        f"The {len(found)} workers of this cluster have no embedding store in common, but {where}"
-        f"{', and segments with nothing in them' * all(segments)}: each computes what others have computed. Results are "
-        "not affected; it only takes longer. Embed the images first, embed_images(X, extractor, "
-        "executor=client.get_executor(), out='/shared/segments'), and name that folder in cache=[True, "
-        "'/shared/segments'] or SKTL_CACHE_SEGMENTS. Workers on one machine share a store where SKTL_CACHE_DIR names "
-        "one folder.",
+        f"The {len(found)} workers of this cluster have no embedding store in common, but {where}: each computes what "
+        "others have computed. Results are not affected; it only takes longer. Embed the images first, "
+        "embed_images(X, extractor, executor=client.get_executor(), out='/shared/segments'), and name that folder in "
+        "cache=[True, '/shared/segments'] or SKTL_CACHE_SEGMENTS. Workers on one machine share a store where "
+        "SKTL_CACHE_DIR names one folder.",
         stacklevel=3,
     )
 

@@ -1,0 +1,118 @@
+"""On a cluster whose workers look into common segments, each image is embedded once, before the fits that need it.
+
+What that takes is charged to the fits: each image to the first one that needs it, as in one process.
+"""
+
+import time
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from sktl._clusters import cluster_client
+from sktl.backbones.estimators import NetworkEstimator
+from sktl.comparison._progress import announced
+from sktl.feature_extraction import PretrainedFeatureExtractor
+from sktl.feature_extraction.frozen_pipeline import KeptSeed
+from sktl.images import take_rows
+from sktl.inference import embed_images
+from sktl.store import open_store, share_settings
+
+__all__ = ["Charge", "embed_first"]
+
+LEAST, MOST, PER_WORKER = 32, 512, 4  # images of a chunk, and chunks for each worker
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What was done for a fit before it."""
+
+    fit_seconds: float = 0.0
+    predict_seconds: float = 0.0
+    n_images: int = 0
+
+    def added_to(self, run):
+        """Return the record of the fit with what was done before."""
+        if run.error is not None or run.n_images_through_network is None:
+            return run
+        return replace(
+            run,
+            fit_seconds=run.fit_seconds + self.fit_seconds,
+            predict_seconds=run.predict_seconds + self.predict_seconds,
+            n_images_through_network=run.n_images_through_network + self.n_images,
+        )
+
+
+def embed_first(fits, X, *, verbose=0):
+    """Embed the images of fits that are to be done; return what is charged, by split and candidate."""
+    client = cluster_client()
+    by_candidate: dict = {}
+    for fit in fits if client is not None else ():
+        by_candidate.setdefault(fit.candidate, []).append(fit)
+    charges = {}
+    for name, own in by_candidate.items():
+        for part in _parts(own[0].estimator):
+            share_settings(part.cache, embeds_first=True)
+        extractor = _extractor(own[0].estimator)
+        segments = getattr(open_store(extractor.cache), "segments", ()) if extractor else ()
+        if segments:
+            with announced(f"Embedding images for {name}", verbose):
+                charges |= _embed(sorted(own, key=lambda fit: fit.split), X, extractor, segments[0].folder, client)
+    return charges
+
+
+def _embed(fits, X, extractor, out, client):
+    rows = np.unique(np.concatenate([np.concatenate([fit.train, fit.test]) for fit in fits]))
+    size = int(np.clip(len(rows) // (PER_WORKER * sum(client.nthreads().values())), LEAST, MOST))
+    start = time.perf_counter()
+    try:
+        embedded = embed_images(
+            take_rows(X, rows),
+            extractor,
+            executor=client.get_executor(),
+            out=out,
+            chunk_size=size,
+            on_error="nan",
+            progress=False,
+        )
+    except Exception as error:  # whatever it is, the fits meet the same, or do without
+        warnings.warn(
+            f"Images could not be embedded before the fits of {fits[0].candidate!r}, so each worker computes what it "
+            f"needs by itself: {error}",
+            stacklevel=6,
+        )
+        return {}
+    seconds, n_computed = time.perf_counter() - start, embedded.n_computed
+    return _charges(fits, len(rows), seconds, n_computed)
+
+
+def _charges(fits, n_rows, seconds, n_computed):
+    """Divide what all images took among the fits that need them first."""
+    charges, seen = {}, np.array([], dtype=int)
+    for fit in fits:
+        counts = []
+        for part in (fit.train, fit.test):
+            new = np.setdiff1d(part, seen)
+            seen = np.union1d(seen, new)
+            counts.append(len(new))
+        fit_seconds, predict_seconds = (seconds * count / n_rows for count in counts)
+        charges[fit.split, fit.candidate] = Charge(fit_seconds, predict_seconds, sum(counts) * n_computed // n_rows)
+    return charges
+
+
+def _parts(estimator):
+    every = (estimator, *estimator.get_params(deep=True).values())
+    return [part for part in every if isinstance(part, NetworkEstimator)]
+
+
+def _extractor(estimator):
+    """Return the extractor that takes X as it is, with the same network on all splits; None where there is none."""
+    while hasattr(estimator, "get_params") and not isinstance(estimator, (Pipeline, PretrainedFeatureExtractor)):
+        estimator = getattr(estimator, "estimator", None)  # of a search
+    if isinstance(estimator, Pipeline):
+        estimator = estimator.steps[0][1]
+    if not isinstance(estimator, PretrainedFeatureExtractor):
+        return None
+    is_drawn_anew = estimator.weights is None and not isinstance(estimator.random_state, KeptSeed)
+    return None if is_drawn_anew else estimator
