@@ -2,8 +2,9 @@
 
 import sys
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 
-__all__ = ["cluster_client", "is_on_cluster", "lost_worker_errors", "on_workers"]
+__all__ = ["cluster_client", "is_on_cluster", "lost_worker_errors", "off_cluster", "on_workers"]
 
 
 def cluster_client():
@@ -16,6 +17,15 @@ def cluster_client():
 def is_on_cluster():
     """Whether joblib's active backend is a cluster, as it is for its client and inside its tasks."""
     return _client() is not None
+
+
+def off_cluster():
+    """Have joblib count and use the threads of this machine inside the block, wherever it works otherwise."""
+    if not is_on_cluster():
+        return nullcontext()
+    from joblib import parallel_config
+
+    return parallel_config(backend="threading")
 
 
 def on_workers(*values):

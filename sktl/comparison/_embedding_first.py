@@ -3,7 +3,6 @@
 What that takes is charged to the fits: each image to the first one that needs it, as in one process.
 """
 
-import time
 import warnings
 from dataclasses import dataclass, replace
 
@@ -65,7 +64,6 @@ def embed_first(fits, X, *, verbose=0):
 def _embed(fits, X, extractor, out, client):
     rows = np.unique(np.concatenate([np.concatenate([fit.train, fit.test]) for fit in fits]))
     size = int(np.clip(len(rows) // (PER_WORKER * sum(client.nthreads().values())), LEAST, MOST))
-    start = time.perf_counter()
     try:
         embedded = embed_images(
             take_rows(X, rows),
@@ -83,21 +81,20 @@ def _embed(fits, X, extractor, out, client):
             stacklevel=6,
         )
         return {}
-    seconds, n_computed = time.perf_counter() - start, embedded.n_computed
-    return _charges(fits, len(rows), seconds, n_computed)
+    return _charges(fits, embedded.n_computed / len(rows), embedded.seconds_per_image)
 
 
-def _charges(fits, n_rows, seconds, n_computed):
-    """Divide what all images took among the fits that need them first."""
+def _charges(fits, share, seconds):
+    """Divide what was computed, a share of all images, among the fits that need them first."""
     charges, seen = {}, np.array([], dtype=int)
     for fit in fits:
         counts = []
         for part in (fit.train, fit.test):
             new = np.setdiff1d(part, seen)
             seen = np.union1d(seen, new)
-            counts.append(len(new))
-        fit_seconds, predict_seconds = (seconds * count / n_rows for count in counts)
-        charges[fit.split, fit.candidate] = Charge(fit_seconds, predict_seconds, sum(counts) * n_computed // n_rows)
+            counts.append(share * len(new))
+        fit_seconds, predict_seconds = (seconds * count for count in counts)
+        charges[fit.split, fit.candidate] = Charge(fit_seconds, predict_seconds, round(sum(counts)))
     return charges
 
 

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
+from sktl._clusters import off_cluster
 from sktl.images import read_once
 from sktl.inference._chunk_sources import ThisProcess, n_workers, source_of
 from sktl.inference._chunks import pickled_extractor
@@ -168,7 +169,8 @@ def _fitted(extractor, X):
         check_is_fitted(extractor)
     except NotFittedError:
         X = read_once(X)
-        return clone(extractor).fit(X), X
+        with off_cluster():  # nothing of this is a search
+            return clone(extractor).fit(X), X
     return extractor, X
 
 

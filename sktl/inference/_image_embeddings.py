@@ -28,6 +28,8 @@ class ImageEmbeddings:
         As passed.
     n_found, n_computed : int
         Images whose vectors were found by the call, and images that it sent through the network.
+    seconds_per_image : float
+        What an image took a worker, on average over those whose vectors the segments hold.
     shape : tuple of int
         Numbers of images and of features.
     dtype : dtype
@@ -75,6 +77,12 @@ class ImageEmbeddings:
     def n_computed(self):
         """Number of images that went through the network."""
         return sum(chunk.n_computed for chunk in self._chunks)
+
+    @property
+    def seconds_per_image(self):
+        """Seconds that an image took a worker, on average over those whose vectors the segments hold."""
+        keys = [chunk.key for chunk in self._chunks if chunk.key is not None]
+        return segments_at(self.out).seconds_per_image(keys[0]) if keys else 0.0
 
     def to_numpy(self):
         """Read all vectors.

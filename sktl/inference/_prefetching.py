@@ -2,12 +2,12 @@
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import islice
 
-from joblib import effective_n_jobs, parallel_config
+from joblib import effective_n_jobs
 
-from sktl._clusters import is_on_cluster
+from sktl._clusters import off_cluster
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def reading_threads(n_jobs, n_images=None):
     if n_images == 1:
         yield None, 1
         return
-    with parallel_config(backend="threading") if is_on_cluster() else nullcontext():  # not the cores of all machines
+    with off_cluster():
         n_threads = effective_n_jobs(n_jobs)
     with stopping(ThreadPoolExecutor(n_threads, thread_name_prefix="sktl-read")) as pool:
         yield pool, n_threads
