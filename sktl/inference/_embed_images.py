@@ -116,7 +116,7 @@ def embed_images(
     _check_parameters(extractor, executor, chunk_size, max_in_flight, on_error)
     given, (extractor, X) = extractor, _fitted(extractor, X)
     out = None if out is None else _prepared(out, resume)
-    source = source_of(X, executor, chunk_size)
+    source = source_of(X, extractor, executor, chunk_size)
     content = extractor if isinstance(source.executor, ThisProcess) else pickled_extractor(extractor)
     chunks = [None] * source.n_chunks
     found = {"found": 0, "computed": 0}
