@@ -19,8 +19,11 @@ __all__ = ["DIGEST_SIZE", "Layout", "UnreadableSegmentError", "encode", "layout"
 _VERSION = 1
 DIGEST_SIZE, _CHECKSUM_SIZE = 16, 8  # bytes
 _MAX_BYTES = 1 << 30  # of vectors: a page holds less than 2 GiB
+_MAX_ROWS = 1 << 22  # the keys of one segment are in memory together
 _LABEL = b"sktl"  # of what the footer says about a segment
 _LONGEST_DESCRIPTION = 4096
+# What reading numbers and names out of anything may raise.
+_MALFORMED = (OSError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
 _TYPES = {"image": ("FIXED_LEN_BYTE_ARRAY", DIGEST_SIZE), "checksum": ("FIXED_LEN_BYTE_ARRAY", _CHECKSUM_SIZE)}
 
 
@@ -48,10 +51,10 @@ def encode(key, vectors, seconds=0.0):
     digests = sorted(vectors)
     if not digests or {len(digest) for digest in digests} != {DIGEST_SIZE}:
         raise ValueError(f"vectors must be one or more, by digests of {DIGEST_SIZE} bytes. Got others instead.")
-    if len(digests) * key.n_bytes > _MAX_BYTES:
+    if len(digests) * key.n_bytes > _MAX_BYTES or len(digests) > _MAX_ROWS:
         raise ValueError(
-            f"vectors of one segment must have {_MAX_BYTES} bytes at most. Got {len(digests) * key.n_bytes} instead. "
-            "Write them in several segments."
+            f"vectors of one segment must be {_MAX_ROWS} at most, of {_MAX_BYTES} bytes at most. Got {len(digests)} of "
+            f"{len(digests) * key.n_bytes} bytes instead. Write them in several segments."
         )
     blobs = [np.ascontiguousarray(vectors[digest], dtype="<f4").tobytes() for digest in digests]
     if {len(blob) for blob in blobs} != {key.n_bytes}:
@@ -78,9 +81,10 @@ def layout(tail, size):
         about = _about(footer)
         width, described = int(about["width"]), str(about["description"])[:_LONGEST_DESCRIPTION]
         found = {"n_rows": int(footer.num_rows), "digest": bytes.fromhex(about["key"]), "description": described}
-        found |= {"n_bytes": 4 * width, "seconds": float(about["seconds"])}
+        seconds = float(about["seconds"])
+        found |= {"n_bytes": 4 * width, "seconds": seconds if 0 <= seconds < np.inf else 0.0}
         pieces = [footer.row_group(0).column(i) for i in range(footer.num_columns)]
-        if footer.num_row_groups != 1 or width < 1 or found["n_rows"] < 1 or len(pieces) != 3:
+        if footer.num_row_groups != 1 or width < 1 or not 1 <= found["n_rows"] <= _MAX_ROWS or len(pieces) != 3:
             raise UnreadableSegmentError("its rows are not in one group of three columns")
         sizes = {"vector": 4 * width, "checksum": _CHECKSUM_SIZE, "image": DIGEST_SIZE}
         end = size - footer.serialized_size - 8
@@ -90,7 +94,7 @@ def layout(tail, size):
         return Layout(**found, vectors=starts[0], checksums=starts[1], images=starts[2])
     except UnreadableSegmentError:
         raise
-    except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError) as error:
+    except (pyarrow.ArrowException, *_MALFORMED) as error:
         raise UnreadableSegmentError("it is no segment, or not all of one") from error
 
 
