@@ -18,7 +18,7 @@ from sktl.images import take_rows
 from sktl.inference import embed_images
 from sktl.store import open_store, share_settings
 
-__all__ = ["Charge", "embed_first"]
+__all__ = ["Charge", "embed_first", "embed_on_cluster"]
 
 LEAST, MOST, PER_WORKER = 32, 512, 4  # images of a chunk, and chunks for each worker
 
@@ -45,43 +45,40 @@ class Charge:
 
 def embed_first(fits, X, *, verbose=0):
     """Embed the images of fits that are to be done; return what is charged, by split and candidate."""
-    client = cluster_client()
     by_candidate: dict = {}
-    for fit in fits if client is not None else ():
+    for fit in fits if cluster_client() is not None else ():
         by_candidate.setdefault(fit.candidate, []).append(fit)
     charges = {}
     for name, own in by_candidate.items():
         for part in _parts(own[0].estimator):
             share_settings(part.cache, embeds_first=True)
         extractor = _extractor(own[0].estimator)
-        segments = getattr(open_store(extractor.cache), "segments", ()) if extractor else ()
-        if segments:
-            with announced(f"Embedding images for {name}", verbose):
-                charges |= _embed(sorted(own, key=lambda fit: fit.split), X, extractor, segments[0].folder, client)
+        if extractor is not None:
+            rows = np.unique(np.concatenate([np.concatenate([fit.train, fit.test]) for fit in own]))
+            found = embed_on_cluster(X, extractor, rows, f"Embedding images for {name}", verbose)
+            if found is not None:
+                in_order = sorted(own, key=lambda fit: fit.split)
+                charges |= _charges(in_order, found.n_computed / len(rows), found.seconds_per_image)
     return charges
 
 
-def _embed(fits, X, extractor, out, client):
-    rows = np.unique(np.concatenate([np.concatenate([fit.train, fit.test]) for fit in fits]))
+def embed_on_cluster(X, extractor, rows, text, verbose=0):
+    """Have images embedded into the segments of a cluster; return None where there is no cluster or no segments."""
+    client = cluster_client()
+    segments = () if client is None else getattr(open_store(extractor.cache), "segments", ())
+    if not segments:
+        return None
+    share_settings(extractor.cache, embeds_first=True)
     size = int(np.clip(len(rows) // (PER_WORKER * sum(client.nthreads().values())), LEAST, MOST))
-    try:
-        embedded = embed_images(
-            take_rows(X, rows),
-            extractor,
-            executor=client.get_executor(),
-            out=out,
-            chunk_size=size,
-            on_error="nan",
-            progress=False,
-        )
-    except Exception as error:  # whatever it is, the fits meet the same, or do without
-        warnings.warn(
-            f"Images could not be embedded before the fits of {fits[0].candidate!r}, so each worker computes what it "
-            f"needs by itself: {error}",
-            stacklevel=6,
-        )
-        return {}
-    return _charges(fits, embedded.n_computed / len(rows), embedded.seconds_per_image)
+    options = {"executor": client.get_executor(), "out": segments[0].folder, "chunk_size": size}
+    with announced(text, verbose):
+        try:
+            return embed_images(take_rows(X, rows), extractor, on_error="nan", progress=False, **options)
+        except Exception as error:  # whatever it is, those who need the vectors meet the same, or do without
+            warnings.warn(
+                f"{text} on the cluster failed, so each process computes what it needs by itself: {error}", stacklevel=6
+            )
+            return None
 
 
 def _charges(fits, share, seconds):

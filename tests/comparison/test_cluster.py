@@ -14,6 +14,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 from sktl import PretrainedFeatureExtractor, compare_transfer
+from sktl.backbones import load_backbone
 from sktl.datasets import make_fractals
 from sktl.inference import embed_images
 from sktl.label_efficiency import label_efficiency
@@ -142,12 +143,26 @@ def test_comparisons_embed_each_image_once_for_each_network(
     assert f"Embedding images for {frozen}" in capsys.readouterr().out
 
 
+def test_near_copies_are_looked_for_on_the_cluster(client, n_computed, fractals, tmp_path, monkeypatch):
+    X, y = fractals
+    X, y = [X[0], *X], [y[0], *y]  # in one chunk: what two workers compute at the same time, both compute
+    monkeypatch.setenv("SKTL_CACHE_SEGMENTS", str(tmp_path / "segments"))
+    call = {"candidates": ["dummy", "pixels"], "baseline": "dummy", "cv": 3, "duplicates": "group"}
+    # The network is one that no candidate uses.
+    with parallel_config(backend="dask"):
+        found = compare_transfer(X, y, backbone=load_backbone("tiny_fractal"), **call)
+    assert n_computed() == (N_IMAGES, 0)
+    alone = compare_transfer(X, y, **call)
+    assert found.groups.tolist() == alone.groups.tolist()
+    assert found.groups[0] == found.groups[1]
+
+
 def test_fits_go_on_where_segments_cannot_be_written(client, fractals, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("SKTL_CACHE_SEGMENTS", str(tmp_path / "file"))
-    with parallel_config(backend="dask"), pytest.warns(UserWarning) as caught:
+    with parallel_config(backend="dask"), pytest.warns(UserWarning, match="Embedding images for frozen on") as caught:
         found = CALLS["compare_transfer"](*fractals, duplicates="ignore")
-    assert any("could not be embedded before the fits of 'frozen'" in str(one.message) for one in caught)
+    assert sum("each process computes what it needs by itself" in str(one.message) for one in caught) == 2
     assert found.candidates == ["dummy", "frozen", "frozen_random"]
 
 
