@@ -82,7 +82,19 @@ def cold(folder, n_images, n_rounds):
         road(*segments)
     times = {name: np.array(own) for name, own in in_turns(roads, n_rounds).items()}
     base = times["the local store alone"]
+    _print_misses(folder)
     return [[name, spread(1e3 * own / n_images, ".2f"), spread(own / base, ".3f")] for name, own in times.items()]
+
+
+def _print_misses(folder):
+    """Print what a look-up takes that finds nothing, alone: less than rounds of embedding can show."""
+    absent, found = list(made(99, 100_000, 1)), []
+    for name in ("nothing", "others"):
+        segments, key = SegmentFolder(folder / name), Key(b"another key", "made", 4 * 192)
+        segments.read(key, absent[:1])
+        taken = [seconds(lambda: [segments.read(key, part) for part in parts(absent)]) for _ in range(3)]  # noqa: B023
+        found.append(f"{1e6 * min(taken) / len(absent):.2f}")
+    print("A look-up that finds nothing: {} µs an image without segments, {} with ten of other images\n".format(*found))
 
 
 def _fill_own_key(extractor, X, folder):

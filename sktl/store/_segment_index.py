@@ -17,7 +17,7 @@ __all__ = ["ENTRY", "Index", "entries_of", "prefixes_of"]
 ENTRY = np.dtype([("prefix", "<u8"), ("checksum", "<u8"), ("segment", "<u4"), ("row", "<u4")])
 _PIECE = 128  # entries that are read together
 _MOST_PIECES = 8  # for one key: more equal keys than that are somebody's mischief
-_IN_MEMORY = 1 << 20  # entries; more of them are sorted in portions of about this size
+_IN_MEMORY = 1 << 18  # entries; more of them are sorted in portions of about this size
 
 
 class Index:

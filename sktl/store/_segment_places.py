@@ -44,6 +44,10 @@ class _Local:
         """Whether there is such a folder."""
         return self._folder.is_dir()
 
+    def make(self):
+        """Make the folder where it is not there."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+
     def folders(self):
         """Return the names of the folders in it."""
         return sorted(entry.name for entry in os.scandir(self._folder) if entry.is_dir())
@@ -97,6 +101,9 @@ class _Remote:
     def exists(self):
         """Whether there can be such a folder: in many systems there are files alone."""
         return True
+
+    def make(self):
+        """Make nothing: what writes a file makes its folder."""
 
     def folders(self):
         """Return the names of the folders in it."""
