@@ -27,7 +27,7 @@ def stand_in(X, *, value_range=None):
         If its images are arrays of numbers whose range would have to be read, and no `value_range` is stated.
     """
     picture = np.zeros((_SIDE, _SIDE), dtype=np.uint8)
-    if type(X).__name__ == "Delayed" or not hasattr(X, "to_delayed"):  # the former has every attribute
+    if not hasattr(type(X), "to_delayed"):  # of the class: an object of dask.delayed has every attribute
         raise TypeError(
             "X must be a bag, an array, a series or a frame when it is of dask. Got a "
             f"{type(X).__name__} instead; write X.compute()."
