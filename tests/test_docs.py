@@ -27,6 +27,7 @@ NOT_RUN = {
     "README.md": 1,  # the three lines on top: resnet50 needs a download
     "docs/user_guide/anomaly_detection.md": 1,  # PyOD, which takes long to import; a test runs it
     "docs/user_guide/fine_tuning.md": 1,  # callbacks of scikit-learn 1.9
+    "docs/user_guide/inference.md": 1,  # a cluster; tests/comparison/test_cluster.py has one
     "docs/user_guide/negative_transfer.md": 2,
     "docs/user_guide/serving.md": 2,  # a server, and skops, which a test reads the page for
     "docs/user_guide/comparison.md": 2,  # full trainings take minutes
