@@ -14,6 +14,7 @@ os.environ["SCIPY_ARRAY_API"] = "1"
 os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,32 @@ def fresh_store(stores, monkeypatch):
     for name in ("SKTL_CACHE_SIZE", "SKTL_CACHE_SEGMENTS"):
         monkeypatch.delenv(name, raising=False)
     return folder
+
+
+@pytest.fixture(scope="session")
+def make_cluster():
+    """A context that has a worker process on this machine for each environment that it is given."""
+    distributed = pytest.importorskip("distributed")
+    quiet, options = {"dashboard_address": None}, {"nthreads": 1, "silence_logs": 50, "host": "127.0.0.1"}
+
+    @contextmanager
+    def make(*environments):
+        workers = {
+            number: {"cls": distributed.Nanny, "options": options | quiet | {"env": environment}}
+            for number, environment in enumerate(environments)
+        }
+        scheduler = {"cls": distributed.Scheduler, "options": quiet | {"host": "127.0.0.1", "port": 0}}
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("SKTL_CACHE_DIR", "SKTL_CACHE_SIZE", "SKTL_CACHE_SEGMENTS"):
+                patch.delenv(name, raising=False)  # workers start with the environment of this process
+            cluster = distributed.SpecCluster(workers, scheduler=scheduler, silence_logs=50)
+        try:
+            yield cluster
+        finally:
+            with suppress(TimeoutError):  # one that was killed may be about to start again
+                cluster.close(timeout=30)
+
+    return make
 
 
 @pytest.fixture(scope="module")

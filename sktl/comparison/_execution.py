@@ -2,14 +2,16 @@
 
 import os
 import pickle
+import socket
 import warnings
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext, suppress
 
 from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
+from sktl._clusters import lost_worker_errors, on_workers
 from sktl.comparison._candidates import networks_in_turn, tier_of
+from sktl.comparison._embedding_first import Charge, embed_first
 from sktl.comparison._fitting import FitTask, fit_and_score
 from sktl.comparison._progress import Progress, shown
 from sktl.comparison._warnings import CandidateFailedWarning
@@ -46,16 +48,17 @@ def run_all(
         for number in range(len(splits))
         for name, estimator in estimators.items()
     }
-    find = (lambda fit: None) if checkpoint_file is None else checkpoint_file.find
-    runs = {place: run for place, fit in fits.items() if (run := find(fit))}
+    runs = {place: run for place, fit in fits.items() if checkpoint_file and (run := checkpoint_file.find(fit))}
     tiers = {name: tier_of(estimator) for name, estimator in estimators.items()}
     order = _ordered([place for place in fits if place not in runs], tiers, estimators)
     todo = [fits[place] for place in order]
     n_at_once = effective_n_jobs(n_jobs)
     progress = Progress(todo, runs.values(), tiers, len(splits), next(iter(scorers)), verbose, n_at_once)
     failures = Failures(len(estimators) + n_others, baseline, on_error, len(splits))
-    arrivals = Arrivals(fits, order, runs, failures, progress, checkpoint_file)
-    here = os.getpid(), share_warned(), bool(verbose) and n_at_once == 1
+    charges = embed_first(todo, X, verbose=verbose)
+    arrivals = Arrivals(fits, order, runs, failures, progress, checkpoint_file, charges)
+    X, y = on_workers(X, y)
+    here = _this_process(), share_warned(), bool(verbose) and n_at_once == 1
     rehearsals = _rehearsals(todo) if verbose else {}
 
     def tasks():
@@ -74,7 +77,7 @@ def run_all(
                 progress.expect(*about)
             else:
                 arrivals.take(run, *about)
-    except BrokenProcessPool as error:
+    except lost_worker_errors() as error:
         raise RuntimeError(_about_lost_worker(error, checkpoint_file)) from error
     finally:
         _close(results)
@@ -91,7 +94,11 @@ def _fitted_here(fit, X, y, home, warned, has_bar):
     share_warned(warned)
     with kept_work() as once, shown(f"split {fit.split + 1}, {fit.candidate}") if has_bar else nullcontext():
         run, error = fit_and_score(fit, X, y)
-    return run, error if os.getpid() == home else _as_sent(error), sum(once)
+    return run, error if _this_process() == home else _as_sent(error), sum(once)
+
+
+def _this_process():
+    return socket.gethostname(), os.getpid()  # workers on other machines may have the same number
 
 
 def _rehearsals(todo):
@@ -145,8 +152,8 @@ class Arrivals:
     A failure counts once everything before it is there. Fits are started in order, so what is before it is on its way.
     """
 
-    def __init__(self, fits, order, runs, failures, progress, checkpoint_file):
-        self._fits, self._runs = fits, runs
+    def __init__(self, fits, order, runs, failures, progress, checkpoint_file, charges):
+        self._fits, self._runs, self._charges = fits, runs, charges
         self._failures, self._progress, self._checkpoint_file = failures, progress, checkpoint_file
         self._errors: dict = {}  # split and candidate → error
         self._failing: set = set()  # candidates, before their failure counts
@@ -162,6 +169,8 @@ class Arrivals:
     def take(self, run, error, once):
         """Take in a result; raise if the comparison cannot go on."""
         place = run.split, run.candidate
+        charge = self._charges.get(place, Charge())
+        run, once = charge.added_to(run), once + charge.fit_seconds + charge.predict_seconds
         self._runs[place] = run
         if error is None and self._checkpoint_file is not None:
             self._checkpoint_file.keep(self._fits[place], run)

@@ -6,6 +6,7 @@ import numpy as np
 
 from sktl._targets import check_data
 from sktl.comparison._candidates import reads_images
+from sktl.comparison._embedding_first import embed_on_cluster
 from sktl.comparison._progress import announced
 from sktl.feature_extraction.frozen_pipeline import frozen_extractor
 from sktl.images import as_images, take_rows
@@ -32,7 +33,9 @@ def look_through(X, *, duplicates, backbone, image_shape, value_range, batch_siz
                 extractor = frozen_extractor(
                     backbone=NETWORK, device="cpu", cache=backbone != NETWORK, on_error="nan", **options
                 )
-                with announced(f"Looking for near duplicates among {len(X):,} images", verbose):
+                text = f"Looking for near duplicates among {len(X):,} images"
+                embed_on_cluster(X, extractor, np.arange(len(X)), text, verbose)
+                with announced(text, verbose):
                     return groups_and_bad_images(X, extractor)
         except (TypeError, ValueError, OSError):  # no images after all, or one that has changed meanwhile
             if duplicates == "group":

@@ -19,7 +19,7 @@ from sktl.inference import (
     resolve_placement,
     warn_of_photographs,
 )
-from sktl.store import open_store
+from sktl.store import open_store, share_settings
 
 __all__ = ["SHARED_CONSTRAINTS", "FrozenNetworkEstimator"]
 
@@ -100,6 +100,10 @@ class FrozenNetworkEstimator(NetworkEstimator):
         reload = self.__dict__.get("_reload")
         record = self.backbone_ if reload is None else replace(self.backbone_, reload=reload)
         return load_backbone(record, preprocessing=self._preprocessing())
+
+    def __sklearn_clone__(self):
+        share_settings(self.cache)  # searches and folds fit clones, on a cluster maybe
+        return super().__sklearn_clone__()
 
     def __getstate__(self):
         state = super().__getstate__()

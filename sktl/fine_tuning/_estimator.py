@@ -23,7 +23,7 @@ from sktl.fine_tuning.network_outputs import NetworkOutputs
 from sktl.images import check_images, read_once
 from sktl.images.value_range import fit_value_range
 from sktl.inference import StoreInfo, embedding_widths, resolve_placement, warn_of_photographs
-from sktl.store import open_store
+from sktl.store import open_store, share_settings
 from sktl.training import (
     Activations,
     FineTuneNetwork,
@@ -294,6 +294,7 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
         return self
 
     def __sklearn_clone__(self):
+        share_settings(self.cache)  # searches and folds fit clones, on a cluster maybe
         other = super(FineTuneEstimator, self._without("augment", "callbacks")).__sklearn_clone__()
         other.augment, other.callbacks = deepcopy(self.augment), cloned(self.callbacks)
         return other

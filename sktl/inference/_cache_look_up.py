@@ -1,7 +1,9 @@
 """Cache look-up: which vectors of one call are in the store, and which images have to go through the network."""
 
 import time
-from dataclasses import dataclass
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter
 
@@ -23,6 +25,7 @@ _PATIENCE_SECONDS = 600
 # A service asks for few images at a time, and never again for the same: what it computes is not worth a place on disk.
 # Folds of small data do, too, but they are soon through.
 _FEW, _MOST_IN_FEWS = 32, 1000
+_noted: ContextVar = ContextVar("noted", default=None)
 
 
 @dataclass
@@ -32,6 +35,25 @@ class Task:
     position: int  # in the collection
     opened: object = None  # the image where it was opened already, or the ImageReadError that says why it cannot be
     digest: bytes | None = None  # of its content; None when nothing is stored
+
+
+@dataclass
+class LookedUp:
+    """What images were looked up by."""
+
+    key: object = None  # the cache key; None where there was no store
+    digests: dict = field(default_factory=dict)  # position → digest, of what could be read
+
+
+@contextmanager
+def noted_look_up():
+    """Note by what the images of the one call inside the block are looked up, for whoever keeps its vectors himself."""
+    looked_up = LookedUp()
+    token = _noted.set(looked_up)
+    try:
+        yield looked_up
+    finally:
+        _noted.reset(token)
 
 
 @dataclass(eq=False)
@@ -102,6 +124,9 @@ class CacheLookUp:
         self._lease = None  # under which images are claimed, once there are any to claim
         self._seconds = 0.0
         self._last = time.perf_counter()
+        self._noted = _noted.get()
+        if self._noted is not None:
+            self._noted.key = key
 
     def __enter__(self):
         self._info.path = None if self._store.folder is None else str(self._store.folder)
@@ -127,7 +152,10 @@ class CacheLookUp:
             for task in tasks:
                 if task.digest is None:
                     broken.append(task)  # whoever prepares it will find out
-                elif task.digest in self._first:
+                    continue
+                if self._noted is not None:
+                    self._noted.digests[task.position] = task.digest
+                if task.digest in self._first:
                     self._copies.append((task.position, self._first[task.digest]))
                 else:
                     self._first[task.digest] = task.position

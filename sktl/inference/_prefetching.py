@@ -7,6 +7,8 @@ from itertools import islice
 
 from joblib import effective_n_jobs
 
+from sktl._clusters import off_cluster
+
 
 @contextmanager
 def reading_threads(n_jobs, n_images=None):
@@ -17,7 +19,8 @@ def reading_threads(n_jobs, n_images=None):
     if n_images == 1:
         yield None, 1
         return
-    n_threads = effective_n_jobs(n_jobs)
+    with off_cluster():
+        n_threads = effective_n_jobs(n_jobs)
     with stopping(ThreadPoolExecutor(n_threads, thread_name_prefix="sktl-read")) as pool:
         yield pool, n_threads
 

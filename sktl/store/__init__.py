@@ -1,5 +1,6 @@
 """The embedding store: what a frozen network has computed, found again by content."""
 
+from sktl.store._cluster import share_settings
 from sktl.store._database import Key
 from sktl.store._moving import export_vectors, import_vectors, usage_of_segments
 from sktl.store._opening import looked_up_only, open_store, store_folder
@@ -17,6 +18,7 @@ __all__ = [
     "looked_up_only",
     "open_store",
     "read_in_turn",
+    "share_settings",
     "store_folder",
     "usage_of_segments",
     "write_segment",

@@ -370,7 +370,7 @@ def test_an_error_of_another_process_comes_over_or_else_its_words_do(estimator, 
     monkeypatch.delitem(copyreg.dispatch_table, kind, raising=False)  # where dask has made errors survive more
     train, test = splits_of(3)[0]
     fit = FitTask("mine", 0, estimator, train, test, 0, {"accuracy": get_scorer("accuracy")})
-    _, here, _ = _execution._fitted_here(fit, X, Y, os.getpid(), share_warned(), False)
+    _, here, _ = _execution._fitted_here(fit, X, Y, _execution._this_process(), share_warned(), False)
     assert type(here) is kind
     _, sent, _ = _execution._fitted_here(fit, X, Y, -1, share_warned(), False)
     assert type(sent) is sent_kind
