@@ -138,6 +138,7 @@ def _embed_and_write(output, columns, options):
         say(f"Error: {unreadable(bad.path, bad.reason)}")
     network, info = extractor.backbone_, extractor.store_info_
     about = {name: getattr(network, name) for name in ("name", "weights", "source", "license", "digest")}
+    about["asked"] = options["weights"]  # which finds them again
     about = {"backbone": about, "layers": extractor.layers_, "pooling": options["pooling"]}
     about["image_size"] = extractor._preprocessing().crop_size
     classes = sorted({label for label in columns.get("label", ()) if isinstance(label, str)})

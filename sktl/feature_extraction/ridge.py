@@ -114,7 +114,9 @@ class Space:
 
     spectrum: np.ndarray  # variances
     projected: np.ndarray  # products with the targets
-    blocks: Callable  # yields coordinates, targets and shares of some rows, the former two times the roots of the latter
+    blocks: (
+        Callable  # yields coordinates, targets and shares of some rows, the former two times the roots of the latter
+    )
     lift: Callable  # from coordinates to scaled features
 
     def best_strengths(self, share, *, one_strength):
