@@ -10,7 +10,8 @@ from sktl._validation import StrOptions, check_feature_names_in, fit_context
 from sktl.backbones import POOLINGS
 from sktl.feature_extraction._read_once import ReadOnceMixin
 from sktl.feature_extraction.frozen_network import SHARED_CONSTRAINTS, FrozenNetworkEstimator
-from sktl.inference import embedding_widths
+from sktl.images.dask_collections import is_dask_collection, stand_in
+from sktl.inference import embed_lazily, embedding_widths
 
 
 class PretrainedFeatureExtractor(ReadOnceMixin, FrozenNetworkEstimator):
@@ -175,6 +176,8 @@ class PretrainedFeatureExtractor(ReadOnceMixin, FrozenNetworkEstimator):
         ImportError
             If `engine` is not installed.
         """
+        if is_dask_collection(X):
+            X = stand_in(X, value_range=self.value_range)
         seed = check_random_state(self.random_state).randint(2**31 - 1) if self.weights is None else 0
         self.backbone_ = self._find_network(X, seed=seed, on_error=self.on_error)
         cuts = [self._cut(layer) for layer in self._layers()]
@@ -202,6 +205,10 @@ class PretrainedFeatureExtractor(ReadOnceMixin, FrozenNetworkEstimator):
             If an image cannot be read and ``on_error="raise"``.
         """
         check_is_fitted(self)
+        if is_dask_collection(X):
+            self._images(stand_in(X, value_range=self.value_range_ or self.value_range))
+            self.bad_images_ = []
+            return embed_lazily(X, self)
         images = self._images(X)
         embeddings, bad_images = self._embed(images, layers=self.layers_, pooling=self.pooling, on_error=self.on_error)
         self.bad_images_ = bad_images

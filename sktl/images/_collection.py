@@ -9,9 +9,10 @@ from sktl.exceptions import ImageReadError
 from sktl.images._arrays import canonical, has_own_range, is_array, length, value_limits
 from sktl.images._lazy import IdentifiedImage, LazyItems
 from sktl.images._opened import OpenedImage
+from sktl.images._portable import portable
 from sktl.images._reading import is_remote, named, path_of
 from sktl.images._remote import DIGESTS
-from sktl.images.value_range import FROM_THE_FIRST, checked_range
+from sktl.images.value_range import FROM_THE_FIRST, checked_range, range_of
 
 
 class ImageCollection:
@@ -94,6 +95,50 @@ class ImageCollection:
             return make()
         key = str(item), self._value_range, self._learned  # the range is part of what identifies an image
         return IdentifiedImage(make, DIGESTS, key, position)
+
+    def item(self, i):
+        """Return image i in a form that another process can read, to be passed there in a list.
+
+        Parameters
+        ----------
+        i : int
+            Position in this collection.
+
+        Returns
+        -------
+        str, bytes, ndarray or PIL image
+            The absolute path of a file, or a URL, neither of which is read; what is in memory, or is made on access,
+            with its values untouched.
+
+        Raises
+        ------
+        ImageReadError
+            If the image is made on access, and cannot be made.
+        """
+        position = self._position(i)
+        item = self._items[position]
+        with named(item, position):
+            made = portable(item, None if self._learned else self._value_range)
+            if self._is_lazy() and is_array(made):
+                range_of(made, self._value_range, FROM_THE_FIRST if self._learned else False)  # checks it
+        return made
+
+    def read_error(self, i, reason):
+        """Make the error that says why image i cannot be read.
+
+        Parameters
+        ----------
+        i : int
+            Position in this collection.
+        reason : str
+            Why, as one phrase.
+
+        Returns
+        -------
+        ImageReadError
+            With the position in the first `X`, and the path of the file, if there is one.
+        """
+        return ImageReadError(reason, *self._named(i))
 
     def subset(self, indices):
         """Return some of the images, in the order asked for, without reading any.

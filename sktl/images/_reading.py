@@ -55,6 +55,11 @@ def is_remote(item):
     return isinstance(item, str) and _URL.match(item) is not None
 
 
+def names_a_file(path):
+    """Whether a text may be the path of a file on this system: no URL, and not the content of one."""
+    return not is_remote(path) and not _DATA_URL.match(path) and len(path) <= _LONGEST_PATH
+
+
 def is_image_item(item):
     """Whether the item cannot be anything but one image: a row of numbers is not, None is not."""
     if is_path(item) or is_encoded(item) or is_pil(item) or is_stream(item) or is_record(item):

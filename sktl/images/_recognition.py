@@ -19,6 +19,7 @@ from sktl.images._refusals import (
     refuse_rows_with_images,
     refuse_what_is_no_sequence,
 )
+from sktl.images.dask_collections import is_dask_collection
 
 _IN_MEMORY = (list, tuple, deque, UserList)
 _N_LOOKED_AT = 16  # items that may be missing or damaged before one shows what all of them are
@@ -83,7 +84,9 @@ def as_images(X):
 def has_rows_of_its_own(X):
     """Whether rows of X can be selected without making what is in them: not of what is read on access."""
     in_memory = (*_IN_MEMORY, ImageCollection, str)
-    return isinstance(X, in_memory) or is_frame(X) or (is_array(X) and not _is_on_disk(X)) or not makes_items(X)
+    if isinstance(X, in_memory) or is_dask_collection(X) or is_frame(X):
+        return True
+    return (is_array(X) and not _is_on_disk(X)) or not makes_items(X)
 
 
 def is_frame(X):

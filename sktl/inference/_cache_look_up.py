@@ -1,7 +1,9 @@
 """Cache look-up: which vectors of one call are in the store, and which images have to go through the network."""
 
 import time
-from dataclasses import dataclass
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter
 
@@ -22,6 +24,7 @@ _PATIENCE_SECONDS = 600
 # A service asks for few images at a time, and never again for the same: what it computes is not worth a place on disk.
 # Folds of small data do, too, but they are soon through.
 _FEW, _MOST_IN_FEWS = 32, 1000
+_noted: ContextVar = ContextVar("noted", default=None)
 
 
 @dataclass
@@ -31,6 +34,25 @@ class Task:
     position: int  # in the collection
     opened: object = None  # the image where it was opened already, or the ImageReadError that says why it cannot be
     digest: bytes | None = None  # of its content; None when nothing is stored
+
+
+@dataclass
+class LookedUp:
+    """What images were looked up by."""
+
+    key: object = None  # the cache key; None where there was no store
+    digests: dict = field(default_factory=dict)  # position → digest, of what could be read
+
+
+@contextmanager
+def noted_look_up():
+    """Note by what the images of the one call inside the block are looked up, for whoever keeps its vectors himself."""
+    looked_up = LookedUp()
+    token = _noted.set(looked_up)
+    try:
+        yield looked_up
+    finally:
+        _noted.reset(token)
 
 
 @dataclass(eq=False)
@@ -47,6 +69,8 @@ class StoreInfo:
         Bytes of the vectors found.
     seconds_saved : float, default=0.0
         What the vectors found had cost when they were computed.
+    segments : dict of {str: int} or None, default=None
+        Of the images found, how many in each folder of segments; None when no segments are looked up.
     """
 
     path: str | None = None
@@ -54,6 +78,7 @@ class StoreInfo:
     n_misses: int = 0
     n_bytes: int = 0
     seconds_saved: float = 0.0
+    segments: dict | None = None
     _n_in_fews = _MOST_IN_FEWS  # of one that was read from a file; no field, since it is nobody's concern
 
     def __post_init__(self):
@@ -98,9 +123,15 @@ class CacheLookUp:
         self._lease = None  # under which images are claimed, once there are any to claim
         self._seconds = 0.0
         self._last = time.perf_counter()
+        self._noted = _noted.get()
+        if self._noted is not None:
+            self._noted.key = key
 
     def __enter__(self):
-        self._info.path = str(self._store.folder)
+        self._info.path = None if self._store.folder is None else str(self._store.folder)
+        if self._store.segments:
+            folders = (tier.folder for tier in self._store.segments)
+            self._info.segments = {**dict.fromkeys(folders, 0), **(self._info.segments or {})}
         return self
 
     def __exit__(self, *error):
@@ -120,7 +151,10 @@ class CacheLookUp:
             for task in tasks:
                 if task.digest is None:
                     broken.append(task)  # whoever prepares it will find out
-                elif task.digest in self._first:
+                    continue
+                if self._noted is not None:
+                    self._noted.digests[task.position] = task.digest
+                if task.digest in self._first:
                     self._copies.append((task.position, self._first[task.digest]))
                 else:
                     self._first[task.digest] = task.position
@@ -194,7 +228,7 @@ class CacheLookUp:
         """Fill in what is stored, take on what nobody computes, and yield that."""
         if not tasks:
             return
-        found = self._store.read(self._key, tasks)
+        found = self._stored(tasks)
         for digest, vector in found.items():
             self._embeddings[tasks[digest].position] = vector
         self._count_hits(len(found))
@@ -207,6 +241,17 @@ class CacheLookUp:
             self._elsewhere.update((digest, tasks[digest].position) for digest in rest if digest not in mine)
         self._last = time.perf_counter()
         yield from (tasks[digest] for digest in rest if digest in mine)
+
+    def _stored(self, digests):
+        """Return what is stored, in whichever tier."""
+        found: dict = {}
+        for tier in self._store.tiers:
+            if rest := [digest for digest in digests if digest not in found]:
+                new = tier.read(self._key, rest)
+                found |= new
+                if tier in self._store.segments:
+                    self._info.segments[tier.folder] += len(new)
+        return found
 
     def _count_hits(self, n_hits):
         if n_hits:

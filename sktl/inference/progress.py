@@ -30,12 +30,17 @@ def tell(unit, n_done, total):
 
 @contextmanager
 def counted(total, *, unit="image", verbose=0):
-    """Give a function to be called with how many more are done, behind a bar of its own if that is wanted."""
+    """Give a function to be called with how many more are done, behind a bar of its own if that is wanted.
+
+    What else the bar is to show is passed by name.
+    """
     n_done = 0
 
-    def advance(n_more):
+    def advance(n_more, **shown):
         nonlocal n_done
         n_done += n_more
+        if shown:
+            bar.set_postfix(shown, refresh=False)
         bar.update(n_more)
         tell(unit, n_done, total)
 

@@ -16,7 +16,7 @@ __all__ = ["near_duplicate_groups"]
 @validate_params(
     {
         "threshold": [Interval(Real, 0, 1, closed="right"), StrOptions({"auto"})],
-        "cache": ["boolean", str, PathLike],
+        "cache": ["boolean", str, PathLike, list, tuple],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "verbose": ["verbose"],
     },

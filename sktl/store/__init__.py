@@ -2,6 +2,16 @@
 
 from sktl.store._database import Key
 from sktl.store._opening import looked_up_only, open_store, store_folder
+from sktl.store._segments import SegmentFolder, write_segment
 from sktl.store._store import EmbeddingStore, StoreUsage
 
-__all__ = ["EmbeddingStore", "Key", "StoreUsage", "looked_up_only", "open_store", "store_folder"]
+__all__ = [
+    "EmbeddingStore",
+    "Key",
+    "SegmentFolder",
+    "StoreUsage",
+    "looked_up_only",
+    "open_store",
+    "store_folder",
+    "write_segment",
+]

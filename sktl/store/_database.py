@@ -10,7 +10,7 @@ import time
 from hashlib import sha256
 from typing import Protocol, runtime_checkable
 
-__all__ = ["Database", "Key", "is_of_this_format", "number_in"]
+__all__ = ["Database", "Key", "checksum_of", "is_of_this_format", "number_in"]
 
 # Rows of 2 to 8 KiB fill pages of this size; commits stay small.
 _PAGE_SIZE = 16384
@@ -138,7 +138,7 @@ class Database:
     def write(self, key, vectors, lease, seconds):
         """Store vectors, and give back the claims to them."""
         key_id, now = self._id(key, new=True), int(time.time())
-        rows = [(key_id, digest, now, _checksum(key, digest, vector), vector) for digest, vector in vectors.items()]
+        rows = [(key_id, digest, now, checksum_of(key, digest, vector), vector) for digest, vector in vectors.items()]
         with self._transaction():
             self._connection.executemany(
                 "INSERT OR REPLACE INTO vectors (recipe, image, used, checksum, vector) VALUES (?, ?, ?, ?, ?)", rows
@@ -289,8 +289,9 @@ def _identity(path):
 
 def _is_sound(key, digest, checksum, vector):
     # Damage may change the type of what is stored, too.
-    return isinstance(vector, bytes) and len(vector) == key.n_bytes and checksum == _checksum(key, digest, vector)
+    return isinstance(vector, bytes) and len(vector) == key.n_bytes and checksum == checksum_of(key, digest, vector)
 
 
-def _checksum(key, digest, vector):
+def checksum_of(key, digest, vector):
+    """Return 8 bytes over a vector, its image and its key."""
     return sha256(key.digest + digest + vector).digest()[:8]

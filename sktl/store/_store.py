@@ -65,6 +65,13 @@ class EmbeddingStore:
         self._can_read = self._can_write = True
         self._warned = self._looked_at = False
 
+    segments = ()  # looked up besides, see `TieredStore`
+
+    @property
+    def tiers(self):
+        """All that is looked up: this store."""
+        return (self,)
+
     def read(self, key, digests):
         """Return the stored vectors among those asked for, as {digest: read-only ndarray of float32}."""
         nothing = {}, [], []

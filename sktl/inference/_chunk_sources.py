@@ -1,0 +1,120 @@
+"""Where the chunks of embed_images come from, X or the partitions of a collection of dask, and who takes them."""
+
+import os
+import sys
+from concurrent.futures import Executor, Future
+
+import numpy as np
+
+from sktl._optional import import_optional
+from sktl.exceptions import ImageReadError
+from sktl.images import as_images, take_rows
+from sktl.images.dask_collections import is_dask_collection
+from sktl.inference._chunks import embed_chunk
+
+__all__ = ["ThisProcess", "n_workers", "source_of"]
+
+
+class ThisProcess(Executor):
+    """The executor that there is without any: what is submitted is done at once."""
+
+    def submit(self, function, /, *args, **kwargs):
+        """Call a function; what it raises is raised here."""
+        future: Future = Future()
+        future.set_result(function(*args, **kwargs))
+        return future
+
+
+def n_workers(executor):
+    """Return how many tasks an executor runs at a time, as far as it tells."""
+    client = getattr(executor, "_client", None)  # of dask
+    if client is not None:
+        return sum(client.nthreads().values())
+    return getattr(executor, "_max_workers", None) or getattr(executor, "num_workers", None) or os.cpu_count()
+
+
+def source_of(X, executor, chunk_size):
+    """Return what gives the chunks of X to an executor."""
+    return _Partitions(X, executor) if is_dask_collection(X) else _Slices(X, executor or ThisProcess(), chunk_size)
+
+
+class _Slices:
+    """The chunks of an X that has rows: as many images each."""
+
+    unit = "image"
+
+    def __init__(self, X, executor, size):
+        self.executor = executor
+        self._size = size
+        self._images = as_images(X)
+        self._X = X
+        self._unmade: dict = {}  # position → why it could not be made
+        self.total = X.shape[0] if self._images is None and hasattr(X, "shape") else len(self._images or X)
+        self.n_chunks = -(-self.total // size)
+
+    def submit(self, extractor, out, number):
+        """Have one chunk embedded."""
+        rows = range(number * self._size, min((number + 1) * self._size, self.total))
+        items = take_rows(self._X, np.array(rows)) if self._images is None else [self._item(i) for i in rows]
+        return self.executor.submit(embed_chunk, extractor, items, out)
+
+    def _item(self, i):
+        try:
+            return self._images.item(i)
+        except ImageReadError as error:
+            self._unmade[i] = error
+            return None
+
+    def errors(self, number, failures, start=None):
+        """Return the errors of one chunk, named as in X."""
+        return [self._error(number * self._size + failure.index, failure) for failure in failures]
+
+    def _error(self, i, failure):
+        if i in self._unmade:
+            return self._unmade[i]
+        if self._images is None:
+            return ImageReadError(failure.reason, i)
+        return self._images.read_error(i, failure.reason)
+
+
+class _Partitions:
+    """The chunks of a collection of dask: its partitions, which dask computes."""
+
+    unit = "partition"
+
+    def __init__(self, X, executor):
+        if executor is not None and not hasattr(executor, "_client"):
+            raise TypeError(
+                "executor must be one of dask, or None, for a collection of dask as X. Got a "
+                f"{type(executor).__name__} instead; pass X.compute() to others."
+            )
+        self.executor = executor or _current_cluster() or ThisProcess()
+        if hasattr(X, "chunks"):
+            X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
+        parts = X.to_delayed()
+        self._parts = parts.ravel().tolist() if isinstance(parts, np.ndarray) else list(parts)
+        self.total = self.n_chunks = len(self._parts)
+
+    def submit(self, extractor, out, number):
+        """Have one partition computed and embedded, where dask does so."""
+        delayed = import_optional("dask", extra="dask", caller="embed_images of a collection of dask").delayed
+        task = delayed(embed_chunk, pure=False)(extractor, self._parts[number], out)
+        if isinstance(self.executor, ThisProcess):
+            return self.executor.submit(task.compute)
+        return self.executor._client.compute(task)
+
+    def errors(self, number, failures, start=None):
+        """Return the errors of one partition; which rows come before it shows only at the end."""
+        if start is None:
+            return [ImageReadError(f"in partition {number}, {each.reason}", each.index, each.path) for each in failures]
+        return [ImageReadError(each.reason, start + each.index, each.path) for each in failures]
+
+
+def _current_cluster():
+    """Return the executor of the client that is current in this process, where there is one."""
+    if "distributed" not in sys.modules:
+        return None
+    try:
+        return sys.modules["distributed"].default_client().get_executor()
+    except ValueError:
+        return None

@@ -1,0 +1,139 @@
+"""The result of embed_images where vectors are kept in segments: what is needed to read them."""
+
+import numpy as np
+
+from sktl._optional import import_optional
+from sktl.inference._chunks import DIGEST_SIZE, segments_at
+
+__all__ = ["ImageEmbeddings"]
+
+
+class ImageEmbeddings:
+    """The vectors of many images, in segments: read when they are asked for.
+
+    Made by `embed_images`. ``numpy.asarray(embeddings)`` is an array, as is `to_numpy`.
+
+    Parameters
+    ----------
+    out : str
+        Folder or URL of the segments.
+    chunks : sequence of EmbeddedChunk
+        By what the vectors are found, in the order of the images.
+    bad_images : list of ImageReadError
+        The images that could not be read: their rows are NaN.
+
+    Attributes
+    ----------
+    out, bad_images
+        As passed.
+    n_found, n_computed : int
+        Images whose vectors were found by the call, and images that it sent through the network.
+    shape : tuple of int
+        Numbers of images and of features.
+    dtype : dtype
+        float32.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from sktl import PretrainedFeatureExtractor
+    >>> from sktl.datasets import make_fractals
+    >>> from sktl.inference import embed_images
+    >>> X, _ = make_fractals(20, random_state=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     embeddings = embed_images(X, PretrainedFeatureExtractor(), out=folder, progress=False)
+    ...     vectors = embeddings.to_numpy()
+    >>> vectors.shape, len(embeddings), embeddings.n_computed
+    ((20, 192), 20, 20)
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, out, chunks, bad_images):
+        self.out = out
+        self.bad_images = bad_images
+        self._chunks = tuple(chunks)
+
+    def __repr__(self):
+        n_images, n_features = self.shape
+        return f"ImageEmbeddings({n_images:,} images, {n_features} features, in {self.out!r})"
+
+    def __len__(self):
+        return self.shape[0]
+
+    @property
+    def shape(self):
+        """Numbers of images and of features."""
+        return sum(chunk.n_images for chunk in self._chunks), self._chunks[0].n_features
+
+    @property
+    def n_found(self):
+        """Number of images whose vectors were found."""
+        return sum(chunk.n_found for chunk in self._chunks)
+
+    @property
+    def n_computed(self):
+        """Number of images that went through the network."""
+        return sum(chunk.n_computed for chunk in self._chunks)
+
+    def to_numpy(self):
+        """Read all vectors.
+
+        Returns
+        -------
+        vectors : ndarray of shape (n_images, n_features), float32
+            Rows of NaN where an image could not be read.
+
+        Raises
+        ------
+        FileNotFoundError
+            If segments are gone, or are not to be seen from this process.
+        """
+        vectors, start = np.empty(self.shape, dtype=np.float32), 0
+        for chunk in self._chunks:
+            vectors[start : start + chunk.n_images] = read_chunk(self.out, chunk)
+            start += chunk.n_images
+        return vectors
+
+    def to_dask(self):
+        """Return the vectors as an array of dask, which reads them chunk by chunk.
+
+        Returns
+        -------
+        vectors : dask.array.Array of shape (n_images, n_features), float32
+            Nothing is read yet.
+        """
+        array = import_optional("dask.array", extra="dask", caller="ImageEmbeddings.to_dask")
+        read = import_optional("dask", extra="dask", caller="ImageEmbeddings.to_dask").delayed(read_chunk, pure=True)
+        return array.concatenate(
+            [
+                array.from_delayed(read(self.out, chunk), (chunk.n_images, chunk.n_features), dtype=np.float32)
+                for chunk in self._chunks
+            ]
+        )
+
+    def __array__(self, dtype=None, copy=None):
+        vectors = self.to_numpy()
+        return vectors if dtype is None else vectors.astype(dtype)
+
+
+def read_chunk(out, chunk):
+    """Read the vectors of one chunk from segments; rows of NaN where an image could not be read."""
+    vectors = np.full((chunk.n_images, chunk.n_features), np.nan, dtype=np.float32)
+    if chunk.key is None:  # a partition without images
+        return vectors
+    digests = [chunk.digests[start : start + DIGEST_SIZE] for start in range(0, len(chunk.digests), DIGEST_SIZE)]
+    found = segments_at(out).read(chunk.key, set(digests))
+    failed, missing = {failure.index for failure in chunk.failures}, 0
+    for i, digest in enumerate(digests):
+        if digest in found:
+            vectors[i] = found[digest]
+        else:
+            missing += i not in failed
+    if missing:
+        raise FileNotFoundError(
+            f"out must be a place that the workers and this process share, and keep its segments. Got {out!r}, in "
+            f"which {missing} of {chunk.n_images} vectors of a chunk are not found, instead. Call embed_images again with a "
+            "shared folder or URL."
+        )
+    return vectors
