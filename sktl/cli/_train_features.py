@@ -76,7 +76,8 @@ def _extractor(about, weights):
     if network.digest != said["digest"]:
         raise ValueError(
             f"--features must be of the network that the model is to hold. Got other weights of {said['name']} "
-            f"instead: {printable(str(network.weights))}. Name the former ones with --weights, or embed the images anew."
+            f"instead: {printable(str(network.weights))}. Name the former ones with --weights, or embed "
+            "the images anew."
         )
     size = about["image_size"] if about["image_size"] != network.preprocessing.crop_size else None
     extractor = PretrainedFeatureExtractor(
