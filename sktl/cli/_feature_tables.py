@@ -8,7 +8,6 @@ from pathlib import Path
 
 from sktl._optional import import_optional
 from sktl._text import enumerated, unescaped
-from sktl._validation import did_you_mean
 
 __all__ = ["FeatureTable", "Labels", "recipe_in"]
 
@@ -62,6 +61,8 @@ class FeatureTable:
     def labels(self, column, task, marker):
         """Read through a column for what is to be learnt; rows without a number in `marker` are images without any."""
         if column not in self.columns:
+            from sktl._validation import did_you_mean
+
             own = [name for name in self.columns if name in ("path", "label", "group")] or self.columns
             raise ValueError(
                 f"--target must name a column of --features. Got {column!r} instead of "
