@@ -99,7 +99,8 @@ class FeatureTable:
         rows = max(1, _NUMBERS_IN_BLOCK // len(columns))
         for file in self.files:
             with self._parquet.ParquetFile(file) as opened:
-                if missing := [name for name in columns if name not in opened.schema_arrow.names]:
+                there = set(opened.schema_arrow.names)
+                if missing := [name for name in columns if name not in there]:
                     raise ValueError(
                         f"--features must have the same columns in all files. Got none called {missing[0]!r} in "
                         f"{str(file)!r} instead. Move that file away, or write it again."
