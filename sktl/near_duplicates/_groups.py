@@ -70,7 +70,7 @@ def near_duplicate_groups(
         Where to compute embeddings.
     precision : str, default="auto"
         Number format of the network.
-    cache : bool, str or path, default=True
+    cache : bool, str, Path or list, default=True
         Where embeddings are kept, as for the extractor.
     threshold : "auto" or float, default="auto"
         Similarity from which two pictures count as copies: the correlation of their edges and textures, 1 for equal

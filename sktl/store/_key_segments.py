@@ -2,18 +2,18 @@
 
 import time
 from collections import defaultdict
+from functools import partial
 
 import numpy as np
 
 from sktl.store._database import checksum_of
-from sktl.store._segment_format import DIGEST_SIZE, UnreadableSegmentError, layout
+from sktl.store._segment_format import CHECKSUM_SIZE, DIGEST_SIZE, layouts
 from sktl.store._segment_index import Index, entries_of, prefixes_of
 from sktl.store._segment_places import folder_of
 
 __all__ = ["KeySegments"]
 
-_TAIL = 1 << 16  # bytes at the end of a file that hold its footer, and often its keys
-_OPENED_TOGETHER = 64
+_OPENED_TOGETHER = 16
 # Seconds after which a folder is listed again, by whether it is remote.
 _LISTED_EVERY = {False: 2.0, True: 20.0}
 _COMPARED = 8  # images of one look-up, at most, of which a second vector is read
@@ -75,8 +75,8 @@ class KeySegments:
 
     def seconds_per_image(self):
         """Return how long an image took to compute on average."""
-        layouts = list(self._layouts.values())
-        return sum(one.seconds for one in layouts) / max(sum(one.n_rows for one in layouts), 1)
+        found = self._layouts.values()
+        return sum(one.seconds for one in found) / max(sum(one.n_rows for one in found), 1)
 
     def _add(self, sizes):
         """Index new segments, together with former indices that are not much larger, so that there are few of them."""
@@ -86,51 +86,43 @@ class KeySegments:
             former = [name for name in indices.pop()[1] if name in self._layouts]
             n_new += sum(self._layouts[name].n_rows for name in former)
             names = sorted({*names, *former})
-        layouts: dict = {}
-        index = Index(self._entries(names, sizes, layouts), n_new)
+        found: dict = {}
+        index = Index(self._entries(names, sizes, found), n_new)
         # In this order, as other threads look things up at the same time.
-        self._layouts = {**self._layouts, **layouts}
+        self._layouts = {**self._layouts, **found}
         self._indices = [*indices, (index, names)]
 
-    def _entries(self, names, sizes, layouts):
+    def _entries(self, names, sizes, found):
         """Yield the entries of segments, and note down the layouts of new ones."""
-        known = {name: self._layouts[name] for name in names if name in self._layouts}
-        for start in range(0, len(names), _OPENED_TOGETHER):
-            some = names[start : start + _OPENED_TOGETHER]
-            new = [name for name in some if name not in known]
-            tails = self._place.read(self._folder, [(name, max(sizes[name] - _TAIL, 0), sizes[name]) for name in new])
-            for name, tail in zip(new, tails, strict=True):
-                found = self._layout(name, tail, sizes[name])
-                if found is not None:
-                    layouts[name] = found
-            places = {name: known.get(name) or layouts.get(name) for name in some}
-            yield from self._entries_at({name: place for name, place in places.items() if place is not None})
+        found.update({name: self._layouts[name] for name in names if name in self._layouts})
+        new = {name: sizes[name] for name in names if name not in found}
+        for name, one in layouts(partial(self._place.read, self._folder), new):
+            if isinstance(one, Exception):
+                self._skip(name, sizes[name], one)
+            elif (one.digest, one.n_bytes) != (self._key.digest, self._key.n_bytes):
+                self._skip(name, one.size, "it is of another recipe")
+            else:
+                found[name] = one
+        sound = [name for name in names if name in found]
+        for start in range(0, len(sound), _OPENED_TOGETHER):
+            yield from self._entries_at({name: found[name] for name in sound[start : start + _OPENED_TOGETHER]})
 
-    def _entries_at(self, layouts):
+    def _entries_at(self, found):
         ranges = []
-        for name, one in layouts.items():
-            ranges.append((name, one.checksums, one.checksums + 8 * one.n_rows))
+        for name, one in found.items():
+            ranges.append((name, one.checksums, one.checksums + CHECKSUM_SIZE * one.n_rows))
             ranges.append((name, one.images, one.images + DIGEST_SIZE * one.n_rows))
         columns = self._place.read(self._folder, ranges)
-        for name, checksums, images in zip(layouts, columns[::2], columns[1::2], strict=True):
+        for name, checksums, images in zip(found, columns[::2], columns[1::2], strict=True):
             if checksums is not None and images is not None:
                 self._names.append(name)
                 yield entries_of(images, checksums, len(self._names) - 1)
 
-    def _layout(self, name, tail, size):
-        """Return the layout of a file; a damaged one or one of another key is skipped until its size changes."""
-        try:
-            if tail is None:
-                raise UnreadableSegmentError("it cannot be read")
-            found = layout(tail, size)
-            if (found.digest, found.n_bytes) != (self._key.digest, self._key.n_bytes):
-                raise UnreadableSegmentError("it is of another recipe")
-            return found
-        except UnreadableSegmentError as error:
-            self._skipped[name] = size
-            if name in self._place.sizes(self._folder, {name}):  # not one that was removed in between
-                self._warn("skipped", f"has files that are skipped, such as {name} ({error})")
-            return None
+    def _skip(self, name, size, why):
+        """Leave out a file until its size changes."""
+        self._skipped[name] = size
+        if name in self._place.sizes(self._folder, {name}):  # not one that was removed in between
+            self._warn("skipped", f"has files that are skipped, such as {name} ({why})")
 
     def _read_rows(self, rows):
         """Return {digest: bytes} of those rows that are sound."""

@@ -14,14 +14,19 @@ import numpy as np
 from sktl._optional import import_optional
 from sktl.store._database import checksum_of
 
-__all__ = ["DIGEST_SIZE", "Layout", "UnreadableSegmentError", "encode", "layout"]
+__all__ = ["CHECKSUM_SIZE", "DIGEST_SIZE", "Layout", "UnreadableSegmentError", "encode", "layout", "layouts"]
 
 _VERSION = 1
-DIGEST_SIZE, _CHECKSUM_SIZE = 16, 8  # bytes
+DIGEST_SIZE, CHECKSUM_SIZE = 16, 8  # bytes
 _MAX_BYTES = 1 << 30  # of vectors: a page holds less than 2 GiB
+_MAX_ROWS = 1 << 22  # the keys of one segment are in memory together
+_TAIL = 1 << 16  # bytes at the end of a file that hold its footer
+_OPENED_TOGETHER = 64
 _LABEL = b"sktl"  # of what the footer says about a segment
 _LONGEST_DESCRIPTION = 4096
-_TYPES = {"image": ("FIXED_LEN_BYTE_ARRAY", DIGEST_SIZE), "checksum": ("FIXED_LEN_BYTE_ARRAY", _CHECKSUM_SIZE)}
+# What reading numbers and names out of anything may raise.
+_MALFORMED = (OSError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError)
+_TYPES = {"image": ("FIXED_LEN_BYTE_ARRAY", DIGEST_SIZE), "checksum": ("FIXED_LEN_BYTE_ARRAY", CHECKSUM_SIZE)}
 
 
 class UnreadableSegmentError(ValueError):
@@ -32,6 +37,7 @@ class UnreadableSegmentError(ValueError):
 class Layout:
     """Where in a file what is: a row of each column has a fixed size."""
 
+    size: int  # of the file
     n_rows: int
     digest: bytes  # of the key
     description: str  # of the key
@@ -48,10 +54,10 @@ def encode(key, vectors, seconds=0.0):
     digests = sorted(vectors)
     if not digests or {len(digest) for digest in digests} != {DIGEST_SIZE}:
         raise ValueError(f"vectors must be one or more, by digests of {DIGEST_SIZE} bytes. Got others instead.")
-    if len(digests) * key.n_bytes > _MAX_BYTES:
+    if len(digests) * key.n_bytes > _MAX_BYTES or len(digests) > _MAX_ROWS:
         raise ValueError(
-            f"vectors of one segment must have {_MAX_BYTES} bytes at most. Got {len(digests) * key.n_bytes} instead. "
-            "Write them in several segments."
+            f"vectors of one segment must be {_MAX_ROWS} at most, of {_MAX_BYTES} bytes at most. Got {len(digests)} of "
+            f"{len(digests) * key.n_bytes} bytes instead. Write them in several segments."
         )
     blobs = [np.ascontiguousarray(vectors[digest], dtype="<f4").tobytes() for digest in digests]
     if {len(blob) for blob in blobs} != {key.n_bytes}:
@@ -77,12 +83,18 @@ def layout(tail, size):
         footer = parquet.read_metadata(pyarrow.BufferReader(tail))
         about = _about(footer)
         width, described = int(about["width"]), str(about["description"])[:_LONGEST_DESCRIPTION]
-        found = {"n_rows": int(footer.num_rows), "digest": bytes.fromhex(about["key"]), "description": described}
-        found |= {"n_bytes": 4 * width, "seconds": float(about["seconds"])}
+        found = {
+            "size": size,
+            "n_rows": int(footer.num_rows),
+            "digest": bytes.fromhex(about["key"]),
+            "description": described,
+        }
+        seconds = float(about["seconds"])
+        found |= {"n_bytes": 4 * width, "seconds": seconds if 0 <= seconds < np.inf else 0.0}
         pieces = [footer.row_group(0).column(i) for i in range(footer.num_columns)]
-        if footer.num_row_groups != 1 or width < 1 or found["n_rows"] < 1 or len(pieces) != 3:
+        if footer.num_row_groups != 1 or width < 1 or not 1 <= found["n_rows"] <= _MAX_ROWS or len(pieces) != 3:
             raise UnreadableSegmentError("its rows are not in one group of three columns")
-        sizes = {"vector": 4 * width, "checksum": _CHECKSUM_SIZE, "image": DIGEST_SIZE}
+        sizes = {"vector": 4 * width, "checksum": CHECKSUM_SIZE, "image": DIGEST_SIZE}
         end = size - footer.serialized_size - 8
         starts = [
             _start(piece, name, sizes[name], found["n_rows"], end) for piece, name in zip(pieces, sizes, strict=True)
@@ -90,8 +102,23 @@ def layout(tail, size):
         return Layout(**found, vectors=starts[0], checksums=starts[1], images=starts[2])
     except UnreadableSegmentError:
         raise
-    except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError) as error:
+    except (pyarrow.ArrowException, *_MALFORMED) as error:
         raise UnreadableSegmentError("it is no segment, or not all of one") from error
+
+
+def layouts(read, sizes):
+    """Yield (name, layout or error) of files of some sizes, by a function that reads ranges."""
+    names = list(sizes)
+    for start in range(0, len(names), _OPENED_TOGETHER):
+        some = names[start : start + _OPENED_TOGETHER]
+        tails = read([(name, max(sizes[name] - _TAIL, 0), sizes[name]) for name in some])
+        for name, tail in zip(some, tails, strict=True):
+            try:
+                if tail is None:
+                    raise UnreadableSegmentError("it cannot be read")
+                yield name, layout(tail, sizes[name])
+            except UnreadableSegmentError as error:
+                yield name, error
 
 
 def _parquet(pyarrow, key, columns, n_rows, seconds):
@@ -103,7 +130,7 @@ def _parquet(pyarrow, key, columns, n_rows, seconds):
         pyarrow.float32(), n_rows * key.n_bytes // 4, [None, pyarrow.py_buffer(columns["vector"])]
     )
     arrays = [pyarrow.FixedSizeListArray.from_arrays(numbers, type=_list_of(pyarrow, key.n_bytes // 4))]
-    for name, n_bytes in (("checksum", _CHECKSUM_SIZE), ("image", DIGEST_SIZE)):
+    for name, n_bytes in (("checksum", CHECKSUM_SIZE), ("image", DIGEST_SIZE)):
         kind = pyarrow.binary(n_bytes)
         arrays.append(pyarrow.Array.from_buffers(kind, n_rows, [None, pyarrow.py_buffer(columns[name])]))
     fields = [pyarrow.field(name, a.type, nullable=False) for name, a in zip(columns, arrays, strict=True)]

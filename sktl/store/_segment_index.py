@@ -7,6 +7,7 @@ in memory, which tells the piece of the file to read for a key. So an index of a
 import os
 import tempfile
 from threading import Lock
+from weakref import finalize
 
 import numpy as np
 
@@ -16,7 +17,7 @@ __all__ = ["ENTRY", "Index", "entries_of", "prefixes_of"]
 ENTRY = np.dtype([("prefix", "<u8"), ("checksum", "<u8"), ("segment", "<u4"), ("row", "<u4")])
 _PIECE = 128  # entries that are read together
 _MOST_PIECES = 8  # for one key: more equal keys than that are somebody's mischief
-_IN_MEMORY = 1 << 20  # entries; more of them are sorted in portions of about this size
+_IN_MEMORY = 1 << 18  # entries; more of them are sorted in portions of about this size
 
 
 class Index:
@@ -33,12 +34,16 @@ class Index:
     def __init__(self, parts, n_expected):
         if n_expected <= _IN_MEMORY:
             entries = np.concatenate([np.empty(0, ENTRY), *parts])
-            self._entries = _sorted(entries)
-            self._file = None
-            self._marks = self._entries["prefix"][::_PIECE].copy()
-            self.n_entries = len(entries)
+            entries = _sorted(entries)
+            self._content, self._marks, self.n_entries = (
+                entries.tobytes(),
+                entries["prefix"][::_PIECE].copy(),
+                len(entries),
+            )
         else:
-            self._entries, self._lock, self._file = None, Lock(), tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 – as long as the index
+            self._content, self._lock = None, Lock()
+            self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 – open for as long as there is the index
+            finalize(self, self._file.close)
             self._marks, self.n_entries = self._fill(parts, -(-n_expected // _IN_MEMORY))
 
     def find(self, prefixes):
@@ -59,14 +64,14 @@ class Index:
         first = np.maximum(np.searchsorted(self._marks, prefixes, "left") - 1, 0)
         last = np.maximum(np.searchsorted(self._marks, prefixes, "right") - 1, 0)
         n_pieces = np.minimum(last - first + 1, _MOST_PIECES)
-        pieces = [self._piece(start, n) for start, n in zip(first.tolist(), n_pieces.tolist(), strict=True)]
-        found = np.concatenate(pieces)
-        return found[found["prefix"] == np.repeat(prefixes, [len(piece) for piece in pieces])]
+        starts, stops = first * _PIECE, np.minimum((first + n_pieces) * _PIECE, self.n_entries)
+        pieces = [self._piece(start, stop) for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
+        found = np.frombuffer(b"".join(pieces), ENTRY)
+        return found[found["prefix"] == np.repeat(prefixes, stops - starts)]
 
-    def _piece(self, number, n_pieces):
-        start, stop = number * _PIECE, min((number + n_pieces) * _PIECE, self.n_entries)
-        if self._entries is not None:
-            return self._entries[start:stop]
+    def _piece(self, start, stop):
+        if self._content is not None:
+            return self._content[start * ENTRY.itemsize : stop * ENTRY.itemsize]
         return _read(self._file, self._lock, start, stop)
 
     def _fill(self, parts, n_portions):
@@ -83,7 +88,7 @@ class Index:
             marks, n_entries = [], 0
             for portion in range(n_portions):
                 own = [_read(unsorted, self._lock, ends[portion], ends[portion + 1]) for ends in places]
-                entries = _sorted(np.concatenate([np.empty(0, ENTRY), *own]))
+                entries = _sorted(np.frombuffer(b"".join(own), ENTRY))
                 _write(self._file, entries)
                 marks.append(entries["prefix"][-n_entries % _PIECE :: _PIECE].copy())
                 n_entries += len(entries)
@@ -125,4 +130,4 @@ def _read(file, lock, start, stop):
             content = file.read(n_bytes)
     if len(content) < n_bytes:
         raise OSError("the index of segments has been cut off")
-    return np.frombuffer(content, ENTRY)
+    return content

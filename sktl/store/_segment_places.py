@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -14,6 +15,7 @@ __all__ = ["folder_of", "is_url", "place_at"]
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+::)*[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _NAME = re.compile(r"[0-9a-f]{32}\.parquet")  # whatever else lies in a folder is no segment
+_READING = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 _NEARBY = 1 << 16  # bytes between two ranges that are fetched along: a request costs more
 
 
@@ -42,6 +44,10 @@ class _Local:
         """Whether there is such a folder."""
         return self._folder.is_dir()
 
+    def make(self):
+        """Make the folder where it is not there."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+
     def folders(self):
         """Return the names of the folders in it."""
         return sorted(entry.name for entry in os.scandir(self._folder) if entry.is_dir())
@@ -54,8 +60,11 @@ class _Local:
         except (FileNotFoundError, NotADirectoryError):
             return found
         for name in filter(_NAME.fullmatch, names):
-            with suppress(FileNotFoundError):  # removed in between
-                found[name] = None if name in known else os.stat(self._folder / folder / name).st_size
+            with suppress(OSError):  # removed in between, or a link that leads nowhere
+                if name in known:
+                    found[name] = None
+                elif stat.S_ISREG((status := os.stat(self._folder / folder / name)).st_mode):
+                    found[name] = status.st_size
         return found
 
     def read(self, folder, ranges):
@@ -64,8 +73,11 @@ class _Local:
         for name, own in groupby(ranges, key=lambda one: one[0]):
             own = list(own)
             try:
-                with open(self._folder / folder / name, "rb", buffering=0) as file:
-                    found += [_read(file, start, stop) for _, start, stop in own]
+                descriptor = os.open(f"{self.url}{os.sep}{folder}{os.sep}{name}", _READING)
+                try:
+                    found += [_read(descriptor, start, stop - start) for _, start, stop in own]
+                finally:
+                    os.close(descriptor)
             except OSError:
                 found += [None] * len(own)
         return found
@@ -89,6 +101,9 @@ class _Remote:
     def exists(self):
         """Whether there can be such a folder: in many systems there are files alone."""
         return True
+
+    def make(self):
+        """Make nothing: what writes a file makes its folder."""
 
     def folders(self):
         """Return the names of the folders in it."""
@@ -157,13 +172,13 @@ class _Remote:
             raise OSError(shortened(error, 200) or type(error).__name__) from error
 
 
-def _read(file, start, stop):
+def _read(descriptor, start, n_bytes):
     """Return a range of a file, None where it ends before."""
-    file.seek(start)
-    content = file.read(stop - start)
-    while content and len(content) < stop - start and (more := file.read(stop - start - len(content))):
+    os.lseek(descriptor, start, os.SEEK_SET)
+    content = os.read(descriptor, n_bytes)
+    while content and len(content) < n_bytes and (more := os.read(descriptor, n_bytes - len(content))):
         content += more
-    return content if len(content) == stop - start else None
+    return content if len(content) == n_bytes else None
 
 
 def _joined(ranges):

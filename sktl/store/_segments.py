@@ -77,7 +77,7 @@ class SegmentFolder:
         """Return the vectors among those asked for that are there, as {digest: read-only ndarray of float32}."""
         found = {}
         for segments, candidates in self._candidates(key, digests):
-            with self._faults():
+            with self.faults():
                 found |= segments.read(candidates)
         return {digest: np.frombuffer(blob, dtype="<f4") for digest, blob in found.items()}
 
@@ -105,17 +105,17 @@ class SegmentFolder:
         for start in range(0, len(digests), _TOGETHER):
             segments = self._segments(key)
             if segments is not None:
-                with self._faults():
+                with self.faults():
                     yield segments, segments.candidates(digests[start : start + _TOGETHER])
 
     def _segments(self, key):
         """Return the segments of a key as they are now, None when they cannot be listed."""
-        with self._lock, self._faults():
+        with self._lock, self.faults():
             segments = self._by_key.get(key.digest)
             if segments is None:
                 if not self.place.exists():
-                    self._warn("missing", "is not there")
-                segments = self._by_key[key.digest] = KeySegments(self.place, key, self._warn)
+                    self.warn("missing", "is not there")
+                segments = self._by_key[key.digest] = KeySegments(self.place, key, self.warn)
             self._by_key.move_to_end(key.digest)
             while len(self._by_key) > _MOST_KEYS:
                 self._by_key.popitem(last=False)
@@ -123,14 +123,15 @@ class SegmentFolder:
             return segments
 
     @contextmanager
-    def _faults(self):
+    def faults(self):
         """Turn whatever is wrong with the place into one warning: a vector that cannot be had is one to compute."""
         try:
             yield
         except OSError as error:
-            self._warn("unusable", f"cannot be used ({error})")
+            self.warn("unusable", f"cannot be used ({error})")
 
-    def _warn(self, kind, what):
+    def warn(self, kind, what):
+        """Warn once of each kind of thing that is wrong with the folder."""
         if kind in self._warned:
             return
         self._warned.add(kind)

@@ -19,23 +19,23 @@ class TieredStore:
     """
 
     def __init__(self, local, segments):
-        self._local = local
+        self.local = local
         self.segments = tuple(segments)
 
     @property
     def folder(self):
         """Folder of the own store, None without one."""
-        return self._local and self._local.folder
+        return self.local and self.local.folder
 
     @property
     def max_bytes(self):
         """Size that the own store may have; without one nothing is kept, so that nothing is too much."""
-        return self._local.max_bytes if self._local else math.inf
+        return self.local.max_bytes if self.local else math.inf
 
     @property
     def tiers(self):
         """All that is looked up, in this order."""
-        return (*(self._local.tiers if self._local else ()), *self.segments)
+        return (*(self.local.tiers if self.local else ()), *self.segments)
 
     def read(self, key, digests):
         """Return the stored vectors among those asked for, as {digest: read-only ndarray of float32}."""
@@ -46,26 +46,26 @@ class TieredStore:
 
     def begin(self):
         """Return a lease under which to claim images, or None when nothing can be claimed; see `end`."""
-        return self._local and self._local.begin()
+        return self.local and self.local.begin()
 
     def end(self, lease):
         """Give a lease back."""
-        if self._local:
-            self._local.end(lease)
+        if self.local:
+            self.local.end(lease)
 
     def claim(self, key, digests, lease):
         """Return the set of digests that the caller has to compute."""
-        return self._local.claim(key, digests, lease) if self._local else set(digests)
+        return self.local.claim(key, digests, lease) if self.local else set(digests)
 
     def write(self, key, vectors, lease, seconds):
         """Keep vectors, given as {digest: ndarray}, and give back the claims to them."""
-        if self._local:
-            self._local.write(key, vectors, lease, seconds)
+        if self.local:
+            self.local.write(key, vectors, lease, seconds)
 
     def release(self, key, digests, lease):
         """Give back claims without a result."""
-        if self._local:
-            self._local.release(key, digests, lease)
+        if self.local:
+            self.local.release(key, digests, lease)
 
     def seconds_per_image(self, key):
         """Return how long an image took to compute on average, 0 when that is unknown."""
