@@ -27,17 +27,17 @@ def stand_in(X, *, value_range=None):
         If its images are arrays of numbers whose range would have to be read, and no `value_range` is stated.
     """
     picture = np.zeros((_SIDE, _SIDE), dtype=np.uint8)
+    if not hasattr(type(X), "to_delayed"):  # of the class: an object of dask.delayed has every attribute
+        raise TypeError(
+            "X must be a bag, an array, a series or a frame when it is of dask. Got a "
+            f"{type(X).__name__} instead; write X.compute()."
+        )
     if hasattr(X, "chunks"):
         return [picture] if X.ndim == 1 else _one_of(X, value_range)
     if hasattr(X, "columns"):
         pandas = import_optional("pandas", extra="dask", caller="A frame of dask as X")
         return pandas.DataFrame({name: [picture] for name in X.columns})
-    if hasattr(X, "to_delayed"):
-        return [picture]
-    raise TypeError(
-        f"X must be a bag, an array, a series or a frame when it is of dask. Got a {type(X).__name__} instead; "
-        "write X.compute()."
-    )
+    return [picture]
 
 
 def _one_of(array, value_range):

@@ -33,9 +33,14 @@ def n_workers(executor):
     return getattr(executor, "_max_workers", None) or getattr(executor, "num_workers", None) or os.cpu_count()
 
 
-def source_of(X, executor, chunk_size):
+def source_of(X, extractor, executor, chunk_size):
     """Return what gives the chunks of X to an executor."""
-    return _Partitions(X, executor) if is_dask_collection(X) else _Slices(X, executor or ThisProcess(), chunk_size)
+    if is_dask_collection(X):
+        return _Partitions(X, executor)
+    images = as_images(X)
+    if images is not None:
+        images = images.with_value_range(extractor.value_range_, learned=extractor.value_range is None)
+    return _Slices(X, images, executor or ThisProcess(), chunk_size)
 
 
 class _Slices:
@@ -43,13 +48,13 @@ class _Slices:
 
     unit = "image"
 
-    def __init__(self, X, executor, size):
+    def __init__(self, X, images, executor, size):
         self.executor = executor
         self._size = size
-        self._images = as_images(X)
+        self._images = images  # None for rows of numbers
         self._X = X
         self._unmade: dict = {}  # position → why it could not be made
-        self.total = X.shape[0] if self._images is None and hasattr(X, "shape") else len(self._images or X)
+        self.total = len(X if images is None else images)
         self.n_chunks = -(-self.total // size)
 
     def submit(self, extractor, out, number):

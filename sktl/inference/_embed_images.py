@@ -21,6 +21,7 @@ from sktl.store import SegmentFolder
 
 __all__ = ["embed_images"]
 
+_GIVEN_UP = "KilledWorker"  # what dask raises for a chunk whose worker has died four times
 _AHEAD = 2  # chunks for each worker: while it computes one, the next one is on its way
 
 
@@ -81,7 +82,7 @@ def embed_images(
     ImageReadError
         If an image cannot be read, unless NaN is asked for.
     concurrent.futures.BrokenExecutor
-        If a worker died in a pool that does not go on without it.
+        If a worker died in a pool that does not go on without it; dask gives a chunk to another worker, four times.
     ValueError
         If the extractor holds weights that are nowhere else, `out` holds segments and ``resume=False``, a parameter is
         out of range, or `X` holds no images.
@@ -115,7 +116,7 @@ def embed_images(
     _check_parameters(extractor, executor, chunk_size, max_in_flight, on_error)
     given, (extractor, X) = extractor, _fitted(extractor, X)
     out = None if out is None else _prepared(out, resume)
-    source = source_of(X, executor, chunk_size)
+    source = source_of(X, extractor, executor, chunk_size)
     content = extractor if isinstance(source.executor, ThisProcess) else pickled_extractor(extractor)
     chunks = [None] * source.n_chunks
     found = {"found": 0, "computed": 0}
@@ -205,7 +206,9 @@ def _as_completed(submit, n_chunks, limit, out):
                 return
             number = done.get()
             yield number, pending.pop(number).result()
-    except BrokenExecutor as error:
+    except Exception as error:
+        if not isinstance(error, BrokenExecutor) and type(error).__name__ != _GIVEN_UP:
+            raise
         kept = "in the stores of the workers" if out is None else f"in {out!r}"
         raise BrokenExecutor(
             f"executor must keep its workers. Got {type(error).__name__} instead: a worker was killed, most often "

@@ -4,6 +4,7 @@ import numpy as np
 
 from sktl._optional import import_optional
 from sktl.inference._chunks import DIGEST_SIZE, segments_at
+from sktl.store import SegmentFolder
 
 __all__ = ["ImageEmbeddings"]
 
@@ -90,8 +91,9 @@ class ImageEmbeddings:
             If segments are gone, or are not to be seen from this process.
         """
         vectors, start = np.empty(self.shape, dtype=np.float32), 0
+        segments = SegmentFolder(self.out)  # which is listed now, when all are written
         for chunk in self._chunks:
-            vectors[start : start + chunk.n_images] = read_chunk(self.out, chunk)
+            vectors[start : start + chunk.n_images] = read_chunk(segments, chunk)
             start += chunk.n_images
         return vectors
 
@@ -104,7 +106,9 @@ class ImageEmbeddings:
             Nothing is read yet.
         """
         array = import_optional("dask.array", extra="dask", caller="ImageEmbeddings.to_dask")
-        read = import_optional("dask", extra="dask", caller="ImageEmbeddings.to_dask").delayed(read_chunk, pure=True)
+        read = import_optional("dask", extra="dask", caller="ImageEmbeddings.to_dask").delayed(
+            _read_anywhere, pure=True
+        )
         return array.concatenate(
             [
                 array.from_delayed(read(self.out, chunk), (chunk.n_images, chunk.n_features), dtype=np.float32)
@@ -117,13 +121,11 @@ class ImageEmbeddings:
         return vectors if dtype is None else vectors.astype(dtype)
 
 
-def read_chunk(out, chunk):
-    """Read the vectors of one chunk from segments; rows of NaN where an image could not be read."""
+def read_chunk(segments, chunk):
+    """Read the vectors of one chunk from a folder of segments; rows of NaN where an image could not be read."""
     vectors = np.full((chunk.n_images, chunk.n_features), np.nan, dtype=np.float32)
-    if chunk.key is None:  # a partition without images
-        return vectors
     digests = [chunk.digests[start : start + DIGEST_SIZE] for start in range(0, len(chunk.digests), DIGEST_SIZE)]
-    found = segments_at(out).read(chunk.key, set(digests))
+    found = segments.read(chunk.key, set(digests)) if digests else {}
     failed, missing = {failure.index for failure in chunk.failures}, 0
     for i, digest in enumerate(digests):
         if digest in found:
@@ -132,8 +134,16 @@ def read_chunk(out, chunk):
             missing += i not in failed
     if missing:
         raise FileNotFoundError(
-            f"out must be a place that the workers and this process share, and keep its segments. Got {out!r}, in "
-            f"which {missing} of {chunk.n_images} vectors of a chunk are not found, instead. Call embed_images again with a "
-            "shared folder or URL."
+            f"out must be a place that the workers and this process share, and keep its segments. Got "
+            f"{segments.folder!r}, in which {missing} of {chunk.n_images} vectors of a chunk are not found, instead. "
+            "Call embed_images again with a shared folder or URL."
         )
     return vectors
+
+
+def _read_anywhere(out, chunk):
+    """Read the vectors of one chunk in whatever process computes a task of dask."""
+    try:
+        return read_chunk(segments_at(out), chunk)
+    except FileNotFoundError:  # what this process knows of a remote folder may be older than the chunk
+        return read_chunk(SegmentFolder(out), chunk)

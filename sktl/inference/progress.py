@@ -40,7 +40,7 @@ def counted(total, *, unit="image", verbose=0):
         nonlocal n_done
         n_done += n_more
         if shown:
-            bar.set_postfix(shown, refresh=False)
+            bar.set_postfix(shown)
         bar.update(n_more)
         tell(unit, n_done, total)
 
