@@ -7,26 +7,32 @@ mean something beside other work. Photos and vectors are made up, which changes 
 import argparse
 import pickle
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
+import tracemalloc
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import numpy as np
+import pandas
 import torch
 from _measure import header, make_photos, print_table
 
-from sktl import PretrainedFeatureExtractor
+from sktl import LinearProbeClassifier, PretrainedFeatureExtractor
 from sktl.cli._feature_tables import FeatureTable
+from sktl.cli._folders import find_images
 from sktl.cli._parts import write_part
 from sktl.feature_extraction.out_of_core import fit_probe_on_blocks
-from sktl.inference import embed_chunk, pickled_extractor
+from sktl.inference import EmbeddedChunk, embed_chunk, pickled_extractor
 from sktl.store import EmbeddingStore, SegmentFolder, write_segment
 
 N_CLASSES = 10
 CHUNK = 1000
 PATH = "/data/photos/2026/11/IMG_{:012}.jpg"
-SIZES = (10**6, 10**7, 10**9)
+SIZES = {10**7: 16, 10**9: 1024}  # photos, and cores to embed them
 
 
 class Key(NamedTuple):
@@ -58,7 +64,7 @@ def vectors_of(width, seed=0, n_rows=CHUNK):
     labels = np.random.default_rng(seed).integers(0, N_CLASSES, n_rows)
     centres = np.random.default_rng(99).normal(size=(N_CLASSES, width))
     X = 0.2 * centres[labels] + np.random.default_rng(seed).normal(size=(n_rows, width))
-    return np.maximum(X, 0).astype(np.float32), labels
+    return X.astype(np.float32), labels
 
 
 def on_disk(folder, width):
@@ -71,33 +77,59 @@ def on_disk(folder, width):
     write_segment(folder / "segments", key, rows)
     segments, digests = SegmentFolder(folder / "segments"), list(rows)
     segments.read(key, digests[:1])
-    found = [cpu(lambda: tier.read(key, digests))[1] / len(rows) for tier in (store, segments)]
+    found = [cpu(lambda tier=tier: tier.read(key, digests))[1] / len(rows) for tier in (store, segments)]
     store.close()
     sizes = [sum(file.stat().st_size for file in (folder / name).rglob("*.*")) for name in ("store", "segments")]
     return [size / len(rows) for size in sizes], found
 
 
-def head(folder, extractor, seconds_of_none):
-    """Write made features as `sktl embed` does; return bytes of a row, and seconds of a core for one in the fit."""
-    width, names = extractor.embedding_dim_, [str(name) for name in extractor.get_feature_names_out()]
-    from unittest.mock import patch
+def make_parts(folder, names, n_parts):
+    """Write made features in parts, as `sktl embed` does."""
+    folder.mkdir()
+    for number in range(n_parts):
+        X, labels = vectors_of(len(names), seed=number)
+        chunk = EmbeddedChunk(*X.shape, X, [], 0, len(X))
+        cells = {"path": [PATH.format(i) for i in range(CHUNK)], "label": [f"class {k}" for k in labels]}
+        with patch("sktl.inference.embed_chunk", return_value=chunk):
+            write_part(b"", [], cells, folder / f"{number}.parquet", list(cells), names, {"made": True}, "raise")
+    return sum(file.stat().st_size for file in folder.iterdir())
 
-    from sktl.inference import EmbeddedChunk
 
-    about, fits = {"made": True}, {}
-    for n_parts in (2, 6):
-        parts = folder / f"{n_parts} parts"
-        parts.mkdir()
-        for number in range(n_parts):
-            X, labels = vectors_of(width, seed=number)
-            chunk = EmbeddedChunk(len(X), width, X, [], 0, len(X))
-            cells = {"path": [PATH.format(i) for i in range(CHUNK)], "label": [f"class {k}" for k in labels]}
-            with patch("sktl.inference.embed_chunk", return_value=chunk):
-                write_part(b"", [], cells, parts / f"{number}.parquet", list(cells), names, about, "raise")
-        fits[n_parts] = cpu(lambda parts=parts: fit(FeatureTable(parts), names))[1]
-    size = sum(file.stat().st_size for file in parts.iterdir()) / (6 * CHUNK)
+def head(folder, names):
+    """Return bytes of a row of features, seconds of a core for one in a fit, and seconds of a fit besides."""
+    sizes = {n_parts: make_parts(folder / f"{n_parts} parts", names, n_parts) for n_parts in (2, 6)}
+    fits = {n: cpu(lambda n=n: fit(FeatureTable(folder / f"{n} parts"), names))[1] for n in sizes}
     slope = (fits[6] - fits[2]) / (4 * CHUNK)
-    return size, slope, fits[2] - 2 * CHUNK * slope
+    return sizes[6] / (6 * CHUNK), slope, fits[2] - 2 * CHUNK * slope
+
+
+def memory(n_rows, width=256):
+    """Return the MiB that a fit takes in a process of its own, and its seconds, from the files and from an array."""
+    names = [f"f{i:03}" for i in range(width)]
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place, "parts")
+        make_parts(folder, names, n_rows // CHUNK)
+        return [
+            subprocess.run([sys.executable, __file__, road, folder], check=True, capture_output=True, text=True).stdout
+            for road in ("--fit-blocks", "--fit-array")
+        ]
+
+
+def fit_here(folder, at_once):
+    """Fit a head, and print the greatest memory it took and its seconds."""
+    table = FeatureTable(Path(folder))
+    names = [name for name in table.columns if name not in ("path", "label")]
+    before, start = _peak(), time.process_time()
+    if at_once:
+        frame = pandas.read_parquet(folder)
+        LinearProbeClassifier().fit(frame[names].to_numpy(), frame["label"])
+    else:
+        fit(table, names)
+    print(f"{_peak() - before:,.0f} MiB, {time.process_time() - start:.3g} s", end="")
+
+
+def _peak():
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def fit(table, names):
@@ -113,14 +145,28 @@ def task_size(extractor):
     return len(pickle.dumps((embed_chunk, content, paths, "/shared/segments"))), len(content)
 
 
+def listed(folder, n_photos=5000):
+    """Return the greatest memory that `sktl embed FOLDER` takes for the name of a photo."""
+    place = folder / "photos" / "2026-11"
+    place.mkdir(parents=True)
+    for i in range(n_photos):
+        (place / f"IMG_{i:012}.jpg").touch()
+    tracemalloc.start()
+    find_images([folder / "photos"])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak / n_photos
+
+
 def measured(backbone, n_images, n_rounds):
     """Measure all parts of one network."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         extractor, seconds = embedding(folder, backbone, n_images, n_rounds)
         (stored, segment), (in_store, in_segment) = on_disk(folder, extractor.embedding_dim_)
-        row, fitted, fixed = head(folder, extractor, 0.0)
+        row, fitted, fixed = head(folder, [str(name) for name in extractor.get_feature_names_out()])
         task, content = task_size(extractor)
+        name = listed(folder)
     return {
         "width of a vector": (extractor.embedding_dim_, "numbers"),
         "photo to vector": (1e3 * seconds, "ms of a core"),
@@ -131,27 +177,28 @@ def measured(backbone, n_images, n_rounds):
         "found again in a segment": (1e6 * in_segment, "µs"),
         f"task of {CHUNK} photos": (task, "bytes"),
         "of these for the network": (content, "bytes"),
+        "photo in the list of a command": (name, "bytes"),
         "row in a fit of the head": (1e6 * fitted, "µs of a core"),
         "a fit of the head besides": (fixed, "s of a core"),
     }
 
 
-def plan(parts):
-    """Add up the parts for several numbers of images."""
-    value = {name: number for name, (number, _) in parts.items()}
-    n_cores = {10**6: 16, 10**7: 64, 10**9: 1024}
-    for n in SIZES:
-        hours = n * value["photo to vector"] / 1e3 / 3600
-        yield [
-            f"{n:,}",
-            f"{hours:,.0f}",
-            f"{hours / n_cores[n]:,.1f} on {n_cores[n]}",
-            f"{n * value['row in the files of features'] / 1e9:,.0f}",
-            f"{n * value['vector in a segment'] / 1e9:,.0f}",
-            f"{n / 1000:,.0f}",
-            f"{n * 16 / 1e6:,.0f}",
-            f"{(n * value['row in a fit of the head'] / 1e6 + value['a fit of the head besides']) / 3600:,.1f}",
-        ]
+def plan(found):
+    """Add up the parts of each network for several numbers of images."""
+    for n, n_cores in SIZES.items():
+        for name, parts in found.items():
+            value = {part: number for part, (number, _) in parts.items()}
+            hours = n * value["photo to vector"] / 1e3 / 3600
+            head = n * value["row in a fit of the head"] / 1e6 + value["a fit of the head besides"]
+            sizes = [n * value[f"{kind}"] / 1e9 for kind in ("row in the files of features", "vector in a segment")]
+            lists = n * value["photo in the list of a command"] / 1e9
+            own = [hours, *sizes, n / CHUNK, lists, head / 3600]
+            yield [
+                f"{n:,}",
+                name,
+                f"{hours / n_cores:.2g} on {n_cores}",
+                *(f"{float(f'{one:.2g}'):,.5g}" for one in own),
+            ]
 
 
 def main():
@@ -160,7 +207,14 @@ def main():
     parser.add_argument("--backbones", nargs="+", default=["tiny_fractal", "efficientnet_lite0"])
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--rows", nargs="*", type=int, default=[20_000, 200_000], help="of fits whose memory is measured"
+    )
+    parser.add_argument("--fit-blocks", help=argparse.SUPPRESS)
+    parser.add_argument("--fit-array", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if folder := arguments.fit_blocks or arguments.fit_array:
+        return fit_here(folder, at_once=bool(arguments.fit_array))
     torch.set_num_threads(1)
     found = {name: measured(name, arguments.images, arguments.rounds) for name in arguments.backbones}
     print(
@@ -174,21 +228,26 @@ def main():
         ["part", *found, "unit"],
         [[part, *(f"{own[part][0]:,.4g}" for own in found.values()), names[part][1]] for part in names],
     )
-    for name, parts in found.items():
-        print(f"\n{name}:\n")
-        print_table(
-            [
-                "images",
-                "hours of a core to embed",
-                "hours, cores",
-                "GB of features",
-                "GB of segments",
-                "chunks of 1,000",
-                "MB of digests with whoever asks",
-                "hours of a core for a head",
-            ],
-            plan(parts),
-        )
+    print()
+    print_table(
+        [
+            "photos",
+            "network",
+            "hours, cores",
+            "hours of a core",
+            "GB of features",
+            "GB of segments",
+            f"parts of {CHUNK}",
+            "GB for the list of a command",
+            "hours of a core for a head",
+        ],
+        plan(found),
+    )
+    print()
+    print_table(
+        ["rows of 256 numbers", "from the files in blocks", "from an array"],
+        [[f"{n_rows:,}", *memory(n_rows)] for n_rows in arguments.rows],
+    )
 
 
 if __name__ == "__main__":

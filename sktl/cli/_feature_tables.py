@@ -27,7 +27,7 @@ class Labels:
 
 
 class FeatureTable:
-    """A Parquet file of ``sktl embed``, or a folder of such."""
+    """A Parquet file of ``sktl embed``, or a folder of such, at any depth."""
 
     def __init__(self, path):
         self._parquet = import_optional("pyarrow.parquet", extra="frame", caller="Reading features")
@@ -120,7 +120,8 @@ def _files(path):
         return [path]
     if not path.is_dir():
         raise FileNotFoundError(f"--features must be a Parquet file, or a folder. Found nothing at {str(path)!r}.")
-    files = sorted(file for file in Path(path).glob("*.parquet") if not file.name.startswith("."))
+    found = [file for file in Path(path).rglob("*.parquet") if file.is_file()]
+    files = sorted(file for file in found if not file.name.startswith("."))
     if not files:
         raise ValueError(f"--features must hold Parquet files. Got {str(path)!r} without any instead.")
     return files

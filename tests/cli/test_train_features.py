@@ -44,7 +44,9 @@ def changed(features, path, change):
 def as_folder(features, folder, n_parts):
     folder.mkdir()
     for number, rows in enumerate(np.array_split(np.arange(20), n_parts)):
-        changed(features, folder / f"{number}.parquet", lambda frame, rows=rows: frame.iloc[rows])
+        place = folder / "".join(["more.parquet/"] * (number > 0))  # at any depth
+        place.mkdir(exist_ok=True)
+        changed(features, place / f"{number}.parquet", lambda frame, rows=rows: frame.iloc[rows])
     return folder
 
 
