@@ -14,6 +14,7 @@ from sklearn.datasets import load_digits
 from skorch.callbacks import Callback
 
 import sktl
+import sktl.inference
 
 PUBLIC_MODULES = (
     "sktl",
@@ -31,6 +32,8 @@ PUBLIC_MODULES = (
     "sktl.transferability",
     "sktl.exceptions",
 )
+# Its other names are for the rooms above.
+PUBLIC_OF_INFERENCE = ("EmbeddedChunk", "ImageEmbeddings", "embed_chunk", "embed_images", "pickled_extractor")
 # All of numpydoc's checks, without:
 LEFT_OUT = {
     "GL01",  # the summary stands on the line of the opening quotes
@@ -51,7 +54,7 @@ def public_objects():
             value = getattr(module, name)
             if callable(value):
                 found[f"{module.__name__}.{name}"] = value
-    return found
+    return found | {f"sktl.inference.{name}": getattr(sktl.inference, name) for name in PUBLIC_OF_INFERENCE}
 
 
 def own_members(cls):

@@ -30,6 +30,7 @@ PROMISED = {
     "sktl.images": ["load_image_folder", "load_image_table"],
     "sktl.backbones": ["Backbone", "list_backbones", "load_backbone"],
     "sktl.comparison": ["TransferComparison", "compare_transfer"],
+    "sktl.inference": ["EmbeddedChunk", "ImageEmbeddings", "embed_chunk", "embed_images", "pickled_extractor"],
     "sktl.domain_adaptation": ["DomainShift", "adapt_batch_norm", "domain_shift"],
     "sktl.models": ["load_model", "save_model"],
     "sktl.label_efficiency": ["LabelEfficiency", "label_efficiency", "label_first"],

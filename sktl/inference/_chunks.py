@@ -37,10 +37,20 @@ class EmbeddedChunk:
         The images that could not be read, by their position in the chunk.
     n_found, n_computed : int
         Images whose vectors were found, and images sent through the network.
-    key : CacheKey or None
+    key : CacheKey or None, default=None
         Under which the vectors are kept; None where they are returned.
-    digests : bytes
+    digests : bytes, default=b""
         By which the vectors are kept, 16 bytes for each image; empty where they are returned.
+
+    Examples
+    --------
+    >>> from sktl import PretrainedFeatureExtractor
+    >>> from sktl.datasets import make_fractals
+    >>> from sktl.inference import embed_chunk
+    >>> X, _ = make_fractals(6, random_state=0)
+    >>> chunk = embed_chunk(PretrainedFeatureExtractor(cache=False).fit(X), X)
+    >>> chunk.n_images, chunk.n_features, chunk.n_found, chunk.n_computed, chunk.failures
+    (6, 192, 0, 6, [])
     """
 
     n_images: int
@@ -70,6 +80,15 @@ def pickled_extractor(extractor):
     ------
     ValueError
         If it would carry weights, or cannot be pickled.
+
+    Examples
+    --------
+    >>> from sktl import PretrainedFeatureExtractor
+    >>> from sktl.datasets import make_fractals
+    >>> from sktl.inference import pickled_extractor
+    >>> X, _ = make_fractals(6, random_state=0)
+    >>> len(pickled_extractor(PretrainedFeatureExtractor().fit(X))) < 2000
+    True
     """
     extractor = copy(extractor)
     extractor.bad_images_, extractor.store_info_ = [], StoreInfo()
@@ -104,6 +123,16 @@ def embed_chunk(extractor, items, out=None):
     -------
     EmbeddedChunk
         Vectors or digests, failures and counts.
+
+    Examples
+    --------
+    >>> from sktl import PretrainedFeatureExtractor
+    >>> from sktl.datasets import make_fractals
+    >>> from sktl.inference import embed_chunk, pickled_extractor
+    >>> X, _ = make_fractals(6, random_state=0)
+    >>> content = pickled_extractor(PretrainedFeatureExtractor(cache=False).fit(X))  # goes to a worker, once
+    >>> embed_chunk(content, X).vectors.shape
+    (6, 192)
     """
     extractor = pickle.loads(extractor) if isinstance(extractor, bytes) else copy(extractor)
     items = items if hasattr(items, "__len__") else list(items)

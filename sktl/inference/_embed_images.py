@@ -1,6 +1,7 @@
 """embed_images: the vectors of many images, computed by whatever workers there are."""
 
 import os
+import warnings
 from concurrent.futures import BrokenExecutor
 from functools import partial
 from itertools import accumulate, islice
@@ -135,6 +136,7 @@ def embed_images(
         for error in source.errors(number, chunk.failures, start)
     ]
     if out is not None:
+        _warn_of_kinds({chunk.key.digest for chunk in chunks if chunk.key is not None})
         return ImageEmbeddings(out, chunks, errors)
     if given is extractor:
         extractor.bad_images_ = errors
@@ -217,6 +219,15 @@ def _as_completed(submit, n_chunks, limit, out):
     finally:
         for future in pending.values():
             future.cancel()
+
+
+def _warn_of_kinds(keys):
+    if len(keys) > 1:
+        warnings.warn(
+            f"workers should have one kind of processor and the same versions. Got {len(keys)} kinds instead: vectors "
+            "of different kinds may differ in their last digits, and each kind finds its own alone.",
+            stacklevel=3,
+        )
 
 
 def _joined(chunks):

@@ -175,6 +175,21 @@ def test_what_the_workers_own_store_holds_is_not_computed_again_and_goes_to_the_
     assert np.array_equal(embeddings.to_numpy(), expected)
 
 
+def test_workers_of_several_kinds_are_mentioned(paths, extractor, tmp_path, monkeypatch):
+    from sktl.inference import _cache_key
+
+    class Mixed(Elsewhere):
+        def submit(self, function, /, *args, **kwargs):
+            monkeypatch.setattr(_cache_key, "_VERSION", f"kind {len(self.sizes) % 2}")
+            return super().submit(function, *args, **kwargs)
+
+    with pytest.warns(UserWarning, match="Got 2 kinds instead"):
+        embeddings = embed_images(
+            paths, extractor, executor=Mixed(tmp_path), out=tmp_path / "out", chunk_size=4, progress=False
+        )
+    assert np.array_equal(embeddings.to_numpy(), extractor.transform(paths))
+
+
 def test_a_place_in_memory_of_fsspec_holds_segments(paths, extractor):
     embeddings = embed_images(paths, extractor, out="memory://test-embed-images", chunk_size=8, progress=False)
     assert np.array_equal(embeddings.to_numpy(), extractor.transform(paths))
