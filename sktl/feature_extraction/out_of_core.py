@@ -18,7 +18,7 @@ from sktl.feature_extraction.ridge import Space, directions_of, scalings_of
 __all__ = ["fit_probe_on_blocks"]
 
 # Scores that the steepness is found from, and the fewest rows: a single number is known well from such a part.
-_SAMPLE = 2**20
+_SAMPLE = 2**18
 _LEAST_ROWS = 5_000
 
 
@@ -37,14 +37,14 @@ def fit_probe_on_blocks(read, classes=None):
     Returns
     -------
     probe : LinearProbeClassifier or LinearProbeRegressor
-        Fitted as in memory, up to rounding. Where rows times classes are more than 2**20, the factor between scores and
+        Fitted as in memory, up to rounding. Where rows times classes are more than 2**18, the factor between scores and
         probabilities is found from evenly spaced rows.
     score : float
         Accuracy, or R², of what a fit to all other rows says of each; copies are left out together.
 
     Notes
     -----
-    Memory is that of a block, of some matrices of n_features**2 numbers, and of 4 bytes for each row, for a moment 40.
+    Memory is that of a block, of some matrices of n_features**2 numbers, and of 4 bytes for each row, for a moment some 100.
     """
     rows = _summed(read, classes)
     spaces = [(scale, rows.space(scale)) for scale in scalings_of(np.sqrt(np.diagonal(rows.of_features)))]
