@@ -44,7 +44,7 @@ def fit_probe_on_blocks(read, classes=None):
 
     Notes
     -----
-    Memory is that of a block, of some matrices of n_features**2 numbers, and of 4 bytes for each row, for a moment some 100.
+    Memory is that of a block, of some matrices of n_features**2 numbers, and of 4 bytes for each row, for a moment 100.
     """
     rows = _summed(read, classes)
     spaces = [(scale, rows.space(scale)) for scale in scalings_of(np.sqrt(np.diagonal(rows.of_features)))]
