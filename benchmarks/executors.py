@@ -75,7 +75,7 @@ def main():
             [f"chunks of {chunk_size} by", *columns], several_processes(extractor, paths, options.rounds, chunk_size)
         )
         content = pickled_extractor(extractor)
-        task = pickle.dumps((embed_chunk, (content, ["x" * _BYTES_OF_A_PATH] * 512, None)))
+        task = pickle.dumps((embed_chunk, (content, [f"{i:0{_BYTES_OF_A_PATH}}" for i in range(512)], None)))
         print(
             f"An extractor has {len(content)} bytes, a task {len(task) - 512 * _BYTES_OF_A_PATH} besides its 512 paths."
         )
