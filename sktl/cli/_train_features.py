@@ -7,6 +7,7 @@ import typer
 from sktl._text import printable
 from sktl.cli._feature_tables import FeatureTable
 from sktl.cli._folders import say_counts
+from sktl.cli._places import keep_from_outputs
 from sktl.cli._reporting import say, unreadable
 
 __all__ = ["check_together", "train_on_features"]
@@ -36,6 +37,7 @@ def train_on_features(context, output):
 
     options, started = context.params, time.perf_counter()
     table, column = FeatureTable(options["features"]), options["target"] or "label"
+    keep_from_outputs(table.files)
     extractor = _extractor(table.about, options["weights"])
     names = [str(name) for name in extractor.get_feature_names_out()]
     if missing := [name for name in names if name not in table.columns]:
