@@ -26,6 +26,7 @@ SLOW_PAGES = {"docs/user_guide/displays.md", "docs/user_guide/label_efficiency.m
 NOT_RUN = {
     "README.md": 1,  # the three lines on top: resnet50 needs a download
     "docs/user_guide/anomaly_detection.md": 1,  # PyOD, which takes long to import; a test runs it
+    "docs/user_guide/beyond_one_machine.md": 4,  # a cluster; Ray, Spark and Daft
     "docs/user_guide/fine_tuning.md": 1,  # callbacks of scikit-learn 1.9
     "docs/user_guide/inference.md": 1,  # a cluster; tests/comparison/test_cluster.py has one
     "docs/user_guide/negative_transfer.md": 2,

@@ -11,7 +11,15 @@ from sktl._pooling_names import POOLINGS
 from sktl._text import printable
 from sktl.cli._data import is_verbose, named_targets, read_table
 from sktl.cli._default_backbone import backbone_for
-from sktl.cli._feature_files import ENDINGS, check_packages, write_features
+from sktl.cli._embed_parts import (
+    ChunkOption,
+    SchedulerOption,
+    WorkersOption,
+    embed_in_parts,
+    is_in_parts,
+    part_folder,
+)
+from sktl.cli._feature_files import ENDINGS, check_packages, classes_in, write_features
 from sktl.cli._folders import find_images
 from sktl.cli._options import (
     BackboneOption,
@@ -43,7 +51,15 @@ __all__ = ["embed"]
 
 def embed(
     context: typer.Context,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write: .parquet, .npz or .csv.")],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="The file to write: .parquet, .npz or .csv. With a slash behind it, a folder of Parquet files.",
+        ),
+    ],
     images: Annotated[
         list[Path] | None,
         typer.Argument(metavar="IMAGES", help="A folder with one folder per class, or images, or folders."),
@@ -78,6 +94,9 @@ def embed(
             callback=stop_or("nan"),
         ),
     ] = "stop",
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    chunk_size: ChunkOption = 1000,
     n_jobs: JobsOption = None,
     as_json: JsonOption = False,
     verbose: VerboseOption = True,
@@ -89,8 +108,9 @@ def embed(
     What is computed is kept in the embedding store: an interrupted command goes on from there when it is run again.
     """
     check_folder_or_table(context, "images")
+    in_parts = is_in_parts(context)
     with errors_as_messages(interrupted="What is in the store by now is not computed again: run the same command."):
-        output = with_ending("--output", output, ENDINGS)
+        output = part_folder(output) if in_parts else with_ending("--output", Path(output), ENDINGS)
         check_packages(output)
         columns = _found(context) if table is None else _columns_of(read_table(context, target), separator)
         backbone = backbone_for(columns["path"], backbone, weights)
@@ -98,7 +118,12 @@ def embed(
         options |= {"image_size": image_size, "device": device, "precision": precision}
         options |= {"on_error": on_error, "n_jobs": n_jobs, "verbose": bars_wanted(verbose)}
         say(f"Embedding {len(columns['path'])} images.")
-        report = _embed_and_write(output, columns, options)
+        extractor = _fitted(columns["path"], options)
+        about = _about(extractor, options)
+        if in_parts:
+            report = embed_in_parts(context, output, columns, extractor, about)
+        else:
+            report = _embed_and_write(output, columns, extractor, about)
         print(json.dumps(report, indent=2) if as_json else _sentences(report))
 
 
@@ -123,12 +148,25 @@ def _layers(layers):
     return parsed[0] if len(parsed) == 1 else parsed
 
 
-def _embed_and_write(output, columns, options):
-    from sktl.exceptions import ImageReadError
+def _fitted(paths, options):
     from sktl.feature_extraction import PretrainedFeatureExtractor
 
+    return PretrainedFeatureExtractor(**options).fit(paths)
+
+
+def _about(extractor, options):
+    """Say of what network, layers and images of what size the features are."""
+    network = extractor.backbone_
+    about = {name: getattr(network, name) for name in ("name", "weights", "source", "license", "digest")}
+    about["asked"] = options["weights"]  # which finds them again
+    about = {"backbone": about, "layers": extractor.layers_, "pooling": options["pooling"]}
+    return {**about, "image_size": extractor._preprocessing().crop_size}
+
+
+def _embed_and_write(output, columns, extractor, about):
+    from sktl.exceptions import ImageReadError
+
     started, paths = time.perf_counter(), columns["path"]
-    extractor = PretrainedFeatureExtractor(**options).fit(paths)
     try:
         features = extractor.transform(paths)
     except ImageReadError as error:
@@ -136,19 +174,14 @@ def _embed_and_write(output, columns, options):
         raise ValueError(f"{unreadable(error.path, error.reason)} {advice}") from error
     for bad in extractor.bad_images_:
         say(f"Error: {unreadable(bad.path, bad.reason)}")
-    network, info = extractor.backbone_, extractor.store_info_
-    about = {name: getattr(network, name) for name in ("name", "weights", "source", "license", "digest")}
-    about = {"backbone": about, "layers": extractor.layers_, "pooling": options["pooling"]}
-    about["image_size"] = extractor._preprocessing().crop_size
-    classes = sorted({label for label in columns.get("label", ()) if isinstance(label, str)})
-    names = extractor.get_feature_names_out()
-    write_features(output, columns, features, names, about)
+    info = extractor.store_info_
+    write_features(output, columns, features, extractor.get_feature_names_out(), about)
     return {
         "output": str(output),
         "n_bytes": output.stat().st_size,
         "n_images": len(paths),
         "n_features": features.shape[1],
-        "classes": classes,
+        "classes": classes_in(columns),
         "columns": list(columns),
         "unreadable": [error.path for error in extractor.bad_images_],
         **about,
@@ -159,7 +192,8 @@ def _embed_and_write(output, columns, options):
 
 def _sentences(report):
     store, network, n_bad = report["store"], report["backbone"], len(report["unreadable"])
-    found = f", {store['n_hits']} of them found in the store" if store["path"] else ""
+    found = f", {store['n_hits']} of them found in the store" if store.get("path") or store["n_hits"] else ""
+    found += f", {report['n_kept']} of them written before" if report.get("n_kept") else ""
     n_classes, columns = len(report["classes"]), report["columns"]
     labels = f"with the labels of {n_classes} classes" if n_classes else "with numbers as labels"
     labels = labels if "label" in columns else "without labels"
@@ -169,5 +203,6 @@ def _sentences(report):
     ]
     if n_bad:
         lines.append(f"{n_bad} images could not be read: their rows are NaN.")
-    lines.append(f"Wrote {printable(report['output'])} ({size(report['n_bytes'])}), {labels}.")
+    files = f"{report['n_files']} files of " if "n_files" in report else ""
+    lines.append(f"Wrote {printable(report['output'])} ({files}{size(report['n_bytes'])}), {labels}.")
     return "\n".join(lines)

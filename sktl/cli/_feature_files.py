@@ -7,7 +7,7 @@ from sktl._atomic_files import replacing
 from sktl._optional import import_optional
 from sktl._text import escaped
 
-__all__ = ["ENDINGS", "check_packages", "write_features"]
+__all__ = ["ENDINGS", "check_packages", "classes_in", "parquet_table", "write_features"]
 
 ENDINGS = (".parquet", ".npz", ".csv")
 
@@ -17,6 +17,11 @@ def check_packages(path):
     if path.suffix.lower() == ".parquet":
         for package in ("pandas", "pyarrow"):
             import_optional(package, extra="frame", caller="Writing .parquet")
+
+
+def classes_in(columns):
+    """List the classes of a table of images."""
+    return sorted({label for label in columns.get("label", ()) if isinstance(label, str)})
 
 
 def write_features(path, columns, features, names, about):
@@ -49,10 +54,22 @@ def _write_csv(path, columns, features, names, about):
 
 
 def _write_parquet(path, columns, features, names, about):
+    _frame(columns, features, names, about).to_parquet(path, index=False)
+
+
+def parquet_table(columns, features, names, about, texts):
+    """Make the table that is written as Parquet, in the memory, with some columns as text whatever is in them."""
+    pyarrow = import_optional("pyarrow", extra="frame", caller="Writing .parquet")
+    types = [(name, pyarrow.string() if name in texts else pyarrow.float64()) for name in columns]
+    schema = pyarrow.schema(types + [(name, pyarrow.float32()) for name in names])
+    return pyarrow.Table.from_pandas(_frame(columns, features, names, about), schema, preserve_index=False)
+
+
+def _frame(columns, features, names, about):
     pandas = import_optional("pandas", extra="frame", caller="Writing .parquet")
     frame = pandas.concat([pandas.DataFrame(_as_text(columns)), pandas.DataFrame(features, columns=names)], axis=1)
     frame.attrs = {"sktl": about}
-    frame.to_parquet(path, index=False)
+    return frame
 
 
 def _as_text(columns):

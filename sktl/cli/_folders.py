@@ -8,7 +8,7 @@ from sktl._text import enumerated, printable
 from sktl.cli._places import keep_from_outputs
 from sktl.cli._reporting import say
 
-__all__ = ["GROUPS_BY", "find_images", "load_classes", "read_groups", "say_classes"]
+__all__ = ["GROUPS_BY", "find_images", "load_classes", "read_groups", "say_classes", "say_counts"]
 
 GROUPS_BY = ("folder", "name", "date")  # what may tell groups, besides a file
 _MOST_CLASSES = 20  # that are listed
@@ -40,9 +40,13 @@ def say_classes(target, names):
     """Say how many images each class has, before anything is learnt."""
     import numpy as np
 
-    counts = np.bincount(target, minlength=len(names)).tolist()
-    listed = [f"{printable(name)} {count}" for name, count in zip(names[:_MOST_CLASSES], counts, strict=False)]
-    more = f", and {len(names) - _MOST_CLASSES} more" if len(names) > _MOST_CLASSES else ""
+    say_counts(dict(zip(names, np.bincount(target, minlength=len(names)).tolist(), strict=True)))
+
+
+def say_counts(counts):
+    """Say so of counts by name."""
+    listed = [f"{printable(name)} {count}" for name, count in list(counts.items())[:_MOST_CLASSES]]
+    more = f", and {len(counts) - _MOST_CLASSES} more" if len(counts) > _MOST_CLASSES else ""
     say(f"Images per class: {', '.join(listed)}{more}.")
 
 

@@ -8,7 +8,7 @@ from functools import wraps
 
 from sktl._atomic_files import check_not_read
 
-__all__ = ["aware_of_places", "check_place", "keep_from_outputs", "with_ending"]
+__all__ = ["aware_of_places", "check_folder", "check_place", "keep_from_outputs", "with_ending"]
 
 _running: ContextVar = ContextVar("running", default=None)  # what a command was given, and its outputs by option
 
@@ -27,6 +27,17 @@ def aware_of_places(command):
     return run
 
 
+def check_folder(option, path):
+    """Refuse a folder that cannot be made, or written to, and one that the same command reads as well."""
+    if path.exists() and not path.is_dir():
+        raise ValueError(
+            f"{option} must be a folder where a slash is behind it. Got the file {str(path)!r} instead: leave the "
+            "slash out, or name another folder."
+        )
+    _check_writable(path, path if path.exists() else path.absolute().parent)
+    _take_note(option, path)
+
+
 def check_place(option, path, *, is_picture=False):
     """Refuse a place that nothing can be written to, and one that the same command reads or writes to as well."""
     if path is None:
@@ -43,14 +54,17 @@ def check_place(option, path, *, is_picture=False):
             f"{option} must not take the place of a picture. Got {str(path)!r} instead, which is there already: was it "
             "meant to be read? Name the file to write right behind the option."
         )
-    folder = path.absolute().parent
+    _check_writable(path, path.absolute().parent)
+    with suppress(FileNotFoundError):
+        path.lstat()
+    _take_note(option, path)
+
+
+def _check_writable(path, folder):
     if not folder.is_dir():
         raise ValueError(f"The folder to write {path} to must exist. Got {folder} instead.")
     if not os.access(folder, os.W_OK):
         raise PermissionError(f"The folder to write {path} to must be yours to write to. Got {folder} instead.")
-    with suppress(FileNotFoundError):
-        path.lstat()
-    _take_note(option, path)
 
 
 def _take_note(option, path):

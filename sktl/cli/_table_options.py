@@ -60,7 +60,7 @@ def check_folder_or_table(context, name, others=()):
     if len(sources) != 1:
         choices = [name.upper(), *(f"--{option}" for option in ("table", *others))]
         raise typer.BadParameter(f"give {' or '.join(choices)}, and one of them alone.", param_hint=name.upper())
-    check_of_table(context)
+    check_of_table(context, () if context.params.get("features") else _OF_TABLES)
 
 
 def check_of_table(context, options=_OF_TABLES):

@@ -41,6 +41,7 @@ from sktl.cli._table_options import (
     TaskOption,
     check_folder_or_table,
 )
+from sktl.cli._train_features import check_together, train_on_features
 
 __all__ = ["make_estimator", "train"]
 
@@ -55,6 +56,12 @@ def train(
         Path | None, typer.Argument(metavar="FOLDER", help="A folder that holds one folder of images per class.")
     ] = None,
     table: TableOption = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            help="Instead of images, their features: Parquet of 'sktl embed', a file or a folder of any size."
+        ),
+    ] = None,
     image: ImageOption = "path",
     target: TargetOption = None,
     group: GroupOption = None,
@@ -105,6 +112,10 @@ def train(
     _check_together(context, method, image_size)
     with errors_as_messages():
         output = with_ending("--output", output, (".safetensors",))
+        if features is not None:
+            report = train_on_features(context, output)
+            print(json.dumps(report, indent=2) if as_json else _sentences(report))
+            return
         data = load_data(context, verb="Training on")
         _check_task(data, method)
         tested = None if test_folder is None else load_test_folder(context, data)
@@ -131,7 +142,9 @@ def train(
 def _check_together(context, method, image_size):
     from sktl.models import MAX_IMAGE_SIZE
 
-    check_folder_or_table(context, "folder")
+    check_folder_or_table(context, "folder", ("features",))
+    if context.params["features"] is not None:
+        return check_together(context)
     if image_size is not None and image_size > MAX_IMAGE_SIZE:
         raise typer.BadParameter(
             f"must be at most {MAX_IMAGE_SIZE} for a model file. Got {image_size} instead.", param_hint="'--image-size'"
@@ -280,5 +293,10 @@ def _said_of_scores(report):
             f"{word} on the test folder, {scores['n_images']} images: {scores[metric]:.3f}. "
             f"{against} scores {scores[chance]:.3f}."
         )
-    elif "cross_validation" not in report:
+    if scores := report.get("leave_one_out"):
+        yield (
+            f"{word} where each image is left out of the fit once: {scores[metric]:.3f}. "
+            f"{against} scores {scores[chance]:.3f}. Near copies of a picture make it too good."
+        )
+    elif "cross_validation" not in report and "test" not in report:
         yield "No score: all images were trained on. --cv 5 scores the same recipe on images held out."

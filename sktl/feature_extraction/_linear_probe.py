@@ -116,12 +116,14 @@ class LinearProbeClassifier(ClassifierMixin, PageMixin, BaseEstimator):
                 "Add images of another class."
             )
         X, weights = X[weights > 0], weights[weights > 0]
-        coef, intercept, self.alpha_ = classification_probe(
-            X, labels, weights * self._class_weights(labels, weights), len(self.classes_)
-        )
+        weights = weights * self._class_weights(labels, weights)
+        return self._take(*classification_probe(X, labels, weights, len(self.classes_)))
+
+    def _take(self, coef, intercept, alpha):
+        """Keep a fit: of two classes, what tells the second from the first."""
         if len(self.classes_) == 2:
             coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
-        self.coef_, self.intercept_ = coef, intercept
+        self.coef_, self.intercept_, self.alpha_ = coef, intercept, alpha
         return self
 
     def _class_weights(self, labels, weights):
@@ -271,9 +273,11 @@ class LinearProbeRegressor(RegressorMixin, PageMixin, BaseEstimator):
             raise ValueError("sample_weight must hold a non-zero number. Got zeros only instead. Leave it away.")
         y = y.astype(np.float64)
         fitted = regression_probe(X, y.reshape(len(y), -1), weights)
-        if y.ndim == 1:
-            fitted = [values[0] for values in fitted]
-        self.coef_, self.intercept_, self.alpha_ = fitted
+        return self._take(*([values[0] for values in fitted] if y.ndim == 1 else fitted))
+
+    def _take(self, coef, intercept, alpha):
+        """Keep a fit."""
+        self.coef_, self.intercept_, self.alpha_ = coef, intercept, alpha
         return self
 
     def predict(self, X):

@@ -8,7 +8,7 @@ from scipy.special import log_softmax
 
 from sktl.feature_extraction.ridge import fit_ridge
 
-__all__ = ["classification_probe", "regression_probe"]
+__all__ = ["classification_probe", "regression_probe", "steepness_of"]
 
 _LOG_STEEPNESS = (-6.0, 6.0)
 
@@ -40,14 +40,21 @@ def classification_probe(features, labels, weights, n_classes):
     features, labels, weights = _without_copies(features, labels, weights)
     fit = fit_ridge(features, np.eye(n_classes)[labels], weights, one_strength=True)
     shares = weights / weights.sum()
-    unknown = shares @ shares  # one image among so many
+    steepness = steepness_of(fit.left_out, labels, shares, shares @ shares)
+    return steepness * fit.coef, steepness * fit.intercept, fit.alpha[0]
+
+
+def steepness_of(left_out, labels, shares, unknown):
+    """Return the factor that turns scores of images left out into the logits of the least log-loss.
+
+    `unknown` is the share of an image of which nothing is known: one among so many.
+    """
 
     def log_loss(log_steepness):
-        logs = log_softmax(np.exp(log_steepness) * fit.left_out, axis=1)
+        logs = log_softmax(np.exp(log_steepness) * left_out, axis=1)
         return -shares @ (np.take_along_axis(logs, labels[:, None], axis=1)[:, 0] + unknown * logs.mean(axis=1))
 
-    steepness = np.exp(minimize_scalar(log_loss, bounds=_LOG_STEEPNESS, method="bounded").x)
-    return steepness * fit.coef, steepness * fit.intercept, fit.alpha[0]
+    return np.exp(minimize_scalar(log_loss, bounds=_LOG_STEEPNESS, method="bounded").x)
 
 
 def regression_probe(features, targets, weights):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["RidgeFit", "fit_ridge", "fit_scaled_ridge", "scalings"]
+__all__ = ["RidgeFit", "Space", "directions_of", "fit_ridge", "fit_scaled_ridge", "scalings", "scalings_of"]
 
 # Times the mean squared length of the scaled rows, shared out among the rows.
 _STRENGTHS = np.logspace(-2, 4, 19)
@@ -63,9 +63,13 @@ def fit_ridge(X, Y, weights, *, one_strength):
 
 def scalings(X, weights):
     """Return what features may be divided by: the root of the deviation, and the deviation with a floor."""
-    deviation = _Rows(X, weights / weights.sum()).deviation()
+    return scalings_of(_Rows(X, weights / weights.sum()).deviation())
+
+
+def scalings_of(deviation):
+    """Return the two scalings of features of known deviation."""
     floor = _FLOOR * deviation.mean()
-    deviation[deviation == 0] = 1
+    deviation = np.where(deviation == 0, 1, deviation)
     return np.sqrt(deviation), np.hypot(deviation, floor)
 
 
@@ -73,32 +77,19 @@ def fit_scaled_ridge(X, Y, weights, scale, *, one_strength):
     """Fit targets to features that are divided by `scale`; the rest as in `fit_ridge`."""
     shares = weights / weights.sum()
     means, roots = shares @ Y, np.sqrt(shares)[:, None]
-    targets = roots * (Y - means)
     rows = _Rows(X, shares, scale)
-    space = (_by_features if len(X) > X.shape[1] else _by_rows)(rows, targets)
-
-    def left_out_errors(part, P, strengths):
-        shrinkage = 1 / (space.spectrum[:, None] + strengths)
-        stays = 1 - shares[part, None] - np.square(P) @ shrinkage
-        return (targets[part] - P @ (shrinkage * space.projected)) / np.maximum(stays, np.finfo(float).tiny)
-
-    strengths = _STRENGTHS * space.spectrum.sum() * (shares @ shares)
-    losses = np.zeros((len(strengths), Y.shape[1]))
-    for part, P in space.coordinates():
-        losses += [np.square(left_out_errors(part, P, strength)).sum(axis=0) for strength in strengths]
-    shared = losses.sum(axis=1, keepdims=True)
-    best = (shared + np.zeros_like(losses) if one_strength else losses).argmin(axis=0)
-    alpha = strengths[best]
-    coef = np.ascontiguousarray(space.lift(space.projected / (space.spectrum[:, None] + alpha)).T / scale)
-    errors = np.concatenate([left_out_errors(part, P, alpha) for part, P in space.coordinates()])
-    return RidgeFit(coef, means - coef @ rows.mean, alpha, Y - errors / roots, losses[best, np.arange(Y.shape[1])])
+    space = (_by_features if len(X) > X.shape[1] else _by_rows)(rows, roots * (Y - means))
+    alpha, losses = space.best_strengths(shares @ shares, one_strength=one_strength)
+    coef = space.coefficients(alpha) / scale
+    errors = np.concatenate([space.left_out_errors(*block, alpha) for block in space.blocks()])
+    return RidgeFit(coef, means - coef @ rows.mean, alpha, Y - errors / roots, losses)
 
 
 class _Rows:
     """Rows without their mean, features divided by a scale, times the root of a share."""
 
     def __init__(self, X, shares, scale=1.0):
-        self.X, self.scale, self.roots = X, scale, np.sqrt(shares)[:, None]
+        self.X, self.scale, self.shares, self.roots = X, scale, shares, np.sqrt(shares)[:, None]
         self.mean = sum(shares[part] @ X[part].astype(np.float64) for part in self.parts())
 
     def parts(self):
@@ -118,42 +109,64 @@ class _Rows:
 
 
 @dataclass(frozen=True, eq=False)
-class _Space:
-    """The directions in which the rows differ."""
+class Space:
+    """The directions in which the rows differ, and the rows in them."""
 
     spectrum: np.ndarray  # variances
     projected: np.ndarray  # products with the targets
-    coordinates: Callable  # yields slices of rows and their coordinates
+    blocks: (
+        Callable  # yields coordinates, targets and shares of some rows, the former two times the roots of the latter
+    )
     lift: Callable  # from coordinates to scaled features
+
+    def best_strengths(self, share, *, one_strength):
+        """Return for each target the strength that predicts rows left out best, and the loss; a row has `share`."""
+        strengths = _STRENGTHS * self.spectrum.sum() * share
+        losses = np.zeros((len(strengths), self.projected.shape[1]))
+        for block in self.blocks():
+            losses += [np.square(self.left_out_errors(*block, strength)).sum(axis=0) for strength in strengths]
+        shared = losses.sum(axis=1, keepdims=True)
+        best = (shared + np.zeros_like(losses) if one_strength else losses).argmin(axis=0)
+        return strengths[best], losses[best, np.arange(losses.shape[1])]
+
+    def left_out_errors(self, P, targets, shares, strengths):
+        """Return the errors of fits that leave out the row, times the root of its share."""
+        shrinkage = 1 / (self.spectrum[:, None] + strengths)
+        stays = 1 - shares[:, None] - np.square(P) @ shrinkage
+        return (targets - P @ (shrinkage * self.projected)) / np.maximum(stays, np.finfo(float).tiny)
+
+    def coefficients(self, alpha):
+        """Return the coefficients of scaled features, a row for each target."""
+        return np.ascontiguousarray(self.lift(self.projected / (self.spectrum[:, None] + alpha)).T)
 
 
 def _by_features(rows, targets):
     """Find the directions from the products of features: for many rows."""
-    spectrum, directions = _eigen(sum(rows[part].T @ rows[part] for part in rows.parts()))
-    return _Space(
+    spectrum, directions = directions_of(sum(rows[part].T @ rows[part] for part in rows.parts()))
+    return Space(
         spectrum,
         directions.T @ sum(rows[part].T @ targets[part] for part in rows.parts()),
-        lambda: ((part, rows[part] @ directions) for part in rows.parts()),
+        lambda: ((rows[part] @ directions, targets[part], rows.shares[part]) for part in rows.parts()),
         lambda coordinates: directions @ coordinates,
     )
 
 
 def _by_rows(rows, targets):
     """Find them from the products of rows: for many features."""
-    everything = slice(None)
-    scaled = rows[everything]
-    spectrum, directions = _eigen(scaled @ scaled.T)
+    scaled = rows[:]
+    spectrum, directions = directions_of(scaled @ scaled.T)
     lengths = np.sqrt(spectrum)
     P = directions * lengths
-    return _Space(
+    return Space(
         spectrum,
         P.T @ targets,
-        lambda: [(everything, P)],
+        lambda: [(P, targets, rows.shares)],
         lambda coordinates: scaled.T @ (directions @ (coordinates / lengths[:, None])),
     )
 
 
-def _eigen(products):
+def directions_of(products):
+    """Return variances and directions of what has these products, without directions of rounding errors alone."""
     spectrum, directions = np.linalg.eigh(products)
     found = spectrum > _ROUNDING * spectrum[-1]
     return spectrum[found], directions[:, found]

@@ -26,6 +26,7 @@ GIVEN = {
     "embed --target label": {"table": "photos.csv", "root": "photos"},
     "train": {"folder": "photos", "weights": "weights.pth"},
     "train --max-epochs 1": {"folder": "photos", "test_folder": "others"},
+    "train --method frozen": {"features": "features.parquet"},
     "train --target label": {"table": "photos.csv", "root": "photos"},
     "predict": {"paths": ["model.safetensors", "photos", "single.png"]},
     "predict --backbone resnet18": {"paths": ["photos", "single.png"], "weights": "weights.pth"},
@@ -48,6 +49,7 @@ READ = {
     "others": ["others/ants/5.png"],
     "model.safetensors": ["model.safetensors"],
     "single.png": ["single.png"],
+    "features.parquet": ["features.parquet/more/1.parquet"],
 }
 READ |= {name: [name] for name in ("groups.csv", "photos.csv", "weights.pth", "fits.jsonl")}
 
@@ -82,6 +84,8 @@ def work(tmp_path, monkeypatch):
     for name in ("weights.pth", "model.safetensors"):
         (tmp_path / name).write_bytes(b"numbers")
     (tmp_path / "fits.jsonl").touch()
+    (tmp_path / "features.parquet" / "more").mkdir(parents=True)
+    (tmp_path / "features.parquet" / "more" / "1.parquet").write_bytes(b"numbers")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -103,7 +107,7 @@ def test_every_path_that_a_command_declares_is_in_the_table():
         (command.callback.__name__, name)
         for command in app.registered_commands
         for name, kind in get_type_hints(command.callback).items()
-        if "Path" in str(kind) or name == "weights"
+        if "Path" in str(kind) or name in ("weights", "output")
     }
     known = {(line.split()[0], key) for line, given in GIVEN.items() for key in given}
     assert declared == known | {(command, output) for command, outputs in OUTPUTS.items() for output in outputs}

@@ -244,8 +244,11 @@ def test_a_test_folder_scores_the_model_that_is_written(run_sktl, photos, tmp_pa
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["train", "{photos}", "--table", "{table}", "-o", "m"], "give FOLDER or --table, and one of them alone."),
-        (["train", "-o", "m"], "give FOLDER or --table, and one of them alone."),
+        (
+            ["train", "{photos}", "--table", "{table}", "-o", "m"],
+            "give FOLDER or --table or --features, and one of them alone.",
+        ),
+        (["train", "-o", "m"], "give FOLDER or --table or --features, and one of them alone."),
         (["embed", "-o", "a.csv"], "give IMAGES or --table, and one of them alone."),
         (["compare", "--table", "{table}", "--digits"], "give FOLDER or --table or --digits, and one of them alone."),
         (["compare", "{photos}", "--target", "label"], "is for --table"),

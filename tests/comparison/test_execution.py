@@ -1,5 +1,4 @@
 import copyreg
-import os
 import subprocess
 import sys
 import threading
