@@ -3,6 +3,7 @@
 #   make demo FOLDER=photos                      the same on a folder of photos, one sub-folder per class
 #   make demo FOLDER=photos BACKBONE=resnet50    the same with another network, whose weights are downloaded
 #   make test | slow | lint | bench | docs
+#   make dist | test-wheel | test-minimum        wheel and sdist; the wheel in an empty environment; the oldest versions
 #   make demo TORCH_INDEX=URL                    torch from another index, such as that of PyTorch's CPU builds
 
 PYTHON ?= python3
@@ -21,7 +22,7 @@ export OMP_NUM_THREADS ?= 1
 # Dozens of processes import the package: what they compile is kept, whatever the caller prefers.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test slow lint bench docs pretrain clean
+.PHONY: demo test slow lint bench docs dist pretrain clean
 
 $(VENV)/.made:
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), 'sktl needs Python 3.10 or later; try make PYTHON=python3.12'"
@@ -57,6 +58,10 @@ bench: $(VENV)/.has-bench
 docs: $(VENV)/.has-docs $(VENV)/.has-test
 	$(PYTEST) -m "slow or not slow" tests/test_docs.py
 	$(BIN)/sphinx-build -W -b html docs $(OUT)/docs
+
+dist: $(VENV)/.has-dist
+	$(BIN)/python releasing/build_distributions.py dist
+	$(BIN)/twine check --strict dist/*
 
 pretrain: $(VENV)/.has-cli
 	$(BIN)/python pretraining/tiny_formula.py
