@@ -22,7 +22,7 @@ export OMP_NUM_THREADS ?= 1
 # Dozens of processes import the package: what they compile is kept, whatever the caller prefers.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test slow lint bench docs dist pretrain clean
+.PHONY: demo test slow lint bench docs dist test-wheel pretrain clean
 
 $(VENV)/.made:
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), 'sktl needs Python 3.10 or later; try make PYTHON=python3.12'"
@@ -33,6 +33,11 @@ $(VENV)/.made:
 # One stamp for each extra.
 $(VENV)/.has-%: $(VENV)/.made pyproject.toml
 	$(BIN)/pip install --quiet --editable ".[$*]"
+	touch $@
+
+# Building takes neither sktl nor torch.
+$(VENV)/.has-dist: $(VENV)/.made
+	$(BIN)/pip install --quiet 'build>=1.2' 'setuptools>=77' 'twine>=6.1'
 	touch $@
 
 # Photographs take a network that has seen some, from the package index.
@@ -62,6 +67,15 @@ docs: $(VENV)/.has-docs $(VENV)/.has-test
 dist: $(VENV)/.has-dist
 	$(BIN)/python releasing/build_distributions.py dist
 	$(BIN)/twine check --strict dist/*
+
+# In an environment without extras, and from a folder where no checkout is found.
+test-wheel: dist
+	rm -rf $(OUT)/wheel
+	$(PYTHON) -m venv $(OUT)/wheel/venv
+	$(if $(TORCH_INDEX),$(OUT)/wheel/venv/bin/pip install --quiet torch torchvision --index-url "$(TORCH_INDEX)")
+	$(OUT)/wheel/venv/bin/pip install --quiet dist/*.whl
+	mkdir $(OUT)/wheel/folder
+	cd $(OUT)/wheel/folder && ../venv/bin/python -I $(CURDIR)/releasing/try_wheel.py $(CURDIR)/docs/quickstart.md
 
 pretrain: $(VENV)/.has-cli
 	$(BIN)/python pretraining/tiny_formula.py

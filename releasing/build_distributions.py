@@ -1,8 +1,8 @@
 """Build the sdist, and from it the wheel, so that one commit gives the same bytes wherever it is built.
 
-Run ``python releasing/build_distributions.py FOLDER``, as ``make dist`` does. What is built is what git tracks, as it lies in
-the working tree. Everything is built twice, in other folders and at another time; the digests of both must be equal. They
-depend on the versions of setuptools and zlib, which stand beside them.
+Run ``python releasing/build_distributions.py FOLDER``, as ``make dist`` does. What is built is what git tracks, as it
+lies in the working tree. Everything is built twice, in other folders and at another time; the digests of both must be
+equal. They depend on the versions of setuptools and zlib, which stand beside them.
 """
 
 import gzip

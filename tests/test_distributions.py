@@ -1,4 +1,4 @@
-"""What a release consists of: an sdist and a wheel that hold what they must and nothing else, the same bytes each time."""
+"""A release: an sdist and a wheel that hold what they must and nothing else, the same bytes each time."""
 
 import configparser
 import hashlib
