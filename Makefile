@@ -2,7 +2,7 @@
 #   make demo                                    what transfer is worth on scikit-learn's digits, moved about
 #   make demo FOLDER=photos                      the same on a folder of photos, one sub-folder per class
 #   make demo FOLDER=photos BACKBONE=resnet50    the same with another network, whose weights are downloaded
-#   make test | slow | lint | bench | docs
+#   make test | slow | lint | bench | bench-quick | docs
 #   make dist | test-wheel | test-minimum        wheel and sdist; the wheel in an empty environment; the oldest versions
 #   make demo TORCH_INDEX=URL                    torch from another index, such as that of PyTorch's CPU builds
 
@@ -22,7 +22,7 @@ export OMP_NUM_THREADS ?= 1
 # Dozens of processes import the package: what they compile is kept, whatever the caller prefers.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test slow lint bench docs dist test-wheel pretrain clean
+.PHONY: demo test slow lint bench bench-quick docs dist test-wheel pretrain clean
 
 $(VENV)/.made:
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), 'sktl needs Python 3.10 or later; try make PYTHON=python3.12'"
@@ -59,6 +59,10 @@ lint: $(VENV)/.has-lint
 
 bench: $(VENV)/.has-bench
 	for table in engines cold prefix grid_search warm_store growth two_processes bundled verdicts; do $(BIN)/python benchmarks/$$table.py || exit 1; done
+
+# One ratio for each promise of docs/benchmarks.md.
+bench-quick: $(VENV)/.has-bench
+	$(BIN)/python benchmarks/quick.py
 
 docs: $(VENV)/.has-docs $(VENV)/.has-test
 	$(PYTEST) -m "slow or not slow" tests/test_docs.py
