@@ -8,11 +8,14 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
+SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN := $(VENV)/$(SCRIPTS)
 BACKBONE ?=
 FOLDER ?=
 OUT ?= out
 TORCH_INDEX ?=
+# What uv calls PyTorch's CPU builds.
+CPU := $(if $(filter %/cpu,$(TORCH_INDEX)),--torch-backend cpu)
 # As many processes as cores. An idle one takes tests from the others; pytest alone runs all of them in one.
 PYTEST := $(BIN)/pytest -n auto --dist worksteal
 
@@ -22,7 +25,7 @@ export OMP_NUM_THREADS ?= 1
 # Dozens of processes import the package: what they compile is kept, whatever the caller prefers.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test slow lint bench bench-quick docs dist test-wheel pretrain clean
+.PHONY: demo test slow lint bench bench-quick docs dist test-wheel test-minimum pretrain clean
 
 $(VENV)/.made:
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), 'sktl needs Python 3.10 or later; try make PYTHON=python3.12'"
@@ -76,10 +79,20 @@ dist: $(VENV)/.has-dist
 test-wheel: dist
 	rm -rf $(OUT)/wheel
 	$(PYTHON) -m venv $(OUT)/wheel/venv
-	$(if $(TORCH_INDEX),$(OUT)/wheel/venv/bin/pip install --quiet torch torchvision --index-url "$(TORCH_INDEX)")
-	$(OUT)/wheel/venv/bin/pip install --quiet dist/*.whl
+	$(if $(TORCH_INDEX),$(OUT)/wheel/venv/$(SCRIPTS)/pip install --quiet torch torchvision --index-url "$(TORCH_INDEX)")
+	$(OUT)/wheel/venv/$(SCRIPTS)/pip install --quiet dist/*.whl
 	mkdir $(OUT)/wheel/folder
-	cd $(OUT)/wheel/folder && ../venv/bin/python -I $(CURDIR)/releasing/try_wheel.py $(CURDIR)/docs/quickstart.md
+	cd $(OUT)/wheel/folder && ../venv/$(SCRIPTS)/python -I $(CURDIR)/releasing/try_wheel.py $(CURDIR)/docs/quickstart.md
+
+# The oldest releases that pyproject.toml allows, with new tools for the tests; best with the oldest Python. polars is no
+# requirement: scikit-learn 1.6 does not know its newest releases. What old releases say of new ones beside them is no error.
+MINIMUM := $(OUT)/minimum/$(SCRIPTS)
+test-minimum:
+	$(PYTHON) -m venv --clear $(OUT)/minimum
+	$(MINIMUM)/pip install --quiet uv
+	echo 'polars>=1.0' | $(MINIMUM)/uv pip compile --quiet --python $(MINIMUM)/python --resolution lowest-direct $(CPU) --extra all pyproject.toml - --output-file $(OUT)/minimum/lowest.txt
+	$(MINIMUM)/uv pip install --quiet --python $(MINIMUM)/python $(CPU) --constraint $(OUT)/minimum/lowest.txt --editable '.[test]'
+	$(MINIMUM)/pytest -n auto --dist worksteal -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning
 
 pretrain: $(VENV)/.has-cli
 	$(BIN)/python pretraining/tiny_formula.py

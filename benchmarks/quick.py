@@ -40,7 +40,7 @@ from sktl.inference._device import bfloat16_instructions
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 ROUNDS = 3
 
-# What is promised, the least ratio that passes, and what measures it (takes a folder, returns the ratio of every round);
+# What is promised, the least ratio that passes, what measures it (takes a folder, returns the ratio of every round);
 # the section of the page, and the two figures there whose ratio it is: each a number, or the start of a row and a cell.
 Promise = namedtuple("Promise", "name floor measure section over under")
 
