@@ -46,6 +46,11 @@ def embed_with_onnx_runtime():
     sktl.PretrainedFeatureExtractor(engine="onnxruntime", cache=False).fit_transform(np.zeros((2, 8, 8, 3), np.uint8))
 
 
+def embed_with_segments():
+    """Embed two images, and look for their vectors in a folder of segments."""
+    sktl.PretrainedFeatureExtractor(cache=[True, "segments"]).fit_transform(np.zeros((2, 8, 8, 3), np.uint8))
+
+
 # For each extra: packages of it, and what a user does who lacks them.
 EXTRAS = {
     "cli": (["typer", "rich"], run_command),
@@ -56,6 +61,7 @@ EXTRAS = {
     "onnx": (["onnx", "onnxruntime", "onnxscript"], embed_with_onnx_runtime),
     "plot": (["matplotlib"], lambda: show_augmentation(np.zeros((1, 8, 8, 3), np.uint8))),
     "remote": (["aiohttp"], lambda: read_image("https://localhost/photo.png")),
+    "segments": (["pyarrow"], embed_with_segments),
     "timm": (["timm"], lambda: load_backbone("timm/resnet18.a1_in1k")),
 }
 

@@ -101,7 +101,8 @@ def fresh_store(stores, monkeypatch):
     folder = next(stores)
     folder.mkdir()
     monkeypatch.setenv("SKTL_CACHE_DIR", str(folder))
-    monkeypatch.delenv("SKTL_CACHE_SIZE", raising=False)
+    for name in ("SKTL_CACHE_SIZE", "SKTL_CACHE_SEGMENTS"):
+        monkeypatch.delenv(name, raising=False)
     return folder
 
 

@@ -76,7 +76,7 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         Threads that read and resize images ahead of the network.
     engine : {"torch", "onnxruntime"}, default="torch"
         What runs the network.
-    cache : bool, str or Path, default=True
+    cache : bool, str, Path or list, default=True
         Where stage maps are kept and looked up by the content of the image, as the vectors of
         :class:`~sktl.PretrainedFeatureExtractor` are. They are large, 500 KB for an image in ``"efficientnet_lite0"``,
         and used only while those of all images take up less than half of the store in `fit`, and a tenth later.

@@ -69,7 +69,7 @@ class PretrainedClassifier(FrozenNetworkEstimator):
         Threads that read and resize images ahead of the network.
     engine : {"torch", "onnxruntime"}, default="torch"
         What runs the network below its classifier.
-    cache : bool, str or Path, default=True
+    cache : bool, str, Path or list, default=True
         Whether penultimate vectors are kept on disk and looked up there, as by a PretrainedFeatureExtractor with the
         same network: what one of them has computed, the other one finds. Squeezenets, whose classifier looks at maps
         a hundred times as large as vectors, keep nothing.
@@ -130,7 +130,7 @@ class PretrainedClassifier(FrozenNetworkEstimator):
         precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
         n_jobs: int | None = None,
         engine: Literal["torch", "onnxruntime"] = "torch",
-        cache: bool | str | os.PathLike[str] = True,
+        cache: bool | str | os.PathLike[str] | list[Any] | tuple[Any, ...] = True,
         verbose: int = 0,
     ) -> None:
         self._store(locals())

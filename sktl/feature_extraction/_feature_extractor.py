@@ -73,11 +73,12 @@ class PretrainedFeatureExtractor(ReadOnceMixin, FrozenNetworkEstimator):
     engine : {"torch", "onnxruntime"}, default="torch"
         What runs the network. ONNX Runtime is faster on the CPU for networks of the mobile kind and needs the extra
         ``onnx``; vectors differ from torch's by less than 1e-4 of their largest value.
-    cache : bool, str or Path, default=True
+    cache : bool, str, Path or list, default=True
         Whether vectors are kept on disk and looked up there by the content of the image, so that each image goes
         through the network once: over folds, grids, processes and sessions. True uses the user's folder for caches, or
-        the one that the environment variable SKTL_CACHE_DIR names; a path uses that folder. Vectors are the same with
-        and without.
+        the one that the environment variable SKTL_CACHE_DIR names; a path uses that folder. A list begins with one of
+        these and goes on with folders or URLs of segments, which are looked up afterwards and never written to, as in
+        ``[True, "/shared/segments"]``; SKTL_CACHE_SEGMENTS names more. Vectors are the same with and without.
     random_state : int, RandomState instance or None, default=None
         Random weights when ``weights=None``; unused otherwise.
     verbose : int, default=0
@@ -151,7 +152,7 @@ class PretrainedFeatureExtractor(ReadOnceMixin, FrozenNetworkEstimator):
         precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
         n_jobs: int | None = None,
         engine: Literal["torch", "onnxruntime"] = "torch",
-        cache: bool | str | os.PathLike[str] = True,
+        cache: bool | str | os.PathLike[str] | list[Any] | tuple[Any, ...] = True,
         random_state: int | RandomState | None = None,
         verbose: int = 0,
     ) -> None:

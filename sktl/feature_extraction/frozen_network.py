@@ -37,7 +37,7 @@ SHARED_CONSTRAINTS: dict = {
     "precision": [StrOptions(set(PRECISIONS))],
     "n_jobs": [Integral, None],
     "engine": [StrOptions(set(ENGINES))],
-    "cache": ["boolean", str, PathLike],
+    "cache": ["boolean", str, PathLike, list, tuple],
     "verbose": ["verbose"],
 }
 

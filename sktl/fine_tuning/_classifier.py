@@ -129,8 +129,9 @@ class FineTuneClassifier(LabelEstimator):
         On a CPU with instructions for bfloat16 the frozen part and larger networks gain by ``"bfloat16"``.
     n_jobs : int or None, default=None
         Number of threads that read and resize images.
-    cache : bool, str or Path, default=True
-        Keep activations at the split point in the embedding store, as `PretrainedFeatureExtractor` does with vectors.
+    cache : bool, str, Path or list, default=True
+        Keep activations at the split point in the embedding store, and look them up there and in folders of segments,
+        as `PretrainedFeatureExtractor` does with vectors.
     random_state : int, RandomState instance or None, default=None
         Fixes the head, the order of the images, dropout, the inner split, and the random weights from scratch. The
         global random states of torch and numpy are left as they are, for which fits in several threads of one process
@@ -250,7 +251,7 @@ class FineTuneClassifier(LabelEstimator):
         device: Any = "auto",
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         n_jobs: int | None = None,
-        cache: bool | str | os.PathLike[str] = True,
+        cache: bool | str | os.PathLike[str] | list[Any] | tuple[Any, ...] = True,
         random_state: int | RandomState | None = None,
         verbose: int = 0,
     ) -> None:

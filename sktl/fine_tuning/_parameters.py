@@ -39,7 +39,7 @@ SHARED_CONSTRAINTS: dict = {
     # float16 would need its losses scaled to train; bfloat16 has the same speed and does not.
     "precision": [StrOptions({"auto", "float32", "bfloat16"})],
     "n_jobs": [Integral, None],
-    "cache": ["boolean", str, PathLike],
+    "cache": ["boolean", str, PathLike, list, tuple],
     "random_state": ["random_state"],
     "verbose": ["verbose"],
 }

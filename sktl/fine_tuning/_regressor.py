@@ -119,9 +119,10 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         On a CPU with instructions for bfloat16 the frozen part and larger networks gain by ``"bfloat16"``.
     n_jobs : int or None, default=None
         Number of threads that read and resize images.
-    cache : bool, str or Path, default=True
+    cache : bool, str, Path or list, default=True
         Keep the activations at the split point in the embedding store, where folds, grids, processes and sessions find
-        them; see `PretrainedFeatureExtractor`. False does without, a path takes another folder.
+        them; see `PretrainedFeatureExtractor`. False does without, a path takes another folder, a list adds
+        folders of segments.
     random_state : int, RandomState instance or None, default=None
         Fixes the head, the order of the images, dropout, the inner split, and the random weights from scratch. The
         global random states of torch and numpy are left as they are, for which fits in several threads of one process
@@ -231,7 +232,7 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         device: Any = "auto",
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         n_jobs: int | None = None,
-        cache: bool | str | os.PathLike[str] = True,
+        cache: bool | str | os.PathLike[str] | list[Any] | tuple[Any, ...] = True,
         random_state: int | RandomState | None = None,
         verbose: int = 0,
     ) -> None:

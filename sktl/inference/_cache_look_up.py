@@ -47,6 +47,8 @@ class StoreInfo:
         Bytes of the vectors found.
     seconds_saved : float, default=0.0
         What the vectors found had cost when they were computed.
+    segments : dict of {str: int} or None, default=None
+        Of the images found, how many in each folder of segments; None when no segments are looked up.
     """
 
     path: str | None = None
@@ -54,6 +56,7 @@ class StoreInfo:
     n_misses: int = 0
     n_bytes: int = 0
     seconds_saved: float = 0.0
+    segments: dict | None = None
     _n_in_fews = _MOST_IN_FEWS  # of one that was read from a file; no field, since it is nobody's concern
 
     def __post_init__(self):
@@ -100,7 +103,10 @@ class CacheLookUp:
         self._last = time.perf_counter()
 
     def __enter__(self):
-        self._info.path = str(self._store.folder)
+        self._info.path = None if self._store.folder is None else str(self._store.folder)
+        if self._store.segments:
+            folders = (tier.folder for tier in self._store.segments)
+            self._info.segments = {**dict.fromkeys(folders, 0), **(self._info.segments or {})}
         return self
 
     def __exit__(self, *error):
@@ -194,7 +200,7 @@ class CacheLookUp:
         """Fill in what is stored, take on what nobody computes, and yield that."""
         if not tasks:
             return
-        found = self._store.read(self._key, tasks)
+        found = self._stored(tasks)
         for digest, vector in found.items():
             self._embeddings[tasks[digest].position] = vector
         self._count_hits(len(found))
@@ -207,6 +213,17 @@ class CacheLookUp:
             self._elsewhere.update((digest, tasks[digest].position) for digest in rest if digest not in mine)
         self._last = time.perf_counter()
         yield from (tasks[digest] for digest in rest if digest in mine)
+
+    def _stored(self, digests):
+        """Return what is stored, in whichever tier."""
+        found: dict = {}
+        for tier in self._store.tiers:
+            if rest := [digest for digest in digests if digest not in found]:
+                new = tier.read(self._key, rest)
+                found |= new
+                if tier in self._store.segments:
+                    self._info.segments[tier.folder] += len(new)
+        return found
 
     def _count_hits(self, n_hits):
         if n_hits:

@@ -25,7 +25,7 @@ __all__ = ["near_duplicate_groups"]
 @validate_params(
     {
         "threshold": [Interval(Real, 0, 1, closed="right"), StrOptions({"auto"})],
-        "cache": ["boolean", str, PathLike],
+        "cache": ["boolean", str, PathLike, list, tuple],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "verbose": ["verbose"],
     },
@@ -43,7 +43,7 @@ def near_duplicate_groups(
     batch_size: int = 32,
     device: str = "auto",
     precision: str = "auto",
-    cache: bool | str | os.PathLike[str] = True,
+    cache: bool | str | os.PathLike[str] | list[Any] | tuple[Any, ...] = True,
     threshold: Literal["auto"] | float = "auto",
     verbose: int = 0,
 ) -> NDArray[Any]:
@@ -79,7 +79,7 @@ def near_duplicate_groups(
         Where to compute embeddings.
     precision : str, default="auto"
         Number format of the network.
-    cache : bool, str or path, default=True
+    cache : bool, str, Path or list, default=True
         Where embeddings are kept, as for the extractor.
     threshold : "auto" or float, default="auto"
         Similarity from which two pictures count as copies: the correlation of their edges and textures, 1 for equal

@@ -8,9 +8,9 @@ import os
 import sqlite3
 import time
 from hashlib import sha256
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["Database", "Key", "is_of_this_format", "number_in"]
+__all__ = ["Database", "Key", "StoredKey", "checksum_of", "is_of_this_format", "number_in"]
 
 # Rows of 2 to 8 KiB fill pages of this size; commits stay small.
 _PAGE_SIZE = 16384
@@ -58,6 +58,14 @@ class Key(Protocol):
     @property
     def n_bytes(self) -> int:
         """Size of each vector."""
+
+
+class StoredKey(NamedTuple):
+    """A key as it is read from a file, which nothing can be computed with."""
+
+    digest: bytes
+    description: str
+    n_bytes: int
 
 
 class Database:
@@ -109,6 +117,28 @@ class Database:
                     outdated.append(row)
         return found, outdated, damaged
 
+    def stored(self, key, digests):
+        """Return the set of those digests of which there are vectors."""
+        key_id, found = self._id(key), set()
+        for part in _parts(digests if key_id is not None else ()):
+            query = f"SELECT image FROM vectors WHERE recipe = ? AND image IN ({_marks(part)})"
+            found.update(digest for (digest,) in self._connection.execute(query, (key_id, *part)))
+        return found
+
+    def keys(self):
+        """Return (digest, description, bytes of a vector) of each key of which there are vectors."""
+        rows = self._connection.execute(
+            "SELECT digest, coalesce(CAST(description AS TEXT), ''), length(vector), count(*) FROM recipes "
+            "JOIN vectors ON recipe = recipes.id GROUP BY recipes.id, length(vector) ORDER BY recipes.id, count(*)"
+        )
+        # Of several sizes the usual one is right: others are damaged.
+        return list({digest: (digest, *about) for digest, *about, _ in rows if isinstance(digest, bytes)}.values())
+
+    def digests(self, key, after, n_most):
+        """Return the digests of images that follow another one, in their order."""
+        query = "SELECT image FROM vectors WHERE recipe = ? AND image > ? ORDER BY image LIMIT ?"
+        return [digest for (digest,) in self._connection.execute(query, (self._id(key), after, n_most))]
+
     def tidy(self, outdated, damaged):
         """Note down that rows were used just now, and delete others."""
         now = int(time.time())
@@ -123,8 +153,7 @@ class Database:
             for part in _parts(digests):
                 where = f"WHERE recipe = ? AND image IN ({_marks(part)})"
                 arguments = (key_id, *part)
-                stored = self._connection.execute(f"SELECT image FROM vectors {where}", arguments)
-                done = {digest for (digest,) in stored}
+                done = self.stored(key, part)
                 claims = self._connection.execute(f"SELECT image, owner FROM claims {where}", arguments).fetchall()
                 dead = {other for other in {other for _, other in claims} if other != lease and not is_alive(other)}
                 self._connection.executemany("DELETE FROM claims WHERE owner = ?", [(other,) for other in dead])
@@ -138,7 +167,7 @@ class Database:
     def write(self, key, vectors, lease, seconds):
         """Store vectors, and give back the claims to them."""
         key_id, now = self._id(key, new=True), int(time.time())
-        rows = [(key_id, digest, now, _checksum(key, digest, vector), vector) for digest, vector in vectors.items()]
+        rows = [(key_id, digest, now, checksum_of(key, digest, vector), vector) for digest, vector in vectors.items()]
         with self._transaction():
             self._connection.executemany(
                 "INSERT OR REPLACE INTO vectors (recipe, image, used, checksum, vector) VALUES (?, ?, ?, ?, ?)", rows
@@ -289,8 +318,9 @@ def _identity(path):
 
 def _is_sound(key, digest, checksum, vector):
     # Damage may change the type of what is stored, too.
-    return isinstance(vector, bytes) and len(vector) == key.n_bytes and checksum == _checksum(key, digest, vector)
+    return isinstance(vector, bytes) and len(vector) == key.n_bytes and checksum == checksum_of(key, digest, vector)
 
 
-def _checksum(key, digest, vector):
+def checksum_of(key, digest, vector):
+    """Return 8 bytes over a vector, its image and its key."""
     return sha256(key.digest + digest + vector).digest()[:8]

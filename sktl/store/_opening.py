@@ -11,7 +11,11 @@ from pathlib import Path
 from threading import Lock
 
 from sktl._forking import after_fork
+from sktl._text import shortened
+from sktl.store._segment_places import is_url
+from sktl.store._segments import SegmentFolder
 from sktl.store._store import EmbeddingStore
+from sktl.store._tiers import TieredStore
 
 __all__ = ["looked_up_only", "open_store", "store_folder"]
 
@@ -19,6 +23,7 @@ _DEFAULT_SIZE = "5GB"
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _MAX_OPEN = 4
 _stores: OrderedDict = OrderedDict()  # by folder; never forgotten, so that each warns once
+_segments: dict = {}  # by path or URL; never forgotten either
 _lock = Lock()
 _look_up_only: ContextVar = ContextVar("look_up_only", default=False)
 
@@ -51,11 +56,58 @@ class _LookUpOnly:
 
 
 def open_store(cache=True):
-    """Return the store that a parameter `cache` means."""
+    """Return the store that a parameter `cache` means: of several tiers where folders of segments are looked up too."""
+    if isinstance(cache, list | tuple):
+        _check_tiers(cache)
+        local, *named = cache
+    else:
+        local, named = cache, []
+    if not (named or _is_path(local) or local):
+        return None
+    named += [name.strip() for name in os.environ.get("SKTL_CACHE_SEGMENTS", "").split(",") if name.strip()]
+    store = _open_local(local)
+    if not named:
+        return store
+    segments = [_open_segments(name) for name in dict.fromkeys(map(str, named))]
+    return TieredStore(store, segments)
+
+
+def _check_tiers(cache):
+    rule = "cache must be True, False, the path of a folder, or a list of one of these and folders of segments."
+    if not cache or not (_is_path(cache[0]) or isinstance(cache[0], bool)):
+        raise ValueError(f"{rule} Got a list that begins otherwise instead. Begin it with True, as in [True, folder].")
+    for name in cache[1:]:
+        if not _is_path(name) or not str(name):
+            raise ValueError(f"{rule} Got {name!r:.60} in its place instead. Name a path or URL.")
+
+
+def _is_path(cache):
+    return isinstance(cache, str | os.PathLike)
+
+
+def _open_segments(name):
+    place = name if is_url(name) else os.path.abspath(Path(name).expanduser())
+    with _lock:
+        folder = _segments.get(place)
+    if folder is None:
+        folder = SegmentFolder(place)
+        with _lock:
+            folder = _segments.setdefault(place, folder)
+    folder.look_again()
+    return folder
+
+
+def _open_local(cache):
+    """Return the store in a folder of this machine."""
     max_bytes = _max_bytes()
-    is_path = isinstance(cache, str | os.PathLike)
+    is_path = _is_path(cache)
     if is_path and not str(cache):
         raise ValueError("cache must be True, False or the path of a folder. Got an empty path instead.")
+    if is_url(cache):
+        raise ValueError(
+            f"cache must be True, False or the path of a folder. Got the URL {shortened(cache, 80)!r} instead. Where "
+            "there are segments, write cache=[True, URL]."
+        )
     if not (is_path or cache) or max_bytes == 0:
         return None
     try:

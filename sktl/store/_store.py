@@ -16,7 +16,7 @@ from threading import RLock
 
 import numpy as np
 
-from sktl.store._database import Database, is_of_this_format, number_in
+from sktl.store._database import Database, StoredKey, is_of_this_format, number_in
 from sktl.store._leases import Leases
 
 __all__ = ["EmbeddingStore", "StoreUsage"]
@@ -65,6 +65,19 @@ class EmbeddingStore:
         self._can_read = self._can_write = True
         self._warned = self._looked_at = False
 
+    # As of a `TieredStore`, which looks up folders of segments besides.
+    segments = ()
+
+    @property
+    def local(self):
+        """Where vectors are kept: here."""
+        return self
+
+    @property
+    def tiers(self):
+        """All that is looked up: this store."""
+        return (self,)
+
     def read(self, key, digests):
         """Return the stored vectors among those asked for, as {digest: read-only ndarray of float32}."""
         nothing = {}, [], []
@@ -72,6 +85,18 @@ class EmbeddingStore:
         if outdated or damaged:
             self._attempt(lambda database: database.tidy(outdated, damaged), None, writes=True)
         return {digest: np.frombuffer(vector, dtype="<f4") for digest, vector in found.items()}
+
+    def stored(self, key, digests):
+        """Return the set of those digests of which there are vectors."""
+        return self._attempt(lambda database: database.stored(key, digests), set())
+
+    def stored_keys(self):
+        """Return the keys of which there are vectors."""
+        return [StoredKey(*row) for row in self._attempt_if_there(lambda database: database.keys(), [])]
+
+    def digests(self, key, after=b"", n_most=100_000):
+        """Return the digests of images that follow another one, in their order."""
+        return self._attempt(lambda database: database.digests(key, after, n_most), [])
 
     def begin(self):
         """Return a lease under which to claim images, or None when nothing can be claimed; see `end`."""
