@@ -110,7 +110,7 @@ def warm(folder):
 
 def grid_with_a_store(folder):
     """Search over a pipeline with a fresh store, against the same search over vectors."""
-    X = make_photos(folder, 40)
+    X = make_photos(folder, 80)
     stores = iter(range(ROUNDS))
     log_images_to(folder / "log")
     roads = {
@@ -122,7 +122,7 @@ def grid_with_a_store(folder):
 
 def grid_without(folder):
     """Search over a pipeline that embeds its images in every fit, against one pass and a search over vectors."""
-    X = make_photos(folder, 8)
+    X = make_photos(folder, 10)
     log_images_to(folder / "log")
     without = partial(grid_search.search, [grid_search.extractor("resnet18", False)], X)
     roads = {"without": partial(seconds, without), "once": lambda: seconds(lambda: grid_search.floor("resnet18", X))}
