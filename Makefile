@@ -2,7 +2,7 @@
 #   make demo                                    what transfer is worth on scikit-learn's digits, moved about
 #   make demo FOLDER=photos                      the same on a folder of photos, one sub-folder per class
 #   make demo FOLDER=photos BACKBONE=resnet50    the same with another network, whose weights are downloaded
-#   make test | slow | lint | bench | bench-quick | docs
+#   make test | slow | lint | bench | bench-quick | docs | linkcheck
 #   make dist | test-wheel | test-minimum        wheel and sdist; the wheel in an empty environment; the oldest versions
 #   make demo TORCH_INDEX=URL                    torch from another index, such as that of PyTorch's CPU builds
 
@@ -25,7 +25,7 @@ export OMP_NUM_THREADS ?= 1
 # Dozens of processes import the package: what they compile is kept, whatever the caller prefers.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test slow lint bench bench-quick docs dist test-wheel test-minimum pretrain clean
+.PHONY: demo test slow lint bench bench-quick docs linkcheck dist test-wheel test-minimum pretrain clean
 
 $(VENV)/.made:
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), 'sktl needs Python 3.10 or later; try make PYTHON=python3.12'"
@@ -67,9 +67,18 @@ bench: $(VENV)/.has-bench
 bench-quick: $(VENV)/.has-bench
 	$(BIN)/python benchmarks/quick.py
 
+# Pages are made anew, so that none is left of a name that has gone; an example runs again only where it has changed.
 docs: $(VENV)/.has-docs $(VENV)/.has-test
-	$(PYTEST) -m "slow or not slow" tests/test_docs.py
-	$(BIN)/sphinx-build -W -b html docs $(OUT)/docs
+	$(PYTEST) -m "slow or not slow" tests/test_docs.py -k "not test_example_runs"
+	rm -rf $(OUT)/docs docs/api
+	$(BIN)/sphinx-build -W --keep-going -b html docs $(OUT)/docs
+	$(BIN)/python docs/check_links.py $(OUT)/docs
+
+# Links to other sites, where there is a network; `make docs` looks at those within.
+linkcheck: docs
+	@if $(BIN)/python -c "import socket; socket.create_connection(('docs.python.org', 443), 5)" 2>/dev/null; \
+	then $(BIN)/sphinx-build -b linkcheck docs $(OUT)/links; \
+	else echo "There is no network, so links to other sites were not looked at."; fi
 
 dist: $(VENV)/.has-dist
 	$(BIN)/python releasing/build_distributions.py dist
@@ -98,4 +107,4 @@ pretrain: $(VENV)/.has-cli
 	$(BIN)/python pretraining/tiny_formula.py
 
 clean:
-	rm -rf $(VENV) $(OUT) build dist *.egg-info
+	rm -rf $(VENV) $(OUT) build dist *.egg-info docs/api docs/auto_examples

@@ -2,7 +2,8 @@
 
 Run with ``python benchmarks/anomalies.py --data FOLDER``; the folder is one as _datasets.py describes it. Of each set
 160 pictures are taken: 130 are normal ones to fit on, and 30 are scored as they are and with a defect of each kind of
-_defects.py. Seeds draw which; of drawings and digits, seeds from 5 on take another class as the normal one.
+_defects.py. Seeds draw which; of digits, drawings and aerial photographs, which are cut into quarters and drawn as a
+whole, seeds from 5 on take another class as the normal one.
 Detectors: PatchAnomalyDetector, and scikit-learn's IsolationForest and nearest neighbours (cosine, two) on vectors of
 the same network, mean and spread of all its stages. Every fit is a line of --results, and a second run does what is
 missing; --table prints what there is. --memory fits with tiny_fractal at 80 pixels on 500 and 5,000 files, each
@@ -31,40 +32,55 @@ from sklearn.preprocessing import StandardScaler
 from sktl import PatchAnomalyDetector, PretrainedFeatureExtractor
 
 KEY = ("set", "seed", "detector")
-SETS = ("bccd_counts", "digits", "doodles6", "pneumonia28", "clothing10")
-CLASSES = {"digits": (3, 8), "doodles6": (0, 3), "pneumonia28": (0, 0)}  # for seeds below 5, and from 5 on
+SETS = ("bccd_counts", "rsscn7", "digits", "usps", "doodles6", "pneumonia28", "clothing10")
+CLASSES = {  # for seeds below 5, and from 5 on
+    "rsscn7": ("forest", "grass"),
+    "digits": (3, 8),
+    "usps": (3, 8),
+    "doodles6": (0, 3),
+    "pneumonia28": (0, 0),
+}
 ARRAYS = {
     "digits": ("digits_mnist_usps", "mnist_images", "mnist_labels"),
+    "usps": ("digits_mnist_usps", "usps_train_images", "usps_train_labels"),
     "doodles6": ("doodles6", "images", "labels"),
     "pneumonia28": ("pneumonia28", "train_images", "train_labels"),
 }
 DETECTORS = ("patches", "forest", "neighbours")
 N_TRAIN, N_TEST, FRESH = 130, 30, 5
+PARTS = {"rsscn7": 4}  # of a photograph, which stay together
 BACKBONE = "efficientnet_lite0"
 SIZES = (500, 5000)
 
 
 def read_set(folder, name, seed):
     """Return all normal pictures of a set, each (height, width, 3)."""
-    if name not in CLASSES:
-        with open(folder / name / "index.csv", newline="") as file:
-            paths = [folder / name / row["file"] for row in csv.DictReader(file)]
-        return [np.asarray(Image.open(path).convert("RGB")) for path in paths]
-    file, images, labels = ARRAYS[name]
-    arrays = np.load(folder / file / f"{file}.npz")
-    chosen = arrays[labels].ravel() == CLASSES[name][seed >= FRESH]
-    return [np.repeat(picture[..., None], 3, axis=2) for picture in arrays[images][chosen]]
+    kind = CLASSES.get(name, (None, None))[seed >= FRESH]
+    if name in ARRAYS:
+        file, images, labels = ARRAYS[name]
+        arrays = np.load(folder / file / f"{file}.npz")
+        chosen = arrays[images][arrays[labels].ravel() == kind]
+        return [np.repeat(picture[..., None], 3, axis=2) for picture in chosen]
+    with open(folder / name / "index.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if kind in (None, row.get("class"))]
+    photos = [np.asarray(Image.open(folder / name / row["file"]).convert("RGB")) for row in rows]
+    return [part for photo in photos for part in _quarters(photo)] if name in PARTS else photos
+
+
+def _quarters(photo):
+    return [part for half in np.array_split(photo, 2) for part in np.array_split(half, 2, axis=1)]
 
 
 def draw(options, name, seed):
     """Return normal pictures, test pictures, each as it is and with a defect of each kind, and where these are."""
-    pictures = read_set(options.data, name, seed)
+    pictures, n_parts = read_set(options.data, name, seed), PARTS.get(name, 1)
     pool = np.linspace(0, len(pictures) - 1, N_TRAIN + N_TEST).astype(int)
-    order = np.random.default_rng(seed).permutation(pool)
+    order = np.random.default_rng(seed).permutation(pool.reshape(-1, n_parts)).ravel()
+    n_train = N_TRAIN // n_parts * n_parts
     with open(options.data / "caltech15" / "index.csv", newline="") as file:
         others = [options.data / "caltech15" / row["file"] for row in csv.DictReader(file)]
     tests, masks = [], []
-    for i in order[N_TRAIN:]:
+    for i in order[n_train : n_train + N_TEST]:
         tests.append(pictures[i])
         masks.append(np.zeros(pictures[i].shape[:2], dtype=bool))
         for number, kind in enumerate(KINDS):
@@ -72,7 +88,7 @@ def draw(options, name, seed):
             defect, where = plant(pictures[i], kind, rng, Image.open(others[rng.integers(len(others))]))
             tests.append(defect)
             masks.append(where)
-    return [pictures[i] for i in order[:N_TRAIN]], tests, masks
+    return [pictures[i] for i in order[:n_train]], tests, masks
 
 
 def score_images(options, detector, normal, tests, seed):

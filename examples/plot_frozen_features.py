@@ -11,6 +11,7 @@ does the rest. Nothing in the network is trained.
 # ----------------
 # Four classes of fractals, drawn by formula: twelve pictures each to learn from, the others to test on.
 
+import matplotlib.pyplot as plt
 from sklearn.pipeline import make_pipeline
 
 from sktl import LinearProbeClassifier, PretrainedFeatureExtractor
@@ -20,6 +21,12 @@ images, target = make_fractals(200, n_classes=4, difficulty=1.0, random_state=0)
 X_train, y_train = images[:48], target[:48]
 X_test, y_test = images[48:], target[48:]
 
+figure, axes = plt.subplots(2, 4, figsize=(6, 3.2), layout="constrained")
+for ax, image, label in zip(axes.flat, X_train, y_train, strict=False):
+    ax.imshow(image)
+    ax.set(xticks=[], yticks=[], title=f"class {label}")
+figure.savefig("fractals.png")
+
 # %%
 # One Pipeline
 # ------------
@@ -28,6 +35,10 @@ X_test, y_test = images[48:], target[48:]
 
 model = make_pipeline(PretrainedFeatureExtractor("tiny_fractal"), LinearProbeClassifier())
 model.fit(X_train, y_train)
+
+# %%
+# How often it is right about the others:
+
 print(f"frozen features: accuracy {model.score(X_test, y_test):.2f}")
 
 # %%

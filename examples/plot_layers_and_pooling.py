@@ -10,6 +10,7 @@ unlike those that the network was pretrained on, a lower stage, or several toget
 # Stages have names
 # -----------------
 
+import matplotlib.pyplot as plt
 from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
@@ -42,6 +43,13 @@ search.fit(X, y)
 results = search.cv_results_
 for options, mean in zip(results["params"], results["mean_test_score"], strict=True):
     print(f"{options}: mean accuracy {mean:.2f}")
+
+labels = [f"{options['embed__layer']}, {options['embed__pooling']}" for options in results["params"]]
+figure, ax = plt.subplots(figsize=(8, 3), layout="constrained")
+ax.errorbar(results["mean_test_score"], labels, xerr=results["std_test_score"], fmt="o")
+ax.invert_yaxis()
+ax.set(xlabel="accuracy: mean and standard deviation of three folds")
+figure.savefig("layers.png")
 
 # %%
 # Features say where they come from

@@ -15,8 +15,9 @@ import numpy as np
 from sklearn.datasets import load_digits
 from torch import nn
 
-from sktl import FineTuneClassifier
+from sktl import FineTuneClassifier, PretrainedFeatureExtractor
 from sktl.backbones import Preprocessing, load_backbone
+from sktl.displays import EmbeddingMapDisplay
 
 network = nn.Sequential(
     nn.Sequential(nn.Conv2d(3, 16, 3, stride=2), nn.BatchNorm2d(16), nn.ReLU()),
@@ -56,3 +57,11 @@ X, y = digits.images[~is_source], digits.target[~is_source]
 for name, weights in {"pretrained on 0 to 4": "default", "from scratch": None}.items():
     model = FineTuneClassifier(source, weights=weights, unfreeze_depth=0, **options).fit(X[:40], y[:40])
     print(f"{name}: accuracy {np.mean(model.predict(X[40:]) == y[40:]):.2f}")
+
+# %%
+# What it has learnt
+# ------------------
+# Digits that it has never seen, on two components of what it says of them: the 6 lies apart, 5 and 9 are mixed.
+
+extractor = PretrainedFeatureExtractor(source, value_range=(0, 16))
+EmbeddingMapDisplay.from_images(X, y, extractor=extractor).plot().figure_.savefig("map.png")

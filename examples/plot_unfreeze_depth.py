@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 
 from sktl import FineTuneClassifier
+from sktl.displays import DepthSweepDisplay
 
 digits = load_digits()
 X_train, y_train = digits.images[:60], digits.target[:60]
@@ -33,6 +34,7 @@ search = GridSearchCV(
 search.fit(X_train, y_train)
 for depth, mean in zip(search.cv_results_["param_unfreeze_depth"], search.cv_results_["mean_test_score"], strict=True):
     print(f"unfreeze_depth={depth}: mean accuracy {mean:.2f}")
+DepthSweepDisplay.from_search(search).plot().figure_.savefig("depths.png")
 
 # %%
 # The winner

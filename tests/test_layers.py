@@ -185,7 +185,7 @@ def test_classes_are_abstract_or_final():
         imported = {name for module, name in IMPORTS[file] if module.startswith("sktl") and name and name[0].isupper()}
         final = imported - {
             *("FineTuneEstimator", "FrozenNetworkEstimator", "LabelEstimator", "NamedSource", "NetworkEstimator"),
-            *("NetworkSource", "ReadOnceMixin", "TrainingOption"),
+            *("NetworkSource", "PageMixin", "ReadOnceMixin", "TrainingOption"),
         }
         if file != "exceptions.py":
             final |= {name for name, node in own.items() if not _is_abstract(node)}

@@ -1,6 +1,8 @@
 """PatchAnomalyDetector: how far the patches of an image are from those of normal images, and where."""
 
+import math
 from dataclasses import replace
+from itertools import chain, islice
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -15,6 +17,7 @@ from torch.nn import functional as F
 from sktl._validation import Interval, StrOptions, fit_context
 from sktl.anomaly_detection._memory_bank import drawn_places, remember
 from sktl.anomaly_detection._patches import patch_makers, usual_layers
+from sktl.anomaly_detection._usual_distances import farthest, usual_distances
 from sktl.feature_extraction.frozen_network import SHARED_CONSTRAINTS, FrozenNetworkEstimator
 from sktl.images import read_once
 from sktl.store import open_store
@@ -23,12 +26,12 @@ __all__ = ["PatchAnomalyDetector"]
 
 # What is remembered is chosen from so much, whatever the number of images: places, and bytes of their patches.
 _CANDIDATES, _BYTES_OF_CANDIDATES = 50_000, 128 << 20
-_SHARE_OF_PLACES = 0.01  # whose mean distance counts: one place alone is a matter of chance
+# What is usual is learnt from so many images at most, and so many bytes of their distances.
+_MEASURED, _BYTES_OF_MEASURED = 1000, 64 << 20
 _BYTES_AT_A_TIME, _LEAST_AT_A_TIME = 64 << 20, 32  # of stage maps, and images
 _SHARE_OF_STORE, _SHARE_OF_PREDICTION = 0.5, 0.1  # what stage maps may take of it, in fit and later
 _FENCE = 1.5  # times the distance between the quartiles, as in a box plot
-_SMOOTHING = 4 / 224  # standard deviation of the smoothing of a map, as a share of its side
-_SEEDS = 2**31 - 1
+_SMOOTHING, _SEEDS = 4 / 224, 2**31 - 1  # standard deviation of the smoothing of a map, as a share of its side
 
 
 class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
@@ -116,15 +119,14 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
     -----
     The method is that of PatchCore [1]_, with bounds, and for each stage by itself. Its map is averaged over 3 x 3
     places and brought to a grid that all stages share. Of 50,000 vectors of places at most, drawn by the content of the
-    images, those that are remembered are chosen greedily, each the farthest from all before. The score of a stage is
-    the mean distance of the farthest hundredth of the patches, divided by the median of that in training; the score of
-    the image is the mean over stages. So -1 is usual, and -2 twice as far from all that is remembered. Of a further
-    image nothing is kept but one vector for each stage.
+    images, those that are remembered are chosen greedily, each the farthest from all before. The distance of a patch is
+    measured in what 90 % of normal ones stay below, those at its place or those of the whole stage, the greater of
+    both, learnt from 1,000 images at most. The map is the mean over stages, and the score the mean of its farthest
+    hundredth, in units of the median in training: -1 is usual, and -2 twice as far from all that is remembered.
 
     A training image is known again, by its mean patches, and scored by what is remembered of the others. So its score
     says how well it fits in with them, and `offset_` suits images that were not seen. No result depends on the order of
-    `X` or on `batch_size`. Where there are too many patches to take all, a file counts as another content than the
-    array that it holds.
+    `X` or on `batch_size`. With more images than are taken, a file counts as another content than its array.
 
     References
     ----------
@@ -218,10 +220,7 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         self.grid_shape_ = (self._makers[0].side, self._makers[0].side)
         self._banks = self._remember(images, random_state)
         self.patches_ = [bank.patches for bank in self._banks]
-        farthest = self._farthest(images, _SHARE_OF_STORE)
-        self._usual = np.median(farthest, axis=0)
-        self._usual[self._usual == 0] = 1
-        scores = self._scores(farthest)
+        scores = self._learn_what_is_usual(images)
         if self.contamination == "auto":
             lower, upper = np.quantile(scores, [0.25, 0.75])
             self.offset_ = float(lower - _FENCE * (upper - lower))
@@ -240,8 +239,8 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         Returns
         -------
         scores : ndarray of shape (n_samples,), float64
-            The distance of the farthest patches to the nearest remembered ones, relative to the median of the images in
-            `fit`, as a negative number: -1 is usual, and the lower, the more abnormal.
+            How far the farthest patches are from the remembered ones, relative to the median of the images in `fit`, as
+            a negative number: -1 is usual, and the lower, the more abnormal.
 
         Raises
         ------
@@ -249,7 +248,7 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
             If an image cannot be read.
         """
         check_is_fitted(self)
-        return self._scores(self._farthest(self._images(X)))
+        return self._scores(self._distances(self._images(X)))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Say how normal images are, relative to the line that `contamination` draws.
@@ -302,7 +301,7 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         Returns
         -------
         maps : ndarray of shape (n_samples, image_size, image_size), float32
-            For each pixel of the square that the whole picture is stretched to, the distance of its patch to the
+            For each pixel of the square that the whole picture is stretched to, the distance of its patch from the
             nearest remembered one in the unit of the scores, interpolated and smoothed: 1 or more is unusual.
 
         Raises
@@ -312,24 +311,34 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         """
         check_is_fitted(self)
         side = self._preprocessing().crop_size
-        maps = [self._map(distances, side) for distances in self._distances(self._images(X))]
-        return np.stack(maps)
+        return np.stack([self._map(distances, side) for distances in self._distances(self._images(X))])
 
     def _map(self, distances, side):
-        places = (distances / torch.from_numpy(self._usual)[:, None]).mean(0).float()
-        fine = F.interpolate(
-            places.reshape(1, 1, *self.grid_shape_), (side, side), mode="bilinear", align_corners=False
-        )
+        places = self._relative(distances).float().reshape(1, 1, *self.grid_shape_)
+        fine = F.interpolate(places, (side, side), mode="bilinear", align_corners=False)
         return gaussian_filter(fine[0, 0].numpy(), _SMOOTHING * side)
 
-    def _scores(self, farthest):
-        return -(farthest / self._usual).mean(axis=1)
+    def _relative(self, distances):
+        """Return the distances at the places of one image in units of what is usual there, the mean over stages."""
+        return (distances / torch.from_numpy(self._usual)).mean(0)
 
-    def _farthest(self, images, share_of_store=_SHARE_OF_PREDICTION):
-        """Return for each image and stage the mean distance of the farthest patches."""
-        n_farthest = max(1, round(_SHARE_OF_PLACES * self._makers[0].side ** 2))
-        distances = self._distances(images, share_of_store)
-        return np.array([one.topk(n_farthest, dim=1).values.double().mean(1).numpy() for one in distances])
+    def _scores(self, distances):
+        return np.array([-farthest(self._relative(one)) for one in distances])
+
+    def _learn_what_is_usual(self, images):
+        """Learn the unit of distances from some of the images, which their content decides, and score them all."""
+        shape = len(self._makers), self._makers[0].side ** 2
+        n_measured = min(len(images), _MEASURED, max(1, _BYTES_OF_MEASURED // (4 * math.prod(shape))))
+        order = range(len(images)) if n_measured == len(images) else sorted(range(len(images)), key=images.digest)
+        distances = self._distances(images.subset(order), _SHARE_OF_STORE)
+        measured = torch.empty(n_measured, *shape)
+        for i, one in enumerate(islice(distances, n_measured)):
+            measured[i] = one
+        self._usual = usual_distances(measured.numpy())
+        self._usual *= -np.median(self._scores(measured)) or 1
+        scores = np.empty(len(images))
+        scores[order] = self._scores(chain(measured, distances))
+        return scores
 
     def _distances(self, images, share_of_store=_SHARE_OF_PREDICTION):
         """Yield for each image how far its patches are from the remembered ones, (n_stages, n_places)."""

@@ -12,13 +12,14 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+from sktl._pages import PageMixin
 from sktl.backbones._backbone import make_backbone
 from sktl.stages.chain import Chain
 
 __all__ = ["NetworkEstimator", "architecture_of", "gives_backbone", "record_of_fitted", "trained_record"]
 
 
-class NetworkEstimator(BaseEstimator, metaclass=ABCMeta):
+class NetworkEstimator(PageMixin, BaseEstimator, metaclass=ABCMeta):
     """Abstract: an estimator with the parameter `backbone`, which may be another estimator, a fitted one.
 
     scikit-learn's clone would forget the training of an estimator among the parameters; this one keeps it as it is.

@@ -11,6 +11,7 @@ from sklearn.utils import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sktl._pages import PageMixin
 from sktl._validation import StrOptions, check_sample_weight, fit_context
 from sktl.feature_extraction.probes import classification_probe, regression_probe
 
@@ -26,7 +27,7 @@ __all__ = ["LinearProbeClassifier", "LinearProbeRegressor"]
 _FLOATS = (np.float64, np.float32)
 
 
-class LinearProbeClassifier(ClassifierMixin, BaseEstimator):
+class LinearProbeClassifier(ClassifierMixin, PageMixin, BaseEstimator):
     """Classify frozen features by a linear model that scales and tunes itself and gives calibrated probabilities.
 
     A ridge regression on which class an image is [1]_. Its strength is the one that predicts each image best from all
@@ -53,7 +54,7 @@ class LinearProbeClassifier(ClassifierMixin, BaseEstimator):
         Strength of the ridge on scaled features, beside the mean squared error.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns of `X`; only there when it has some.
 
     See Also
@@ -206,7 +207,7 @@ class LinearProbeClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)]
 
 
-class LinearProbeRegressor(RegressorMixin, BaseEstimator):
+class LinearProbeRegressor(RegressorMixin, PageMixin, BaseEstimator):
     """Predict numbers from frozen features by a linear model that scales and tunes itself.
 
     A ridge regression whose strength is the one that predicts each image best from all the others, which needs no
@@ -224,7 +225,7 @@ class LinearProbeRegressor(RegressorMixin, BaseEstimator):
         Strength of the ridge on scaled features, beside the mean squared error.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the columns of `X`; only there when it has some.
 
     See Also

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sktl._forking import free_after_fork
+from sktl._pages import PageMixin
 from sktl._validation import Interval, check_feature_names_in, fit_context
 from sktl.feature_extraction._read_once import ReadOnceMixin
 from sktl.images import check_images
@@ -33,7 +34,7 @@ _LOCK = free_after_fork(Lock())
 _MAX_BYTES = 64 << 20
 
 
-class PixelFeatures(ReadOnceMixin, BaseEstimator):
+class PixelFeatures(ReadOnceMixin, PageMixin, BaseEstimator):
     """Each image as a small picture, flattened: features without a network.
 
     The picture that a person sees, turned upright and in colour, is divided into ``size`` × ``size`` fields, whatever

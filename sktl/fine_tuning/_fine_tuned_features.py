@@ -10,6 +10,7 @@ from sklearn.utils import check_random_state, indexable
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
+from sktl._pages import PageMixin
 from sktl._splits import make_splits
 from sktl._targets import plain_labels
 from sktl._validation import HasMethods, StrOptions, check_feature_names_in, fit_context
@@ -29,7 +30,7 @@ _WORDS = {"decision_function": "decision", "predict_proba": "probability", "pred
 _PENULTIMATE = "penultimate"
 
 
-class FineTunedFeatures(TransformerMixin, BaseEstimator):
+class FineTunedFeatures(TransformerMixin, PageMixin, BaseEstimator):
     """Turn images into what a trained network says of them, out of fold for the images that it is trained on.
 
     A network knows the labels of the images that it is trained on. What it says of them is nearer to the labels than

@@ -10,6 +10,7 @@ import torch
 from sklearn.base import BaseEstimator
 from skorch.callbacks import Callback
 
+from sktl._pages import PageMixin
 from sktl._validation import Interval, validate_parameter_constraints
 from sktl.training._network import trained_tensors
 from sktl.training._users_callbacks import unnamed
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["CompileNetwork", "ExponentialMovingAverage", "GradualUnfreezing", "L2SP"]
 
 
-class TrainingOption(BaseEstimator, Callback, metaclass=ABCMeta):
+class TrainingOption(PageMixin, BaseEstimator, Callback, metaclass=ABCMeta):
     """Abstract: a callback that is checked before images are read, and holds nothing once the training is over."""
 
     _parameter_constraints: dict = {}

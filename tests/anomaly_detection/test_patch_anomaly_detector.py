@@ -73,14 +73,16 @@ def test_scores_and_maps_follow_from_the_stage_maps(fitted):
 
         extractor.fit(X)
         bank, images = fitted.patches_[number], fitted._banks[number].images
-        usual = np.median([distances(one, bank[images != i]).max() for i, one in enumerate(textures(40))])
-        relative.append([distances(one, bank) / usual for one in X])
-    relative = np.array(relative)  # (stages, images, places)
-    assert_allclose(fitted.score_samples(X), -relative.max(2).mean(0), rtol=1e-4)  # 1 % of 36 places is one
+        normal = np.array([distances(one, bank[images != i]) for i, one in enumerate(textures(40))])
+        usual = np.maximum(np.percentile(normal, 90, axis=0), np.percentile(normal, 90))
+        relative.append(np.concatenate([normal, [distances(one, bank) for one in X]]) / usual)
+    relative = np.mean(relative, axis=0)  # (images, places)
+    relative /= np.median(relative[:40].max(1))  # 1 % of 36 places is one
+    assert_allclose(fitted.score_samples(X), -relative[40:].max(1), rtol=1e-4)
     # Linear interpolation between the middles of the places, written as matrices.
     weights = np.maximum(0, 1 - abs((np.arange(48)[:, None] + 0.5) / 8 - 0.5 - np.arange(-1, 7)))
     weights = np.column_stack([weights[:, 0] + weights[:, 1], weights[:, 2:6], weights[:, 6] + weights[:, 7]])
-    for found, rows in zip(fitted.anomaly_map(X), relative.mean(0).reshape(3, 6, 6), strict=True):
+    for found, rows in zip(fitted.anomaly_map(X), relative[40:].reshape(3, 6, 6), strict=True):
         assert_allclose(found, gaussian_filter(weights @ rows @ weights.T, 48 * 4 / 224), rtol=1e-3, atol=1e-4)
 
 
@@ -88,6 +90,7 @@ def test_scores_and_maps_follow_from_the_stage_maps(fitted):
 def candidates(request, monkeypatch):
     if request.param == "some patches":
         monkeypatch.setattr(_patch_anomaly_detector, "_CANDIDATES", 200)
+        monkeypatch.setattr(_patch_anomaly_detector, "_MEASURED", 10)
 
 
 @pytest.mark.usefixtures("candidates")
@@ -128,13 +131,41 @@ def test_candidates_are_bounded_however_many_images_there_are(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_score_of_a_stage_is_the_mean_of_the_farthest_hundredth():
+def test_the_score_is_the_mean_of_the_farthest_hundredth():
     params = {"layer": "stage2", "image_size": 120, "max_patches": 30, "random_state": 0, "cache": False}
     model = PatchAnomalyDetector(**params).fit(textures(4))
     (distances,) = model._distances(model._images(textures(1, seed=9)))
-    expected = np.sort(distances.numpy().astype(float)[0])[-2:].mean() / model._usual[0]
+    expected = np.sort(distances.numpy().astype(float)[0] / model._usual[0])[-2:].mean()
     assert model.grid_shape_ == (15, 15)  # of 225 places
     assert_allclose(model.score_samples(textures(1, seed=9)), -expected, rtol=1e-6)
+
+
+def test_what_is_usual_is_learnt_from_a_bounded_number_of_images(monkeypatch):
+    counted = []
+
+    def counting(distances):
+        counted.append(distances.shape)
+        return np.ones(distances.shape[1:])
+
+    monkeypatch.setattr(_patch_anomaly_detector, "usual_distances", counting)
+    monkeypatch.setattr(_patch_anomaly_detector, "_MEASURED", 5)
+    model = PatchAnomalyDetector(random_state=0, contamination=0.25).fit(textures(12))
+    monkeypatch.setattr(_patch_anomaly_detector, "_BYTES_OF_MEASURED", 4 * 3 * 36 * 3)
+    PatchAnomalyDetector(random_state=0).fit(textures(12))
+    assert counted == [(5, 3, 36), (3, 3, 36)]
+    assert (model.predict(textures(12)) == -1).sum() == 3  # the line is drawn through the scores of all
+
+
+def test_a_small_difference_counts_beside_a_place_where_normal_images_differ_much():
+    def with_noise(X, seed):
+        X = X.copy()
+        X[:, 4:20, 4:20] = np.random.default_rng(seed).integers(0, 256, (len(X), 16, 16, 3))
+        return X
+
+    model = PatchAnomalyDetector(random_state=0, cache=False).fit(with_noise(textures(40), seed=0))
+    normal, odd = with_noise(textures(20, seed=2), seed=3), with_noise(textures(20, seed=4), seed=5)
+    odd[:, 32:40, 32:40] = np.minimum(odd[:, 32:40, 32:40], 215) + 40
+    assert roc_auc_score(np.repeat([1, 0], 20), model.score_samples(np.concatenate([normal, odd]))) > 0.93
 
 
 def test_anomalies_among_the_training_images_are_found():
