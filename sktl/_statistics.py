@@ -5,10 +5,17 @@ finds differences that are not there. "corrected" widens their variance by n_tes
 takes the variance apart: images that are tested, and trainings, are two sources of chance that cross each other.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
 
 __all__ = [
     "MeanDifference",
@@ -194,7 +201,9 @@ def _variance_of_images(contributions, units, n_units):
     return own, max(0.0, again) * n_all / (n_all - 1), n_all
 
 
-def corrected_interval(differences, n_train, n_test, confidence=CONFIDENCE):
+def corrected_interval(
+    differences: ArrayLike, n_train: int | ArrayLike, n_test: int | ArrayLike, confidence: float = CONFIDENCE
+) -> Any:
     """Compute the interval of a mean score difference, corrected for training images that the splits share.
 
     Parameters
@@ -234,7 +243,7 @@ def corrected_interval(differences, n_train, n_test, confidence=CONFIDENCE):
     return corrected(differences, n_train, n_test).interval(confidence)
 
 
-def corrected_p_value(differences, n_train, n_test):
+def corrected_p_value(differences: ArrayLike, n_train: int | ArrayLike, n_test: int | ArrayLike) -> float:
     """Compute the two-sided p-value of the corrected t-test that there is no difference.
 
     It is below 0.05 where the 95 % interval of :func:`corrected_interval` leaves out zero.
@@ -270,7 +279,7 @@ def corrected_p_value(differences, n_train, n_test):
     return corrected(differences, n_train, n_test).p_value()
 
 
-def holm(p_values):
+def holm(p_values: ArrayLike) -> list[float]:
     """Correct p-values for their number by Holm's step-down method.
 
     The probability that any of the true hypotheses is rejected then keeps to the level, however the tests depend on
@@ -306,7 +315,9 @@ def holm(p_values):
     return corrected.tolist()
 
 
-def correlated_t_probabilities(differences, n_train, n_test, rope):
+def correlated_t_probabilities(
+    differences: ArrayLike, n_train: int | ArrayLike, n_test: int | ArrayLike, rope: float
+) -> Any:
     """Compute how probably a candidate is worse, practically equal, better: the Bayesian correlated t-test.
 
     The posterior of the mean difference is a Student distribution with n_splits - 1 degrees of freedom, centred at the

@@ -174,14 +174,14 @@ def test_api_lists_the_public_names():
 
 
 def test_make_targets_exist():
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     missing = [f"{name_of(page)}: make {target}" for page in PAGES for target in named_targets(page) - targets]
     assert missing == []
 
 
 def named_targets(page):
     code = re.findall(r"```console\n.*?```|`[^`\n]+`", page.read_text(encoding="utf-8"), re.DOTALL)
-    return {target for part in code for target in re.findall(r"(?:^|\$ |`)make (?:[A-Z_]+=\S+ )*([a-z]+)", part)}
+    return {target for part in code for target in re.findall(r"(?:^|\$ |`)make (?:[A-Z_]+=\S+ )*([a-z-]+)", part)}
 
 
 def test_troubleshooting_quotes_messages_of_the_code():

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from itertools import chain, islice
 from numbers import Integral, Real
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,8 +31,7 @@ _MEASURED, _BYTES_OF_MEASURED = 1000, 64 << 20
 _BYTES_AT_A_TIME, _LEAST_AT_A_TIME = 64 << 20, 32  # of stage maps, and images
 _SHARE_OF_STORE, _SHARE_OF_PREDICTION = 0.5, 0.1  # what stage maps may take of it, in fit and later
 _FENCE = 1.5  # times the distance between the quartiles, as in a box plot
-_SMOOTHING = 4 / 224  # standard deviation of the smoothing of a map, as a share of its side
-_SEEDS = 2**31 - 1
+_SMOOTHING, _SEEDS = 4 / 224, 2**31 - 1  # standard deviation of the smoothing of a map, as a share of its side
 
 
 class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
@@ -160,29 +160,29 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
 
     def __init__(
         self,
-        backbone="tiny_fractal",
+        backbone: Any = "tiny_fractal",
         *,
-        weights="default",
-        layer="auto",
-        image_size=None,
-        n_components=256,
-        max_patches=1000,
-        contamination="auto",
-        image_shape=None,
-        value_range=None,
-        batch_size=32,
-        device="auto",
-        precision="auto",
-        n_jobs=None,
-        engine="torch",
-        cache=True,
-        random_state=None,
-        verbose=0,
-    ):
+        weights: Any = "default",
+        layer: Any = "auto",
+        image_size: int | None = None,
+        n_components: int | None = 256,
+        max_patches: int = 1000,
+        contamination: Literal["auto"] | float = "auto",
+        image_shape: tuple[int, ...] | None = None,
+        value_range: tuple[float, float] | None = None,
+        batch_size: int = 32,
+        device: Any = "auto",
+        precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+        n_jobs: int | None = None,
+        engine: Literal["torch", "onnxruntime"] = "torch",
+        cache: Any = True,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
         self._store(locals())
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: Any, y: Any = None) -> "PatchAnomalyDetector":
         """Remember patches of normal images.
 
         Parameters
@@ -228,7 +228,7 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
             self.offset_ = float(np.quantile(scores, self.contamination))
         return self
 
-    def score_samples(self, X):
+    def score_samples(self, X: Any) -> np.ndarray:
         """Say how normal images are.
 
         Parameters
@@ -250,7 +250,7 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         check_is_fitted(self)
         return self._scores(self._distances(self._images(X)))
 
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> np.ndarray:
         """Say how normal images are, relative to the line that `contamination` draws.
 
         Parameters
@@ -270,7 +270,7 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         """
         return self.score_samples(X) - self.offset_
 
-    def predict(self, X):
+    def predict(self, X: Any) -> np.ndarray:
         """Tell normal images and anomalies apart.
 
         Parameters
@@ -290,7 +290,7 @@ class PatchAnomalyDetector(OutlierMixin, FrozenNetworkEstimator):
         """
         return np.where(self.decision_function(X) < 0, -1, 1)
 
-    def anomaly_map(self, X):
+    def anomaly_map(self, X: Any) -> np.ndarray:
         """Show where images are abnormal.
 
         Parameters

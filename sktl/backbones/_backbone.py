@@ -1,11 +1,14 @@
 """The record of one network: its stages, its preprocessing, and the digest of its weights."""
 
+from __future__ import annotations
+
 import hashlib
 import pickle
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 from numbers import Integral
+from typing import Any
 
 import torch
 from torch import nn
@@ -107,11 +110,11 @@ class Backbone:
     reload: Callable | None = field(default=None)
 
     @property
-    def stage_names(self):
+    def stage_names(self) -> Any:
         """Names of the stages, from the stem to the top."""
         return tuple(name for name, _ in self.stages.named_children())
 
-    def n_stages_below(self, layer="penultimate"):
+    def n_stages_below(self, layer: int | str = "penultimate") -> int:
         """Return how many stages run to get the features of a layer.
 
         Parameters
@@ -143,7 +146,7 @@ class Backbone:
             f"between 0 and {len(names)}. Got {layer!r} instead.{did_you_mean(layer, ('penultimate', *names))}"
         )
 
-    def without_weights(self):
+    def without_weights(self) -> Backbone:
         """Return a record of the same network whose stages have shapes and names, and no numbers.
 
         Returns
@@ -211,7 +214,7 @@ def make_backbone(name, chain, **facts):
     )
 
 
-def tensor_digest(name, **modules):
+def tensor_digest(name: str, **modules: Any) -> str:
     """Return the SHA-256 of a name and of every tensor of some modules.
 
     Parameters

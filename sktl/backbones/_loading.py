@@ -1,10 +1,13 @@
 """Load a network and its weights from the source that has it: a name, a module, or a function that makes one."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from functools import partial
 from numbers import Integral
 from os import PathLike, sep
 from os.path import isdir
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -22,6 +25,10 @@ from sktl.backbones.sources._source import source_of
 from sktl.backbones.sources._weights import RANDOM
 from sktl.backbones.torch_defaults import torch_defaults
 
+if TYPE_CHECKING:
+    from numpy.random import RandomState
+
+
 __all__ = ["load_backbone"]
 
 # Enough to compare two networks with the same ones from scratch; one may be hundreds of megabytes.
@@ -31,8 +38,14 @@ _loaded = NetworkCache(capacity=4, lock_of_making=GLOBAL_RNG_LOCK)
 
 @torch_defaults()
 def load_backbone(
-    backbone="tiny_fractal", weights="default", *, match="exact", preprocessing=None, random_state=0, stages=None
-):
+    backbone: Any = "tiny_fractal",
+    weights: Any = "default",
+    *,
+    match: Literal["exact", "partial"] = "exact",
+    preprocessing: Any = None,
+    random_state: int | RandomState | None = 0,
+    stages: Any = None,
+) -> Backbone:
     """Load a network and its weights as an ordered list of stages.
 
     Downloads nothing when the weights are on this machine, and says so on standard error when it does. One copy of each

@@ -1,14 +1,21 @@
 """What happens to a picture before the network sees it: the same as when its weights were trained."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from sktl._validation import did_you_mean
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 __all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Preprocessing"]
 
@@ -104,7 +111,7 @@ class Preprocessing:
         shown = [each.name for each in fields(self) if each.name != "crop_mode" or self.crop_mode != "center"]
         return f"Preprocessing({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
-    def resized(self, image_size):
+    def resized(self, image_size: int) -> Preprocessing:
         """Return the same preprocessing for another image size.
 
         Parameters
@@ -120,10 +127,10 @@ class Preprocessing:
         image_size = _whole_number("image_size", image_size)
         if image_size == self.crop_size:
             return self
-        resize_size = max(1, round(image_size * self.resize_size / self.crop_size))
+        resize_size = max(1, round(image_size * (self.resize_size or self.crop_size) / self.crop_size))
         return replace(self, crop_size=image_size, resize_size=resize_size)
 
-    def prepare(self, image):
+    def prepare(self, image: NDArray[Any]) -> NDArray[Any]:
         """Resize one picture and crop its centre.
 
         Bytes take the way that torchvision and timm give a PIL image and come out bit-equal to it; floats take the way
@@ -149,7 +156,7 @@ class Preprocessing:
         resized = self.resize_to(image, *self._new_sides(image))
         return _planes(_crop_centre(resized, size, self._colour(image), self.crop_mode == "floor"))
 
-    def seen_part(self, image):
+    def seen_part(self, image: NDArray[Any]) -> tuple[float, ...]:
         """Return which part of a picture the network sees.
 
         Parameters
@@ -195,7 +202,7 @@ class Preprocessing:
             return 0
         return self.mean if image.dtype != np.uint8 else np.clip(np.rint(255 * np.array(self.mean)), 0, 255)
 
-    def normalize(self, batch):
+    def normalize(self, batch: Any) -> Any:
         """Turn prepared pictures into what the network takes.
 
         Parameters
@@ -215,7 +222,7 @@ class Preprocessing:
         std = torch.tensor(self.std, device=batch.device).view(3, 1, 1)
         return normalized.sub_(mean).div_(std)
 
-    def resize_to(self, image, height, width):
+    def resize_to(self, image: NDArray[Any], height: int, width: int) -> NDArray[Any]:
         """Resize a picture to a size, whatever its own proportions.
 
         Parameters
@@ -237,8 +244,8 @@ class Preprocessing:
             return np.asarray(picture.resize((width, height), _PILLOW_FILTERS[self.interpolation]))
         if self.interpolation in _PILLOW_ONLY:
             colours = [Image.fromarray(np.ascontiguousarray(image[..., i], dtype=np.float32)) for i in range(3)]
-            resized = [colour.resize((width, height), _PILLOW_FILTERS[self.interpolation]) for colour in colours]
-            return np.stack([np.asarray(colour) for colour in resized], axis=-1)
+            small = [colour.resize((width, height), _PILLOW_FILTERS[self.interpolation]) for colour in colours]
+            return np.stack([np.asarray(colour) for colour in small], axis=-1)
         # One copy, also because torch warns about arrays that are read-only.
         planes = torch.from_numpy(np.array(image.transpose(2, 0, 1), dtype=np.float32, order="C"))
         smooth = self.interpolation != "nearest"

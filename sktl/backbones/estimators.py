@@ -1,8 +1,11 @@
 """Estimators that hold a network: their parameter `backbone`, and how a fitted one is a backbone itself."""
 
+from __future__ import annotations
+
 from abc import ABCMeta, abstractmethod
 from contextlib import suppress
 from copy import deepcopy
+from typing import Any
 
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
@@ -32,7 +35,7 @@ class NetworkEstimator(PageMixin, BaseEstimator, metaclass=ABCMeta):
     def __sktl_backbone__(self):
         """Return the stages of the fitted network as a Backbone, which others may take as theirs."""
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> Any:
         """Return the parameters by name, as everywhere in scikit-learn; `backbone` is taken as it is.
 
         Parameters

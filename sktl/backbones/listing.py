@@ -1,5 +1,7 @@
 """What is known about the networks that have a name, before any of them is loaded."""
 
+from __future__ import annotations
+
 from fnmatch import fnmatchcase
 
 from sktl._validation import did_you_mean
@@ -8,7 +10,7 @@ from sktl.backbones.sources._source import SOURCES
 __all__ = ["list_backbones", "list_cards", "published_top1"]
 
 
-def list_backbones(pattern=None, *, source=None):
+def list_backbones(pattern: str | None = None, *, source: str | None = None) -> list[str]:
     """List the names that `load_backbone` knows.
 
     Nothing is loaded or downloaded for it; the command ``sktl backbones`` shows sizes, licences, and which weights are

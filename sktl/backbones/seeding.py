@@ -1,8 +1,11 @@
 """Seeding of the global random generators, which leaves their states as they were."""
 
+from __future__ import annotations
+
 import random
 from contextlib import contextmanager
 from threading import RLock
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +20,7 @@ GLOBAL_RNG_LOCK = free_after_fork(RLock())
 
 
 @contextmanager
-def seeded(seed, device=None):
+def seeded(seed: int, device: Any = None) -> Any:
     """Draw from the global generators of torch and numpy as if just seeded, then put them back.
 
     Parameters

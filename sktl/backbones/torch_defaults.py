@@ -1,5 +1,6 @@
 """Torch as it is when a process starts: whatever the caller has set, networks are made, trained and run alike."""
 
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from threading import Lock
@@ -14,7 +15,7 @@ _AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 
 
 @contextmanager
-def torch_defaults():
+def torch_defaults() -> Iterator[None]:
     """Put the settings aside that change what torch computes with, and take them up again afterwards.
 
     These are the default dtype and device, inference mode, the mode of gradients, and autocast. A network that is made

@@ -66,7 +66,7 @@ def find_images(paths, *, listed=False):
     are left out of folders; the latter are counted.
     """
     images, labels = [], []
-    for path in paths:
+    for path in map(Path, paths):  # typer before 0.29 leaves them as they were written
         if not path.is_dir():
             if not path.exists():
                 raise FileNotFoundError(f"IMAGES must be files or folders. Found nothing at {str(path)!r} instead.")

@@ -1,8 +1,11 @@
 """compare_transfer: candidates with and without transfer on the same folds."""
 
+from __future__ import annotations
+
 from inspect import signature
 from numbers import Integral, Real
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -29,6 +32,14 @@ from sktl.fine_tuning import FineTuneClassifier
 from sktl.images import read_once
 from sktl.images.paths import common_folder
 from sktl.inference import PRECISIONS
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from numpy.random import RandomState
+    from numpy.typing import ArrayLike
+
 
 __all__ = ["compare_transfer"]
 
@@ -58,38 +69,38 @@ SHARED_CONSTRAINTS = {
     prefer_skip_nested_validation=False,
 )
 def compare_transfer(
-    X,
-    y,
+    X: Any,
+    y: ArrayLike,
     *,
-    backbone="tiny_fractal",
-    weights="default",
-    candidates=CANDIDATE_NAMES,
-    baseline="from_scratch",
-    task="auto",
-    cv=5,
-    n_repeats=1,
-    groups=None,
-    sample_domain=None,
-    target_only=(),
-    scoring=None,
-    rope=0.01,
-    interval="auto",
-    unfreeze_depth=1,
-    max_epochs="auto",
-    image_size=None,
-    image_shape=None,
-    value_range=None,
-    batch_size=32,
-    device="auto",
-    precision="auto",
-    n_jobs=None,
-    random_state=0,
-    duplicates="warn",
-    on_bad_image="raise",
-    resume=None,
-    on_error="warn",
-    verbose=0,
-):
+    backbone: Any = "tiny_fractal",
+    weights: Any = "default",
+    candidates: Sequence[str] | Mapping[str, Any] = CANDIDATE_NAMES,
+    baseline: str = "from_scratch",
+    task: Literal["auto", "classification", "regression"] = "auto",
+    cv: Any = 5,
+    n_repeats: int = 1,
+    groups: ArrayLike | None = None,
+    sample_domain: ArrayLike | None = None,
+    target_only: Sequence[str] = (),
+    scoring: Any = None,
+    rope: float = 0.01,
+    interval: Literal["auto", "corrected"] = "auto",
+    unfreeze_depth: int | Literal["all"] = 1,
+    max_epochs: int | Literal["auto"] = "auto",
+    image_size: int | None = None,
+    image_shape: tuple[int, ...] | None = None,
+    value_range: tuple[float, float] | None = None,
+    batch_size: int = 32,
+    device: str = "auto",
+    precision: str = "auto",
+    n_jobs: int | None = None,
+    random_state: int | RandomState | None = 0,
+    duplicates: Literal["warn", "ignore", "group"] = "warn",
+    on_bad_image: Literal["raise", "skip"] = "raise",
+    resume: str | os.PathLike[str] | None = None,
+    on_error: Literal["warn", "raise"] = "warn",
+    verbose: int = 0,
+) -> TransferComparison:
     """Compare transfer learning with training from scratch, on the same folds of your data.
 
     Every candidate is fitted and scored on every split. The differences to the baseline come with an interval that
@@ -293,7 +304,7 @@ def compare_transfer(
     drawing["cv"] = list(cv) if hasattr(cv, "__next__") else cv
     # What cannot be drawn is found out before the images are read; groups of near copies come after that.
     splits = None if duplicates == "group" else domains.splits(X, y, groups=groups, **drawing)
-    running = {"n_jobs": n_jobs, "verbose": verbose}
+    running: dict[str, Any] = {"n_jobs": n_jobs, "verbose": verbose}
     checkpoint_file = None if resume is None else CheckpointFile(resume, X, y, scorers, domains.candidates(estimators))
     found, bad = look_through(X, duplicates=duplicates, backbone=backbone, **running, **reading)
     bad = check_bad_images(bad, y, task, on_bad_image, estimators, verbose)

@@ -115,79 +115,79 @@ class TransferComparison:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
-    def candidates(self):
+    def candidates(self) -> list[str]:
         """Names of the candidates that succeeded on all splits, in the order in which they were named."""
         return list(self._fits)
 
     @property
-    def failures(self):
+    def failures(self) -> Any:
         """The runs that failed, with their errors."""
         return [run for run in self.runs if run.error is not None]
 
     @property
-    def n_splits(self):
+    def n_splits(self) -> int:
         """Number of train/test splits that all candidates share."""
         return len(self.splits)
 
     @property
-    def n_train(self):
+    def n_train(self) -> Any:
         """Number of training images of every split."""
         return np.array([len(train) for train, _ in self.splits])
 
     @property
-    def n_test(self):
+    def n_test(self) -> Any:
         """Number of test images of every split."""
         return np.array([len(test) for _, test in self.splits])
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[str]:
         """Names of the scores, the main one first."""
         return list(dict.fromkeys([self.scoring, *(name for run in self.runs for name in run.scores)]))
 
     @property
-    def scores(self):
+    def scores(self) -> dict[str, np.ndarray]:
         """Main score of every candidate on every split: a dict of ndarrays of shape (n_splits,)."""
         return self.scores_of(self.scoring)
 
     @property
-    def fit_seconds(self):
+    def fit_seconds(self) -> dict[str, np.ndarray]:
         """Seconds of every fit: a dict of ndarrays of shape (n_splits,)."""
         return {name: np.array([run.fit_seconds for run in runs]) for name, runs in self._fits.items()}
 
     @property
-    def predict_seconds(self):
+    def predict_seconds(self) -> dict[str, np.ndarray]:
         """Seconds of predicting and scoring the test images: a dict of ndarrays of shape (n_splits,)."""
         return {name: np.array([run.predict_seconds for run in runs]) for name, runs in self._fits.items()}
 
     @property
-    def n_trained_parameters(self):
+    def n_trained_parameters(self) -> Any:
         """Number of network parameters that each candidate trained; None where it does not tell."""
         return {name: runs[0].n_trained_parameters for name, runs in self._fits.items()}
 
     @property
-    def best_candidate(self):
+    def best_candidate(self) -> str:
         """Name of the candidate with the best mean of the main score."""
         scores = self.scores
         return max(scores, key=lambda name: np.mean(scores[name]))
 
     @property
-    def verdict(self):
+    def verdict(self) -> str:
         """The verdict on the best candidate that uses transfer, or on the best other one when none does."""
         return self.headline.verdict
 
     @cached_property
-    def baseline_at_chance(self):
+    def baseline_at_chance(self) -> bool:
         """Whether nothing shows that the baseline learned anything: it is not clearly better than "dummy"."""
         return is_at_chance(self, self.baseline)
 
     @property
-    def headline(self):
+    def headline(self) -> Any:
         """The row that the verdict is about: of the candidates with transfer, if any, the one that scores best."""
         others = [row for row in self._rows if row.candidate != self.baseline]
         pool = [row for row in others if self.transfer[row.candidate]] or others
         return max(pool, key=lambda row: row.mean)
 
-    def runs_of(self, candidate):
+    def runs_of(self, candidate: str) -> list[FitRecord]:
         """Select the fits of one candidate.
 
         Parameters
@@ -211,7 +211,7 @@ class TransferComparison:
             )
         return list(self._fits[candidate])
 
-    def scores_of(self, metric):
+    def scores_of(self, metric: str) -> dict[str, np.ndarray]:
         """Return one score of every candidate on every split.
 
         Parameters
@@ -233,7 +233,7 @@ class TransferComparison:
             raise ValueError(f"metric must be one of {names}. Got {metric!r} instead.{did_you_mean(metric, names)}")
         return {name: np.array([run.scores[metric] for run in runs]) for name, runs in self._fits.items()}
 
-    def differences(self, candidate, metric=None):
+    def differences(self, candidate: str, metric: str | None = None) -> np.ndarray:
         """Subtract the scores of the baseline from those of a candidate, split by split.
 
         Parameters
@@ -251,7 +251,7 @@ class TransferComparison:
         scores = self.scores_of(self.scoring if metric is None else metric)
         return differences_of(scores[candidate], scores[self.baseline])
 
-    def rows(self):
+    def rows(self) -> list[ComparisonRow]:
         """One record per candidate, in plain Python, for those who do without pandas.
 
         Returns
@@ -261,7 +261,7 @@ class TransferComparison:
         """
         return list(self._rows)
 
-    def notes(self):
+    def notes(self) -> list[str]:
         """Say what a reader of the numbers should know, one sentence each.
 
         Returns
@@ -271,7 +271,7 @@ class TransferComparison:
         """
         return list(self._notes)
 
-    def out_of_fold(self, candidate):
+    def out_of_fold(self, candidate: str) -> dict[str, np.ndarray]:
         """Gather what a candidate predicted for the test images of all splits.
 
         Parameters
@@ -287,7 +287,7 @@ class TransferComparison:
         """
         return out_of_fold(self, candidate)
 
-    def histories(self, candidate):
+    def histories(self, candidate: str) -> Any:
         """Return how the training of a candidate went, epoch by epoch.
 
         Parameters
@@ -302,7 +302,7 @@ class TransferComparison:
         """
         return [run.history for run in self.runs_of(candidate)]
 
-    def frame(self):
+    def frame(self) -> Any:
         """Every fit as one row of a data frame.
 
         Returns
@@ -318,7 +318,7 @@ class TransferComparison:
         pandas = import_optional("pandas", extra="frame", caller="TransferComparison.frame")
         return pandas.DataFrame(fits_of(self))
 
-    def summary(self):
+    def summary(self) -> Any:
         """Every candidate as one row of a data frame.
 
         Returns
@@ -334,7 +334,7 @@ class TransferComparison:
         pandas = import_optional("pandas", extra="frame", caller="TransferComparison.summary")
         return pandas.DataFrame([asdict(row) for row in self.rows()]).set_index("candidate")
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> ComparisonDisplay:
         """Draw the differences to the baseline, and the scores of all splits.
 
         Parameters
@@ -354,7 +354,7 @@ class TransferComparison:
         """
         return ComparisonDisplay.from_comparison(self).plot(ax=ax)
 
-    def report(self, path, *, X=None, target_names=None, maps_of=None):
+    def report(self, path: Any, *, X: Any = None, target_names: Any = None, maps_of: Any = None) -> Any:
         """Write one self-contained HTML page about the comparison.
 
         Parameters
@@ -382,7 +382,7 @@ class TransferComparison:
         """
         return write_report(self, path, X=X, target_names=target_names, maps_of=maps_of)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Everything in plain Python that `json.dumps` takes; numbers that are not finite become None.
 
         Returns

@@ -4,12 +4,19 @@ Three steps, each a function, so that a pre-training can keep the result of the 
 `sample_systems` draws formulas, `render` draws their grey pictures, `paint` turns those into varied colour pictures.
 """
 
+from __future__ import annotations
+
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 
 from sktl._validation import Interval, validate_params
+
+if TYPE_CHECKING:
+    from numpy.random import RandomState
+
 
 __all__ = ["make_fractals", "make_noise", "paint", "render", "sample_systems", "vary_systems"]
 
@@ -30,7 +37,14 @@ FILLED = (0.06, 0.6)  # share of cells of a coarse grid that a fractal worth kee
     },
     prefer_skip_nested_validation=True,
 )
-def make_fractals(n_samples=100, *, n_classes=2, image_size=48, difficulty=0.5, random_state=None):
+def make_fractals(
+    n_samples: int = 100,
+    *,
+    n_classes: int = 2,
+    image_size: int = 48,
+    difficulty: float = 0.5,
+    random_state: int | RandomState | None = None,
+) -> Any:
     """Draw a data set of fractals, each class one formula.
 
     A class is an iterated function system of two to four affine maps, their singular values drawn as in [1]_. Its

@@ -1,13 +1,21 @@
 """Handwritten digits that lie anywhere on a page: small, offline, and no task for plain pixels."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.utils import check_random_state
 
+if TYPE_CHECKING:
+    from numpy.random import RandomState
+
+
 _PAGE = 16  # twice the side of a digit
 
 
-def load_moved_digits(*, random_state=0):
+def load_moved_digits(*, random_state: int | RandomState | None = 0) -> Any:
     """Load scikit-learn's digits, each moved to a random place of an empty page twice as wide.
 
     In the middle of the page, digits are told apart by the pixels themselves. Wherever they may lie, a model has to

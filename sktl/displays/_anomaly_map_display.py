@@ -1,5 +1,9 @@
 """Where images are abnormal: maps over the pictures, the most abnormal first."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -8,6 +12,10 @@ from sktl.displays._drawing import axes_for, tile
 from sktl.displays._map_overlay import overlaid
 from sktl.displays.thumbnails import thumbnail
 from sktl.images import read_once, take_rows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 __all__ = ["AnomalyMapDisplay"]
 
@@ -57,14 +65,14 @@ class AnomalyMapDisplay:
     (3, 48, 48)
     """
 
-    def __init__(self, pictures, maps, decisions, *, indices):
+    def __init__(self, pictures: Any, maps: NDArray[Any], decisions: NDArray[Any], *, indices: NDArray[Any]) -> None:
         self.pictures = pictures
         self.maps = maps
         self.decisions = decisions
         self.indices = indices
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, n=12):
+    def from_estimator(cls, estimator: Any, X: Any, *, n: int = 12) -> AnomalyMapDisplay:
         """Score images, and map the most abnormal ones.
 
         Parameters
@@ -106,7 +114,7 @@ class AnomalyMapDisplay:
         pictures = [thumbnail(images[i]) for i in range(len(images))]
         return cls(pictures, estimator.anomaly_map(some), decisions[indices], indices=indices)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> AnomalyMapDisplay:
         """Draw.
 
         Parameters
@@ -141,7 +149,7 @@ class AnomalyMapDisplay:
             place.set_xlabel(f"X[{self.indices[number]}]: {word} ({decision:+.2f})", fontsize="small")
         return self
 
-    def frame(self):
+    def frame(self) -> Any:
         """Every image shown as one row of a data frame.
 
         Returns

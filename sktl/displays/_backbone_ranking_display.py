@@ -1,5 +1,9 @@
 """Networks by what they score and what an image costs, with the leading group marked and controls as lines."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from sktl._optional import import_optional
@@ -18,6 +22,10 @@ from sktl.displays._drawing import (
     lifts_of,
     light_spines,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 __all__ = ["BackboneRankingDisplay"]
 
@@ -76,8 +84,17 @@ class BackboneRankingDisplay:
     """
 
     def __init__(
-        self, names, scores, intervals, seconds, *, scoring, leading_group=(), recommended=None, controls=None
-    ):
+        self,
+        names: Sequence[str],
+        scores: Sequence[float],
+        intervals: Any,
+        seconds: Sequence[float],
+        *,
+        scoring: str,
+        leading_group: Sequence[str] = (),
+        recommended: str | None = None,
+        controls: Any = None,
+    ) -> None:
         self.names = names
         self.scores = scores
         self.intervals = intervals
@@ -88,7 +105,7 @@ class BackboneRankingDisplay:
         self.controls = controls
 
     @classmethod
-    def from_ranking(cls, ranking):
+    def from_ranking(cls, ranking: Any) -> BackboneRankingDisplay:
         """Take scores and seconds from a ranking.
 
         Parameters
@@ -114,7 +131,7 @@ class BackboneRankingDisplay:
             controls={row.candidate: row.mean for row in ranking.controls()},
         )
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> BackboneRankingDisplay:
         """Draw.
 
         Parameters
@@ -147,7 +164,7 @@ class BackboneRankingDisplay:
         ax.set_title("Blue: leading group. Diamond: recommended", fontsize="medium", loc="left")
         return self
 
-    def frame(self):
+    def frame(self) -> Any:
         """Every network as one row of a data frame.
 
         Returns

@@ -1,8 +1,10 @@
 """Where a fitted classifier looked: class-activation maps, exact where the head is linear."""
 
+from __future__ import annotations
+
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +17,10 @@ from sktl.backbones import pool
 from sktl.backbones.torch_defaults import torch_defaults
 from sktl.inference import read_prepared
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
 __all__ = ["class_activation_map"]
 
 _AT_A_TIME = 16  # images whose activations are held at once
@@ -22,7 +28,7 @@ _PASS_ON = (nn.Dropout, nn.Identity, nn.Flatten)  # in a head, without an effect
 
 
 @torch_defaults()
-def class_activation_map(estimator, X, target=None):
+def class_activation_map(estimator: Any, X: Any, target: Any = None) -> NDArray[Any]:
     """Map what each place of an image contributed to an output of a fitted estimator.
 
     Parameters

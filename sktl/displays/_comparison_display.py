@@ -1,6 +1,9 @@
 """The plot of a comparison. The display holds numbers; matplotlib is needed only while drawing."""
 
+from __future__ import annotations
+
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +87,9 @@ class ComparisonDisplay:
     (2,)
     """
 
-    def __init__(self, scores, rows, *, baseline, scoring, rope, title="", about=""):
+    def __init__(
+        self, scores: Any, rows: Any, *, baseline: str, scoring: str, rope: float, title: str = "", about: str = ""
+    ) -> None:
         self.scores = scores
         self.rows = rows
         self.baseline = baseline
@@ -94,7 +99,7 @@ class ComparisonDisplay:
         self.about = about
 
     @classmethod
-    def from_comparison(cls, comparison):
+    def from_comparison(cls, comparison: Any) -> ComparisonDisplay:
         """Take the numbers from a comparison.
 
         Parameters
@@ -117,7 +122,7 @@ class ComparisonDisplay:
             about=about(comparison),
         )
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> ComparisonDisplay:
         """Draw.
 
         Parameters
@@ -160,7 +165,7 @@ class ComparisonDisplay:
         light_spines(*self.axes_)
         return self
 
-    def frame(self):
+    def frame(self) -> Any:
         """Every candidate as one row of a data frame: what the display shows.
 
         Returns

@@ -1,6 +1,9 @@
 """Which classes are taken for which: scikit-learn's own display, of predictions that no candidate trained on."""
 
+from __future__ import annotations
+
 from numbers import Integral
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
@@ -22,7 +25,14 @@ __all__ = ["confusion_display"]
     },
     prefer_skip_nested_validation=True,
 )
-def confusion_display(comparison, candidate=None, *, target_names=None, normalize=None, most=20):
+def confusion_display(
+    comparison: Any,
+    candidate: str | None = None,
+    *,
+    target_names: Any = None,
+    normalize: Literal["true", "pred", "all"] | None = None,
+    most: int | None = 20,
+) -> Any:
     """Count which classes a candidate takes for which, over the test images of all splits.
 
     Every image is predicted by a fit that did not train on it. With repeats an image counts as often as it was tested.

@@ -1,5 +1,9 @@
 """What a score costs: scores against seconds, images through the network, parameters or memory; the Pareto front."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from sktl._candidate_names import CHANCE_LEVEL
@@ -10,6 +14,10 @@ from sktl._statistics import corrected_interval
 from sktl._text import as_written, digits_for, number, written_apart
 from sktl._validation import did_you_mean
 from sktl.displays._drawing import BLUE, GREY, INK, axes_for, greater_is_better, label, lifts_of, light_spines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 __all__ = ["CostDisplay", "on_front"]
 
@@ -80,7 +88,18 @@ class CostDisplay:
     'log'
     """
 
-    def __init__(self, candidates, scores, intervals, costs, *, cost, scoring, chance_level=None, left_out=()):
+    def __init__(
+        self,
+        candidates: Sequence[str],
+        scores: Sequence[float],
+        intervals: Any,
+        costs: Sequence[float],
+        *,
+        cost: str,
+        scoring: str,
+        chance_level: float | None = None,
+        left_out: Sequence[str] = (),
+    ) -> None:
         self.candidates = candidates
         self.scores = scores
         self.intervals = intervals
@@ -91,12 +110,12 @@ class CostDisplay:
         self.left_out = left_out
 
     @property
-    def front(self):
+    def front(self) -> Any:
         """Who is on the Pareto front, in the order of the candidates."""
         return on_front(self.scores, self.costs)
 
     @classmethod
-    def from_comparison(cls, comparison, *, cost="fit_seconds"):
+    def from_comparison(cls, comparison: Any, *, cost: str = "fit_seconds") -> CostDisplay:
         """Take scores and costs from a comparison.
 
         Parameters
@@ -140,7 +159,7 @@ class CostDisplay:
             left_out=tuple(name for name in rows if costs[name] is None),
         )
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> CostDisplay:
         """Draw.
 
         Parameters
@@ -176,7 +195,7 @@ class CostDisplay:
         light_spines(ax)
         return self
 
-    def frame(self):
+    def frame(self) -> Any:
         """Every candidate as one row of a data frame.
 
         Returns

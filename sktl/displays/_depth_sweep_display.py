@@ -1,6 +1,9 @@
 """How deep to unfreeze: scores and seconds of a search over the depth."""
 
+from __future__ import annotations
+
 from itertools import count, takewhile
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -8,6 +11,12 @@ from sklearn.utils.validation import check_is_fitted
 from sktl._optional import import_optional
 from sktl._validation import did_you_mean
 from sktl.displays._drawing import BLUE, greater_is_better, light_spines, pair_of_axes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
 
 __all__ = ["DepthSweepDisplay"]
 
@@ -59,7 +68,15 @@ class DepthSweepDisplay:
     ([0, 'all'], (2, 2))
     """
 
-    def __init__(self, depths, settings, scores, fit_seconds, *, scoring="score"):
+    def __init__(
+        self,
+        depths: Any,
+        settings: Sequence[Any],
+        scores: NDArray[Any],
+        fit_seconds: NDArray[Any],
+        *,
+        scoring: str = "score",
+    ) -> None:
         self.depths = depths
         self.settings = settings
         self.scores = scores
@@ -67,7 +84,7 @@ class DepthSweepDisplay:
         self.scoring = scoring
 
     @classmethod
-    def from_search(cls, search, *, parameter=None, metric=None):
+    def from_search(cls, search: Any, *, parameter: str | None = None, metric: str | None = None) -> DepthSweepDisplay:
         """Take the scores from a fitted search.
 
         Parameters
@@ -109,7 +126,7 @@ class DepthSweepDisplay:
         scores, seconds = _scores_by_fold(results, metric)[places], results["mean_fit_time"][places]
         return cls(list(best), settings, scores, seconds, scoring=_name_of_score(search, metric))
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> DepthSweepDisplay:
         """Draw.
 
         Parameters
@@ -148,7 +165,7 @@ class DepthSweepDisplay:
         light_spines(left, right)
         return self
 
-    def frame(self):
+    def frame(self) -> Any:
         """Every fit as one row of a data frame.
 
         Returns

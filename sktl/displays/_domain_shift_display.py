@@ -1,5 +1,9 @@
 """How well two domains can be told apart: the scores of all images, and the pictures that tell most."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from sklearn.base import BaseEstimator
 
@@ -7,6 +11,12 @@ from sktl.displays._drawing import BLUE, ORANGE, axes_for, light_spines
 from sktl.displays.thumbnails import thumbnail
 from sktl.images import check_images
 from sktl.images.value_range import fit_value_range
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
 
 __all__ = ["DomainShiftDisplay"]
 
@@ -54,7 +64,15 @@ class DomainShiftDisplay:
     4
     """
 
-    def __init__(self, source_scores, target_scores, *, sentence, indices, pictures):
+    def __init__(
+        self,
+        source_scores: NDArray[Any],
+        target_scores: NDArray[Any],
+        *,
+        sentence: str,
+        indices: Sequence[int],
+        pictures: Any,
+    ) -> None:
         self.source_scores = source_scores
         self.target_scores = target_scores
         self.sentence = sentence
@@ -62,7 +80,15 @@ class DomainShiftDisplay:
         self.pictures = pictures
 
     @classmethod
-    def from_shift(cls, shift, X_target, *, n=6, image_shape=None, value_range=None):
+    def from_shift(
+        cls,
+        shift: Any,
+        X_target: Any,
+        *,
+        n: int = 6,
+        image_shape: tuple[int, ...] | None = None,
+        value_range: tuple[float, float] | None = None,
+    ) -> DomainShiftDisplay:
         """Read the pictures that tell most.
 
         Parameters
@@ -101,7 +127,7 @@ class DomainShiftDisplay:
         pictures = [thumbnail(images[i]) for i in indices]
         return cls(shift.source_scores, shift.target_scores, sentence=str(shift), indices=indices, pictures=pictures)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> DomainShiftDisplay:
         """Draw.
 
         Parameters

@@ -1,5 +1,9 @@
 """Which images have similar embeddings: a map of them in two dimensions."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.decomposition import PCA
@@ -13,6 +17,12 @@ from sktl._targets import class_names
 from sktl._text import written_apart
 from sktl.displays._drawing import MARKERS, PALETTE, axes_for, label, lifts_of
 from sktl.feature_extraction import PretrainedFeatureExtractor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
 
 __all__ = ["EmbeddingMapDisplay"]
 
@@ -60,14 +70,18 @@ class EmbeddingMapDisplay:
     'component 1 (... % of the variance)'
     """
 
-    def __init__(self, points, y, *, axis_names, target_names=None):
+    def __init__(
+        self, points: NDArray[Any], y: NDArray[Any], *, axis_names: Any, target_names: Sequence[str] | None = None
+    ) -> None:
         self.points = points
         self.y = y
         self.axis_names = axis_names
         self.target_names = target_names
 
     @classmethod
-    def from_embeddings(cls, Z, y, *, target_names=None, random_state=0):
+    def from_embeddings(
+        cls, Z: Any, y: Any, *, target_names: Sequence[str] | None = None, random_state: int = 0
+    ) -> EmbeddingMapDisplay:
         """Bring embeddings down to two dimensions by PCA.
 
         Parameters
@@ -104,7 +118,9 @@ class EmbeddingMapDisplay:
         return cls(pca.transform(Z), y, axis_names=names, target_names=target_names)
 
     @classmethod
-    def from_images(cls, X, y, *, extractor=None, target_names=None, random_state=0):
+    def from_images(
+        cls, X: Any, y: Any, *, extractor: Any = None, target_names: Sequence[str] | None = None, random_state: int = 0
+    ) -> EmbeddingMapDisplay:
         """Embed images, and bring the embeddings down to two dimensions by PCA.
 
         Parameters
@@ -146,7 +162,7 @@ class EmbeddingMapDisplay:
             extractor = clone(extractor).fit(X, y)
         return cls.from_embeddings(extractor.transform(X), y, target_names=target_names, random_state=random_state)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> EmbeddingMapDisplay:
         """Draw.
 
         Parameters
@@ -177,7 +193,7 @@ class EmbeddingMapDisplay:
         ax.set_yticks([])
         return self
 
-    def frame(self):
+    def frame(self) -> Any:
         """Every image as one row of a data frame.
 
         Returns

@@ -1,10 +1,18 @@
 """The plot of a label-efficiency curve. The display holds numbers; matplotlib is needed only while drawing."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from sktl._optional import import_optional
 from sktl._text import written_apart
 from sktl.displays._drawing import INK, MARKERS, PALETTE, axes_for, greater_is_better, label, light_spines
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 __all__ = ["LabelEfficiencyDisplay"]
 
@@ -47,7 +55,7 @@ class LabelEfficiencyDisplay:
     ['20', '40']
     """
 
-    def __init__(self, n_labels, scores, intervals, *, scoring, saved=None):
+    def __init__(self, n_labels: NDArray[Any], scores: Any, intervals: Any, *, scoring: str, saved: Any = None) -> None:
         self.n_labels = n_labels
         self.scores = scores
         self.intervals = intervals
@@ -55,7 +63,7 @@ class LabelEfficiencyDisplay:
         self.saved = saved
 
     @classmethod
-    def from_label_efficiency(cls, result):
+    def from_label_efficiency(cls, result: Any) -> LabelEfficiencyDisplay:
         """Take the numbers from a record.
 
         Parameters
@@ -76,7 +84,7 @@ class LabelEfficiencyDisplay:
             saved=result.headline,
         )
 
-    def frame(self):
+    def frame(self) -> Any:
         """Return the numbers drawn: one row per candidate and number of labels.
 
         Returns
@@ -97,7 +105,7 @@ class LabelEfficiencyDisplay:
         ]
         return pandas.DataFrame(records, columns=["candidate", "n_labels", "score", "low", "high"])
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> LabelEfficiencyDisplay:
         """Draw.
 
         Parameters

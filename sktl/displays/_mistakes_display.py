@@ -1,7 +1,10 @@
 """The mistakes that a candidate was most sure of, with their pictures."""
 
+from __future__ import annotations
+
 from collections import Counter
 from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +16,10 @@ from sktl.displays._map_overlay import overlays
 from sktl.displays._predictions import predictions_of
 from sktl.displays.thumbnails import images_compared, thumbnail
 from sktl.images.paths import path_at
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 __all__ = ["Mistake", "MistakesDisplay"]
 
@@ -97,7 +104,9 @@ class MistakesDisplay:
     (3, (8, 8, 3))
     """
 
-    def __init__(self, mistakes, pictures, *, candidate, n_mistakes, n_images, overlays=None):
+    def __init__(
+        self, mistakes: Any, pictures: Any, *, candidate: str, n_mistakes: int, n_images: int, overlays: Any = None
+    ) -> None:
         self.mistakes = mistakes
         self.pictures = pictures
         self.candidate = candidate
@@ -106,7 +115,16 @@ class MistakesDisplay:
         self.overlays = overlays
 
     @classmethod
-    def from_comparison(cls, comparison, X, candidate=None, *, n=12, target_names=None, maps_of=None):
+    def from_comparison(
+        cls,
+        comparison: Any,
+        X: Any,
+        candidate: str | None = None,
+        *,
+        n: int = 12,
+        target_names: Sequence[str] | None = None,
+        maps_of: Any = None,
+    ) -> MistakesDisplay:
         """Find the mistakes among the predictions for test images, and read their pictures.
 
         An image that several splits tested is shown once, with the prediction that was most confident.
@@ -158,11 +176,11 @@ class MistakesDisplay:
         return display
 
     @property
-    def shown(self):
+    def shown(self) -> Any:
         """The overlays, or the pictures where there are none."""
         return self.pictures if self.overlays is None else self.overlays
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> MistakesDisplay:
         """Draw.
 
         Parameters
@@ -201,7 +219,7 @@ class MistakesDisplay:
             )  # fmt: skip
         return self
 
-    def frame(self):
+    def frame(self) -> Any:
         """Every mistake shown as one row of a data frame.
 
         Returns

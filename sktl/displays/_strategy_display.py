@@ -1,5 +1,9 @@
 """Which strategy: score over the stages that features come from, and over the seconds of each strategy."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from sktl._candidate_names import CHANCE_LEVEL, PIXELS, RANDOM_WEIGHTS
@@ -20,6 +24,10 @@ from sktl.displays._drawing import (
     light_spines,
     pair_of_axes,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 __all__ = ["StrategyDisplay"]
 
@@ -74,8 +82,18 @@ class StrategyDisplay:
     """
 
     def __init__(
-        self, stages, by_stage, lines, strategies, scores, intervals, fit_seconds, *, recommended, scoring="score"
-    ):
+        self,
+        stages: Sequence[str],
+        by_stage: Any,
+        lines: Any,
+        strategies: Sequence[str],
+        scores: Sequence[float],
+        intervals: Any,
+        fit_seconds: Sequence[float],
+        *,
+        recommended: str,
+        scoring: str = "score",
+    ) -> None:
         self.stages = stages
         self.by_stage = by_stage
         self.lines = lines
@@ -87,7 +105,7 @@ class StrategyDisplay:
         self.scoring = scoring
 
     @classmethod
-    def from_recommendation(cls, result):
+    def from_recommendation(cls, result: Any) -> StrategyDisplay:
         """Take the numbers from a recommendation.
 
         Parameters
@@ -124,7 +142,7 @@ class StrategyDisplay:
             scoring=comparison.scoring,
         )
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> StrategyDisplay:
         """Draw.
 
         Parameters
@@ -196,7 +214,7 @@ class StrategyDisplay:
         every = zip(self.strategies, self.scores, self.intervals, self.fit_seconds, strict=True)
         return [point for point in every if point[-1] == point[-1]]
 
-    def frame(self):
+    def frame(self) -> Any:
         """Every strategy as one row of a data frame.
 
         Returns

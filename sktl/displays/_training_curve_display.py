@@ -1,11 +1,19 @@
 """How training went, epoch by epoch: losses of every fold, and their mean as far as all folds went."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
 import numpy as np
 
 from sktl._optional import import_optional
 from sktl._text import as_written
 from sktl._validation import did_you_mean
 from sktl.displays._drawing import BLUE, ORANGE, axes_for, label, light_spines
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 __all__ = ["TrainingCurveDisplay"]
 
@@ -52,12 +60,12 @@ class TrainingCurveDisplay:
     'epoch'
     """
 
-    def __init__(self, histories, *, title=""):
+    def __init__(self, histories: Any, *, title: str = "") -> None:
         self.histories = histories
         self.title = title
 
     @classmethod
-    def from_comparison(cls, comparison, candidate=None):
+    def from_comparison(cls, comparison: Any, candidate: str | None = None) -> TrainingCurveDisplay:
         """Take the record of every split of one candidate.
 
         Parameters
@@ -90,7 +98,7 @@ class TrainingCurveDisplay:
         return cls([_plain(one) for one in histories if one], title=candidate)
 
     @classmethod
-    def from_estimator(cls, estimator):
+    def from_estimator(cls, estimator: Any) -> TrainingCurveDisplay:
         """Take the record of one fitted estimator.
 
         Parameters
@@ -118,11 +126,11 @@ class TrainingCurveDisplay:
         return cls([_plain(history)], title=type(last).__name__)
 
     @property
-    def n_epochs(self):
+    def n_epochs(self) -> Any:
         """Number of epochs that every fold reached."""
         return min(map(len, self.histories))
 
-    def mean(self, measure):
+    def mean(self, measure: Literal["train_loss", "valid_loss", "valid_accuracy"]) -> NDArray[Any]:
         """Average over the folds, as far as all of them went.
 
         Parameters
@@ -145,7 +153,7 @@ class TrainingCurveDisplay:
             raise ValueError(f"measure must be one of {', '.join(MEASURES)}. Got {measure!r} instead.{hint}")
         return np.mean([self._values(one, measure)[: self.n_epochs] for one in self.histories], axis=0)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> TrainingCurveDisplay:
         """Draw.
 
         Parameters
@@ -178,7 +186,7 @@ class TrainingCurveDisplay:
         light_spines(ax)
         return self
 
-    def frame(self):
+    def frame(self) -> Any:
         """Every epoch of every fold as one row of a data frame.
 
         Returns

@@ -1,10 +1,13 @@
 """adapt_batch_norm: the statistics of a network's batch norms, estimated anew on unlabelled images of a domain."""
 
+from __future__ import annotations
+
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
 from itertools import islice
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,18 +38,18 @@ __all__ = ["adapt_batch_norm"]
 )
 @torch_defaults()
 def adapt_batch_norm(
-    backbone,
-    X,
+    backbone: Any,
+    X: Any,
     *,
-    weights="default",
-    image_size=None,
-    image_shape=None,
-    value_range=None,
-    batch_size=64,
-    device="auto",
-    n_jobs=None,
-    verbose=0,
-):
+    weights: Any = "default",
+    image_size: int | None = None,
+    image_shape: tuple[int, ...] | None = None,
+    value_range: tuple[float, float] | None = None,
+    batch_size: int = 64,
+    device: Any = "auto",
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> Any:
     """Estimate the batch-norm statistics of a network anew, on images of another domain that need no labels.
 
     Batch norms divide what they see by the mean and variance of the images that a network was trained on. Where those

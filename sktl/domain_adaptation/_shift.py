@@ -1,7 +1,10 @@
 """domain_shift: how well the images of two domains can be told apart, and which of them say it."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import clone
@@ -13,6 +16,11 @@ from sktl._statistics import corrected_interval
 from sktl._validation import HasMethods, Interval, StrOptions, validate_params
 from sktl.feature_extraction import LinearProbeClassifier
 from sktl.feature_extraction.frozen_pipeline import frozen_extractor
+
+if TYPE_CHECKING:
+    from numpy.random import RandomState
+    from numpy.typing import ArrayLike, NDArray
+
 
 __all__ = ["DomainShift", "domain_shift"]
 
@@ -54,7 +62,7 @@ class DomainShift:
     source_scores: np.ndarray
     target_scores: np.ndarray
 
-    def most_telling(self, n_images=10):
+    def most_telling(self, n_images: int = 10) -> NDArray[Any]:
         """Find the images of the target that look least like those of the source.
 
         Parameters
@@ -69,7 +77,7 @@ class DomainShift:
         """
         return np.argsort(-self.target_scores, kind="stable")[:n_images]
 
-    def least_telling(self, n_images=10):
+    def least_telling(self, n_images: int = 10) -> NDArray[Any]:
         """Find the images of the target that look most like those of the source.
 
         Parameters
@@ -104,7 +112,16 @@ class DomainShift:
     },
     prefer_skip_nested_validation=True,
 )
-def domain_shift(X_source, X_target, *, extractor=None, cv=5, n_repeats=1, groups=None, random_state=0):
+def domain_shift(
+    X_source: Any,
+    X_target: Any,
+    *,
+    extractor: Any = None,
+    cv: Any = 5,
+    n_repeats: int = 1,
+    groups: ArrayLike | None = None,
+    random_state: int | RandomState | None = 0,
+) -> DomainShift:
     """Measure how well the images of two domains can be told apart, by a classifier that is trained to do so.
 
     A classifier two-sample test [1]_ on embeddings. Where it fails, a model of the source meets nothing new in the

@@ -1,7 +1,10 @@
 """PretrainedClassifier: the classes of the network itself."""
 
+from __future__ import annotations
+
 from collections import Counter
 from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +16,13 @@ from sktl._validation import Interval, fit_context, validate_params
 from sktl.feature_extraction.frozen_network import SHARED_CONSTRAINTS, FrozenNetworkEstimator
 from sktl.inference import Placement, activation_shape, run_in_blocks
 from sktl.inference.forward_passes import counted_forward_passes
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import ArrayLike, NDArray
+    from typing_extensions import Self
+
 
 __all__ = ["PretrainedClassifier"]
 
@@ -109,24 +119,24 @@ class PretrainedClassifier(FrozenNetworkEstimator):
 
     def __init__(
         self,
-        backbone="tiny_fractal",
+        backbone: Any = "tiny_fractal",
         *,
-        weights="default",
-        image_size=None,
-        image_shape=None,
-        value_range=None,
-        batch_size=32,
-        device="auto",
-        precision="auto",
-        n_jobs=None,
-        engine="torch",
-        cache=True,
-        verbose=0,
-    ):
+        weights: Any = "default",
+        image_size: int | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        value_range: tuple[float, float] | None = None,
+        batch_size: int = 32,
+        device: Any = "auto",
+        precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+        n_jobs: int | None = None,
+        engine: Literal["torch", "onnxruntime"] = "torch",
+        cache: bool | str | os.PathLike[str] | list[Any] | tuple[Any, ...] = True,
+        verbose: int = 0,
+    ) -> None:
         self._store(locals())
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Find the weights and, for pictures made of numbers, their range of values.
 
         Parameters
@@ -166,7 +176,7 @@ class PretrainedClassifier(FrozenNetworkEstimator):
         self.classes_ = np.array(_told_apart(backbone.categories))
         return self
 
-    def predict(self, X):
+    def predict(self, X: Any) -> NDArray[Any]:
         """Name the most probable class of each image.
 
         Parameters
@@ -187,7 +197,7 @@ class PretrainedClassifier(FrozenNetworkEstimator):
         logits = self._logits(X)
         return self.classes_[logits.argmax(axis=1)]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> NDArray[Any]:
         """Return the probability of each class: the softmax of the network's outputs.
 
         Parameters
@@ -207,7 +217,7 @@ class PretrainedClassifier(FrozenNetworkEstimator):
         """
         return softmax(self._logits(X), axis=1)
 
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> NDArray[Any]:
         """Return the outputs of the network before any softmax.
 
         Parameters
@@ -228,7 +238,7 @@ class PretrainedClassifier(FrozenNetworkEstimator):
         return self._logits(X)
 
     @validate_params({"k": [Interval(Integral, 1, None, closed="left")]}, prefer_skip_nested_validation=True)
-    def top(self, X, k=5):
+    def top(self, X: Any, k: int = 5) -> Any:
         """Name the most probable classes of each image, with their probabilities.
 
         Parameters
@@ -262,7 +272,7 @@ class PretrainedClassifier(FrozenNetworkEstimator):
         best = (-probabilities).argsort(axis=1, kind="stable")[:, :k]  # the first of equals, as in predict
         return [[(names[i], float(own[i])) for i in order] for order, own in zip(best, probabilities, strict=True)]
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Any, y: ArrayLike, sample_weight: Any = None) -> float:
         """Return the share of images whose most probable class is called what `y` says.
 
         Parameters

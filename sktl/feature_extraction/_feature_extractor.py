@@ -1,6 +1,9 @@
 """PretrainedFeatureExtractor: check, embed, name the features."""
 
+from __future__ import annotations
+
 from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sklearn.utils import check_random_state
@@ -12,6 +15,13 @@ from sktl.feature_extraction._read_once import ReadOnceMixin
 from sktl.feature_extraction.frozen_network import SHARED_CONSTRAINTS, FrozenNetworkEstimator
 from sktl.images.dask_collections import is_dask_collection, stand_in
 from sktl.inference import embed_lazily, embedding_widths
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.random import RandomState
+    from numpy.typing import ArrayLike, NDArray
+    from typing_extensions import Self
 
 
 class PretrainedFeatureExtractor(ReadOnceMixin, FrozenNetworkEstimator):
@@ -129,28 +139,28 @@ class PretrainedFeatureExtractor(ReadOnceMixin, FrozenNetworkEstimator):
 
     def __init__(
         self,
-        backbone="tiny_fractal",
+        backbone: Any = "tiny_fractal",
         *,
-        weights="default",
-        layer="penultimate",
-        pooling="auto",
-        image_size=None,
-        image_shape=None,
-        value_range=None,
-        on_error="raise",
-        batch_size=32,
-        device="auto",
-        precision="auto",
-        n_jobs=None,
-        engine="torch",
-        cache=True,
-        random_state=None,
-        verbose=0,
-    ):
+        weights: Any = "default",
+        layer: Any = "penultimate",
+        pooling: str = "auto",
+        image_size: int | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        value_range: tuple[float, float] | None = None,
+        on_error: Literal["raise", "nan"] = "raise",
+        batch_size: int = 32,
+        device: Any = "auto",
+        precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+        n_jobs: int | None = None,
+        engine: Literal["torch", "onnxruntime"] = "torch",
+        cache: bool | str | os.PathLike[str] | list[Any] | tuple[Any, ...] = True,
+        random_state: int | RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self._store(locals())
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Find the weights and, for pictures made of numbers, their range of values.
 
         Parameters
@@ -187,7 +197,7 @@ class PretrainedFeatureExtractor(ReadOnceMixin, FrozenNetworkEstimator):
         self._take_network(self.backbone_, [self.backbone_.stage_names[cut - 1] for cut in cuts])
         return self
 
-    def transform(self, X):
+    def transform(self, X: Any) -> NDArray[Any]:
         """Embed images.
 
         Parameters
@@ -215,7 +225,7 @@ class PretrainedFeatureExtractor(ReadOnceMixin, FrozenNetworkEstimator):
         self.bad_images_ = bad_images
         return embeddings
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
         """Name the features by stage and number, zero-padded so that they sort.
 
         Parameters

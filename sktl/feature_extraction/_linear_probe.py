@@ -1,5 +1,9 @@
 """LinearProbeClassifier and LinearProbeRegressor: linear models on features of a frozen network."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
 import numpy as np
 from scipy.special import log_expit, log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -10,6 +14,13 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sktl._pages import PageMixin
 from sktl._validation import StrOptions, check_sample_weight, fit_context
 from sktl.feature_extraction.probes import classification_probe, regression_probe
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+    from typing_extensions import Self
+
 
 __all__ = ["LinearProbeClassifier", "LinearProbeRegressor"]
 
@@ -80,11 +91,11 @@ class LinearProbeClassifier(ClassifierMixin, PageMixin, BaseEstimator):
 
     _parameter_constraints: dict = {"class_weight": [StrOptions({"balanced"}), dict, None]}
 
-    def __init__(self, class_weight=None):
+    def __init__(self, class_weight: Mapping[str, Any] | Literal["balanced"] | None = None) -> None:
         self.class_weight = class_weight
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the model.
 
         Parameters
@@ -131,7 +142,7 @@ class LinearProbeClassifier(ClassifierMixin, PageMixin, BaseEstimator):
             return 1 / np.bincount(labels, weights)[labels]
         return compute_sample_weight(self.class_weight, self.classes_[labels])
 
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> NDArray[Any]:
         """Return scores.
 
         Parameters
@@ -148,7 +159,7 @@ class LinearProbeClassifier(ClassifierMixin, PageMixin, BaseEstimator):
         scores = _linear(self, X)
         return scores[:, 0] if len(self.classes_) == 2 else scores
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> NDArray[Any]:
         """Return probabilities of the classes.
 
         Parameters
@@ -163,7 +174,7 @@ class LinearProbeClassifier(ClassifierMixin, PageMixin, BaseEstimator):
         """
         return np.exp(self.predict_log_proba(X))
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: Any) -> NDArray[Any]:
         """Return logarithms of the probabilities of the classes.
 
         Parameters
@@ -181,7 +192,7 @@ class LinearProbeClassifier(ClassifierMixin, PageMixin, BaseEstimator):
             return log_softmax(scores, axis=1)
         return log_expit(np.stack([-scores, scores], axis=1))
 
-    def predict(self, X):
+    def predict(self, X: Any) -> NDArray[Any]:
         """Predict labels.
 
         Parameters
@@ -245,7 +256,7 @@ class LinearProbeRegressor(RegressorMixin, PageMixin, BaseEstimator):
     _parameter_constraints: dict = {}
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit the model.
 
         Parameters
@@ -280,7 +291,7 @@ class LinearProbeRegressor(RegressorMixin, PageMixin, BaseEstimator):
         self.coef_, self.intercept_, self.alpha_ = coef, intercept, alpha
         return self
 
-    def predict(self, X):
+    def predict(self, X: Any) -> NDArray[Any]:
         """Predict numbers.
 
         Parameters

@@ -1,9 +1,12 @@
 """Features without any network: each image as a small picture. What they score, a network has to beat."""
 
+from __future__ import annotations
+
 import time
 from collections import OrderedDict
 from numbers import Integral
 from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -16,6 +19,11 @@ from sktl.feature_extraction._read_once import ReadOnceMixin
 from sktl.images import check_images
 from sktl.images.value_range import fit_value_range
 from sktl.inference.progress import keep
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+    from typing_extensions import Self
+
 
 __all__ = ["PixelFeatures"]
 
@@ -76,13 +84,19 @@ class PixelFeatures(ReadOnceMixin, PageMixin, BaseEstimator):
         "value_range": ["array-like", None],
     }
 
-    def __init__(self, size=16, *, image_shape=None, value_range=None):
+    def __init__(
+        self,
+        size: int = 16,
+        *,
+        image_shape: tuple[int, ...] | None = None,
+        value_range: tuple[float, float] | None = None,
+    ) -> None:
         self.size = size
         self.image_shape = image_shape
         self.value_range = value_range
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None):
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Find the range of values of pictures that are made of numbers.
 
         Parameters
@@ -108,7 +122,7 @@ class PixelFeatures(ReadOnceMixin, PageMixin, BaseEstimator):
         self.value_range_ = fit_value_range(images, self.value_range)
         return self
 
-    def transform(self, X):
+    def transform(self, X: Any) -> NDArray[Any]:
         """Turn images into vectors.
 
         Parameters
@@ -134,7 +148,7 @@ class PixelFeatures(ReadOnceMixin, PageMixin, BaseEstimator):
             features[position] = _vector(images.open(position), self.size)
         return features
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
         """Name the features by row, column and colour of their field.
 
         Parameters

@@ -1,9 +1,12 @@
 """The base of estimators that use a network as it is: find it, and send images through it."""
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from dataclasses import replace
 from numbers import Integral
 from os import PathLike
+from typing import Any
 
 from sktl._validation import Interval, StrOptions
 from sktl.backbones import load_backbone
@@ -43,7 +46,7 @@ class FrozenNetworkEstimator(NetworkEstimator):
     """Abstract: what PretrainedFeatureExtractor and PretrainedClassifier have in common."""
 
     @abstractmethod
-    def fit(self, X, y=None):
+    def fit(self, X: Any, y: Any = None) -> Any:
         """Find the network."""
 
     def _find_network(self, X, *, seed=0, on_error="raise"):

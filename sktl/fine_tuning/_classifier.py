@@ -1,9 +1,20 @@
 """FineTuneClassifier: its parameters, and how it is fitted."""
 
+from __future__ import annotations
+
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Literal
 
 from sktl._validation import HasMethods, Interval, StrOptions, fit_context
 from sktl.fine_tuning._label_estimator import LabelEstimator
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from numpy.random import RandomState
+    from numpy.typing import ArrayLike
+    from typing_extensions import Self
 
 
 class FineTuneClassifier(LabelEstimator):
@@ -203,51 +214,59 @@ class FineTuneClassifier(LabelEstimator):
 
     def __init__(
         self,
-        backbone="tiny_fractal",
+        backbone: Any = "tiny_fractal",
         *,
-        weights="default",
-        unfreeze_depth=1,
-        head="linear",
-        dropout=0.0,
-        max_epochs="auto",
-        learning_rate="auto",
-        layer_decay=0.8,
-        weight_decay=0.05,
-        batch_norm="auto",
-        augment="auto",
-        n_views="auto",
-        mixup=0.0,
-        cutmix=0.0,
-        test_time_augmentation=False,
-        ensemble=True,
-        class_weight=None,
-        label_smoothing=0.0,
-        teacher=None,
-        teacher_cv=None,
-        temperature=2.0,
-        alpha=0.5,
-        early_stopping=False,
-        validation_fraction=0.1,
-        patience=10,
-        refit=False,
-        warm_start=False,
-        callbacks=None,
-        image_size=None,
-        image_shape=None,
-        value_range=None,
-        on_error="raise",
-        batch_size=32,
-        device="auto",
-        precision="auto",
-        n_jobs=None,
-        cache=True,
-        random_state=None,
-        verbose=0,
-    ):
+        weights: Any = "default",
+        unfreeze_depth: int | Literal["all"] = 1,
+        head: Any = "linear",
+        dropout: float = 0.0,
+        max_epochs: int | Literal["auto"] = "auto",
+        learning_rate: float | Literal["auto"] = "auto",
+        layer_decay: float = 0.8,
+        weight_decay: float = 0.05,
+        batch_norm: Literal["auto", "frozen", "update"] = "auto",
+        augment: Literal["auto", "light", "unmirrored", "trivial"] | Callable[..., Any] | None = "auto",
+        n_views: int | Literal["auto"] | None = "auto",
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        test_time_augmentation: bool = False,
+        ensemble: bool = True,
+        class_weight: Any = None,
+        label_smoothing: float = 0.0,
+        teacher: Any = None,
+        teacher_cv: Any = None,
+        temperature: float = 2.0,
+        alpha: float = 0.5,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        patience: int = 10,
+        refit: bool = False,
+        warm_start: bool = False,
+        callbacks: Any = None,
+        image_size: int | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        value_range: tuple[float, float] | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+        batch_size: int = 32,
+        device: Any = "auto",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        n_jobs: int | None = None,
+        cache: bool | str | os.PathLike[str] | list[Any] | tuple[Any, ...] = True,
+        random_state: int | RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self._store(locals())
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, groups=None, validation=None):
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+        validation: Any = None,
+    ) -> Self:
         """Train the head and the stages above the split point.
 
         Parameters
@@ -290,7 +309,7 @@ class FineTuneClassifier(LabelEstimator):
         return self._fit(X, y, sample_weight, keep=keep, whole=True, groups=groups, validation=validation)
 
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: ArrayLike | None = None) -> Self:
         """Train for one more pass, at constant learning rates.
 
         Parameters

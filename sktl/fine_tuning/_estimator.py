@@ -1,7 +1,10 @@
 """The base of classifier and regressor: from images and targets to a trained network, and back to predictions."""
 
+from __future__ import annotations
+
 from abc import ABCMeta, abstractmethod
 from copy import deepcopy
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -43,6 +46,11 @@ from sktl.training import (
 )
 from sktl.training.callbacks import training_options
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Self
+
 
 class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta):  # type: ignore[misc]
     """Abstract: the parameters and the order of work of FineTuneClassifier and FineTuneRegressor."""
@@ -50,6 +58,7 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
     _parameter_constraints: dict = SHARED_CONSTRAINTS
     on_error, ensemble = "raise", False  # in pickles of versions that did not have these parameters
     _has_unlabelled = False
+    callbacks: Any
 
     @abstractmethod
     def _check_targets(self, y, reset, classes):
@@ -259,7 +268,7 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
 
     _not_opened = ("backbone", "augment")
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> Any:
         """Return the parameters by name, those of callbacks among them as ``callbacks__NAME__PARAMETER``.
 
         Parameters
@@ -274,7 +283,7 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
         params = super().get_params(deep=deep)
         return params | parameters_of(self.callbacks) if deep else params
 
-    def set_params(self, **params):
+    def set_params(self, **params: Mapping[str, Any]) -> Self:
         """Set parameters by name, those of callbacks among them as ``callbacks__NAME__PARAMETER``.
 
         Parameters
@@ -356,7 +365,7 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
     # the fitted network
 
     @property
-    def module_(self):
+    def module_(self) -> Any:
         """The fitted network: an nn.Module with ``stages`` and ``head``.
 
         It takes prepared pictures, bytes of shape (n_images, 3, image_size, image_size) as
@@ -366,7 +375,7 @@ class FineTuneEstimator(callback_support(), NetworkEstimator, metaclass=ABCMeta)
         return self.net_.module_
 
     @property
-    def history_(self):
+    def history_(self) -> Any:
         """The skorch history: one entry per epoch."""
         return self.net_.history
 

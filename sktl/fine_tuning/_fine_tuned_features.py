@@ -1,6 +1,8 @@
 """FineTunedFeatures: what a network trained on some images says of others, for the learner that comes next."""
 
-from typing import Any, NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin, clone, is_classifier
@@ -16,6 +18,12 @@ from sktl.backbones.torch_defaults import torch_defaults
 from sktl.fine_tuning._estimator import FineTuneEstimator
 from sktl.images import read_once, take_rows
 from sktl.inference import resolve_placement
+
+if TYPE_CHECKING:
+    from numpy.random import RandomState
+    from numpy.typing import ArrayLike, NDArray
+    from typing_extensions import Self
+
 
 # What a column is called, by the method that fills it.
 _WORDS = {"decision_function": "decision", "predict_proba": "probability", "predict": "prediction"}
@@ -105,14 +113,23 @@ class FineTunedFeatures(TransformerMixin, PageMixin, BaseEstimator):
     }
     __metadata_request__fit = {"groups": True}  # folds that pass over them give labels away
 
-    def __init__(self, estimator, *, method="auto", cv=5, random_state=None):
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        method: Literal["auto", "decision_function", "predict_proba", "predict", "penultimate"] = "auto",
+        cv: Any = 5,
+        random_state: int | RandomState | None = None,
+    ) -> None:
         self.estimator = estimator
         self.method = method
         self.cv = cv
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y, sample_weight=None, *, groups=None):
+    def fit(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, groups: ArrayLike | None = None
+    ) -> Self:
         """Train a network on all rows, for new images.
 
         Parameters
@@ -140,7 +157,9 @@ class FineTunedFeatures(TransformerMixin, PageMixin, BaseEstimator):
         return self
 
     @fit_context(prefer_skip_nested_validation=False)
-    def fit_transform(self, X, y, sample_weight=None, *, groups=None):
+    def fit_transform(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, groups: ArrayLike | None = None
+    ) -> NDArray[Any]:
         """Train a network on all rows, and return features of each row from a network that was not trained on it.
 
         Parameters
@@ -170,7 +189,7 @@ class FineTunedFeatures(TransformerMixin, PageMixin, BaseEstimator):
         parts = [self._of(self._trained(rows.subset(train), seed), take_rows(rows.X, test)) for train, test in folds]
         return np.concatenate(parts)[np.argsort(np.concatenate([test for _, test in folds]))]
 
-    def transform(self, X):
+    def transform(self, X: Any) -> NDArray[Any]:
         """Return features of images that the network was not trained on.
 
         Parameters
@@ -186,7 +205,7 @@ class FineTunedFeatures(TransformerMixin, PageMixin, BaseEstimator):
         check_is_fitted(self)
         return self._of(self.estimator_, X)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> NDArray[Any]:
         """Name the features by class, target, or stage and number.
 
         Parameters
@@ -209,17 +228,17 @@ class FineTunedFeatures(TransformerMixin, PageMixin, BaseEstimator):
         return self._names
 
     @property
-    def classes_(self):
+    def classes_(self) -> Any:
         """The labels."""
         return self.estimator_.classes_
 
     @property
-    def n_features_in_(self):
+    def n_features_in_(self) -> Any:
         """Number of columns of a table."""
         return self.estimator_.n_features_in_
 
     @property
-    def feature_names_in_(self):
+    def feature_names_in_(self) -> Any:
         """Column names of a data frame."""
         return self.estimator_.feature_names_in_
 

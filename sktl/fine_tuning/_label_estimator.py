@@ -1,6 +1,9 @@
 """What a fine-tuned classifier predicts, and how its labels meet the training."""
 
+from __future__ import annotations
+
 from abc import ABCMeta, abstractmethod
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -13,6 +16,9 @@ from sktl.fine_tuning._teaching import Teaching, check_teacher
 from sktl.images import take_rows
 from sktl.training import merged_groups
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
 
 class LabelEstimator(ClassifierMixin, FineTuneEstimator, metaclass=ABCMeta):
     """Abstract: any labels in, labels and probabilities out; FineTuneClassifier has the parameters."""
@@ -21,10 +27,10 @@ class LabelEstimator(ClassifierMixin, FineTuneEstimator, metaclass=ABCMeta):
     teacher_cv = None  # in pickles of versions that did not have it
 
     @abstractmethod
-    def fit(self, X, y):
+    def fit(self, X: Any, y: Any) -> Any:
         """Train the network."""
 
-    def predict(self, X):
+    def predict(self, X: Any) -> NDArray[Any]:
         """Predict labels.
 
         Parameters
@@ -41,7 +47,7 @@ class LabelEstimator(ClassifierMixin, FineTuneEstimator, metaclass=ABCMeta):
         outputs = self._outputs(X)
         return self._labels.decode(outputs)
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: Any) -> NDArray[Any]:
         """Predict the probability of each label.
 
         Parameters
@@ -57,7 +63,7 @@ class LabelEstimator(ClassifierMixin, FineTuneEstimator, metaclass=ABCMeta):
         outputs = self._outputs(X)
         return self._labels.probabilities(outputs)
 
-    def decision_function(self, X):
+    def decision_function(self, X: Any) -> NDArray[Any]:
         """Return logits.
 
         Parameters
@@ -73,7 +79,7 @@ class LabelEstimator(ClassifierMixin, FineTuneEstimator, metaclass=ABCMeta):
         outputs = self._outputs(X)
         return self._labels.scores(outputs)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """Return the share of images whose label is right, or all of whose labels are.
 
         Parameters

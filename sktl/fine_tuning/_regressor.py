@@ -1,5 +1,9 @@
 """FineTuneRegressor: numbers in, numbers out."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
 import numpy as np
 from sklearn.base import RegressorMixin
 
@@ -7,6 +11,14 @@ from sktl._targets import plain_labels
 from sktl._validation import check_y, fit_context
 from sktl.fine_tuning._estimator import FineTuneEstimator
 from sktl.fine_tuning._numbers import Numbers
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable
+
+    from numpy.random import RandomState
+    from numpy.typing import ArrayLike, NDArray
+    from typing_extensions import Self
 
 
 class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
@@ -189,45 +201,53 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
 
     def __init__(
         self,
-        backbone="tiny_fractal",
+        backbone: Any = "tiny_fractal",
         *,
-        weights="default",
-        unfreeze_depth=1,
-        head="linear",
-        dropout=0.0,
-        max_epochs="auto",
-        learning_rate="auto",
-        layer_decay=0.8,
-        weight_decay=0.05,
-        batch_norm="auto",
-        augment="auto",
-        n_views="auto",
-        mixup=0.0,
-        cutmix=0.0,
-        test_time_augmentation=False,
-        ensemble=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        patience=10,
-        refit=False,
-        warm_start=False,
-        callbacks=None,
-        image_size=None,
-        image_shape=None,
-        value_range=None,
-        on_error="raise",
-        batch_size=32,
-        device="auto",
-        precision="auto",
-        n_jobs=None,
-        cache=True,
-        random_state=None,
-        verbose=0,
-    ):
+        weights: Any = "default",
+        unfreeze_depth: int | Literal["all"] = 1,
+        head: Any = "linear",
+        dropout: float = 0.0,
+        max_epochs: int | Literal["auto"] = "auto",
+        learning_rate: float | Literal["auto"] = "auto",
+        layer_decay: float = 0.8,
+        weight_decay: float = 0.05,
+        batch_norm: Literal["auto", "frozen", "update"] = "auto",
+        augment: Literal["auto", "light", "unmirrored", "trivial"] | Callable[..., Any] | None = "auto",
+        n_views: int | Literal["auto"] | None = "auto",
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        test_time_augmentation: bool = False,
+        ensemble: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        patience: int = 10,
+        refit: bool = False,
+        warm_start: bool = False,
+        callbacks: Any = None,
+        image_size: int | None = None,
+        image_shape: tuple[int, ...] | None = None,
+        value_range: tuple[float, float] | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+        batch_size: int = 32,
+        device: Any = "auto",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        n_jobs: int | None = None,
+        cache: bool | str | os.PathLike[str] | list[Any] | tuple[Any, ...] = True,
+        random_state: int | RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
         self._store(locals())
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, groups=None, validation=None):
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        groups: ArrayLike | None = None,
+        validation: Any = None,
+    ) -> Self:
         """Train the head and the stages above the split point.
 
         Parameters
@@ -266,7 +286,7 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         return self._fit(X, y, sample_weight, keep=keep, whole=True, groups=groups, validation=validation)
 
     @fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Train for one more pass, at constant learning rates.
 
         Parameters
@@ -285,7 +305,7 @@ class FineTuneRegressor(RegressorMixin, FineTuneEstimator):
         """
         return self._fit(X, y, sample_weight, keep=hasattr(self, "net_"), whole=False)
 
-    def predict(self, X):
+    def predict(self, X: Any) -> NDArray[Any]:
         """Predict the targets.
 
         Parameters

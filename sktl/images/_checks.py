@@ -1,8 +1,11 @@
 """The one door through which an estimator lets X in."""
 
+from __future__ import annotations
+
 import re
 from contextlib import contextmanager
 from numbers import Number
+from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array
@@ -17,7 +20,7 @@ from sktl.images._rows import rows_as_images
 _RAW = re.compile(r"float\(\) argument|could not convert|setting an array element|must be real number")
 
 
-def check_images(estimator, X, *, reset, image_shape=None):
+def check_images(estimator: Any, X: Any, *, reset: bool, image_shape: tuple[int, ...] | None = None) -> Any:
     """Validate the `X` of an estimator, images or rows of numbers, and keep scikit-learn's bookkeeping.
 
     Rows of numbers, and whatever is not recognised, are judged by `sklearn.utils.validation.validate_data`, which sets

@@ -1,7 +1,10 @@
 """A whole X of images, read one at a time."""
 
+from __future__ import annotations
+
 from functools import partial
 from operator import index as as_index
+from typing import Any, Literal
 
 import numpy as np
 
@@ -44,7 +47,7 @@ class ImageCollection:
     (5, (8, 8, 3), 2)
     """
 
-    def __init__(self, items):
+    def __init__(self, items: Any) -> None:
         self._items = items
         self._positions = range(length(items))
         self._value_range = None
@@ -63,11 +66,11 @@ class ImageCollection:
         return self.open(i).picture() if hasattr(i, "__index__") and np.ndim(i) == 0 else self.subset(i)
 
     @property
-    def shape(self):
+    def shape(self) -> Any:
         """(n_images,), by which scikit-learn knows that rows can be selected."""
         return (len(self),)
 
-    def open(self, i):
+    def open(self, i: int) -> OpenedImage | IdentifiedImage:
         """Read the bytes of image i, and decode nothing yet.
 
         Parameters
@@ -96,7 +99,7 @@ class ImageCollection:
         key = str(item), self._value_range, self._learned  # the range is part of what identifies an image
         return IdentifiedImage(make, DIGESTS, key, position)
 
-    def item(self, i):
+    def item(self, i: int) -> Any:
         """Return image i in a form that another process can read, to be passed there in a list.
 
         Parameters
@@ -123,7 +126,7 @@ class ImageCollection:
                 range_of(made, self._value_range, FROM_THE_FIRST if self._learned else False)  # checks it
         return made
 
-    def read_error(self, i, reason):
+    def read_error(self, i: int, reason: str) -> ImageReadError:
         """Make the error that says why image i cannot be read.
 
         Parameters
@@ -140,7 +143,7 @@ class ImageCollection:
         """
         return ImageReadError(reason, *self._named(i))
 
-    def subset(self, indices):
+    def subset(self, indices: Any) -> ImageCollection:
         """Return some of the images, in the order asked for, without reading any.
 
         Parameters
@@ -161,7 +164,7 @@ class ImageCollection:
         other._positions = positions[indices]
         return other
 
-    def learn_value_range(self, *, on_error="raise"):
+    def learn_value_range(self, *, on_error: Literal["raise", "nan"] = "raise") -> Any:
         """Find the values of black and white for the images that do not say them.
 
         Files, PIL images, and arrays of bool, uint8 and uint16 do. The others, arrays of floats and of other integers,
@@ -186,7 +189,7 @@ class ImageCollection:
         dtype = getattr(self._items, "dtype", None)  # of h5py and zarr as well, where reading everything takes long
         if isinstance(dtype, np.dtype) and len(self._items.shape) > 1 and has_own_range(dtype):
             return None
-        limits = []
+        limits: list[Any] = []
         for i in range(len(self)):
             try:
                 found = self._limits(i)
@@ -202,7 +205,7 @@ class ImageCollection:
         low, high = min(limits), max(limits)
         return (0.0, 1.0) if _in_unit_range(limits) else (low, high)
 
-    def with_value_range(self, value_range, *, learned=False):
+    def with_value_range(self, value_range: tuple[float, float] | None, *, learned: bool = False) -> ImageCollection:
         """Return the same images, with numbers mapped so that the value range becomes [0, 1].
 
         Parameters
@@ -231,7 +234,7 @@ class ImageCollection:
         other._value_range, other._learned = value_range, learned
         return other
 
-    def digest(self, i):
+    def digest(self, i: int) -> bytes:
         """Identify the content of image i in 16 bytes; identical images have identical digests.
 
         A file is identified by its bytes, which need no decoding, and shares its digest with those bytes; where a range
@@ -255,7 +258,7 @@ class ImageCollection:
         """
         return self.open(i).digest()
 
-    def describe(self, i):
+    def describe(self, i: int) -> str:
         """Name image i for a message, for instance "image 37 ('cats/12.jpg')".
 
         Parameters
@@ -271,7 +274,7 @@ class ImageCollection:
         position, path = self._named(i)
         return f"image {position}" + ("" if path is None else f" ({path!r})")
 
-    def name(self, i):
+    def name(self, i: int) -> str:
         """Return the path of image i, or "image 37" where there is none.
 
         Parameters

@@ -1,8 +1,11 @@
 """A folder with one sub-folder per class → paths and targets."""
 
+from __future__ import annotations
+
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -13,7 +16,7 @@ from sktl.images.folders import PARTS, entries, is_part, search
 from sktl.images.formats import EXTENSIONS
 
 
-def load_image_folder(path, *, extensions=None):
+def load_image_folder(path: str | os.PathLike[str], *, extensions: Any = None) -> Any:
     """List the images of a folder that has one sub-folder per class; no image is read.
 
     Parameters

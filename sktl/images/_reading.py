@@ -1,5 +1,7 @@
 """One item of X → one picture (H, W, 3): a path, a URL, encoded bytes, a file, a PIL image, an array or a tensor."""
 
+from __future__ import annotations
+
 import io
 import os
 import re
@@ -7,6 +9,7 @@ import stat
 import threading
 from collections.abc import Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -16,6 +19,10 @@ from sktl.exceptions import ImageReadError
 from sktl.images._arrays import array_to_picture, canonical, is_array, n_dims
 from sktl.images._pillow import SIGNATURE_LENGTH, check_file_size, check_signature, decode, from_pil
 from sktl.images._remote import fetched
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 _FIRST_READ = 1 << 16
 _LONGEST_PATH = 4096
@@ -90,7 +97,7 @@ def named(item, index):
         raise ImageReadError(error.reason, index, path_of(item)) from error.__cause__
 
 
-def read_image(item, *, index=None):
+def read_image(item: Any, *, index: int | None = None) -> NDArray[Any]:
     """Read one image.
 
     It is not resized, and a value range is not looked for: that is the business of the whole `X`.

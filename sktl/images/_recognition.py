@@ -1,7 +1,10 @@
 """Is this X a collection of images? If so, make it one; if it is nearly one, say what to write instead."""
 
+from __future__ import annotations
+
 from collections import UserList, deque
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
@@ -26,7 +29,7 @@ _N_LOOKED_AT = 16  # items that may be missing or damaged before one shows what 
 _EMPTY = "X must hold at least one image. Got an empty {} instead."
 
 
-def as_images(X):
+def as_images(X: Any) -> Any:
     """Recognise `X` as images.
 
     Parameters

@@ -1,7 +1,10 @@
 """Rows of numbers (n, n_features) → pictures."""
 
+from __future__ import annotations
+
 from math import isqrt
 from numbers import Integral
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -9,8 +12,11 @@ from sktl._text import shortened
 from sktl.images._arrays import CHANNELS
 from sktl.images._collection import ImageCollection
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
-def rows_as_images(rows, *, image_shape=None):
+
+def rows_as_images(rows: ArrayLike, *, image_shape: tuple[int, ...] | None = None) -> ImageCollection:
     """Fold flattened images back into pictures.
 
     Parameters

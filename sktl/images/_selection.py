@@ -1,11 +1,19 @@
 """Rows of X in the kind X came in."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from sktl.images._recognition import as_images, has_rows_of_its_own
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 __all__ = ["read_once", "take_rows"]
 
 
-def read_once(X):
+def read_once(X: Any) -> Any:
     """Return an X whose rows can be selected, and whose images are not made anew by everyone who asks.
 
     Parameters
@@ -32,7 +40,7 @@ def read_once(X):
     return X if images is None else images
 
 
-def take_rows(X, indices):
+def take_rows(X: Any, indices: NDArray[Any]) -> Any:
     """Select rows of X in the kind X came in: array, tensor, data frame, Series, `ImageCollection`, or list.
 
     Parameters

@@ -1,7 +1,10 @@
 """A table of paths and labels → paths and targets."""
 
+from __future__ import annotations
+
 import os
 import warnings
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -11,7 +14,16 @@ from sktl._text import enumerated
 from sktl.images._table_columns import read_columns
 
 
-def load_image_table(table, *, image, target=None, group=None, root=None, task="auto", separator=None):
+def load_image_table(
+    table: Any,
+    *,
+    image: str,
+    target: str | None = None,
+    group: str | None = None,
+    root: str | os.PathLike[str] | None = None,
+    task: Literal["auto", "classification", "regression"] = "auto",
+    separator: str | None = None,
+) -> Any:
     r"""List the images of a table with one row per image, and what the table says of them; no image is read.
 
     Parameters
@@ -95,7 +107,7 @@ def load_image_table(table, *, image, target=None, group=None, root=None, task="
     rows = _rows_taken_once(columns, image)
     columns = {name: [cells[row] for row in rows] for name, cells in columns.items()}
     images = _existing(image, columns[image], folder if root is None else os.path.expanduser(root))
-    found = (None, None, None)
+    found: tuple[Any, Any, Any] = (None, None, None)
     if target is not None:
         found = _labels(columns[target], separator) if separator else _targets(target, columns[target], task)
     targets, target_names, task = found

@@ -1,5 +1,9 @@
 """label_efficiency: the same candidates on growing numbers of labels, and the same test images."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
 import numpy as np
 
 from sktl._splits import fixed_random_state, make_seeds, make_splits
@@ -8,38 +12,46 @@ from sktl.comparison import compare_transfer
 from sktl.label_efficiency._result import LabelEfficiency
 from sktl.label_efficiency._subsets import check_sizes, subset_splits
 
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.random import RandomState
+    from numpy.typing import ArrayLike
+
+
 __all__ = ["label_efficiency"]
 
 
 def label_efficiency(
-    X,
-    y,
+    X: Any,
+    y: ArrayLike,
     *,
-    sizes=(0.125, 0.25, 0.5, 1.0),
-    backbone="tiny_fractal",
-    weights="default",
-    candidates=("frozen", "fine_tuned", "from_scratch"),
-    baseline="from_scratch",
-    task="auto",
-    cv=5,
-    n_repeats=1,
-    groups=None,
-    scoring=None,
-    unfreeze_depth=1,
-    max_epochs="auto",
-    image_size=None,
-    image_shape=None,
-    value_range=None,
-    batch_size=32,
-    device="auto",
-    precision="auto",
-    n_jobs=None,
-    random_state=0,
-    duplicates="warn",
-    resume=None,
-    on_error="warn",
-    verbose=0,
-):
+    sizes: Sequence[float] = (0.125, 0.25, 0.5, 1.0),
+    backbone: Any = "tiny_fractal",
+    weights: Any = "default",
+    candidates: Sequence[str] | Mapping[str, Any] = ("frozen", "fine_tuned", "from_scratch"),
+    baseline: str = "from_scratch",
+    task: Literal["auto", "classification", "regression"] = "auto",
+    cv: Any = 5,
+    n_repeats: int = 1,
+    groups: ArrayLike | None = None,
+    scoring: str | Callable[..., Any] | None = None,
+    unfreeze_depth: int | Literal["all"] = 1,
+    max_epochs: int | Literal["auto"] = "auto",
+    image_size: int | None = None,
+    image_shape: tuple[int, ...] | None = None,
+    value_range: tuple[float, float] | None = None,
+    batch_size: int = 32,
+    device: str = "auto",
+    precision: str = "auto",
+    n_jobs: int | None = None,
+    random_state: int | RandomState | None = 0,
+    duplicates: Literal["warn", "ignore"] = "warn",
+    resume: str | os.PathLike[str] | None = None,
+    on_error: Literal["warn", "raise"] = "warn",
+    verbose: int = 0,
+) -> LabelEfficiency:
     """Compare candidates at growing numbers of labels, and count those that transfer saves.
 
     Inside the training images of every split, nested subsets are drawn: a smaller one is part of the larger ones, every

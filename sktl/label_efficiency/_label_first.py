@@ -1,6 +1,9 @@
 """label_first: which images to label first, where none has a label yet."""
 
+from __future__ import annotations
+
 from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
@@ -8,6 +11,10 @@ from sklearn.preprocessing import normalize
 from sklearn.utils import check_array
 
 from sktl._validation import Interval, validate_params
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 __all__ = ["label_first"]
 
@@ -21,7 +28,7 @@ __all__ = ["label_first"]
     },
     prefer_skip_nested_validation=True,
 )
-def label_first(Z, n, *, labelled=None, n_neighbors=20):
+def label_first(Z: Any, n: int, *, labelled: Any = None, n_neighbors: int = 20) -> NDArray[Any]:
     """Choose the images to label first: each unlike those before it, and with many images like it.
 
     Farthest-first traversal [1]_ weighted by density: the next image is the one with the greatest ratio of its distance

@@ -76,27 +76,27 @@ class LabelsSaved:
     most: float
 
     @property
-    def saved(self):
+    def saved(self) -> Any:
         """Labels saved; negative where the baseline needs fewer. A lower bound when `needed` is infinite."""
         return float(np.clip(self.needed, self.fewest, self.most)) - self.own_needed
 
     @property
-    def factor(self):
+    def factor(self) -> Any:
         """How many times as many labels the baseline needs; at least, or at most, that where `needed` is a bound."""
         return float(np.clip(self.needed, self.fewest, self.most)) / self.own_needed
 
     @property
-    def is_bound(self):
+    def is_bound(self) -> Any:
         """Whether the baseline reached the score only beyond the sizes that were tried, or before them."""
         return not 0 < self.needed < np.inf
 
     @property
-    def is_on_plateau(self):
+    def is_on_plateau(self) -> Any:
         """Whether the candidate had this score with fewer labels already."""
         return round(self.own_needed) < round(self.n_labels)
 
     @property
-    def verdict(self):
+    def verdict(self) -> Any:
         """One of "saves labels", "costs labels", "undecided": the sign of the whole interval of labels more."""
         if self.more_low > 0:
             return "saves labels"
@@ -175,21 +175,21 @@ class LabelEfficiency:
     fits: Any = None
 
     @property
-    def candidates(self):
+    def candidates(self) -> Any:
         """Names of the candidates that were scored on all splits, in order."""
         return list(self.scores)
 
     @property
-    def n_splits(self):
+    def n_splits(self) -> Any:
         """Number of splits."""
         return self.n_train.shape[1]
 
     @property
-    def n_labels(self):
+    def n_labels(self) -> Any:
         """Numbers of labels: means over the splits, ndarray of shape (n_sizes,)."""
         return self.n_train.mean(axis=1)
 
-    def interval(self, candidate):
+    def interval(self, candidate: str) -> np.ndarray:
         """Corrected 95 % interval of the mean score at every size.
 
         Parameters
@@ -213,7 +213,9 @@ class LabelEfficiency:
         rows = self.scores[self._checked(candidate)]
         return np.array([possible_score(self, corrected_interval(row, self.n_all, self.n_test)) for row in rows])
 
-    def labels_saved(self, candidate=None, *, baseline=None, n_draws=2000, random_state=0):
+    def labels_saved(
+        self, candidate: str | None = None, *, baseline: str | None = None, n_draws: int = 2000, random_state: int = 0
+    ) -> list[LabelsSaved]:
         """Count the labels that the baseline needs for the scores of a candidate.
 
         Parameters
@@ -271,7 +273,7 @@ class LabelEfficiency:
         ]
 
     @cached_property
-    def headline(self):
+    def headline(self) -> Any:
         """The LabelsSaved that answers best how many labels transfer saves.
 
         Of the first candidate with transfer; None without one, or where it is the baseline. Sizes on a plateau of the
@@ -302,7 +304,7 @@ class LabelEfficiency:
             )
         return candidate
 
-    def comparison_at(self, size):
+    def comparison_at(self, size: int | float) -> Any:
         """Return the comparison at one number of labels: with verdict, plots and page, and without another fit.
 
         Parameters
@@ -330,7 +332,7 @@ class LabelEfficiency:
         settings = self.fits.settings | {"cv": labels}
         return replace(self.fits, runs=runs, splits=splits, seeds=seeds, settings=settings, group_gap=None)
 
-    def frame(self):
+    def frame(self) -> Any:
         """Every fit as one row of a data frame.
 
         Returns
@@ -361,7 +363,7 @@ class LabelEfficiency:
         ]
         return pandas.DataFrame(records)
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> LabelEfficiencyDisplay:
         """Draw the curves, and the labels saved as an arrow.
 
         Parameters

@@ -1,7 +1,10 @@
 """export_onnx: a fitted model as one file for whatever runs ONNX, checked against the model itself."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +19,10 @@ from sktl.models._onnx_network import FineTunedModule, PipelineModule
 from sktl.models._pipelines import is_frozen_pipeline
 from sktl.models._saving import files_of_estimator, version_of
 
+if TYPE_CHECKING:
+    import os
+
+
 __all__ = ["export_onnx"]
 
 _CALLER = "export_onnx"
@@ -25,7 +32,7 @@ _N_TRIALS = 3
 
 
 @torch_defaults()
-def export_onnx(estimator, path):
+def export_onnx(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted model as one ONNX file: images in, probabilities or predictions out, without Python or torch.
 
     Normalisation is in the file; resizing and cropping are not, since every library resizes a little differently: the

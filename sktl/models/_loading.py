@@ -1,7 +1,10 @@
 """load_model: from one file, which may come from anybody, to a fitted estimator."""
 
+from __future__ import annotations
+
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,6 +19,10 @@ from sktl.models._pipelines import load_pipeline
 from sktl.models._record import MODEL_FILE, check_preprocessing
 from sktl.store import open_store
 
+if TYPE_CHECKING:
+    import os
+
+
 __all__ = ["load_model"]
 
 # Of an accelerator, at one time: a file may ask for any batch of images of any size. The default batch of the largest.
@@ -23,7 +30,13 @@ _MAX_PIXELS = 32 * 2048**2
 
 
 @torch_defaults()
-def load_model(path, *, device="auto", precision="auto", n_jobs=None):
+def load_model(
+    path: str | os.PathLike[str],
+    *,
+    device: Any = "auto",
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    n_jobs: int | None = None,
+) -> Any:
     """Read a fitted estimator from a file that `save_model` or the command ``sktl train`` has written.
 
     The file may come from anybody: it holds no code, every field in it is checked, and no name in it is opened or

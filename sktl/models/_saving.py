@@ -1,10 +1,13 @@
 """save_model: from a fitted estimator to one file."""
 
+from __future__ import annotations
+
 import json
 import os
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sktl._atomic_files import check_not_read
 from sktl.backbones import Backbone, tensor_digest
@@ -20,13 +23,17 @@ from sktl.models._numbers import check_numbers
 from sktl.models._parameters import written_parameters
 from sktl.models._pipelines import is_frozen_pipeline, pipeline_parts
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
 __all__ = ["files_of_estimator", "save_model", "version_of"]
 
 _PACKAGES = ("sktl", "torch", "torchvision", "scikit-learn", "numpy")
 
 
 @torch_defaults()
-def save_model(estimator, path, *, metadata=None):
+def save_model(estimator: Any, path: str | os.PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
     """Write a fitted estimator to one file, which needs nothing else to predict: no weights, no network, no pickle.
 
     Parameters

@@ -1,7 +1,10 @@
 """Groups of near duplicates, as numbers for the folds."""
 
+from __future__ import annotations
+
 from numbers import Integral, Real
 from os import PathLike
+from typing import TYPE_CHECKING, Any, Literal
 
 from sklearn.utils import check_consistent_length
 
@@ -9,6 +12,12 @@ from sktl._validation import Interval, StrOptions, validate_params
 from sktl.feature_extraction.frozen_pipeline import frozen_extractor
 from sktl.images import read_once
 from sktl.near_duplicates.search import groups_and_bad_images, joined
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import ArrayLike, NDArray
+
 
 __all__ = ["near_duplicate_groups"]
 
@@ -23,21 +32,21 @@ __all__ = ["near_duplicate_groups"]
     prefer_skip_nested_validation=True,
 )
 def near_duplicate_groups(
-    X,
+    X: Any,
     *,
-    groups=None,
-    backbone="tiny_fractal",
-    weights="default",
-    image_size=None,
-    image_shape=None,
-    value_range=None,
-    batch_size=32,
-    device="auto",
-    precision="auto",
-    cache=True,
-    threshold="auto",
-    verbose=0,
-):
+    groups: ArrayLike | None = None,
+    backbone: Any = "tiny_fractal",
+    weights: Any = "default",
+    image_size: int | None = None,
+    image_shape: tuple[int, ...] | None = None,
+    value_range: tuple[float, float] | None = None,
+    batch_size: int = 32,
+    device: str = "auto",
+    precision: str = "auto",
+    cache: bool | str | os.PathLike[str] | list[Any] | tuple[Any, ...] = True,
+    threshold: Literal["auto"] | float = "auto",
+    verbose: int = 0,
+) -> NDArray[Any]:
     """Find near duplicates: give every image a number that it shares with its near duplicates alone.
 
     Near duplicates on both sides of a split make every score too good. The numbers go straight into

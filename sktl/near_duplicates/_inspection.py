@@ -1,8 +1,11 @@
 """A look at all images before any work: what cannot be read, what is there twice, and what they are."""
 
+from __future__ import annotations
+
 from collections import Counter
 from dataclasses import dataclass
 from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -14,6 +17,10 @@ from sktl.exceptions import ImageReadError
 from sktl.feature_extraction.frozen_pipeline import frozen_extractor
 from sktl.images import check_images, read_once
 from sktl.near_duplicates.search import groups_and_bad_images
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
 
 __all__ = ["ImageInspection", "inspect_images"]
 
@@ -69,12 +76,12 @@ class ImageInspection:
         return bool(self.bad_images or self.near_duplicates or self.empty_classes)
 
     @property
-    def class_counts(self):
+    def class_counts(self) -> Any:
         """How many images of each class can be read: a dict, in the order of the sorted labels; None without labels."""
         return self._counts(self.labels)
 
     @property
-    def part_counts(self):
+    def part_counts(self) -> Any:
         """How many images of each part of the data can be read, as `class_counts`."""
         return self._counts(self.parts)
 
@@ -86,7 +93,7 @@ class ImageInspection:
         counts.update(Counter(value for i, value in enumerate(values) if i not in bad))
         return counts
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Everything in plain Python that `json.dumps` takes.
 
         Returns
@@ -179,7 +186,17 @@ def _number(number, what):
     {"batch_size": [Interval(Integral, 1, None, closed="left")], "verbose": ["verbose"]},
     prefer_skip_nested_validation=True,
 )
-def inspect_images(X, y=None, *, parts=None, image_shape=None, value_range=None, batch_size=32, n_jobs=None, verbose=0):
+def inspect_images(
+    X: Any,
+    y: ArrayLike | None = None,
+    *,
+    parts: ArrayLike | None = None,
+    image_shape: tuple[int, ...] | None = None,
+    value_range: tuple[float, float] | None = None,
+    batch_size: int = 32,
+    n_jobs: int | None = None,
+    verbose: int = 0,
+) -> ImageInspection:
     """Look through all images: which cannot be read, which are near copies of each other, and what they are.
 
     Every image is decoded. The small network that comes with sktl proposes near copies, as
@@ -243,7 +260,7 @@ def inspect_images(X, y=None, *, parts=None, image_shape=None, value_range=None,
     groups, bad = groups_and_bad_images(X, frozen_extractor(on_error="nan", device="cpu", verbose=verbose, **reading))
     images = check_images(BaseEstimator(), X, reset=True, image_shape=image_shape)
     sizes, kinds = _looked_at(images, bad)
-    readable = None if labels is None else {label for i, label in enumerate(labels) if i not in bad}
+    readable: set[Any] = set() if labels is None else {label for i, label in enumerate(labels) if i not in bad}
     return ImageInspection(
         bad_images=[ImageReadError(error.reason, i, error.path) for i, error in bad.items()],
         near_duplicates=[np.flatnonzero(groups == n).tolist() for n in np.flatnonzero(np.bincount(groups) > 1)],

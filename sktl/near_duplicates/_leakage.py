@@ -1,6 +1,9 @@
 """Leakage: near duplicates that lie on both sides of a split."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from sklearn.utils import column_or_1d
@@ -37,7 +40,7 @@ class Leaks:
         return bool(self.counts.any())
 
 
-def find_leaks(groups, splits, *, most=10):
+def find_leaks(groups: Any, splits: Any, *, most: int = 10) -> Leaks:
     """Find the test images that have a near duplicate among the training images.
 
     Parameters
@@ -62,7 +65,8 @@ def find_leaks(groups, splits, *, most=10):
     ([1, 0], ((0, 0, 2),))
     """
     groups = column_or_1d(groups)
-    counts, pairs = [], []
+    counts: list[int] = []
+    pairs: list[Any] = []
     for number, split in enumerate(splits):
         train, test = map(_as_indices, split)
         in_train = dict(zip(groups[train[::-1]].tolist(), train[::-1].tolist(), strict=True))  # the first of each

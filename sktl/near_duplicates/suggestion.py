@@ -4,9 +4,12 @@ A name that all images of a class share says nothing, and neither does a number 
 something is a beginning that a few files share, in many ways: p012_1.jpg and p012_2.jpg, p013_1.jpg and p013_2.jpg.
 """
 
+from __future__ import annotations
+
 import os
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from sklearn.utils import check_consistent_length, column_or_1d
@@ -16,6 +19,10 @@ from sktl._validation import StrOptions, validate_params
 from sktl.images.files import files_in
 from sktl.images.folders import is_part
 from sktl.images.taken import taken_at
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
 
 __all__ = ["SOURCES", "Suggestion", "find_suggestion", "suggested_groups"]
 
@@ -42,7 +49,9 @@ class Suggestion:
     {"by": [StrOptions({"auto", "folder", "name", "date"})]},
     prefer_skip_nested_validation=True,
 )
-def suggested_groups(X, y, *, by="auto"):
+def suggested_groups(
+    X: Any, y: ArrayLike | None, *, by: Literal["auto", "folder", "name", "date"] = "auto"
+) -> NDArray[Any] | None:
     """Guess from folders, names and dates of image files which images belong together.
 
     Several photos of one patient, animal or scene on both sides of a split make every score too good. Where such groups

@@ -1,5 +1,9 @@
 """A comparison summed up: the verdict in one sentence, tables of scores and costs, notes, and what the columns mean."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from sktl._costs import COSTS
 from sktl._text import digits_for, number, seconds
 from sktl.displays.verdicts import interval, sentence, tone
@@ -27,7 +31,7 @@ INTERVALS = {
 }
 
 
-def summarize(comparison):
+def summarize(comparison: Any) -> Any:
     """Put everything that is said of a comparison into words and tables."""
     rows, digits = comparison.rows(), _digits(comparison)
     names = Column("candidate", [row.candidate for row in rows], "words")

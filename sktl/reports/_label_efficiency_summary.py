@@ -1,5 +1,9 @@
 """A label-efficiency curve summed up: the labels saved in one sentence, the table, notes, and how to read it."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import numpy as np
 
 from sktl._candidate_names import CHANCE_LEVEL
@@ -12,7 +16,7 @@ __all__ = ["sentence", "summarize"]
 LIMITS = "This is about this data set and these recipes; it is not a statement about other data."
 
 
-def summarize(result):
+def summarize(result: Any) -> Any:
     """Put everything that is said of a label-efficiency curve into words and a table."""
     digits = digits_for(result.scores.values())
     first = "" if result.headline is None else sentence(result.headline, digits)

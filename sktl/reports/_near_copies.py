@@ -1,7 +1,10 @@
 """Near copies of one picture among the images that were compared on: which they are, and what they spoil."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +34,7 @@ class Copies:
         return len(set(self.labels)) > 1
 
 
-def near_copies(comparison, target_names=None):
+def near_copies(comparison: Any, target_names: Any = None) -> Any:
     """List the groups of near copies: those with different labels first, then those on both sides of most splits."""
     found = comparison.settings.get("near_copies", [])
     is_regression = comparison.settings.get("task") == "regression"
@@ -53,7 +56,7 @@ def _copies(comparison, copies, names):
     )
 
 
-def said_of_copies(groups):
+def said_of_copies(groups: Any) -> Any:
     """Say how many near copies there are, and what follows."""
     n_images, n_across = sum(len(group.images) for group in groups), sum(bool(group.across) for group in groups)
     n_differ = sum(group.labels_differ for group in groups)
@@ -72,7 +75,7 @@ def _counted(number, one):
     return f"{number:,} {one}" if number == 1 else f"{number:,} {one}s"
 
 
-def where(group, place):
+def where(group: Any, place: Any) -> Any:
     """Say of one copy its class, and the splits that tested it."""
     splits = ", ".join(map(str, group.tested[place]))
     tested = f"tested in split {splits}" if splits else "never tested"

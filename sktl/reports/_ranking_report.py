@@ -1,7 +1,10 @@
 """One HTML page about a ranking of networks: self-contained, for people who were not there when it ran."""
 
+from __future__ import annotations
+
 from datetime import date
 from html import escape
+from typing import Any
 
 from sktl._atomic_files import replacing
 from sktl._text import number
@@ -17,7 +20,7 @@ from sktl.reports._reproduce import code_to_run_again
 __all__ = ["write_report"]
 
 
-def write_report(ranking, path):
+def write_report(ranking: Any, path: Any) -> Any:
     """Write one self-contained HTML page about a ranking, which loads nothing and runs no script."""
     path, summary, comparison = _checked(path, None), summarize(ranking), ranking.comparison
     first, controls, facts, *finalists = summary.tables

@@ -1,5 +1,9 @@
 """A ranking of networks summed up: which one to take in one sentence, tables, notes, and how to read them."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from sktl._candidate_names import CHANCE_LEVEL, PIXELS, RANDOM_WEIGHTS
 from sktl._text import digits_for, enumerated, first_of, number
 from sktl.backbones.descriptions import never_saw_photographs
@@ -16,7 +20,7 @@ LIMITS = (
 WITHOUT = {PIXELS: "without a network", RANDOM_WEIGHTS: "without pretraining"}
 
 
-def summarize(ranking):
+def summarize(ranking: Any) -> Any:
     """Put everything that is said of a ranking into words and tables."""
     rows, digits = ranking.rows(), digits_for(ranking.comparison.scores.values())
     tables = [_scores(ranking, rows, digits), _controls(ranking, digits), _facts(rows)]

@@ -1,9 +1,12 @@
 """One HTML page about a comparison: self-contained, for people who were not there when it ran."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from datetime import date
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +42,7 @@ LONGEST = 200  # letters of an estimator on top
 MOST_LINES = 200  # of a table; the rest is counted
 
 
-def write_report(comparison, path, *, X=None, target_names=None, maps_of=None):
+def write_report(comparison: Any, path: Any, *, X: Any = None, target_names: Any = None, maps_of: Any = None) -> Any:
     """Write one self-contained HTML page about a comparison.
 
     The page loads nothing and runs no script. It holds the verdict, the table, plots, what each candidate cost, which

@@ -1,5 +1,9 @@
 """A recommended strategy summed up: the answer in one sentence, what it rests on, and what would change it."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from sktl._candidate_names import CHANCE_LEVEL, PIXELS, RANDOM_WEIGHTS
 from sktl._text import digits_for, enumerated, first_of, number, seconds
 from sktl.displays.verdicts import interval, notes_on_groups
@@ -17,7 +21,7 @@ WITHOUT = {
 }
 
 
-def summarize(result):
+def summarize(result: Any) -> Any:
     """Put everything that is said of a recommendation into words and tables."""
     digits = digits_for(result.comparison.scores.values())
     tables = [_strategies(result, digits), _stages(result, digits), _labels(result, digits)]

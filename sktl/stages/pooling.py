@@ -1,6 +1,9 @@
 """From the output of a stage to one vector per image."""
 
+from __future__ import annotations
+
 import math
+from typing import Any, Literal
 
 import torch
 from torch.nn import functional as F
@@ -15,7 +18,7 @@ _GEM_POWER, _GEM_FLOOR = 3.0, 1e-6
 _VECTOR = 64  # a multiple of how many values torch's vector code takes at once
 
 
-def pool(output, how="auto", own="avg"):
+def pool(output: Any, how: str = "auto", own: Literal["avg", "token"] = "avg") -> Any:
     """Pool the output of a stage into one vector per image.
 
     Maps and tokens are averaged, or otherwise summed up, over their places; what is a vector already stays one.

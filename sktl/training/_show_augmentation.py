@@ -1,5 +1,9 @@
 """A figure of augmented views beside the plain images."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
 import numpy as np
 from sklearn.base import BaseEstimator
 
@@ -10,10 +14,22 @@ from sktl.images.pixels import as_bytes
 from sktl.images.value_range import fit_value_range
 from sktl.training._views import AugmentedImages, check_augment
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
 _MAX_SHOWN = 8
 
 
-def show_augmentation(X, augment="light", *, backbone="tiny_fractal", image_size=None, n_views=5, ax=None):
+def show_augmentation(
+    X: Any,
+    augment: Literal["light", "unmirrored", "trivial"] | Callable[..., Any] | None = "light",
+    *,
+    backbone: Any = "tiny_fractal",
+    image_size: int | None = None,
+    n_views: int = 5,
+    ax: Any = None,
+) -> Any:
     """Draw augmented views beside the plain images, as the network sees them.
 
     Look at it before training: whatever a person can no longer tell, a network cannot learn.

@@ -54,7 +54,7 @@ def merged_groups(groups, place):
     rows, shape = place[place >= 0], (place.max() + 1, codes.max() + 1)
     held_by = coo_array((np.ones(len(rows)), (rows, codes)), shape=shape).tocsr()
     merged = connected_components(held_by.T @ held_by, directed=False)[1]
-    return merged[held_by.argmax(axis=1)]
+    return merged[np.ravel(held_by.argmax(axis=1))]
 
 
 def split_of_labelled(unlabelled, groups, split):

@@ -1,7 +1,10 @@
 """Training options as skorch callbacks: L2-SP, moving average of weights, gradual unfreezing, compilation."""
 
+from __future__ import annotations
+
 from abc import ABCMeta, abstractmethod
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
 
 import torch
 from sklearn.base import BaseEstimator
@@ -11,6 +14,10 @@ from sktl._pages import PageMixin
 from sktl._validation import Interval, validate_parameter_constraints
 from sktl.training._network import trained_tensors
 from sktl.training._users_callbacks import unnamed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 __all__ = ["CompileNetwork", "ExponentialMovingAverage", "GradualUnfreezing", "L2SP"]
 
@@ -71,10 +78,10 @@ class L2SP(TrainingOption):
 
     _parameter_constraints = {"strength": [Interval(Real, 0, None, closed="left")]}
 
-    def __init__(self, strength):
+    def __init__(self, strength: float) -> None:
         self.strength = strength
 
-    def on_train_begin(self, net, **kwargs):
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Copy the weights, and switch weight decay off."""
         self.start_, self.weight_decays_ = {}, []
         if net.settings.from_scratch or not self.strength:
@@ -86,7 +93,7 @@ class L2SP(TrainingOption):
                 self.weight_decays_.append((group, group["weight_decay"]))
                 group["weight_decay"] = 0.0
 
-    def on_batch_end(self, net, training=False, **kwargs):
+    def on_batch_end(self, net: Any, training: Any = False, **kwargs: Any) -> None:
         """Move the weights a share of the way back."""
         if training and self.start_:
             with torch.no_grad():
@@ -136,7 +143,7 @@ class ExponentialMovingAverage(TrainingOption):
 
     _parameter_constraints = {"decay": [Interval(Real, 0, 1, closed="neither")]}
 
-    def __init__(self, decay):
+    def __init__(self, decay: float) -> None:
         self.decay = decay
 
     def _check(self, early_stopping):
@@ -148,12 +155,12 @@ class ExponentialMovingAverage(TrainingOption):
                 f"weights of one epoch. Got {self!r} instead. Use one of the two."
             )
 
-    def on_train_begin(self, net, **kwargs):
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Start from the weights as they are."""
         self.step_ = 0
         self.average_ = {name: tensor.clone() for name, tensor in trained_tensors(net.module_).items()}
 
-    def on_batch_end(self, net, training=False, **kwargs):
+    def on_batch_end(self, net: Any, training: Any = False, **kwargs: Any) -> None:
         """Add the weights of this step to the average."""
         if training:
             self.step_ += 1
@@ -161,7 +168,7 @@ class ExponentialMovingAverage(TrainingOption):
             for name, tensor in trained_tensors(net.module_).items():
                 self.average_[name].lerp_(tensor, 1 - decay)
 
-    def on_train_end(self, net, **kwargs):
+    def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Put the average into the network."""
         for name, tensor in trained_tensors(net.module_).items():
             tensor.copy_(self.average_[name])
@@ -207,7 +214,7 @@ class GradualUnfreezing(TrainingOption):
 
     _parameter_constraints = {"epochs": ["array-like"]}
 
-    def __init__(self, epochs):
+    def __init__(self, epochs: Sequence[int]) -> None:
         self.epochs = epochs
 
     def _check(self, early_stopping):
@@ -223,7 +230,7 @@ class GradualUnfreezing(TrainingOption):
                 "after 10."
             )
 
-    def on_train_begin(self, net, **kwargs):
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Start to count the epochs, or raise ValueError when they outlast the training."""
         if self.epochs[-1] >= net.max_epochs:
             raise ValueError(
@@ -232,7 +239,7 @@ class GradualUnfreezing(TrainingOption):
             )
         self.epoch_ = 0
 
-    def on_epoch_begin(self, net, **kwargs):
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Unfreeze the stages whose epoch has come."""
         net.module_.train(False)  # the next step switches to training, and the modes of the stages with it
         for i, stage in enumerate(reversed(net.module_.trained_stages)):
@@ -262,7 +269,7 @@ class CompileNetwork(TrainingOption):
     FineTuneClassifier(callbacks=[CompileNetwork()])
     """
 
-    def on_train_begin(self, net, **kwargs):
+    def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Compile the part above the split point; the first step does the work."""
         net.compiled_ = torch.compile(net.module_.above_cut)
 

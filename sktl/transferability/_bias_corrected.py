@@ -1,13 +1,20 @@
 """The score of the best of several candidates, corrected for its having been chosen for that score (numpy only)."""
 
+from __future__ import annotations
+
 import warnings
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from sktl._validation import Interval, validate_params
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 __all__ = ["CorrectedScore", "bias_corrected_score"]
 
@@ -65,7 +72,16 @@ class CorrectedScore:
     },
     prefer_skip_nested_validation=True,
 )
-def bias_corrected_score(values, y=None, *, metric=None, groups=None, n_draws=1000, confidence=0.95, random_state=0):
+def bias_corrected_score(
+    values: Any,
+    y: Any = None,
+    *,
+    metric: Callable[..., Any] | None = None,
+    groups: Any = None,
+    n_draws: int = 1000,
+    confidence: float = 0.95,
+    random_state: int = 0,
+) -> CorrectedScore:
     """Correct the score of the best candidate for its having been chosen: bootstrap bias corrected cross-validation.
 
     Images are drawn with replacement, the candidate that scores best on those drawn is chosen, and scored on those that

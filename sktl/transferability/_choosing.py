@@ -1,6 +1,9 @@
 """Which strategy is recommended, when a search over them has seen enough, and what the textbook would say."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +16,7 @@ __all__ = ["Quadrant", "choose", "is_clear", "is_excluded", "peak_stage", "quadr
 # Conventions, not laws: where the textbook says "large" and "similar" it gives no number.
 SMALL, LARGE, FEW_PER_CLASS = 1000, 10_000, 20
 SIMILAR, DIFFERENT = 0.5, 0.2
-TEXTBOOK = {
+TEXTBOOK: dict[tuple[str, str | None], str] = {
     ("small", "similar"): "do not fine-tune: a linear model on frozen features",
     ("small", "different"): "a linear model on features of earlier stages",
     ("large", "similar"): "fine-tune all stages",
@@ -115,7 +118,7 @@ class Quadrant:
     gain: float | None
 
     @property
-    def textbook(self):
+    def textbook(self) -> Any:
         """What the textbook says; None where it has no cell."""
         return TEXTBOOK.get((self.size, self.similarity))
 

@@ -1,5 +1,9 @@
 """LogME: the evidence of a linear model on the features of a network, for any number of features (numpy only)."""
 
+from __future__ import annotations
+
+from typing import Any, Literal
+
 import numpy as np
 
 from sktl._validation import StrOptions, validate_params
@@ -21,7 +25,7 @@ N_ZOOMS = 4  # each by 64: the last steps are of 1e-6
     },
     prefer_skip_nested_validation=True,
 )
-def log_me(features, y, *, task="auto"):
+def log_me(features: Any, y: Any, *, task: Literal["auto", "classification", "regression"] = "auto") -> float:
     r"""Compute LogME: how probable the targets are under the best linear model on the features.
 
     A Bayesian linear model with weights :math:`w \sim N(0, \alpha^{-1} I)`, noise of variance :math:`\beta^{-1}` and a

@@ -1,5 +1,9 @@
 """How well the most similar other image tells the target: a score of features without any fit (numpy only)."""
 
+from __future__ import annotations
+
+from typing import Any, Literal
+
 import numpy as np
 from sklearn.metrics import r2_score
 from sklearn.utils import check_consistent_length, column_or_1d
@@ -22,7 +26,13 @@ ROUNDING = 1e-12  # cosines that differ by less are of neighbours equally near
     },
     prefer_skip_nested_validation=True,
 )
-def nearest_neighbour_score(features, y, *, task="auto", groups=None):
+def nearest_neighbour_score(
+    features: Any,
+    y: Any,
+    *,
+    task: Literal["auto", "classification", "regression"] = "auto",
+    groups: Any = None,
+) -> float:
     """Predict each image from the one most like it, and score that: leave-one-out 1-NN with cosine distance.
 
     Parameters

@@ -1,8 +1,11 @@
 """rank_backbones: which of several pretrained networks suits these images, on the same folds."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from inspect import signature
 from numbers import Integral
+from typing import TYPE_CHECKING, Any, Literal
 
 from sktl._candidate_names import CHANCE_LEVEL, PIXELS, RANDOM_WEIGHTS
 from sktl._splits import fixed_random_state
@@ -19,6 +22,13 @@ from sktl.transferability._measuring import measure_networks
 from sktl.transferability._networks import control_network, named_networks
 from sktl.transferability._ranking import BackboneRanking
 
+if TYPE_CHECKING:
+    import os
+
+    from numpy.random import RandomState
+    from numpy.typing import ArrayLike
+
+
 __all__ = ["rank_backbones"]
 
 
@@ -27,30 +37,30 @@ __all__ = ["rank_backbones"]
     prefer_skip_nested_validation=False,
 )
 def rank_backbones(
-    X,
-    y,
-    backbones,
+    X: Any,
+    y: ArrayLike,
+    backbones: Any,
     *,
-    task="auto",
-    cv=5,
-    n_repeats=1,
-    groups=None,
-    scoring=None,
-    image_size=None,
-    image_shape=None,
-    value_range=None,
-    finalists=0,
-    batch_size=32,
-    device="auto",
-    precision="auto",
-    n_jobs=None,
-    random_state=0,
-    duplicates="warn",
-    on_bad_image="raise",
-    resume=None,
-    on_error="warn",
-    verbose=0,
-):
+    task: Literal["auto", "classification", "regression"] = "auto",
+    cv: Any = 5,
+    n_repeats: int = 1,
+    groups: ArrayLike | None = None,
+    scoring: Any = None,
+    image_size: int | None = None,
+    image_shape: tuple[int, ...] | None = None,
+    value_range: tuple[float, float] | None = None,
+    finalists: int = 0,
+    batch_size: int = 32,
+    device: str = "auto",
+    precision: str = "auto",
+    n_jobs: int | None = None,
+    random_state: int | RandomState | None = 0,
+    duplicates: Literal["warn", "ignore", "group"] = "warn",
+    on_bad_image: Literal["raise", "skip"] = "raise",
+    resume: str | os.PathLike[str] | None = None,
+    on_error: Literal["warn", "raise"] = "warn",
+    verbose: int = 0,
+) -> BackboneRanking:
     """Rank pretrained networks by what their features score on your images, on the same folds.
 
     Every image goes through each network once; a linear model on the features is scored on every split, as the
@@ -177,7 +187,7 @@ def rank_backbones(
     X, (y, task) = read_once(X), check_data(X, y, groups, task)
     random_state = fixed_random_state(random_state)
     reading = {"image_size": image_size, "image_shape": image_shape, "value_range": value_range}
-    shared = {**reading, "batch_size": batch_size, "device": device, "precision": precision}
+    shared: dict[str, Any] = {**reading, "batch_size": batch_size, "device": device, "precision": precision}
     running = {"scoring": scoring, "n_jobs": n_jobs, "resume": resume, "on_error": on_error, "verbose": verbose}
     control = control_network(networks)
     comparison = compare_transfer(

@@ -1,7 +1,10 @@
 """The record of rank_backbones: a comparison on the same folds, what was measured besides, and what follows."""
 
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from sktl._candidate_names import CHANCE_LEVEL
 from sktl._optional import import_optional
@@ -13,6 +16,10 @@ from sktl.transferability._bias_corrected import CorrectedScore
 from sktl.transferability._leading_group import intervals_to_leader
 from sktl.transferability._measuring import NetworkMeasures
 from sktl.transferability._networks import CONTROLS
+
+if TYPE_CHECKING:
+    import os
+
 
 __all__ = ["BackboneRanking", "RankedNetwork", "tuned_name"]
 
@@ -157,28 +164,28 @@ class BackboneRanking:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
-    def networks(self):
+    def networks(self) -> Any:
         """Names of the networks, the best one first."""
         return [row.name for row in self._rows]
 
     @property
-    def leader(self):
+    def leader(self) -> Any:
         """Name of the network with the best mean score."""
         return self.comparison.baseline
 
     @property
-    def leading_group(self):
+    def leading_group(self) -> Any:
         """Names of the networks that these images cannot tell from the leader, the leader first."""
         return [row.name for row in self._rows if row.in_leading_group]
 
     @property
-    def recommended(self):
+    def recommended(self) -> Any:
         """Name of the network to take: the cheapest of the leading group that scores within `rope` of the leader."""
         rope = self.comparison.rope + ROUNDING
         return self._cheapest(row for row in self._rows if self._rows[0].mean - row.mean <= rope)
 
     @property
-    def cheapest(self):
+    def cheapest(self) -> Any:
         """Name of the cheapest network of the leading group.
 
         It has not been shown to be worse than the leader, which with few images says little: it may well be.
@@ -192,11 +199,11 @@ class BackboneRanking:
         return next(row.name for row in group if row.seconds_per_image <= AS_CHEAP * fewest)
 
     @property
-    def scoring(self):
+    def scoring(self) -> Any:
         """Name of the main score, by which the networks are ranked."""
         return self.comparison.scoring
 
-    def rows(self):
+    def rows(self) -> list[RankedNetwork]:
         """One record per network, in plain Python.
 
         Returns
@@ -206,7 +213,7 @@ class BackboneRanking:
         """
         return list(self._rows)
 
-    def controls(self):
+    def controls(self) -> Any:
         """Sum up what scores without pretraining, on the same folds.
 
         Returns
@@ -217,12 +224,12 @@ class BackboneRanking:
         return [row for row in self.comparison.rows() if row.candidate in CONTROLS]
 
     @property
-    def level_controls(self):
+    def level_controls(self) -> Any:
         """Names of "pixels" and "frozen_random" where the leader is not clearly better than they are."""
         rows = [row for row in self.controls() if row.candidate != CHANCE_LEVEL]
         return [row.candidate for row in rows if not row.high < 0]
 
-    def fine_tuned(self):
+    def fine_tuned(self) -> Any:
         """Sum up the finalists, fine-tuned on the same folds.
 
         Returns
@@ -232,7 +239,7 @@ class BackboneRanking:
         """
         return [row for row in self.comparison.rows() if row.candidate in map(tuned_name, self.finalists)]
 
-    def frame(self):
+    def frame(self) -> Any:
         """Every network as one row of a data frame.
 
         Returns
@@ -249,7 +256,7 @@ class BackboneRanking:
         names = [field.name for field in fields(RankedNetwork)]
         return pandas.DataFrame([asdict(row) for row in self._rows], columns=names).set_index("name")
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> BackboneRankingDisplay:
         """Draw scores against seconds per image.
 
         Parameters
@@ -269,7 +276,7 @@ class BackboneRanking:
         """
         return BackboneRankingDisplay.from_ranking(self).plot(ax=ax)
 
-    def report(self, path):
+    def report(self, path: str | os.PathLike[str]) -> Any:
         """Write one self-contained HTML page about the ranking.
 
         Parameters
@@ -289,7 +296,7 @@ class BackboneRanking:
         """
         return write_ranking_report(self, path)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Everything in plain Python that `json.dumps` takes; numbers that are not finite become None.
 
         Returns

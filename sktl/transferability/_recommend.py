@@ -1,9 +1,12 @@
 """recommend_strategy: measure first what is cheap, and train only as long as that may still gain something."""
 
+from __future__ import annotations
+
 import time
 from dataclasses import replace
 from inspect import signature
 from numbers import Real
+from typing import TYPE_CHECKING, Any, Literal
 
 from sktl._candidate_names import CHANCE_LEVEL, PIXELS, RANDOM_WEIGHTS
 from sktl._splits import fixed_random_state
@@ -22,6 +25,13 @@ from sktl.transferability._recommendation import StrategyRecommendation
 from sktl.transferability._search import search_depths
 from sktl.transferability._strategies import frozen_strategies, trained_strategies, used_as_it_is
 
+if TYPE_CHECKING:
+    import os
+
+    from numpy.random import RandomState
+    from numpy.typing import ArrayLike
+
+
 __all__ = ["recommend_strategy"]
 
 SIMPLE = (CHANCE_LEVEL, PIXELS, RANDOM_WEIGHTS, "frozen")
@@ -29,32 +39,32 @@ SIMPLE = (CHANCE_LEVEL, PIXELS, RANDOM_WEIGHTS, "frozen")
 
 @validate_params({"budget": [Interval(Real, 0, None, closed="left")]}, prefer_skip_nested_validation=True)
 def recommend_strategy(
-    X,
-    y,
-    backbone="tiny_fractal",
+    X: Any,
+    y: ArrayLike,
+    backbone: Any = "tiny_fractal",
     *,
-    budget=600,
-    weights="default",
-    task="auto",
-    cv=5,
-    n_repeats=1,
-    groups=None,
-    scoring=None,
-    rope=0.01,
-    max_epochs="auto",
-    image_size=None,
-    image_shape=None,
-    value_range=None,
-    batch_size=32,
-    device="auto",
-    precision="auto",
-    n_jobs=None,
-    random_state=0,
-    duplicates="warn",
-    on_bad_image="raise",
-    resume=None,
-    verbose=0,
-):
+    budget: float = 600,
+    weights: Any = "default",
+    task: Literal["auto", "classification", "regression"] = "auto",
+    cv: Any = 5,
+    n_repeats: int = 1,
+    groups: ArrayLike | None = None,
+    scoring: Any = None,
+    rope: float = 0.01,
+    max_epochs: int | Literal["auto"] = "auto",
+    image_size: int | None = None,
+    image_shape: tuple[int, ...] | None = None,
+    value_range: tuple[float, float] | None = None,
+    batch_size: int = 32,
+    device: str = "auto",
+    precision: str = "auto",
+    n_jobs: int | None = None,
+    random_state: int | RandomState | None = 0,
+    duplicates: Literal["warn", "ignore", "group"] = "warn",
+    on_bad_image: Literal["raise", "skip"] = "raise",
+    resume: str | os.PathLike[str] | None = None,
+    verbose: int = 0,
+) -> StrategyRecommendation:
     """Measure which strategy a pretrained network is best used by: as it is, frozen, fine-tuned, or not at all.
 
     What is cheap comes first. One pass of all images gives the features of every stage, on which linear models tell

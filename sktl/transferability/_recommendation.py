@@ -1,5 +1,7 @@
 """The record of recommend_strategy: every strategy, what it scored or would have cost, and which one to take."""
 
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -133,7 +135,7 @@ class StrategyRecommendation:
     spent: float
     corrected: Any = None
 
-    def strategy(self, name=None):
+    def strategy(self, name: str | None = None) -> Strategy:
         """Find a strategy.
 
         Parameters
@@ -156,7 +158,7 @@ class StrategyRecommendation:
             raise ValueError(f"name must be one of {names}. Got {name!r} instead.{did_you_mean(name, names)}")
         return self.strategies[names.index(name)]
 
-    def to_estimator(self, name=None):
+    def to_estimator(self, name: str | None = None) -> Any:
         """Make the unfitted estimator of a strategy.
 
         Parameters
@@ -176,7 +178,7 @@ class StrategyRecommendation:
         """
         return clone(self.strategy(name).estimator)
 
-    def against(self, name):
+    def against(self, name: str) -> Any:
         """Compare everything that was scored with one strategy.
 
         Parameters
@@ -191,7 +193,7 @@ class StrategyRecommendation:
         """
         return rows_against(self.comparison, name)
 
-    def rows(self):
+    def rows(self) -> list[StrategyRow]:
         """One record per strategy, in plain Python, for those who do without pandas.
 
         Returns
@@ -220,7 +222,7 @@ class StrategyRecommendation:
             not_tried=self.untried.get(strategy.name),
         )
 
-    def frame(self):
+    def frame(self) -> Any:
         """Every strategy as one row of a data frame.
 
         Returns
@@ -237,7 +239,7 @@ class StrategyRecommendation:
         names = [field.name for field in fields(StrategyRow)]
         return pandas.DataFrame([asdict(row) for row in self.rows()], columns=names).set_index("strategy")
 
-    def plot(self, ax=None):
+    def plot(self, ax: Any = None) -> StrategyDisplay:
         """Draw the score over the stages, and over the seconds of each strategy.
 
         Parameters
@@ -257,7 +259,7 @@ class StrategyRecommendation:
         """
         return StrategyDisplay.from_recommendation(self).plot(ax=ax)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Everything in plain Python that `json.dumps` takes; numbers that are not finite become None.
 
         Returns

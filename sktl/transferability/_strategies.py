@@ -1,5 +1,7 @@
 """The strategies that there are for one network: as it is, frozen, some stages trained further, all of it anew."""
 
+from __future__ import annotations
+
 from collections import Counter
 from dataclasses import dataclass
 from itertools import count, takewhile
@@ -56,15 +58,15 @@ class Strategy:
     depth: int | str | None = None
 
     @property
-    def words(self):
+    def words(self) -> Any:
         """What to do, in words."""
         if self.kind == "as it is":
             return "use it as it is, with its own classes"
         if self.kind == "from scratch":
             return "train the network from scratch"
         if self.kind == "fine-tuned":
-            which = {"all": "all stages", 1: "the top stage"}
-            return f"fine-tune {which.get(self.depth, f'the top {self.depth} stages')}"
+            trained: dict[Any, str] = {"all": "all stages", 1: "the top stage"}
+            return f"fine-tune {trained.get(self.depth, f'the top {self.depth} stages')}"
         which = f"stage {self.stages[0]!r}" if len(self.stages) == 1 else "all stages"
         return f"frozen features of {which} ({self.pooling}) with a linear model"
 

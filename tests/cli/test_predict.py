@@ -319,7 +319,7 @@ def test_numbers_are_those_of_the_estimator(photos, run_sktl, tmp_path, n_target
     expected = model.predict(images)
     assert [row["value" if n_targets == 1 else "values"] for row in rows] == expected.tolist()
     assert "error" in bad
-    table = pandas.read_csv(tmp_path / "a.csv")
+    table = pandas.read_csv(tmp_path / "a.csv", float_precision="round_trip")
     columns = ["value"] if n_targets == 1 else ["value_1", "value_2"]
     assert list(table.columns) == ["path", *columns, "error"]
     np.testing.assert_array_equal(table[columns].to_numpy()[:-1], expected.reshape(len(images), -1))

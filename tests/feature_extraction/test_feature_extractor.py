@@ -165,6 +165,7 @@ def test_frames_carry_the_names(images, container, frame):
 
 
 def test_a_frame_keeps_the_index_of_a_series_of_paths(images, tmp_path):
+    pytest.importorskip("sklearn", minversion="1.7", reason="set_output of earlier ones forgets the index of a series")
     paths = pd.Series([str(tmp_path / f"{i}.png") for i in range(5)], index=[5, 3, 9, 1, 0])
     for image, path in zip(images, paths, strict=True):
         Image.fromarray(image).save(path)

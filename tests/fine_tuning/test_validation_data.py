@@ -60,6 +60,7 @@ def parts_of(model, X, **options):
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5])
 def test_groups_are_on_one_side_of_the_inner_split(grouped, seed, fraction):
+    pytest.importorskip("sklearn", minversion="1.7", reason="earlier ones may draw one class alone for one side")
     X, y, groups = grouped
     model = FineTuneClassifier(**{**STOPPING, "random_state": seed, "validation_fraction": fraction})
     train, held_out = parts_of(model, X, y=y, groups=groups)

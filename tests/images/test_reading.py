@@ -138,8 +138,9 @@ def test_the_largest_file_follows_the_limit_of_pixels(path, picture, monkeypatch
 @pytest.mark.parametrize("ending", ["png", "jpg", "gif", "bmp", "tif", "webp", "jp2", "ppm", "ico", "qoi", "avif"])
 def test_the_first_bytes_of_every_format_are_known(tmp_path, picture, ending):
     path = tmp_path / f"picture.{ending}"
+    sizes = {"sizes": [picture.shape[1::-1]]} if ending == "ico" else {}  # before Pillow 13 none below 16 pixels
     try:
-        Image.fromarray(picture).save(path)
+        Image.fromarray(picture).save(path, **sizes)
     except (ValueError, OSError, KeyError):
         pytest.skip("this Pillow does not write the format")
     np.testing.assert_array_equal(read_image(path), read_image(path.read_bytes()))

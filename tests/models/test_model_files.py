@@ -241,7 +241,7 @@ def test_the_probe_of_a_frozen_model_is_that_of_its_file(parts, write, field, va
         ("linear.parameters", {"verbose": 1}, "parameters must be parameters that a file may set"),
         ("linear.order", "K", "order must be 'C' or 'F'"),
         ("linear.intercept", "none", "linear.intercept is unexpected"),
-        ("linear.intercept", "number", "linear.intercept is F32 of shape (1,) instead of F32 of shape ()"),
+        ("linear.intercept", "number", " of shape (1,) instead of F"),  # of 4 or 8 bytes, by release of scikit-learn
     ],
 )
 def test_the_steps_of_a_frozen_model_are_those_of_its_file(parts, write, field, value, message):

@@ -99,6 +99,7 @@ def test_from_scratch_no_weights_are_downloaded(hub, tmp_path):
 
 
 def test_a_download_that_breaks_off_goes_on_where_it_was(hub, files):
+    pytest.importorskip("huggingface_hub", minversion="2.0", reason="earlier ones begin again")
     hub.cut_after["model.safetensors"] = 3 * 4096
     load_backbone(NAME)
     ranges = [found for method, path, found in hub.requests if method == "GET" and "model.safetensors" in path]

