@@ -22,6 +22,7 @@ from sktl.backbones import load_backbone
 from sktl.datasets import make_fractals
 from sktl.fine_tuning import show_augmentation
 from sktl.images import load_image_table, read_image
+from sktl.inference import ImageEmbeddings
 
 # Extras for work on sktl, the one that names all others, and one whose packages users call themselves.
 NOT_CALLED = {"adapt", "all", "bench", "docs", "lint", "test"}
@@ -54,6 +55,7 @@ def embed_with_segments():
 # For each extra: packages of it, and what a user does who lacks them.
 EXTRAS = {
     "cli": (["typer", "rich"], run_command),
+    "dask": (["dask", "distributed", "pyarrow"], lambda: ImageEmbeddings("vectors", [], []).to_dask()),
     "frame": (["pandas", "pyarrow"], read_parquet),
     "heif": (["pillow_heif"], lambda: read_image(b"\0\0\0\x18ftypheic" + bytes(64))),
     "hub": (["huggingface_hub", "transformers"], lambda: load_backbone("owner/name")),
