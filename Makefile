@@ -98,13 +98,14 @@ test-wheel: dist
 	$(OUT)/wheel/venv/$(SCRIPTS)/pip install --quiet "$$(ls dist/*.whl)$$(sed -n "s/^\$$ pip install 'sktl\(.*\)'$$/\1/p" $(START) | head -1)"
 	$(TRY_WHEEL) $(START)
 
-# The oldest releases that pyproject.toml allows, with new tools for the tests; best with the oldest Python. polars is no
-# requirement: scikit-learn 1.6 does not know its newest releases. What old releases say of new ones beside them is no error.
+# The oldest releases that pyproject.toml allows, with new tools for the tests; best with the oldest Python. duckdb and
+# polars, which read what sktl writes, are taken from their oldest too: scikit-learn 1.6 does not know the newest polars.
+# What old releases say of new ones beside them is no error.
 MINIMUM := $(OUT)/minimum/$(SCRIPTS)
 test-minimum:
 	$(PYTHON) -m venv --clear $(OUT)/minimum
 	$(MINIMUM)/pip install --quiet uv
-	echo 'polars>=1.0' | $(MINIMUM)/uv pip compile --quiet --python $(MINIMUM)/python --resolution lowest-direct $(CPU) --extra all pyproject.toml - --output-file $(OUT)/minimum/lowest.txt
+	printf 'duckdb>=1.0\npolars>=1.0\n' | $(MINIMUM)/uv pip compile --quiet --python $(MINIMUM)/python --resolution lowest-direct $(CPU) --extra all pyproject.toml - --output-file $(OUT)/minimum/lowest.txt
 	$(MINIMUM)/uv pip install --quiet --python $(MINIMUM)/python $(CPU) --constraint $(OUT)/minimum/lowest.txt --editable '.[test]'
 	$(MINIMUM)/pytest -n auto --dist worksteal -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning -W ignore::FutureWarning
 
