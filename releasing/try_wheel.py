@@ -141,7 +141,7 @@ def run_page(page, only_prompts, photos_are_known):
     failed, n_tried = runner.summarize(verbose=False)
     assert not failed, f"{failed} of {n_tried} examples of {page} fail"
     assert n_tried, f"{page} must have examples with prompts"
-    print(f"{page.name}: {n_tried} examples and {n_shown} of {n_blocks} blocks give what the page shows; all run")
+    print(f"{page.name}: {n_tried} examples give what they show, {n_shown} of {n_blocks} blocks print what follows")
 
 
 def main():
