@@ -146,6 +146,7 @@ def test_files_that_pages_name_are_there():
 def test_every_page_is_in_the_table_of_contents():
     pages = [page for page in PAGES if "docs" in page.parts]
     listed = sorted(target for page in pages for target in listed_by(page))
+    pages += (ROOT / "docs").glob("*.ipynb")
     assert listed == sorted(page for page in pages if page != ROOT / "docs/index.md")
 
 
@@ -155,7 +156,8 @@ def listed_by(page):
         for entry in re.findall(r"^(?!:).+$", toctree, re.MULTILINE):
             name = re.sub(r".*<(.*)>", r"\1", entry)
             if name != "auto_examples/index":
-                yield (page.parent / f"{name}.md").resolve()
+                target = (page.parent / f"{name}.md").resolve()
+                yield target if target.exists() else target.with_suffix(".ipynb")
 
 
 def test_api_lists_the_public_names():
