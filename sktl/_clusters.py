@@ -1,10 +1,9 @@
 """The cluster that joblib's backend "dask" works on, where there is one. Whoever has one has imported dask already."""
 
 import sys
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 
-__all__ = ["cluster_client", "is_on_cluster", "lost_worker_errors", "off_cluster", "on_workers"]
+__all__ = ["cluster_client", "is_on_cluster", "off_cluster", "on_workers"]
 
 
 def cluster_client():
@@ -35,13 +34,6 @@ def on_workers(*values):
     """
     client = cluster_client()
     return values if client is None else client.scatter(list(values), broadcast=True, hash=False)
-
-
-def lost_worker_errors():
-    """Return the classes of errors by which joblib says that worker processes have died."""
-    distributed = sys.modules.get("distributed")
-    of_dask = () if distributed is None else (distributed.KilledWorker, distributed.CancelledError)
-    return BrokenProcessPool, *of_dask
 
 
 def _client():

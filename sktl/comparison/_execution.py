@@ -9,7 +9,8 @@ from contextlib import nullcontext, suppress
 from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
-from sktl._clusters import lost_worker_errors, on_workers
+from sktl._clusters import on_workers
+from sktl._executors import lost_worker_errors
 from sktl.comparison._candidates import networks_in_turn, tier_of
 from sktl.comparison._embedding_first import Charge, embed_first
 from sktl.comparison._fitting import FitTask, fit_and_score

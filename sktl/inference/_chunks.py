@@ -3,10 +3,13 @@
 The network does not travel. A pickled extractor says how to find it again, and a process keeps one copy of each.
 """
 
+from __future__ import annotations
+
 import pickle
 import time
 from copy import copy
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +18,11 @@ from sktl.exceptions import ImageReadError
 from sktl.inference._cache_look_up import StoreInfo, noted_look_up
 from sktl.inference.progress import told_to
 from sktl.store import open_store, write_segment
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import NDArray
 
 __all__ = ["DIGEST_SIZE", "EmbeddedChunk", "embed_chunk", "embed_lazily", "pickled_extractor", "segments_at"]
 
@@ -55,15 +63,15 @@ class EmbeddedChunk:
 
     n_images: int
     n_features: int
-    vectors: np.ndarray | None
-    failures: list
+    vectors: NDArray[np.float32] | None
+    failures: list[ImageReadError]
     n_found: int
     n_computed: int
-    key: object = None
+    key: Any = None
     digests: bytes = b""
 
 
-def pickled_extractor(extractor):
+def pickled_extractor(extractor: Any) -> bytes:
     """Return a fitted extractor as bytes for workers, without weights: how to find them again is in there.
 
     Parameters
@@ -107,7 +115,7 @@ def pickled_extractor(extractor):
     )
 
 
-def embed_chunk(extractor, items, out=None):
+def embed_chunk(extractor: Any, items: Any, out: str | os.PathLike[str] | None = None) -> EmbeddedChunk:
     """Embed the images of one chunk, in this process.
 
     Parameters

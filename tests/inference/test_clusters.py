@@ -1,6 +1,7 @@
 """The cache on a cluster: settings of the client reach the workers, and stores of their own are told of."""
 
 import os
+import socket
 import sys
 import warnings
 from types import SimpleNamespace
@@ -16,6 +17,8 @@ from sktl import FineTuneClassifier, PretrainedFeatureExtractor
 from sktl._clusters import cluster_client, is_on_cluster
 from sktl.store import share_settings, store_folder, write_segment
 
+pytestmark = pytest.mark.usefixtures("time_limit")
+
 
 @pytest.fixture(scope="module")
 def cluster(make_cluster, tmp_path_factory):
@@ -29,7 +32,7 @@ def client(cluster):
     from distributed import Client
 
     with Client(cluster) as client:
-        client.wait_for_workers(2)
+        client.wait_for_workers(2, timeout=60)
         yield client
 
 
@@ -95,6 +98,17 @@ def test_with_a_store_in_common_or_none_wanted_nothing_is_said(client, key, wher
 def test_segments_with_nothing_in_them_are_no_store_unless_they_are_filled_first(client, tmp_path):
     assert "but 2 folders on 1 host, and segments with nothing in them" in shared(client, [True, str(tmp_path)])[0]
     assert shared(client, [True, str(tmp_path / "other")], embeds_first=True) == []
+
+
+def test_one_folder_on_two_hosts_is_no_store_in_common(client, tmp_path):
+    name = next(iter(client.scheduler_info()["workers"]))
+    own = client.run(socket.gethostname, workers=[name])[name]
+    client.run(lambda: setattr(socket, "gethostname", lambda: "another"), workers=[name])
+    try:
+        assert "but 2 folders on 2 hosts:" in shared(client, tmp_path)[0]
+    finally:
+        client.run(lambda: setattr(socket, "gethostname", lambda: own), workers=[name])
+    assert shared(client, str(tmp_path)) == []
 
 
 def test_each_cache_is_asked_about_once(client, tmp_path):
