@@ -3,7 +3,7 @@
 import sys
 from contextlib import nullcontext
 
-__all__ = ["cluster_client", "is_on_cluster", "off_cluster", "on_workers"]
+__all__ = ["cluster_client", "end_with_errors", "is_on_cluster", "off_cluster", "on_workers"]
 
 
 def cluster_client():
@@ -25,6 +25,29 @@ def off_cluster():
     from joblib import parallel_config
 
     return parallel_config(backend="threading")
+
+
+def end_with_errors():
+    """Have joblib raise what dask says of a task that cannot be done, since its workers die or lack a module, say.
+
+    joblib's backend takes note of such an error and tells nobody, so that whoever called it would wait for ever.
+    """
+    if not is_on_cluster():
+        return
+    from joblib.parallel import get_active_backend
+
+    backend = get_active_backend()[0]
+    if "submit" in vars(backend):
+        return
+    submit = backend.submit
+
+    def submit_and_tell(function, callback=None):
+        future = submit(function, callback)
+        if callback is not None:
+            future.add_done_callback(lambda done: callback(done.exception()) if done.exception() else None)
+        return future
+
+    backend.submit = submit_and_tell
 
 
 def on_workers(*values):

@@ -9,7 +9,7 @@ from contextlib import nullcontext, suppress
 from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
-from sktl._clusters import on_workers
+from sktl._clusters import end_with_errors, on_workers
 from sktl._executors import lost_worker_errors
 from sktl.comparison._candidates import networks_in_turn, tier_of
 from sktl.comparison._embedding_first import Charge, embed_first
@@ -70,6 +70,7 @@ def run_all(
             if arrivals.is_wanted(fit.candidate):
                 yield delayed(_fitted_here)(fit, X, y, *here)
 
+    end_with_errors()
     # One by one and in any order: a finished fit that waits for a slower one would be lost with an interrupt.
     results = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(tasks())
     try:

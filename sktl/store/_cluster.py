@@ -9,7 +9,7 @@ import warnings
 from contextlib import suppress
 from weakref import WeakKeyDictionary
 
-from sktl._clusters import cluster_client
+from sktl._clusters import cluster_client, end_with_errors
 from sktl.store._opening import open_store
 
 __all__ = ["share_settings"]
@@ -23,8 +23,10 @@ _asked: WeakKeyDictionary = WeakKeyDictionary()  # client → parameters `cache`
 def share_settings(cache=True, *, embeds_first=False):
     """Pass the settings on to the cluster that joblib works on, if any, and warn once where its workers share no store.
 
-    To be called wherever fits may be about to go there; `embeds_first` says that segments are written before that.
+    To be called wherever fits may be about to go there, which end with an error then where workers are lost;
+    `embeds_first` says that segments are written before that.
     """
+    end_with_errors()
     client = cluster_client()
     if client is None or client.asynchronous or not cache:
         return

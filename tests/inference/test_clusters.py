@@ -115,6 +115,24 @@ def test_each_cache_is_asked_about_once(client, tmp_path):
     assert [len(shared(client, cache)) for cache in (tmp_path, True, True, tmp_path)] == [0, 1, 0, 0]
 
 
+class NotThere:
+    """What workers cannot make again, as an estimator of a module that they lack."""
+
+    def __reduce__(self):
+        return int, ("not there",)
+
+
+@pytest.mark.parametrize("return_as", ["list", "generator_unordered"])
+def test_what_workers_cannot_do_is_an_error_and_no_wait(client, return_as):
+    with parallel_config(backend="dask"):
+        share_settings(cache=False)
+        share_settings(cache=False)
+        parallel = joblib.Parallel(return_as=return_as)
+        with pytest.raises(Exception, match=r"not there|[Dd]eserializ"):
+            list(parallel(joblib.delayed(len)(what) for what in ("abc", NotThere(), "de")))
+        assert list(joblib.Parallel()(joblib.delayed(len)(what) for what in ("abc", "de"))) == [3, 2]
+
+
 def test_only_a_client_with_that_backend_is_on_a_cluster(client):
     assert cluster_client() is None
     assert not is_on_cluster()
