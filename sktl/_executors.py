@@ -4,10 +4,11 @@ import os
 import sys
 import warnings
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from importlib import import_module
 from itertools import islice
 from queue import Empty, SimpleQueue
 
-__all__ = ["ThisProcess", "as_completed", "client_of", "lost_worker_errors", "n_workers", "why_lost"]
+__all__ = ["ThisProcess", "as_completed", "call", "client_of", "lost_worker_errors", "n_workers", "why_lost"]
 
 _AHEAD = 2  # tasks for each worker: while it is at one, the next one is on its way
 _PATIENCE_SECONDS = 60  # without a result, before it is asked whether there is anybody to wait for
@@ -21,6 +22,15 @@ class ThisProcess(Executor):
         future: Future = Future()
         future.set_result(function(*args, **kwargs))
         return future
+
+
+def call(place, *arguments):
+    """Call a function given by its module and name, so that a task which only passes through a process loads nothing.
+
+    dask's scheduler unpickles every task; a function itself would have it load torch: hundreds of megabytes.
+    """
+    module, _, name = place.rpartition(".")
+    return getattr(import_module(module), name)(*arguments)
 
 
 def client_of(executor):

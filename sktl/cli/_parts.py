@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from sktl._atomic_files import replacing
-from sktl._executors import as_completed
+from sktl._executors import as_completed, call
 from sktl._optional import import_optional
 from sktl._text import enumerated
 from sktl.cli._feature_files import parquet_table
@@ -69,7 +69,7 @@ def write_parts(plan, content, executor, on_error):
 
     def submit(number):
         job = plan.paths(number), plan.part(number), str(files[number].absolute()), texts, plan.names
-        return executor.submit(write_part, content, *job, plan.about, on_error)
+        return executor.submit(call, f"{__name__}.write_part", content, *job, plan.about, on_error)
 
     for _, found in as_completed(executor, submit, missing):
         yield found

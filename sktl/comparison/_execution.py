@@ -70,9 +70,7 @@ def run_all(
             if arrivals.is_wanted(fit.candidate):
                 yield delayed(_fitted_here)(fit, X, y, *here)
 
-    end_with_errors()
-    # One by one and in any order: a finished fit that waits for a slower one would be lost with an interrupt.
-    results = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(tasks())
+    results = _parallel(n_jobs)(tasks())
     try:
         for run, *about in results:
             if run is None:
@@ -84,6 +82,12 @@ def run_all(
     finally:
         _close(results)
     return [runs[place] for place in fits if place in runs and not failures.came_before(*place)]
+
+
+def _parallel(n_jobs):
+    """Return what runs tasks one by one and gives results in any order: one that waits would be lost with an interrupt."""
+    end_with_errors()
+    return Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
 
 
 def _ordered(places, tiers, estimators):

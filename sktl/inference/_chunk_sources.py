@@ -4,12 +4,12 @@ import sys
 
 import numpy as np
 
-from sktl._executors import ThisProcess, client_of
+from sktl._executors import ThisProcess, call, client_of
 from sktl._optional import import_optional
 from sktl.exceptions import ImageReadError
 from sktl.images import as_images, take_rows
 from sktl.images.dask_collections import is_dask_collection
-from sktl.inference._chunks import embed_chunk
+from sktl.inference._chunks import EMBED_CHUNK, partitions_of
 
 __all__ = ["source_of"]
 
@@ -44,7 +44,7 @@ class _Slices:
         items = take_rows(self._X, np.array(rows)) if self._images is None else [self._item(i) for i in rows]
         # Files may change between two calls that dask would take for one, as it does with equal arguments.
         options = {} if client_of(self.executor) is None else {"pure": False}
-        return self.executor.submit(embed_chunk, extractor, items, out, **options)
+        return self.executor.submit(call, EMBED_CHUNK, extractor, items, out, **options)
 
     def _item(self, i):
         try:
@@ -77,16 +77,13 @@ class _Partitions:
                 f"{type(executor).__name__} instead; pass X.compute() to others."
             )
         self.executor = executor or _current_cluster() or ThisProcess()
-        if hasattr(X, "chunks"):
-            X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
-        parts = X.to_delayed()
-        self._parts = parts.ravel().tolist() if isinstance(parts, np.ndarray) else list(parts)
+        self._parts = partitions_of(X)
         self.total = self.n_chunks = len(self._parts)
 
     def submit(self, extractor, out, number):
         """Have one partition computed and embedded, where dask does so."""
         delayed = import_optional("dask", extra="dask", caller="embed_images of a collection of dask").delayed
-        task = delayed(embed_chunk, pure=False)(extractor, self._parts[number], out)
+        task = delayed(call, pure=False)(EMBED_CHUNK, extractor, self._parts[number], out)
         if isinstance(self.executor, ThisProcess):
             return self.executor.submit(task.compute)
         return client_of(self.executor).compute(task)

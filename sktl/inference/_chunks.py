@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sktl._executors import call
 from sktl._optional import import_optional
 from sktl.exceptions import ImageReadError
 from sktl.inference._cache_look_up import StoreInfo, noted_look_up
@@ -24,11 +25,21 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["DIGEST_SIZE", "EmbeddedChunk", "embed_chunk", "embed_lazily", "pickled_extractor", "segments_at"]
+__all__ = [
+    "DIGEST_SIZE",
+    "EMBED_CHUNK",
+    "EmbeddedChunk",
+    "embed_chunk",
+    "embed_lazily",
+    "partitions_of",
+    "pickled_extractor",
+    "segments_at",
+]
 
 _MOST_BYTES = 1 << 16  # of an extractor: without weights it has about one kilobyte
 DIGEST_SIZE = 16
 _UNKNOWN = bytes(DIGEST_SIZE)  # in place of a digest
+EMBED_CHUNK, _EMBED_PARTITION = f"{__name__}.embed_chunk", f"{__name__}._embed_partition"  # for tasks
 
 
 @dataclass(frozen=True)
@@ -178,23 +189,23 @@ def segments_at(out):
 def embed_lazily(X, extractor):
     """Return the vectors of a collection of dask as a lazy array of dask; the network is not part of its graph."""
     array = import_optional("dask.array", extra="dask", caller="A collection of dask as X")
-    content, width = pickled_extractor(extractor), extractor.embedding_dim_
-    meta = np.empty((0, 0), dtype=np.float32)
-    if hasattr(X, "chunks"):
-        images = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
-        options = {"drop_axis": list(range(1, X.ndim)), "new_axis": [1], "chunks": (X.chunks[0], (width,))}
-        return images.map_blocks(_embed_block, content, dtype=np.float32, meta=meta, **options)
-    delayed = import_optional("dask", extra="dask", caller="A collection of dask as X").delayed
-    embed = delayed(_embed_partition, pure=True)
+    embed = import_optional("dask", extra="dask", caller="A collection of dask as X").delayed(call, pure=True)
+    content, width, meta = pickled_extractor(extractor), extractor.embedding_dim_, np.empty((0, 0), dtype=np.float32)
+    parts = partitions_of(X)
+    lengths = X.chunks[0] if hasattr(X, "chunks") else [np.nan] * len(parts)
     blocks = [
-        array.from_delayed(embed(content, part, number), shape=(np.nan, width), meta=meta)
-        for number, part in enumerate(X.to_delayed())
+        array.from_delayed(embed(_EMBED_PARTITION, content, part, number), shape=(length, width), meta=meta)
+        for number, (part, length) in enumerate(zip(parts, lengths, strict=True))
     ]
     return array.concatenate(blocks, allow_unknown_chunksizes=True)
 
 
-def _embed_block(block, content, block_id=None):
-    return _embed_partition(content, block, block_id[0])
+def partitions_of(X):
+    """Return the partitions of a collection of dask as objects of dask.delayed; of an array, whole images."""
+    if hasattr(X, "chunks"):
+        X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
+    parts = X.to_delayed()
+    return parts.ravel().tolist() if isinstance(parts, np.ndarray) else list(parts)
 
 
 def _embed_partition(content, items, number):

@@ -261,7 +261,7 @@ def test_a_slow_chunk_holds_up_no_other_and_the_number_in_flight_is_bounded(path
     vectors = embed_images(paths, extractor, executor=executor, chunk_size=1, progress=False)
     assert np.array_equal(vectors, extractor.transform(paths))
     assert executor.n_most == 8
-    assert executor.order[-1].call.args[1] == [paths[0]]
+    assert executor.order[-1].call.args[2] == [paths[0]]
     executor = LastFirst()
     embed_images(paths, extractor, executor=executor, chunk_size=1, max_in_flight=3, progress=False)
     assert executor.n_most == 3
