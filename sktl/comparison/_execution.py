@@ -85,7 +85,7 @@ def run_all(
 
 
 def _parallel(n_jobs):
-    """Return what runs tasks one by one and gives results in any order: one that waits would be lost with an interrupt."""
+    """Return what runs tasks one by one and gives results in any order: one that waits is lost with an interrupt."""
     end_with_errors()
     return Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
 

@@ -30,7 +30,7 @@ N = 1000
 CHUNK = 20
 pytestmark = pytest.mark.usefixtures("time_limit")
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="processes are ended by means of POSIX")
-MOST_OF_SCHEDULER = 40 * 2**20
+MOST_OF_SCHEDULER = 20 * 2**20
 SETTINGS = {"dashboard_address": ":0"}
 
 
