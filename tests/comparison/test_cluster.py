@@ -45,7 +45,7 @@ def client(cluster, folders):
     for folder in folders:
         open_store(folder).clear()
     with Client(cluster) as client:
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=120)
         yield client
 
 
@@ -215,7 +215,7 @@ def test_a_comparison_outlives_its_client_and_its_workers(cluster, tmp_path, vic
 
     def call(at, victim, resume):
         command = [sys.executable, script, cluster.scheduler_address, tmp_path, at, victim, resume]
-        return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, timeout=120)
+        return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, timeout=300)
 
     file = tmp_path / "fits.jsonl"
     killed = call(5, victim, file)

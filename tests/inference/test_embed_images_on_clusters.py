@@ -55,7 +55,7 @@ def cluster(make_cluster, tmp_path):
         make_cluster(*({"SKTL_CACHE_DIR": str(tmp_path / f"store {i}")} for i in range(2))) as cluster,
         distributed.Client(cluster) as client,
     ):
-        client.wait_for_workers(2, timeout=60)
+        client.wait_for_workers(2, timeout=120)
         yield cluster
 
 
@@ -121,7 +121,7 @@ def scheduler_apart(tmp_path):
             process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=tmp_path))
             stack.callback(process.terminate)
         with distributed.Client(scheduler_file=address[1]) as client:
-            client.wait_for_workers(2, timeout=60)
+            client.wait_for_workers(2, timeout=120)
             yield client
 
 
