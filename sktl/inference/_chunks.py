@@ -166,19 +166,17 @@ def embed_chunk(extractor: Any, items: Any, out: str | os.PathLike[str] | None =
     with told_to(None), noted_look_up() as looked_up:
         vectors = extractor.transform(items)
     seconds = time.perf_counter() - began
-    failures, info = extractor.bad_images_, extractor.store_info_
-    report = (failures, info.n_hits, info.n_misses)
+    info, (n_images, n_features) = extractor.store_info_, vectors.shape
+    report = {"failures": extractor.bad_images_, "n_found": info.n_hits, "n_computed": info.n_misses}
     if out is None:
-        return EmbeddedChunk(*vectors.shape, vectors, *report)
-    digests = [looked_up.digests.get(position, _UNKNOWN) for position in range(len(vectors))]
+        return EmbeddedChunk(n_images, n_features, vectors, **report)
+    digests = [looked_up.digests.get(position, _UNKNOWN) for position in range(n_images)]
     rows = {digest: vector for digest, vector in zip(digests, vectors, strict=True) if not np.isnan(vector[0])}
-    known = segments_at(out).read(looked_up.key, rows)
-    new = {
-        digest: vector for digest, vector in rows.items() if digest not in known
-    }  # or in the worker's own store only
+    known = segments_at(out).read(looked_up.key, rows)  # others are new, or in the worker's own store only
+    new = {digest: vector for digest, vector in rows.items() if digest not in known}
     if new:
         write_segment(out, looked_up.key, new, seconds=seconds * len(new) / info.n_misses if info.n_misses else 0.0)
-    return EmbeddedChunk(*vectors.shape, None, *report, looked_up.key, b"".join(digests))
+    return EmbeddedChunk(n_images, n_features, None, **report, key=looked_up.key, digests=b"".join(digests))
 
 
 def segments_at(out):

@@ -152,7 +152,7 @@ def embed_images(
     out = None if out is None else _prepared(out, resume)
     source = source_of(X, extractor, executor, chunk_size)
     content = extractor if isinstance(source.executor, ThisProcess) else pickled_extractor(extractor)
-    chunks = [None] * source.n_chunks
+    chunks: list[Any] = [None] * source.n_chunks
     found = {"found": 0, "computed": 0}
     with counted(source.total, unit=source.unit, verbose=progress) as advance:
         for number, chunk in _as_completed(source, content, out, max_in_flight, extractor.cache):
