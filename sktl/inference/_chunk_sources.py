@@ -21,6 +21,8 @@ def source_of(X, extractor, executor, chunk_size):
     images = as_images(X)
     if images is not None:
         images = images.with_value_range(extractor.value_range_, learned=extractor.value_range is None)
+    elif len(X) == 0:
+        raise ValueError(f"X must hold at least one image. Got a {type(X).__name__} without rows instead.")
     return _Slices(X, images, executor or ThisProcess(), chunk_size)
 
 

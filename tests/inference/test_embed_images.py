@@ -377,6 +377,13 @@ def test_a_worker_finds_weights_by_their_path_and_loads_them_once(paths, tmp_pat
     assert np.array_equal(np.concatenate([chunk.vectors for chunk in chunks]), extractor.transform(paths[:10]))
 
 
+@pytest.mark.parametrize("X", [[], np.empty((0, 8, 8, 3), dtype=np.uint8), np.empty((0, 64)), pd.DataFrame([[]])[:0]])
+@pytest.mark.parametrize("out", [None, "segments"])
+def test_no_images_are_refused(X, out, extractor, tmp_path):
+    with pytest.raises(ValueError, match="X must hold at least one image"):
+        embed_images(X, extractor, out=out and tmp_path / out, progress=False)
+
+
 WRONG = {
     "extractor must be a PretrainedFeatureExtractor. Got a Pipeline": {"extractor": "pipeline"},
     "executor must be an Executor as of concurrent.futures": {"executor": 4},
