@@ -9,9 +9,12 @@ import warnings
 import numpy as np
 import pytest
 from joblib import parallel_config
+from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sktl import PretrainedFeatureExtractor, compare_transfer
 from sktl.backbones import load_backbone
@@ -178,6 +181,7 @@ from pathlib import Path
 import joblib
 from distributed import Client
 from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sktl.comparison import compare_transfer
@@ -229,3 +233,27 @@ def test_a_comparison_outlives_its_client_and_its_workers(cluster, tmp_path, vic
     undisturbed = call(-1, "nobody", "")
     assert killed.stdout == undisturbed.stdout
     assert killed.stdout.count("\n") > 3
+
+
+SEARCHES = {
+    "search": lambda killer, X, y: GridSearchCV(killer, {"gaussiannb__var_smoothing": [1e-9, 1e-6]}, cv=2).fit(X, y),
+    "comparison": lambda killer, X, y: compare_transfer(
+        X, y, candidates={"bayes": GaussianNB(), "killer": killer}, baseline="bayes", cv=2, duplicates="ignore"
+    ),
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a signal of POSIX")
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_fit_that_costs_its_workers_their_lives_ends_the_search(name, cluster, client, monkeypatch):
+    import distributed
+
+    monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
+    die = FunctionTransformer(lambda X: os.kill(distributed.get_worker() and os.getpid(), signal.SIGKILL))
+    killer = make_pipeline(die, PretrainedFeatureExtractor(cache=False), GaussianNB())
+    error, message = (
+        (distributed.KilledWorker, "died while") if name == "search" else (RuntimeError, "process died, often")
+    )
+    X, y = load_digits(return_X_y=True)
+    with parallel_config(backend="dask"), pytest.raises(error, match=message):
+        SEARCHES[name](killer, X[:40], y[:40])
