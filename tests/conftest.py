@@ -1,9 +1,11 @@
 """Fixtures that every test file may use, and the conditions under which numbers are compared."""
 
+import faulthandler
 import gc
 import importlib.util
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -131,6 +133,24 @@ def make_cluster():
                 cluster.close(timeout=30)
 
     return make
+
+
+@pytest.fixture
+def time_limit():
+    """End a test of other processes after a quarter of an hour, wherever it waits, and show where that is."""
+    if not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def stop(*_):
+        faulthandler.dump_traceback()
+        raise TimeoutError("a test of other processes must end within a quarter of an hour")
+
+    former = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(900)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, former)
 
 
 @pytest.fixture(scope="module")
