@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from PIL import Image, ImageChops
 
 PICTURE = Path(__file__).parent / "images" / "report.png"
-# Nothing is trained but linear models: minutes of a CPU, and an hour less than with fine-tuning and from scratch.
+# Nothing is trained but linear models, which takes a minute; fine-tuning and training from scratch would take hours.
 CANDIDATES = ("dummy", "pixels", "frozen_random", "frozen")
 SHOWN = {"The result", "The most confident mistakes"}
 WIDTH, HEIGHT, SCALE = 1000, 2000, 1.5  # of the window, in pixels of CSS, and pixels of the picture to each
