@@ -5,6 +5,8 @@ Conventions of README.md, CONTRIBUTING.md and docs/**/*.md:
 - a block ```python with prompts (>>>) must give what it shows; without prompts it must run;
 - the blocks of one page share their names, from the top to the bottom, and run in an empty folder that holds only
   `photos/`, a folder of pictures with one sub-folder per class;
+- where a ```text block follows, in README.md and the five-minute start, that is what the block before it prints of the
+  photographs of clothes in the folder of real data;
 - a block ```python notest is not run; NOT_RUN says how many there may be, and why.
 """
 
@@ -24,7 +26,6 @@ QUICK_EXAMPLES = {"plot_frozen_features.py", "plot_layers_and_pooling.py"}  # `m
 # Docstrings make the same calls, quickly; `make docs` runs all pages.
 SLOW_PAGES = {"docs/user_guide/displays.md", "docs/user_guide/label_efficiency.md"}
 NOT_RUN = {
-    "README.md": 1,  # the three lines on top: resnet50 needs a download
     "docs/how_do_i.md": 1,  # ONNX, which the page on serving runs
     "docs/user_guide/anomaly_detection.md": 1,  # PyOD, which takes long to import; a test runs it
     "docs/user_guide/beyond_one_machine.md": 4,  # a cluster; Ray, Spark and Daft
@@ -36,6 +37,7 @@ NOT_RUN = {
 }
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 BLOCK = re.compile(r"^```python(?P<mark> notest)?\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+PRINTED = re.compile(r"\n\n```text\n(.*?)^```$", BLOCK.flags)
 LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
 
 
@@ -88,6 +90,32 @@ def test_python_of_a_page_runs(page, folder_with_photos):
         runner.run(test, out=said.append, clear_globs=False)
         names = test.globs
         assert not runner.summarize(verbose=False).failed, "".join(said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md"])
+def test_pages_show_what_they_print_of_real_photographs(page, shared_data, tmp_path, monkeypatch, capsys):
+    """The words as they stand, and numbers with a fraction within .02: other machines round otherwise."""
+    (tmp_path / "photos").symlink_to(shared_data / "datasets" / "clothing10" / "images")
+    monkeypatch.chdir(tmp_path)
+    text, names, n_shown = (ROOT / page).read_text(encoding="utf-8"), {"__name__": "__main__"}, 0
+    for block in BLOCK.finditer(text):
+        if block["mark"] or ">>>" in block["code"]:
+            continue
+        exec(compile(block["code"], page, "exec"), names)
+        words, numbers = words_and_numbers(capsys.readouterr().out)
+        if shown := PRINTED.match(text, block.end()):
+            expected, values = words_and_numbers(shown[1])
+            assert words == expected
+            assert numbers == pytest.approx(values, abs=0.02)
+            n_shown += 1
+    assert n_shown
+
+
+def words_and_numbers(text):
+    """Return the words of a text, whole numbers among them, and its numbers with a fraction."""
+    number = r"\d+\.\d+"
+    return re.sub(number, "#", text).split(), [float(value) for value in re.findall(number, text)]
 
 
 def test_few_blocks_are_left_out():
