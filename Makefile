@@ -84,22 +84,28 @@ dist: $(VENV)/.has-dist
 	$(BIN)/python releasing/build_distributions.py dist
 	$(BIN)/twine check --strict dist/*
 
-# In an environment without extras, and from a folder where no checkout is found.
+# In an environment without extras, then with those of the first command of the quick start, and from a folder where no
+# checkout is found.
+START := $(CURDIR)/docs/quickstart.md
+TRY_WHEEL = cd $(OUT)/wheel/folder && SKTL_CACHE_DIR=../store ../venv/$(SCRIPTS)/python -I $(CURDIR)/releasing/try_wheel.py
 test-wheel: dist
 	rm -rf $(OUT)/wheel
 	$(PYTHON) -m venv $(OUT)/wheel/venv
 	$(if $(TORCH_INDEX),$(OUT)/wheel/venv/$(SCRIPTS)/pip install --quiet torch torchvision --index-url "$(TORCH_INDEX)")
 	$(OUT)/wheel/venv/$(SCRIPTS)/pip install --quiet dist/*.whl
 	mkdir $(OUT)/wheel/folder
-	cd $(OUT)/wheel/folder && ../venv/$(SCRIPTS)/python -I $(CURDIR)/releasing/try_wheel.py $(CURDIR)/docs/quickstart.md
+	$(TRY_WHEEL) --without-extras $(START)
+	$(OUT)/wheel/venv/$(SCRIPTS)/pip install --quiet "$$(ls dist/*.whl)$$(sed -n "s/^\$$ pip install 'sktl\(.*\)'$$/\1/p" $(START) | head -1)"
+	$(TRY_WHEEL) $(START)
 
-# The oldest releases that pyproject.toml allows, with new tools for the tests; best with the oldest Python. polars is no
-# requirement: scikit-learn 1.6 does not know its newest releases. What old releases say of new ones beside them is no error.
+# The oldest releases that pyproject.toml allows, with new tools for the tests; best with the oldest Python. duckdb and
+# polars, which read what sktl writes, are taken from their oldest too: scikit-learn 1.6 does not know the newest polars.
+# What old releases say of new ones beside them is no error.
 MINIMUM := $(OUT)/minimum/$(SCRIPTS)
 test-minimum:
 	$(PYTHON) -m venv --clear $(OUT)/minimum
 	$(MINIMUM)/pip install --quiet uv
-	echo 'polars>=1.0' | $(MINIMUM)/uv pip compile --quiet --python $(MINIMUM)/python --resolution lowest-direct $(CPU) --extra all pyproject.toml - --output-file $(OUT)/minimum/lowest.txt
+	printf 'duckdb>=1.0\npolars>=1.0\n' | $(MINIMUM)/uv pip compile --quiet --python $(MINIMUM)/python --resolution lowest-direct $(CPU) --extra all pyproject.toml - --output-file $(OUT)/minimum/lowest.txt
 	$(MINIMUM)/uv pip install --quiet --python $(MINIMUM)/python $(CPU) --constraint $(OUT)/minimum/lowest.txt --editable '.[test]'
 	$(MINIMUM)/pytest -n auto --dist worksteal -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning -W ignore::FutureWarning
 

@@ -1,9 +1,9 @@
 """Images per second of the network alone: sktl's engines and precisions beside plain loops over the same network.
 
-Run ``python benchmarks/engines.py [--threads N] [backbone …]``. Random weights and random images, already prepared. The
-roads of others get them normalised, in float32; sktl normalises bytes within the time that is taken. With several
-threads others share out the work of one batch, sktl runs blocks side by side. All roads alternate, and the table gives
-medians over the rounds, with least to greatest for the ratios.
+Run ``python benchmarks/engines.py [--threads N] [backbone …]``. Random weights and random images, as bytes of the
+network's size: each road takes them from there to vectors, and the one before the last column tells what normalising
+alone takes of the others' time. With several threads others share out the work of one batch, sktl runs blocks side by
+side. All roads alternate, and the table gives medians over the rounds, with least to greatest for the ratios.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import copy
 import statistics
 import time
 
+import numpy as np
 import torch
 from _measure import header, seconds
 from torch import nn
@@ -54,6 +55,7 @@ PEERS = ("torchvision", "channels-last", "timm", "ONNX Runtime", "ONNX Runtime, 
 OURS = ("sktl torch", "sktl onnxruntime")
 HALF = ("autocast by hand", "sktl bfloat16")
 ROADS = (*PEERS, *OURS, *HALF)
+NORMALISING = "normalising alone, % of best peer"
 
 
 def lively(network):
@@ -85,12 +87,42 @@ def load(name):
     return without_head(copy.deepcopy(network)), load_backbone(network, preprocessing=preprocessing)
 
 
-def loop(function, images, rows):
+def normalize_in(memory_format, preprocessing):
+    """Return bytes to the numbers that a network takes: one copy in its memory format, the rest in place."""
+    shift, scale = shift_and_scale(preprocessing)
+
+    def normalize(block):
+        return block.to(torch.float32, memory_format=memory_format).mul_(scale).add_(shift)
+
+    return normalize
+
+
+def normalize_by_numpy(preprocessing):
+    """Return the same for ONNX Runtime, whose threads those of torch would hold up."""
+    shift, scale = (values.numpy() for values in shift_and_scale(preprocessing))
+
+    def normalize(block):
+        numbers = block.numpy().astype(np.float32)
+        numbers *= scale
+        numbers += shift
+        return torch.from_numpy(numbers)
+
+    return normalize
+
+
+def shift_and_scale(preprocessing):
+    """Return what is added to bytes after they were multiplied, for each channel."""
+    mean, std = (255 * torch.tensor(values).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
+    return -mean / std, 1 / std
+
+
+def loop(function, normalize, images, rows):
     """Return a loop over blocks, which gives the outputs side by side."""
 
     def run():
         with torch.inference_mode():
-            return torch.cat([function(images[start : start + rows]) for start in range(0, len(images), rows)])
+            blocks = (normalize(images[start : start + rows]) for start in range(0, len(images), rows))
+            return torch.cat([function(block) for block in blocks])
 
     return run
 
@@ -104,7 +136,7 @@ def timm_network(name):
     return lively(timm.create_model(TIMM[name], pretrained=False, num_classes=0)) if name in TIMM else None
 
 
-def bare_onnx(backbone, normalised, rows, threads):
+def bare_onnx(backbone, normalize, images, rows, threads):
     """Return the loop that a user of ONNX Runtime would write, or None."""
     try:
         import onnxruntime
@@ -119,13 +151,13 @@ def bare_onnx(backbone, normalised, rows, threads):
         def forward(self, images):
             return pool(self.stages(images), "auto", backbone.own_pooling)
 
-    program = torch.onnx.export(Features().eval(), (normalised[:rows],), dynamo=True, verbose=False)
+    program = torch.onnx.export(Features().eval(), (normalize(images[:rows]),), dynamo=True, verbose=False)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     model = program.model_proto.SerializeToString()
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return loop(lambda block: torch.from_numpy(session.run(None, {name: block.numpy()})[0]), normalised, rows)
+    return loop(lambda block: torch.from_numpy(session.run(None, {name: block.numpy()})[0]), normalize, images, rows)
 
 
 def in_half(function):
@@ -153,18 +185,20 @@ def roads_of(name, threads):
     rows = block_rows(size, torch.device("cpu"), BATCH)
     n_images = N_IMAGES if size > 100 else 10 * N_IMAGES
     images = torch.randint(0, 256, (n_images, 3, size, size), dtype=torch.uint8)
-    normalised = backbone.preprocessing.normalize(images)
+    plain = normalize_in(torch.contiguous_format, backbone.preprocessing)
+    to_last = normalize_in(torch.channels_last, backbone.preprocessing)
+    by_numpy = normalize_by_numpy(backbone.preprocessing)
     twin, last = timm_network(name), copy.deepcopy(network).to(memory_format=torch.channels_last)
-    in_last = normalised.contiguous(memory_format=torch.channels_last)
-    roads = {"torchvision": loop(network, normalised, BATCH), "channels-last": loop(last, in_last, BATCH)}
-    roads["timm"] = None if twin is None else loop(twin, normalised, BATCH)
-    roads["ONNX Runtime"] = bare_onnx(backbone, normalised, rows, threads)
+    roads = {"torchvision": loop(network, plain, images, BATCH), "channels-last": loop(last, to_last, images, BATCH)}
+    roads["timm"] = None if twin is None else loop(twin, plain, images, BATCH)
+    roads["ONNX Runtime"] = bare_onnx(backbone, by_numpy, images, rows, threads)
     if roads["ONNX Runtime"] is not None:
         roads["sktl onnxruntime"] = own_road(backbone, images, rows, "float32", "onnxruntime")
-        roads["ONNX Runtime, batch"] = bare_onnx(backbone, normalised, BATCH, threads) if threads > 1 else None
+        roads["ONNX Runtime, batch"] = bare_onnx(backbone, by_numpy, images, BATCH, threads) if threads > 1 else None
     roads["sktl torch"] = own_road(backbone, images, rows, "float32")
-    roads["autocast by hand"] = loop(in_half(last), in_last, BATCH)
+    roads["autocast by hand"] = loop(in_half(last), to_last, images, BATCH)
     roads["sktl bfloat16"] = own_road(backbone, images, rows, "bfloat16")
+    roads[NORMALISING] = loop(lambda block: block[:, 0, 0, 0], by_numpy, images, rows)
     return {key: road for key, road in roads.items() if road is not None}, n_images, f"{rows} x {size} px"
 
 
@@ -201,9 +235,10 @@ def main():
     torch.set_num_threads(arguments.threads)
     instructions = bfloat16_instructions() or "no instructions for bfloat16"
     print(header(f"{instructions}; at most {MAX_ROUNDS} rounds", peers=("timm", "onnxruntime")))
-    ratios = "sktl torch / torchvision | best of sktl / best peer, float32 | sktl bfloat16 / sktl torch"
-    print(f"| backbone, images/s | blocks | {' | '.join(ROADS)} | {ratios} | rounds |")
-    print("|---" * (len(ROADS) + 6) + "|")
+    ratios = ("torch / torchvision", "torch / best peer, float32", "best / best peer, float32", "bfloat16 / torch")
+    ratios = " | ".join(f"sktl {ratio}" for ratio in ratios)
+    print(f"| backbone, images/s | blocks | {' | '.join(ROADS)} | {ratios} | {NORMALISING} | rounds |")
+    print("|---" * (len(ROADS) + 8) + "|")
     for name in arguments.backbones:
         roads, n_images, blocks = roads_of(name, arguments.threads)
         rounds = measure(roads)
@@ -211,8 +246,10 @@ def main():
             f"{n_images / statistics.median(one[road] for one in rounds):.1f}" if road in roads else "–"
             for road in ROADS
         ]
-        pairs = ((PEERS[:1], OURS[:1]), (PEERS, OURS), (OURS[:1], HALF[1:]))
+        pairs = ((PEERS[:1], OURS[:1]), (PEERS, OURS[:1]), (PEERS, OURS), (OURS[:1], HALF[1:]))
         cells += [ratio(rounds, *pair) for pair in pairs]
+        shares = [one[NORMALISING] / min(one[road] for road in PEERS if road in one) for one in rounds]
+        cells.append(f"{100 * statistics.median(shares):.1f}")
         print(f"| {name} | {blocks} | {' | '.join(cells)} | {len(rounds)} |", flush=True)
 
 

@@ -181,7 +181,7 @@ PROMISES = [
     ),
     Promise(
         *("mobilenet_v2 on a CPU with instructions: float32 / bfloat16", 1.2, in_bfloat16),
-        *("bfloat16 on the CPU", ("| mobilenet_v2 |", 4), 1),
+        *("bfloat16 on the CPU", ("| mobilenet_v2 (224 px) |", 5), 1),
     ),
     Promise(
         *("one photo, mobilenet_v2: plain torch / sktl", 0.95, partial(one_photo, "torch")),

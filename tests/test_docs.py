@@ -25,6 +25,7 @@ QUICK_EXAMPLES = {"plot_frozen_features.py", "plot_layers_and_pooling.py"}  # `m
 SLOW_PAGES = {"docs/user_guide/displays.md", "docs/user_guide/label_efficiency.md"}
 NOT_RUN = {
     "README.md": 1,  # the three lines on top: resnet50 needs a download
+    "docs/how_do_i.md": 1,  # ONNX, which the page on serving runs
     "docs/user_guide/anomaly_detection.md": 1,  # PyOD, which takes long to import; a test runs it
     "docs/user_guide/beyond_one_machine.md": 4,  # a cluster; Ray, Spark and Daft
     "docs/user_guide/fine_tuning.md": 1,  # callbacks of scikit-learn 1.9

@@ -7,9 +7,10 @@ from sktl._atomic_files import replacing
 from sktl._optional import import_optional
 from sktl._text import escaped
 
-__all__ = ["ENDINGS", "check_packages", "classes_in", "parquet_table", "write_features"]
+__all__ = ["ATTRS", "ENDINGS", "check_packages", "classes_in", "parquet_table", "write_features"]
 
 ENDINGS = (".parquet", ".npz", ".csv")
+ATTRS = b"PANDAS_ATTRS"  # where pandas keeps the attrs of a frame; pyarrow before 22 keeps none
 
 
 def check_packages(path):
@@ -62,7 +63,9 @@ def parquet_table(columns, features, names, about, texts):
     pyarrow = import_optional("pyarrow", extra="frame", caller="Writing .parquet")
     types = [(name, pyarrow.string() if name in texts else pyarrow.float64()) for name in columns]
     schema = pyarrow.schema(types + [(name, pyarrow.float32()) for name in names])
-    return pyarrow.Table.from_pandas(_frame(columns, features, names, about), schema, preserve_index=False)
+    frame = _frame(columns, features, names, about)
+    table = pyarrow.Table.from_pandas(frame, schema, preserve_index=False)
+    return table.replace_schema_metadata({**table.schema.metadata, ATTRS: json.dumps(frame.attrs)})
 
 
 def _frame(columns, features, names, about):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sktl._optional import import_optional
 from sktl._text import enumerated, unescaped
+from sktl.cli._feature_files import ATTRS
 
 __all__ = ["FeatureTable", "Labels", "recipe_in"]
 
@@ -110,8 +111,10 @@ class FeatureTable:
 
 def recipe_in(schema):
     """Return what a Parquet file of ``sktl embed`` says of its features, or None."""
-    said = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
-    return said.get("attributes", {}).get("sktl")
+    metadata = schema.metadata or {}
+    of_pandas = json.loads(metadata.get(ATTRS, b"{}"))
+    of_pyarrow = json.loads(metadata.get(b"pandas", b"{}")).get("attributes", {})
+    return (of_pandas or of_pyarrow).get("sktl")
 
 
 def _files(path):

@@ -1,6 +1,7 @@
 """``sktl train --features``: a linear model on features that ``sktl embed`` has written, however many these are."""
 
 import time
+from pathlib import Path
 
 import typer
 
@@ -36,7 +37,7 @@ def train_on_features(context, output):
     from sktl.models import save_model
 
     options, started = context.params, time.perf_counter()
-    table, column = FeatureTable(options["features"]), options["target"] or "label"
+    table, column = FeatureTable(Path(options["features"])), options["target"] or "label"
     keep_from_outputs(table.files)
     extractor = _extractor(table.about, options["weights"])
     names = [str(name) for name in extractor.get_feature_names_out()]

@@ -319,10 +319,10 @@ def test_numbers_are_those_of_the_estimator(photos, run_sktl, tmp_path, n_target
     expected = model.predict(images)
     assert [row["value" if n_targets == 1 else "values"] for row in rows] == expected.tolist()
     assert "error" in bad
-    table = pandas.read_csv(tmp_path / "a.csv", float_precision="round_trip")
+    table = pandas.read_csv(tmp_path / "a.csv", dtype=str)  # the numbers of earlier releases lose digits
     columns = ["value"] if n_targets == 1 else ["value_1", "value_2"]
     assert list(table.columns) == ["path", *columns, "error"]
-    np.testing.assert_array_equal(table[columns].to_numpy()[:-1], expected.reshape(len(images), -1))
+    np.testing.assert_array_equal(table[columns].astype(float).to_numpy()[:-1], expected.reshape(len(images), -1))
     assert table[columns].isna().to_numpy()[-1].all()
     lines = [line.split("\t") for line in run_sktl(*command).stdout.splitlines()]
     np.testing.assert_allclose(

@@ -11,7 +11,7 @@ from sktl import LinearProbeClassifier
 from sktl.cli import _feature_tables
 from sktl.models import load_model
 
-pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +176,15 @@ def test_features_that_do_not_say_whose_they_are_give_no_model(run_sktl, few_fea
     result = run_sktl("train", "--features", tmp_path / "n.parquet", "-o", tmp_path / "m")
     assert result.exit_code == 1
     assert "--features must be Parquet of 'sktl embed', which says of what network they are." in result.stderr
+
+
+@pytest.mark.parametrize("key", [b"PANDAS_ATTRS", b"pandas"])
+def test_what_features_are_is_known_from_what_either_library_keeps(few_features, key):
+    recipe = {"backbone": {"name": "any"}}
+    kept = {"sktl": recipe} if key == b"PANDAS_ATTRS" else {"attributes": {"sktl": recipe}}
+    schema = parquet.read_schema(few_features)
+    assert schema.metadata[b"PANDAS_ATTRS"]
+    assert _feature_tables.recipe_in(schema.with_metadata({key: json.dumps(kept)})) == recipe
 
 
 def test_features_of_two_recipes_or_of_other_weights_give_no_model(run_sktl, photos, few_features, tmp_path):
