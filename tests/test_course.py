@@ -52,7 +52,9 @@ def said(tmp_path_factory):
     first, last = (nbformat.v4.new_code_cell(code, id=name) for name, code in (("first", NO_NETWORK), ("last", TAKEN)))
     notebook.cells = [first, *notebook.cells, last]
     folder = {"metadata": {"path": str(tmp_path_factory.mktemp("course"))}}
-    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=1800, resources=folder).execute()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKTL_CACHE_DIR", str(tmp_path_factory.mktemp("store of the course")))
+        nbclient.NotebookClient(notebook, kernel_name="python3", timeout=1800, resources=folder).execute()
     return {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
 
 
