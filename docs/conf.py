@@ -10,6 +10,7 @@ sys.path.insert(0, str(HERE))
 import gallery  # noqa: E402
 import inventories  # noqa: E402
 import names  # noqa: E402
+import notebooks  # noqa: E402
 
 from sktl import __version__  # noqa: E402
 from sktl._pages import SITE, PageMixin  # noqa: E402
@@ -30,6 +31,7 @@ extensions = [
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
+source_suffix = {".rst": "restructuredtext", ".md": "markdown", ".ipynb": "markdown"}
 templates_path = ["_templates"]
 exclude_patterns = ["auto_examples/*.ipynb", "auto_examples/*.py"]
 nitpicky = True
@@ -98,6 +100,7 @@ def setup(app):
     """Boxes in these pages link to these pages, wherever they will be."""
     PageMixin._doc_link_template = "../api/{estimator_name}.html"
     app.add_transform(names.LinkNames)
+    app.connect("source-read", notebooks.as_page)
     app.connect("autodoc-skip-member", names.own_members)
     app.connect("missing-reference", names.resolve_short_names)
     app.connect("build-finished", copy_report)

@@ -25,6 +25,7 @@ QUICK_EXAMPLES = {"plot_frozen_features.py", "plot_layers_and_pooling.py"}  # `m
 SLOW_PAGES = {"docs/user_guide/displays.md", "docs/user_guide/label_efficiency.md"}
 NOT_RUN = {
     "README.md": 1,  # the three lines on top: resnet50 needs a download
+    "docs/how_do_i.md": 1,  # ONNX, which the page on serving runs
     "docs/user_guide/anomaly_detection.md": 1,  # PyOD, which takes long to import; a test runs it
     "docs/user_guide/beyond_one_machine.md": 4,  # a cluster; Ray, Spark and Daft
     "docs/user_guide/fine_tuning.md": 1,  # callbacks of scikit-learn 1.9
@@ -145,6 +146,7 @@ def test_files_that_pages_name_are_there():
 def test_every_page_is_in_the_table_of_contents():
     pages = [page for page in PAGES if "docs" in page.parts]
     listed = sorted(target for page in pages for target in listed_by(page))
+    pages += (ROOT / "docs").glob("*.ipynb")
     assert listed == sorted(page for page in pages if page != ROOT / "docs/index.md")
 
 
@@ -154,7 +156,8 @@ def listed_by(page):
         for entry in re.findall(r"^(?!:).+$", toctree, re.MULTILINE):
             name = re.sub(r".*<(.*)>", r"\1", entry)
             if name != "auto_examples/index":
-                yield (page.parent / f"{name}.md").resolve()
+                target = (page.parent / f"{name}.md").resolve()
+                yield target if target.exists() else target.with_suffix(".ipynb")
 
 
 def test_api_lists_the_public_names():

@@ -7,11 +7,10 @@ import time
 from contextlib import contextmanager
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from sktl._text import number, seconds
 from sktl.comparison._forecast import Forecast
-from sktl.inference.progress import told_to
+from sktl.inference.progress import told_to, tqdm
 
 __all__ = ["Progress", "announced", "shown"]
 

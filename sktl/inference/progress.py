@@ -1,11 +1,16 @@
 """How far a piece of work is, and what of it need not be done again: told to whoever waits, as a comparison does."""
 
+import warnings
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from tqdm.auto import tqdm
+from tqdm import TqdmWarning
 
-__all__ = ["counted", "keep", "kept_work", "tell", "told_to"]
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", TqdmWarning)  # in a notebook without ipywidgets the bar is made of text
+    from tqdm.auto import tqdm
+
+__all__ = ["counted", "keep", "kept_work", "tell", "told_to", "tqdm"]
 
 _listener: ContextVar = ContextVar("listener", default=None)
 _kept: ContextVar = ContextVar("kept", default=None)
