@@ -76,6 +76,7 @@ html_title = "sktl"
 html_baseurl = SITE
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = [("copy.js", {"defer": "defer"})]
 html_copy_source = html_show_sourcelink = False
 html_sidebars = {"index": [], "benchmarks": [], "api": ["rooms"], "api/*": ["rooms"]}
 html_context = {"rooms": names.ROOMS}

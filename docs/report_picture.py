@@ -17,13 +17,12 @@ from PIL import Image, ImageChops
 PICTURE = Path(__file__).parent / "images" / "report.png"
 # Nothing is trained but linear models, which takes a minute; fine-tuning and training from scratch would take hours.
 CANDIDATES = ("dummy", "pixels", "frozen_random", "frozen")
-SHOWN = {"The result", "The most confident mistakes"}
+SHOWN = {"The result"}  # the rest shows photographs, which belong to their set
 WIDTH, HEIGHT, SCALE = 1000, 2000, 1.5  # of the window, in pixels of CSS, and pixels of the picture to each
 MARGIN, MOST_BYTES, COLOURS = 16, 150_000, 64
-# Of the result the table and the plots, of the mistakes one row without the names of files.
+# Of the result the table and the plots.
 STYLE = """<style>
 main { padding-top: 1rem } h2 { margin-top: 1.2rem } .figures ~ * { display: none }
-.tiles { grid-template-columns: repeat(6, 1fr) } .tiles li:nth-child(n + 7), .tiles .small ~ * { display: none }
 </style></head>"""
 
 

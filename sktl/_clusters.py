@@ -1,10 +1,9 @@
 """The cluster that joblib's backend "dask" works on, where there is one. Whoever has one has imported dask already."""
 
 import sys
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 
-__all__ = ["cluster_client", "is_on_cluster", "lost_worker_errors", "off_cluster", "on_workers"]
+__all__ = ["cluster_client", "end_with_errors", "is_on_cluster", "off_cluster", "on_workers"]
 
 
 def cluster_client():
@@ -28,6 +27,29 @@ def off_cluster():
     return parallel_config(backend="threading")
 
 
+def end_with_errors():
+    """Have joblib raise what dask says of a task that cannot be done, since its workers die or lack a module, say.
+
+    joblib's backend takes note of such an error and tells nobody, so that whoever called it would wait for ever.
+    """
+    if not is_on_cluster():
+        return
+    from joblib.parallel import get_active_backend
+
+    backend = get_active_backend()[0]
+    if "submit" in vars(backend):
+        return
+    submit = backend.submit
+
+    def submit_and_tell(function, callback=None):
+        future = submit(function, callback)
+        if callback is not None:
+            future.add_done_callback(lambda done: callback(done.exception()) if done.exception() else None)
+        return future
+
+    backend.submit = submit_and_tell
+
+
 def on_workers(*values):
     """Return values for tasks to take: on a cluster, references to copies that each worker has from now on.
 
@@ -35,13 +57,6 @@ def on_workers(*values):
     """
     client = cluster_client()
     return values if client is None else client.scatter(list(values), broadcast=True, hash=False)
-
-
-def lost_worker_errors():
-    """Return the classes of errors by which joblib says that worker processes have died."""
-    distributed = sys.modules.get("distributed")
-    of_dask = () if distributed is None else (distributed.KilledWorker, distributed.CancelledError)
-    return BrokenProcessPool, *of_dask
 
 
 def _client():

@@ -51,7 +51,7 @@ class ImageReadError(SktlError, ValueError):
         As passed.
     """
 
-    def __init__(self, reason, index=None, path=None):
+    def __init__(self, reason: str, index: int | None = None, path: str | None = None) -> None:
         self.reason = reason
         self.index = index
         self.path = path
@@ -79,7 +79,7 @@ class BadImagesError(SktlError, ValueError):
         As passed.
     """
 
-    def __init__(self, message, bad_images):
+    def __init__(self, message: str, bad_images: list[ImageReadError]) -> None:
         self.bad_images = list(bad_images)
         super().__init__(message, self.bad_images)
 

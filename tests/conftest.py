@@ -1,9 +1,11 @@
 """Fixtures that every test file may use, and the conditions under which numbers are compared."""
 
+import faulthandler
 import gc
 import importlib.util
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -111,15 +113,17 @@ def fresh_store(stores, monkeypatch):
 def make_cluster():
     """A context that has a worker process on this machine for each environment that it is given."""
     distributed = pytest.importorskip("distributed")
-    quiet, options = {"dashboard_address": None}, {"nthreads": 1, "silence_logs": 50, "host": "127.0.0.1"}
+    options = {"nthreads": 1, "silence_logs": 50, "host": "127.0.0.1", "dashboard_address": None}
+    # Any free port: its own, 8787, belongs to one scheduler of a machine, and the others warn of it.
+    scheduler_options = {"host": "127.0.0.1", "port": 0, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
 
     @contextmanager
     def make(*environments):
         workers = {
-            number: {"cls": distributed.Nanny, "options": options | quiet | {"env": environment}}
+            number: {"cls": distributed.Nanny, "options": options | {"env": environment}}
             for number, environment in enumerate(environments)
         }
-        scheduler = {"cls": distributed.Scheduler, "options": quiet | {"host": "127.0.0.1", "port": 0}}
+        scheduler = {"cls": distributed.Scheduler, "options": scheduler_options}
         with pytest.MonkeyPatch.context() as patch:
             for name in ("SKTL_CACHE_DIR", "SKTL_CACHE_SIZE", "SKTL_CACHE_SEGMENTS"):
                 patch.delenv(name, raising=False)  # workers start with the environment of this process
@@ -131,6 +135,24 @@ def make_cluster():
                 cluster.close(timeout=30)
 
     return make
+
+
+@pytest.fixture
+def time_limit():
+    """End a test of other processes after a quarter of an hour, wherever it waits, and show where that is."""
+    if not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def stop(*_):
+        faulthandler.dump_traceback()
+        raise TimeoutError("a test of other processes must end within a quarter of an hour")
+
+    former = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(900)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, former)
 
 
 @pytest.fixture(scope="module")

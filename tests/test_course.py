@@ -47,12 +47,16 @@ def test_what_it_imports_is_public():
 def said(tmp_path_factory):
     """What each cell prints and shows, by its id, when all of them are run in an empty folder without a network."""
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
-    notebook = nbformat.from_dict(CONTENT)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
     first, last = (nbformat.v4.new_code_cell(code, id=name) for name, code in (("first", NO_NETWORK), ("last", TAKEN)))
     notebook.cells = [first, *notebook.cells, last]
-    folder = {"metadata": {"path": str(tmp_path_factory.mktemp("course"))}}
-    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=1800, resources=folder).execute()
+    folder = tmp_path_factory.mktemp("course")
+    where = {"metadata": {"path": str(folder)}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKTL_CACHE_DIR", str(folder / "store"))
+        nbclient.NotebookClient(notebook, kernel_name="python3", timeout=1800, resources=where).execute()
+    nbformat.write(notebook, folder / "executed.ipynb")  # for whoever looks into a failure
     return {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
 
 

@@ -31,12 +31,16 @@ WRONG = {
     'rank_backbones([], [], [], task="regresion")': "incompatible type",
     'load_backbone("resnet18", weight=None)': 'Unexpected keyword argument "weight"',
     'make_fractals(image_size="48")': 'incompatible type "str"; expected "int"',
+    'embed_images([], None, out="segments").mean()': '"ImageEmbeddings" has no attribute "mean"',
+    "embed_images([], None, executor=2)": "No overload variant",
+    "embed_chunk(b'', [], on_error='nan')": 'Unexpected keyword argument "on_error"',
     "save_model(None)": "Missing positional argument",
 }
 IMPORTS = """
 from sktl import FineTuneClassifier, FineTuneRegressor, PretrainedFeatureExtractor, compare_transfer, rank_backbones
 from sktl.backbones import load_backbone
 from sktl.datasets import make_fractals
+from sktl.inference import embed_chunk, embed_images
 from sktl.models import save_model
 """
 

@@ -1,5 +1,6 @@
 """What a user writes who has every call checked: ``mypy --strict`` must find nothing here, and every name."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
@@ -22,6 +23,7 @@ from sktl.comparison import TransferComparison
 from sktl.datasets import make_fractals
 from sktl.displays import ComparisonDisplay, class_activation_map, confusion_display
 from sktl.images import load_image_folder, read_image
+from sktl.inference import ImageEmbeddings, embed_chunk, embed_images, pickled_extractor
 from sktl.label_efficiency import label_efficiency
 from sktl.models import export_onnx, load_model, save_model
 from sktl.near_duplicates import find_leaks, inspect_images, near_duplicate_groups
@@ -56,6 +58,18 @@ def fine_tuned(folder: Path) -> FineTuneClassifier:
     PatchAnomalyDetector().fit(images).decision_function(images)
     PretrainedClassifier("resnet18").fit(images).top(images)
     return fitted
+
+
+def embedded(folder: Path) -> ImageEmbeddings:
+    """Embed photographs in chunks."""
+    photos = load_image_folder(folder)
+    extractor = PretrainedFeatureExtractor().fit(photos.images)
+    with ThreadPoolExecutor(2) as executor:
+        vectors = embed_images(photos.images, extractor, executor=executor, chunk_size=8, on_error="nan")
+    print(vectors.mean(axis=0), [error.reason for error in embed_chunk(pickled_extractor(extractor), []).failures])
+    embeddings = embed_images(photos.images, extractor, out=folder / "segments", progress=False)
+    print(embeddings.to_numpy().mean(axis=0), embeddings.shape[1], [error.path for error in embeddings.bad_images])
+    return embeddings
 
 
 def compared(folder: Path) -> TransferComparison:

@@ -2,16 +2,16 @@
 
 import os
 import time
-from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from sktl._executors import ThisProcess, lost_worker_errors, why_lost
 from sktl._optional import import_optional
 from sktl.cli._feature_files import classes_in
-from sktl.cli._parts import Plan, ThisProcess, write_parts
+from sktl.cli._parts import Plan, write_parts
 from sktl.cli._places import check_folder
 from sktl.cli._reporting import bars_wanted, say, unreadable
 
@@ -65,8 +65,8 @@ def embed_in_parts(context, folder, columns, extractor, about):
     sums = dict.fromkeys(("n_images", "n_bytes", "n_kept", "n_hits", "n_misses"), 0)
     bad = []
     bar = counted(total, verbose=bars_wanted(given["verbose"]))
-    with _executor(given) as (executor, n_workers), bar as advance:
-        for part in write_parts(plan, pickled_extractor(extractor), executor, n_workers, given["on_error"]):
+    with _executor(given) as executor, bar as advance:
+        for part in write_parts(plan, pickled_extractor(extractor), executor, given["on_error"]):
             bad += _said(part.pop("unreadable", ()), given["on_error"])
             sums = {name: value + part.get(name, 0) for name, value in sums.items()}
             advance(part["n_images"])
@@ -98,26 +98,26 @@ def _said(unread, on_error):
 
 @contextmanager
 def _executor(given):
-    """Give what computes, and how many parts it is at together."""
-    if given["scheduler"] is not None:
-        distributed = import_optional("distributed", extra="dask", caller="--scheduler")
-        with distributed.Client(given["scheduler"], set_as_default=False) as client:
-            try:
-                yield client.get_executor(pure=False), max(1, sum(client.nthreads().values()))
-            except distributed.KilledWorker as error:
-                raise RuntimeError(_killed(error)) from error
-        return
-    n_workers = given["workers"] or 1
-    if n_workers == 1:
-        yield ThisProcess(), 1
-        return
-    pool = _processes(n_workers)
+    """Give what computes."""
     try:
-        yield pool, n_workers
-    except BrokenExecutor as error:
-        raise RuntimeError(_killed(error)) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+        if given["scheduler"] is not None:
+            distributed = import_optional("distributed", extra="dask", caller="--scheduler")
+            with distributed.Client(given["scheduler"], set_as_default=False) as client:
+                yield client.get_executor(pure=False)
+        elif (given["workers"] or 1) == 1:
+            yield ThisProcess()
+        else:
+            pool = _processes(given["workers"])
+            try:
+                yield pool
+            finally:
+                pool.shutdown(cancel_futures=True)
+    except lost_worker_errors() as error:
+        raise RuntimeError(
+            f"all workers must live as long as there is work. Got {type(error).__name__} instead: {why_lost(error)}. "
+            "What is written is not computed again: run the same command, with fewer --workers or a smaller "
+            "--chunk-size."
+        ) from error
 
 
 def _processes(n_workers):
@@ -130,11 +130,3 @@ def _processes(n_workers):
 
     share = max(1, cpu_count() // n_workers)
     return ProcessPoolExecutor(n_workers, get_context("spawn"), torch.set_num_threads, (share,))
-
-
-def _killed(error):
-    return (
-        f"all workers must live as long as there is work. Got {type(error).__name__} instead: one was killed, most "
-        "often since memory ran out. What is written is not computed again: run the same command, with fewer --workers "
-        "or a smaller --chunk-size."
-    )

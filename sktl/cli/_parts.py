@@ -6,18 +6,17 @@ its own.
 
 import json
 import os
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import islice
 from pathlib import Path
 
 from sktl._atomic_files import replacing
+from sktl._executors import as_completed, call
 from sktl._optional import import_optional
 from sktl._text import enumerated
 from sktl.cli._feature_files import parquet_table
 
-__all__ = ["Plan", "ThisProcess", "write_parts"]
+__all__ = ["Plan", "write_parts"]
 
 _STATE = b"sktl.images"  # under which a file says in which state the images were
 
@@ -55,17 +54,7 @@ class Plan:
         return [name for name, cells in self.columns.items() if any(isinstance(cell, str) for cell in cells)]
 
 
-class ThisProcess(Executor):
-    """The executor that there is without any: what is submitted is done at once."""
-
-    def submit(self, function, /, *arguments):
-        """Call a function; what it raises is raised here."""
-        future: Future = Future()
-        future.set_result(function(*arguments))
-        return future
-
-
-def write_parts(plan, content, executor, n_workers, on_error):
+def write_parts(plan, content, executor, on_error):
     """Write what is missing; yield for each part what was found out, in the order in which they are done."""
     files = plan.files()
     _check_folder(plan.folder, files)
@@ -77,21 +66,13 @@ def write_parts(plan, content, executor, n_workers, on_error):
             yield {"n_images": n_images, "n_kept": n_images, "n_bytes": file.stat().st_size}
         else:
             missing.append(number)
-    waiting, pending = iter(missing), set()
-    try:
-        while True:
-            # While a worker is at one part, the next one is on its way to it.
-            for number in islice(waiting, 2 * n_workers - len(pending)):
-                job = plan.paths(number), plan.part(number), str(files[number].absolute()), texts, plan.names
-                pending.add(executor.submit(write_part, content, *job, plan.about, on_error))
-            if not pending:
-                return
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
-    finally:
-        for future in pending:
-            future.cancel()
+
+    def submit(number):
+        job = plan.paths(number), plan.part(number), str(files[number].absolute()), texts, plan.names
+        return executor.submit(call, f"{__name__}.write_part", content, *job, plan.about, on_error)
+
+    for _, found in as_completed(executor, submit, missing):
+        yield found
 
 
 def write_part(content, paths, part, file, texts, names, about, on_error):

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from sktl._clusters import cluster_client
+from sktl._executors import n_workers
 from sktl.backbones.estimators import NetworkEstimator
 from sktl.comparison._progress import announced
 from sktl.feature_extraction import PretrainedFeatureExtractor
@@ -69,10 +70,11 @@ def embed_on_cluster(X, extractor, rows, text, verbose=0):
     if not segments:
         return None
     share_settings(extractor.cache, embeds_first=True)
-    size = int(np.clip(len(rows) // (PER_WORKER * sum(client.nthreads().values())), LEAST, MOST))
-    options = {"executor": client.get_executor(), "out": segments[0].folder, "chunk_size": size}
+    executor = client.get_executor()
     with announced(text, verbose):
         try:
+            size = int(np.clip(len(rows) // (PER_WORKER * max(n_workers(executor), 1)), LEAST, MOST))
+            options = {"executor": executor, "out": segments[0].folder, "chunk_size": size}
             return embed_images(take_rows(X, rows), extractor, on_error="nan", progress=False, **options)
         except Exception as error:  # whatever it is, those who need the vectors meet the same, or do without
             warnings.warn(

@@ -9,7 +9,8 @@ from contextlib import nullcontext, suppress
 from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
-from sktl._clusters import lost_worker_errors, on_workers
+from sktl._clusters import end_with_errors, on_workers
+from sktl._executors import lost_worker_errors
 from sktl.comparison._candidates import networks_in_turn, tier_of
 from sktl.comparison._embedding_first import Charge, embed_first
 from sktl.comparison._fitting import FitTask, fit_and_score
@@ -69,8 +70,7 @@ def run_all(
             if arrivals.is_wanted(fit.candidate):
                 yield delayed(_fitted_here)(fit, X, y, *here)
 
-    # One by one and in any order: a finished fit that waits for a slower one would be lost with an interrupt.
-    results = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)(tasks())
+    results = _parallel(n_jobs)(tasks())
     try:
         for run, *about in results:
             if run is None:
@@ -82,6 +82,12 @@ def run_all(
     finally:
         _close(results)
     return [runs[place] for place in fits if place in runs and not failures.came_before(*place)]
+
+
+def _parallel(n_jobs):
+    """Return what runs tasks one by one and gives results in any order: one that waits is lost with an interrupt."""
+    end_with_errors()
+    return Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
 
 
 def _ordered(places, tiers, estimators):

@@ -219,7 +219,7 @@ class ComparisonDisplay:
             chance = np.mean(self.scores[CHANCE_LEVEL])
             ax.axvline(chance, color=INK, linestyle=":", zorder=1)
             text, where = f"chance level ({CHANCE_LEVEL})", ("data", "axes fraction")
-            label(ax, text, (chance, 0.5), (4, 0), xycoords=where, rotation=90, va="center")
+            label(ax, text, (chance, 0.5), (4, 0), xycoords=where, rotation=90, va="center", zorder=0)  # hides no point
         heights = self._heights(values)
         ax.plot(values, heights, color=GREY, linewidth=0.8, alpha=0.6, zorder=1)
         ax.plot(values.ravel(), heights.ravel(), "o", color=GREY, markersize=4, alpha=0.8, zorder=2)

@@ -183,7 +183,7 @@ class CostDisplay:
         if self.chance_level is not None:
             ax.axhline(self.chance_level, color=INK, linestyle=":", linewidth=1, zorder=0)
             text, where = f"chance level ({CHANCE_LEVEL})", ("axes fraction", "data")
-            label(ax, text, (1, self.chance_level), (-4, -3), xycoords=where, ha="right", va="top")
+            label(ax, text, (1, self.chance_level), (-4, -3), xycoords=where, ha="right", va="top", zorder=0)
         self._draw_front(ax, places)
         for score, interval, x, best in zip(self.scores, self.intervals, places, self.front, strict=True):
             color = BLUE if best else GREY

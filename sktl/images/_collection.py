@@ -56,7 +56,7 @@ class ImageCollection:
     def __repr__(self):
         return f"ImageCollection({len(self)} images)"
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._positions)
 
     def __getitem__(self, i):

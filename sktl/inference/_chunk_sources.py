@@ -1,36 +1,17 @@
 """Where the chunks of embed_images come from, X or the partitions of a collection of dask, and who takes them."""
 
-import os
 import sys
-from concurrent.futures import Executor, Future
 
 import numpy as np
 
+from sktl._executors import ThisProcess, call, client_of
 from sktl._optional import import_optional
 from sktl.exceptions import ImageReadError
 from sktl.images import as_images, take_rows
 from sktl.images.dask_collections import is_dask_collection
-from sktl.inference._chunks import embed_chunk
+from sktl.inference._chunks import EMBED_CHUNK, partitions_of
 
-__all__ = ["ThisProcess", "n_workers", "source_of"]
-
-
-class ThisProcess(Executor):
-    """The executor that there is without any: what is submitted is done at once."""
-
-    def submit(self, function, /, *args, **kwargs):
-        """Call a function; what it raises is raised here."""
-        future: Future = Future()
-        future.set_result(function(*args, **kwargs))
-        return future
-
-
-def n_workers(executor):
-    """Return how many tasks an executor runs at a time, as far as it tells."""
-    client = getattr(executor, "_client", None)  # of dask
-    if client is not None:
-        return sum(client.nthreads().values())
-    return getattr(executor, "_max_workers", None) or getattr(executor, "num_workers", None) or os.cpu_count()
+__all__ = ["source_of"]
 
 
 def source_of(X, extractor, executor, chunk_size):
@@ -40,6 +21,8 @@ def source_of(X, extractor, executor, chunk_size):
     images = as_images(X)
     if images is not None:
         images = images.with_value_range(extractor.value_range_, learned=extractor.value_range is None)
+    elif len(X) == 0:
+        raise ValueError(f"X must hold at least one image. Got a {type(X).__name__} without rows instead.")
     return _Slices(X, images, executor or ThisProcess(), chunk_size)
 
 
@@ -61,7 +44,9 @@ class _Slices:
         """Have one chunk embedded."""
         rows = range(number * self._size, min((number + 1) * self._size, self.total))
         items = take_rows(self._X, np.array(rows)) if self._images is None else [self._item(i) for i in rows]
-        return self.executor.submit(embed_chunk, extractor, items, out)
+        # Files may change between two calls that dask would take for one, as it does with equal arguments.
+        options = {} if client_of(self.executor) is None else {"pure": False}
+        return self.executor.submit(call, EMBED_CHUNK, extractor, items, out, **options)
 
     def _item(self, i):
         try:
@@ -88,25 +73,22 @@ class _Partitions:
     unit = "partition"
 
     def __init__(self, X, executor):
-        if executor is not None and not hasattr(executor, "_client"):
+        if executor is not None and client_of(executor) is None:
             raise TypeError(
                 "executor must be one of dask, or None, for a collection of dask as X. Got a "
                 f"{type(executor).__name__} instead; pass X.compute() to others."
             )
         self.executor = executor or _current_cluster() or ThisProcess()
-        if hasattr(X, "chunks"):
-            X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
-        parts = X.to_delayed()
-        self._parts = parts.ravel().tolist() if isinstance(parts, np.ndarray) else list(parts)
+        self._parts = partitions_of(X)
         self.total = self.n_chunks = len(self._parts)
 
     def submit(self, extractor, out, number):
         """Have one partition computed and embedded, where dask does so."""
         delayed = import_optional("dask", extra="dask", caller="embed_images of a collection of dask").delayed
-        task = delayed(embed_chunk, pure=False)(extractor, self._parts[number], out)
+        task = delayed(call, pure=False)(EMBED_CHUNK, extractor, self._parts[number], out)
         if isinstance(self.executor, ThisProcess):
             return self.executor.submit(task.compute)
-        return self.executor._client.compute(task)
+        return client_of(self.executor).compute(task)
 
     def errors(self, number, failures, start=None):
         """Return the errors of one partition; which rows come before it shows only at the end."""

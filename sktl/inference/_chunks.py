@@ -3,24 +3,43 @@
 The network does not travel. A pickled extractor says how to find it again, and a process keeps one copy of each.
 """
 
+from __future__ import annotations
+
 import pickle
 import time
 from copy import copy
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sktl._executors import call
 from sktl._optional import import_optional
 from sktl.exceptions import ImageReadError
 from sktl.inference._cache_look_up import StoreInfo, noted_look_up
 from sktl.inference.progress import told_to
 from sktl.store import open_store, write_segment
 
-__all__ = ["DIGEST_SIZE", "EmbeddedChunk", "embed_chunk", "embed_lazily", "pickled_extractor", "segments_at"]
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import NDArray
+
+__all__ = [
+    "DIGEST_SIZE",
+    "EMBED_CHUNK",
+    "EmbeddedChunk",
+    "embed_chunk",
+    "embed_lazily",
+    "partitions_of",
+    "pickled_extractor",
+    "segments_at",
+]
 
 _MOST_BYTES = 1 << 16  # of an extractor: without weights it has about one kilobyte
 DIGEST_SIZE = 16
 _UNKNOWN = bytes(DIGEST_SIZE)  # in place of a digest
+EMBED_CHUNK, _EMBED_PARTITION = f"{__name__}.embed_chunk", f"{__name__}._embed_partition"  # for tasks
 
 
 @dataclass(frozen=True)
@@ -55,15 +74,15 @@ class EmbeddedChunk:
 
     n_images: int
     n_features: int
-    vectors: np.ndarray | None
-    failures: list
+    vectors: NDArray[np.float32] | None
+    failures: list[ImageReadError]
     n_found: int
     n_computed: int
-    key: object = None
+    key: Any = None
     digests: bytes = b""
 
 
-def pickled_extractor(extractor):
+def pickled_extractor(extractor: Any) -> bytes:
     """Return a fitted extractor as bytes for workers, without weights: how to find them again is in there.
 
     Parameters
@@ -107,7 +126,7 @@ def pickled_extractor(extractor):
     )
 
 
-def embed_chunk(extractor, items, out=None):
+def embed_chunk(extractor: Any, items: Any, out: str | os.PathLike[str] | None = None) -> EmbeddedChunk:
     """Embed the images of one chunk, in this process.
 
     Parameters
@@ -147,19 +166,17 @@ def embed_chunk(extractor, items, out=None):
     with told_to(None), noted_look_up() as looked_up:
         vectors = extractor.transform(items)
     seconds = time.perf_counter() - began
-    failures, info = extractor.bad_images_, extractor.store_info_
-    report = (failures, info.n_hits, info.n_misses)
+    info, (n_images, n_features) = extractor.store_info_, vectors.shape
+    report = {"failures": extractor.bad_images_, "n_found": info.n_hits, "n_computed": info.n_misses}
     if out is None:
-        return EmbeddedChunk(*vectors.shape, vectors, *report)
-    digests = [looked_up.digests.get(position, _UNKNOWN) for position in range(len(vectors))]
+        return EmbeddedChunk(n_images, n_features, vectors, **report)
+    digests = [looked_up.digests.get(position, _UNKNOWN) for position in range(n_images)]
     rows = {digest: vector for digest, vector in zip(digests, vectors, strict=True) if not np.isnan(vector[0])}
-    known = segments_at(out).read(looked_up.key, rows)
-    new = {
-        digest: vector for digest, vector in rows.items() if digest not in known
-    }  # or in the worker's own store only
+    known = segments_at(out).read(looked_up.key, rows)  # others are new, or in the worker's own store only
+    new = {digest: vector for digest, vector in rows.items() if digest not in known}
     if new:
         write_segment(out, looked_up.key, new, seconds=seconds * len(new) / info.n_misses if info.n_misses else 0.0)
-    return EmbeddedChunk(*vectors.shape, None, *report, looked_up.key, b"".join(digests))
+    return EmbeddedChunk(n_images, n_features, None, **report, key=looked_up.key, digests=b"".join(digests))
 
 
 def segments_at(out):
@@ -170,23 +187,23 @@ def segments_at(out):
 def embed_lazily(X, extractor):
     """Return the vectors of a collection of dask as a lazy array of dask; the network is not part of its graph."""
     array = import_optional("dask.array", extra="dask", caller="A collection of dask as X")
-    content, width = pickled_extractor(extractor), extractor.embedding_dim_
-    meta = np.empty((0, 0), dtype=np.float32)
-    if hasattr(X, "chunks"):
-        images = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
-        options = {"drop_axis": list(range(1, X.ndim)), "new_axis": [1], "chunks": (X.chunks[0], (width,))}
-        return images.map_blocks(_embed_block, content, dtype=np.float32, meta=meta, **options)
-    delayed = import_optional("dask", extra="dask", caller="A collection of dask as X").delayed
-    embed = delayed(_embed_partition, pure=True)
+    embed = import_optional("dask", extra="dask", caller="A collection of dask as X").delayed(call, pure=True)
+    content, width, meta = pickled_extractor(extractor), extractor.embedding_dim_, np.empty((0, 0), dtype=np.float32)
+    parts = partitions_of(X)
+    lengths = X.chunks[0] if hasattr(X, "chunks") else [np.nan] * len(parts)
     blocks = [
-        array.from_delayed(embed(content, part, number), shape=(np.nan, width), meta=meta)
-        for number, part in enumerate(X.to_delayed())
+        array.from_delayed(embed(_EMBED_PARTITION, content, part, number), shape=(length, width), meta=meta)
+        for number, (part, length) in enumerate(zip(parts, lengths, strict=True))
     ]
     return array.concatenate(blocks, allow_unknown_chunksizes=True)
 
 
-def _embed_block(block, content, block_id=None):
-    return _embed_partition(content, block, block_id[0])
+def partitions_of(X):
+    """Return the partitions of a collection of dask as objects of dask.delayed; of an array, whole images."""
+    if hasattr(X, "chunks"):
+        X = X.rechunk(dict.fromkeys(range(1, X.ndim), -1))
+    parts = X.to_delayed()
+    return parts.ravel().tolist() if isinstance(parts, np.ndarray) else list(parts)
 
 
 def _embed_partition(content, items, number):

@@ -1,12 +1,13 @@
 """embed_images: the vectors of many images, computed by whatever workers there are."""
 
-import os
+from __future__ import annotations
+
 import warnings
 from concurrent.futures import BrokenExecutor
 from functools import partial
-from itertools import accumulate, islice
+from itertools import accumulate
 from numbers import Integral
-from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from sklearn.base import clone
@@ -14,31 +15,62 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from sktl._clusters import off_cluster
+from sktl._executors import ThisProcess, as_completed, lost_worker_errors, why_lost
 from sktl.images import read_once
-from sktl.inference._chunk_sources import ThisProcess, n_workers, source_of
+from sktl.inference._chunk_sources import source_of
 from sktl.inference._chunks import pickled_extractor
 from sktl.inference._image_embeddings import ImageEmbeddings
 from sktl.inference.progress import counted
-from sktl.store import SegmentFolder
+from sktl.store import SegmentFolder, open_store
+
+if TYPE_CHECKING:
+    import os
+    from concurrent.futures import Executor
+
+    from numpy.typing import NDArray
+
 
 __all__ = ["embed_images"]
 
-_GIVEN_UP = "KilledWorker"  # what dask raises for a chunk whose worker has died four times
-_AHEAD = 2  # chunks for each worker: while it computes one, the next one is on its way
 
-
+@overload
 def embed_images(
-    X,
-    extractor,
+    X: Any,
+    extractor: Any,
     *,
-    executor=None,
-    out=None,
-    chunk_size=512,
-    max_in_flight=None,
-    resume=True,
-    on_error=None,
-    progress=True,
-):
+    executor: Executor | None = None,
+    out: None = None,
+    chunk_size: int = 512,
+    max_in_flight: int | None = None,
+    resume: bool = True,
+    on_error: Literal["raise", "nan"] | None = None,
+    progress: bool = True,
+) -> NDArray[np.float32]: ...
+@overload
+def embed_images(
+    X: Any,
+    extractor: Any,
+    *,
+    executor: Executor | None = None,
+    out: str | os.PathLike[str],
+    chunk_size: int = 512,
+    max_in_flight: int | None = None,
+    resume: bool = True,
+    on_error: Literal["raise", "nan"] | None = None,
+    progress: bool = True,
+) -> ImageEmbeddings: ...
+def embed_images(
+    X: Any,
+    extractor: Any,
+    *,
+    executor: Executor | None = None,
+    out: str | os.PathLike[str] | None = None,
+    chunk_size: int = 512,
+    max_in_flight: int | None = None,
+    resume: bool = True,
+    on_error: Literal["raise", "nan"] | None = None,
+    progress: bool = True,
+) -> NDArray[np.float32] | ImageEmbeddings:
     """Embed many images in chunks: in this process, in several, or on the machines of a cluster.
 
     The vectors are those of ``extractor.transform(X)``, to the last bit on processors of one kind, whoever computes
@@ -120,11 +152,10 @@ def embed_images(
     out = None if out is None else _prepared(out, resume)
     source = source_of(X, extractor, executor, chunk_size)
     content = extractor if isinstance(source.executor, ThisProcess) else pickled_extractor(extractor)
-    chunks = [None] * source.n_chunks
+    chunks: list[Any] = [None] * source.n_chunks
     found = {"found": 0, "computed": 0}
     with counted(source.total, unit=source.unit, verbose=progress) as advance:
-        submit, limit = partial(source.submit, content, out), partial(_limit, source.executor, max_in_flight)
-        for number, chunk in _as_completed(submit, len(chunks), limit, out):
+        for number, chunk in _as_completed(source, content, out, max_in_flight, extractor.cache):
             chunks[number] = chunk
             if chunk.failures and (on_error or extractor.on_error) == "raise":
                 raise source.errors(number, chunk.failures)[0]
@@ -180,8 +211,7 @@ def _fitted(extractor, X):
 def _prepared(out, resume):
     """Return the place of segments in full, made where it is a folder of this machine that is not there yet."""
     segments = SegmentFolder(out)
-    if "://" not in segments.folder:
-        os.makedirs(segments.folder, exist_ok=True)
+    segments.place.make()
     if not resume and segments.place.folders():
         raise ValueError(
             f"out must hold no segments when resume=False. Got {segments.folder!r}, which does, instead. Pass "
@@ -190,37 +220,19 @@ def _prepared(out, resume):
     return segments.folder
 
 
-def _limit(executor, max_in_flight):
-    """Return how many chunks may be with an executor now; it may have got more workers, or lost some."""
-    if isinstance(executor, ThisProcess):
-        return 1
-    return max_in_flight or _AHEAD * max(n_workers(executor), 1)
-
-
-def _as_completed(submit, n_chunks, limit, out):
-    """Yield number and report of each chunk when it is done: none waits for a slow one before it."""
-    done: SimpleQueue = SimpleQueue()
-    waiting, pending = iter(range(n_chunks)), {}
+def _as_completed(source, content, out, max_in_flight, cache):
+    """Yield number and report of each chunk when it is done; where workers are lost, say what of it is kept."""
+    submit = partial(source.submit, content, out)
     try:
-        while True:
-            for number in islice(waiting, max(limit() - len(pending), 0)):
-                pending[number] = submit(number)
-                pending[number].add_done_callback(lambda future, number=number: done.put(number))
-            if not pending:
-                return
-            number = done.get()
-            yield number, pending.pop(number).result()
-    except Exception as error:
-        if not isinstance(error, BrokenExecutor) and type(error).__name__ != _GIVEN_UP:
-            raise
-        kept = "in the stores of the workers" if out is None else f"in {out!r}"
+        yield from as_completed(source.executor, submit, range(source.n_chunks), max_in_flight)
+    except lost_worker_errors() as error:
+        advice = "Nothing is kept: pass out=, and call embed_images again with a new executor."
+        if out is not None or getattr(open_store(cache), "folder", None) is not None:
+            where = "in the stores of the workers" if out is None else f"in {out!r}"
+            advice = f"What was done by then is kept {where}: call embed_images again with a new executor."
         raise BrokenExecutor(
-            f"executor must keep its workers. Got {type(error).__name__} instead: a worker was killed, most often "
-            f"since memory ran out. What was done by then is kept {kept}: call embed_images again with a new executor."
+            f"executor must keep its workers. Got {type(error).__name__} instead: {why_lost(error)}. {advice}"
         ) from error
-    finally:
-        for future in pending.values():
-            future.cancel()
 
 
 def _warn_of_kinds(keys):

@@ -1,10 +1,22 @@
 """The result of embed_images where vectors are kept in segments: what is needed to read them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from sktl._optional import import_optional
 from sktl.inference._chunks import DIGEST_SIZE, segments_at
 from sktl.store import SegmentFolder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from sktl.exceptions import ImageReadError
+    from sktl.inference._chunks import EmbeddedChunk
 
 __all__ = ["ImageEmbeddings"]
 
@@ -52,40 +64,40 @@ class ImageEmbeddings:
 
     dtype = np.dtype(np.float32)
 
-    def __init__(self, out, chunks, bad_images):
+    def __init__(self, out: str, chunks: Sequence[EmbeddedChunk], bad_images: list[ImageReadError]) -> None:
         self.out = out
         self.bad_images = bad_images
         self._chunks = tuple(chunks)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         n_images, n_features = self.shape
         return f"ImageEmbeddings({n_images:,} images, {n_features} features, in {self.out!r})"
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         """Numbers of images and of features."""
         return sum(chunk.n_images for chunk in self._chunks), self._chunks[0].n_features
 
     @property
-    def n_found(self):
+    def n_found(self) -> int:
         """Number of images whose vectors were found."""
         return sum(chunk.n_found for chunk in self._chunks)
 
     @property
-    def n_computed(self):
+    def n_computed(self) -> int:
         """Number of images that went through the network."""
         return sum(chunk.n_computed for chunk in self._chunks)
 
     @property
-    def seconds_per_image(self):
+    def seconds_per_image(self) -> float:
         """Seconds that an image took a worker, on average over those whose vectors the segments hold."""
         keys = [chunk.key for chunk in self._chunks if chunk.key is not None]
         return segments_at(self.out).seconds_per_image(keys[0]) if keys else 0.0
 
-    def to_numpy(self):
+    def to_numpy(self) -> NDArray[np.float32]:
         """Read all vectors.
 
         Returns
@@ -105,7 +117,7 @@ class ImageEmbeddings:
             start += chunk.n_images
         return vectors
 
-    def to_dask(self):
+    def to_dask(self) -> Any:
         """Return the vectors as an array of dask, which reads them chunk by chunk.
 
         Returns
@@ -124,7 +136,9 @@ class ImageEmbeddings:
             ]
         )
 
-    def __array__(self, dtype=None, copy=None):
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("copy must be None or True: the vectors are read from their files. Got False instead.")
         vectors = self.to_numpy()
         return vectors if dtype is None else vectors.astype(dtype)
 

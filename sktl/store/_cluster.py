@@ -9,7 +9,7 @@ import warnings
 from contextlib import suppress
 from weakref import WeakKeyDictionary
 
-from sktl._clusters import cluster_client
+from sktl._clusters import cluster_client, end_with_errors
 from sktl.store._opening import open_store
 
 __all__ = ["share_settings"]
@@ -23,8 +23,10 @@ _asked: WeakKeyDictionary = WeakKeyDictionary()  # client → parameters `cache`
 def share_settings(cache=True, *, embeds_first=False):
     """Pass the settings on to the cluster that joblib works on, if any, and warn once where its workers share no store.
 
-    To be called wherever fits may be about to go there; `embeds_first` says that segments are written before that.
+    To be called wherever fits may be about to go there, which end with an error then where workers are lost;
+    `embeds_first` says that segments are written before that.
     """
+    end_with_errors()
     client = cluster_client()
     if client is None or client.asynchronous or not cache:
         return
@@ -58,21 +60,28 @@ def _plugin(settings):
 
 
 def _warn_of_separate_stores(client, cache, embeds_first):
-    found = list(client.run(_place, cache, on_error="ignore").values())
-    hosts, folders, segments = map(set, zip(*found, strict=True)) if found else ((), (), ())
-    is_one = len(hosts) == len(folders) == 1 and None not in folders
-    if len(found) < 2 or is_one or (all(segments) and (embeds_first or _holds_segments(cache))):
+    places = list(client.run(_place, cache, on_error="ignore").values())
+    if len(places) < 2 or _is_common(places):
         return
-    where = f"{len(folders)} folder{'s' * (len(folders) > 1)} on {len(hosts)} host{'s' * (len(hosts) > 1)}"
-    where += ", and segments with nothing in them" * all(segments)
+    read_segments = all(place[2] for place in places)
+    if read_segments and (embeds_first or _holds_segments(cache)):
+        return
+    stores, hosts = {place[:2] for place in places if place[1] is not None}, {place[0] for place in places}
+    where = f"{len(stores)} folder{'s' * (len(stores) != 1)} on {len(hosts)} host{'s' * (len(hosts) > 1)}"
+    where += ", and segments with nothing in them" * read_segments
     warnings.warn(
-        f"The {len(found)} workers of this cluster have no embedding store in common, but {where}: each computes what "
+        f"The {len(places)} workers of this cluster have no embedding store in common, but {where}: each computes what "
         "others have computed. Results are not affected; it only takes longer. Embed the images first, "
         "embed_images(X, extractor, executor=client.get_executor(), out='/shared/segments'), and name that folder in "
         "cache=[True, '/shared/segments'] or SKTL_CACHE_SEGMENTS. Workers on one machine share a store where "
         "SKTL_CACHE_DIR names one folder.",
         stacklevel=3,
     )
+
+
+def _is_common(places):
+    """Whether all workers have one folder on one host: a path on two hosts is two folders, or no place for a store."""
+    return len({place[:2] for place in places}) == 1 and places[0][1] is not None
 
 
 def _place(cache):

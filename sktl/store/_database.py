@@ -9,6 +9,7 @@ import sqlite3
 import time
 from hashlib import sha256
 from typing import NamedTuple, Protocol, runtime_checkable
+from weakref import finalize
 
 __all__ = ["Database", "Key", "StoredKey", "checksum_of", "is_of_this_format", "number_in"]
 
@@ -80,6 +81,8 @@ class Database:
         self._connection = sqlite3.connect(
             name, timeout=_MAX_WAIT, isolation_level=None, check_same_thread=False, uri=True
         )
+        # Python 3.13 warns of one that is collected open. A forked process must not close its parent's when it ends.
+        finalize(self, self._connection.close).atexit = False
         try:
             if how != "frozen":
                 self._prepare()

@@ -11,6 +11,7 @@ import pandas
 import pytest
 
 from sktl import PretrainedFeatureExtractor
+from sktl._executors import ThisProcess
 from sktl.cli import _embed_parts, _parts
 
 pytest.importorskip("pyarrow")
@@ -204,7 +205,7 @@ def test_places_and_options_are_checked_before_the_work(
 def test_a_worker_that_is_killed_is_said(run_sktl, photos, tmp_path, monkeypatch):
     from concurrent.futures.process import BrokenProcessPool
 
-    class Broken(_parts.ThisProcess):
+    class Broken(ThisProcess):
         def submit(self, *arguments):
             raise BrokenProcessPool("a process was terminated abruptly")
 
@@ -214,11 +215,12 @@ def test_a_worker_that_is_killed_is_said(run_sktl, photos, tmp_path, monkeypatch
     monkeypatch.setattr(_embed_parts, "_processes", lambda n_workers: Broken())
     result = run_sktl("embed", photos, "-o", f"{tmp_path}/f/", "--workers", "2")
     assert result.exit_code == 1
-    assert "Got BrokenProcessPool instead: one was killed" in result.stderr
+    assert "Got BrokenProcessPool instead: a worker was killed" in result.stderr
     assert "run the same command, with fewer --workers" in result.stderr
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("time_limit")
 @pytest.mark.parametrize("how", ["workers", "scheduler"])
 def test_processes_and_clusters_write_the_same_files(run_sktl, written, photos, tmp_path, monkeypatch, how):
     monkeypatch.chdir(photos.parent)  # where workers are not

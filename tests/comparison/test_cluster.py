@@ -9,9 +9,12 @@ import warnings
 import numpy as np
 import pytest
 from joblib import parallel_config
+from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from sktl import PretrainedFeatureExtractor, compare_transfer
 from sktl.backbones import load_backbone
@@ -21,7 +24,7 @@ from sktl.label_efficiency import label_efficiency
 from sktl.store import open_store
 from sktl.transferability import rank_backbones, recommend_strategy
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("time_limit")]
 N_IMAGES = 60
 OF_TIME = ("fit_seconds", "predict_seconds", "peak_memory", "n_images_through_network")
 
@@ -45,7 +48,7 @@ def client(cluster, folders):
     for folder in folders:
         open_store(folder).clear()
     with Client(cluster) as client:
-        client.wait_for_workers(2)
+        client.wait_for_workers(2, timeout=120)
         yield client
 
 
@@ -178,6 +181,7 @@ from pathlib import Path
 import joblib
 from distributed import Client
 from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sktl.comparison import compare_transfer
@@ -215,7 +219,7 @@ def test_a_comparison_outlives_its_client_and_its_workers(cluster, tmp_path, vic
 
     def call(at, victim, resume):
         command = [sys.executable, script, cluster.scheduler_address, tmp_path, at, victim, resume]
-        return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+        return subprocess.run([*map(str, command)], capture_output=True, text=True, check=False, timeout=300)
 
     file = tmp_path / "fits.jsonl"
     killed = call(5, victim, file)
@@ -229,3 +233,25 @@ def test_a_comparison_outlives_its_client_and_its_workers(cluster, tmp_path, vic
     undisturbed = call(-1, "nobody", "")
     assert killed.stdout == undisturbed.stdout
     assert killed.stdout.count("\n") > 3
+
+
+SEARCHES = {
+    "search": lambda killer, X, y: GridSearchCV(killer, {"gaussiannb__var_smoothing": [1e-9, 1e-6]}, cv=2).fit(X, y),
+    "comparison": lambda killer, X, y: compare_transfer(
+        X, y, candidates={"bayes": GaussianNB(), "killer": killer}, baseline="bayes", cv=2, duplicates="ignore"
+    ),
+}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a signal of POSIX")
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_fit_that_costs_its_workers_their_lives_ends_the_search(name, cluster, client, monkeypatch):
+    import distributed
+
+    monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
+    die = FunctionTransformer(lambda X: os.kill(distributed.get_worker() and os.getpid(), signal.SIGKILL))
+    killer = make_pipeline(die, PretrainedFeatureExtractor(cache=False), GaussianNB())
+    error = distributed.KilledWorker if name == "search" else RuntimeError
+    X, y = load_digits(return_X_y=True)
+    with parallel_config(backend="dask"), pytest.raises(error, match="died"):
+        SEARCHES[name](killer, X[:40], y[:40])

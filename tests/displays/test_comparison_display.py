@@ -198,3 +198,9 @@ def test_small_scores_are_labelled_with_decimals_enough():
     display.scores = {name: scores / 1000 for name, scores in display.scores.items()}
     display.rows = [replace(row, mean=row.mean / 1000) for row in display.rows]
     assert "0.000700" in [text.get_text() for text in display.plot().axes_[1].texts]
+
+
+def test_the_name_of_chance_level_hides_no_point():
+    ax = make().plot().axes_[1]
+    name = next(text for text in ax.texts if text.get_text().startswith("chance level"))
+    assert name.get_zorder() < min(line.get_zorder() for line in ax.lines)

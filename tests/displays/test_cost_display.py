@@ -108,3 +108,9 @@ def test_frame_has_a_row_for_each_candidate(make_comparison):
     frame = CostDisplay.from_comparison(make_comparison()).frame()
     assert list(frame.columns) == ["candidate", "cost", "score", "low", "high", "on_front"]
     assert frame.on_front.tolist() == [True, True, False]
+
+
+def test_the_name_of_chance_level_hides_no_point(make_comparison):
+    ax = CostDisplay.from_comparison(make_comparison()).plot().ax_
+    name = next(text for text in ax.texts if text.get_text().startswith("chance level"))
+    assert name.get_zorder() < min(line.get_zorder() for line in ax.lines if line.get_marker() in "Do")

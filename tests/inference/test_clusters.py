@@ -1,6 +1,7 @@
 """The cache on a cluster: settings of the client reach the workers, and stores of their own are told of."""
 
 import os
+import socket
 import sys
 import warnings
 from types import SimpleNamespace
@@ -16,6 +17,8 @@ from sktl import FineTuneClassifier, PretrainedFeatureExtractor
 from sktl._clusters import cluster_client, is_on_cluster
 from sktl.store import share_settings, store_folder, write_segment
 
+pytestmark = pytest.mark.usefixtures("time_limit")
+
 
 @pytest.fixture(scope="module")
 def cluster(make_cluster, tmp_path_factory):
@@ -29,7 +32,7 @@ def client(cluster):
     from distributed import Client
 
     with Client(cluster) as client:
-        client.wait_for_workers(2)
+        client.wait_for_workers(2, timeout=120)
         yield client
 
 
@@ -97,8 +100,37 @@ def test_segments_with_nothing_in_them_are_no_store_unless_they_are_filled_first
     assert shared(client, [True, str(tmp_path / "other")], embeds_first=True) == []
 
 
+def test_one_folder_on_two_hosts_is_no_store_in_common(client, tmp_path):
+    name = next(iter(client.scheduler_info()["workers"]))
+    own = client.run(socket.gethostname, workers=[name])[name]
+    client.run(lambda: setattr(socket, "gethostname", lambda: "another"), workers=[name])
+    try:
+        assert "but 2 folders on 2 hosts:" in shared(client, tmp_path)[0]
+    finally:
+        client.run(lambda: setattr(socket, "gethostname", lambda: own), workers=[name])
+    assert shared(client, str(tmp_path)) == []
+
+
 def test_each_cache_is_asked_about_once(client, tmp_path):
     assert [len(shared(client, cache)) for cache in (tmp_path, True, True, tmp_path)] == [0, 1, 0, 0]
+
+
+class NotThere:
+    """What workers cannot make again, as an estimator of a module that they lack."""
+
+    def __reduce__(self):
+        return int, ("not there",)
+
+
+@pytest.mark.parametrize("return_as", ["list", "generator_unordered"])
+def test_what_workers_cannot_do_is_an_error_and_no_wait(client, return_as):
+    with parallel_config(backend="dask"):
+        share_settings(cache=False)
+        share_settings(cache=False)
+        parallel = joblib.Parallel(return_as=return_as)
+        with pytest.raises(Exception, match=r"not there|[Dd]eserializ"):
+            list(parallel(joblib.delayed(len)(what) for what in ("abc", NotThere(), "de")))
+        assert list(joblib.Parallel()(joblib.delayed(len)(what) for what in ("abc", "de"))) == [3, 2]
 
 
 def test_only_a_client_with_that_backend_is_on_a_cluster(client):

@@ -3,10 +3,12 @@
 import io
 import os
 import pickle
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sktl import PretrainedFeatureExtractor
+from sktl import PretrainedFeatureExtractor, _executors
+from sktl._executors import why_lost
 from sktl.exceptions import ImageReadError
 from sktl.images import as_images
 from sktl.inference import embed_chunk, embed_images, pickled_extractor
@@ -247,20 +250,18 @@ def test_an_error_leaves_what_is_done_in_the_segments(paths, extractor, tmp_path
 
 
 def test_a_slow_chunk_holds_up_no_other_and_the_number_in_flight_is_bounded(paths, extractor, monkeypatch):
-    from sktl.inference import _embed_images
-
     executor = LastFirst()
 
-    class Queue(_embed_images.SimpleQueue):
-        def get(self):
+    class Queue(_executors.SimpleQueue):
+        def get(self, **options):
             executor.work()
-            return super().get()
+            return super().get(**options)
 
-    monkeypatch.setattr(_embed_images, "SimpleQueue", Queue)
+    monkeypatch.setattr(_executors, "SimpleQueue", Queue)
     vectors = embed_images(paths, extractor, executor=executor, chunk_size=1, progress=False)
     assert np.array_equal(vectors, extractor.transform(paths))
     assert executor.n_most == 8
-    assert executor.order[-1].call.args[1] == [paths[0]]
+    assert executor.order[-1].call.args[2] == [paths[0]]
     executor = LastFirst()
     embed_images(paths, extractor, executor=executor, chunk_size=1, max_in_flight=3, progress=False)
     assert executor.n_most == 3
@@ -309,6 +310,40 @@ def test_a_pool_that_loses_a_worker_says_that_all_is_kept(paths, extractor, tmp_
     assert (again.n_found, again.n_computed) == (10, 10)
 
 
+LOST = {
+    "KilledWorker": lambda: pytest.importorskip("distributed").KilledWorker("task", SimpleNamespace(address="tcp"), 3),
+    "CancelledError": CancelledError,
+    "BrokenProcessPool": lambda: BrokenProcessPool("a process was terminated abruptly"),
+}
+KEPT = {
+    "out": ({"cache": False}, r"What was done by then is kept in '.*segments': call embed_images again"),
+    "own stores": ({"cache": True}, "What was done by then is kept in the stores of the workers: call"),
+    "nothing": ({"cache": False}, "Nothing is kept: pass out=, and call embed_images again with a new executor"),
+}
+
+
+@pytest.mark.parametrize("kept", KEPT)
+@pytest.mark.parametrize("name", LOST)
+def test_an_executor_without_workers_ends_the_call_and_what_is_kept_is_said(name, kept, paths, tmp_path):
+    class Lost(Elsewhere):
+        def submit(self, function, /, *args, **kwargs):
+            if len(self.sizes) < 2:
+                return super().submit(function, *args, **kwargs)
+            future = Future()
+            future.set_exception(LOST[name]())
+            return future
+
+    parameters, message = KEPT[kept]
+    extractor, out = PretrainedFeatureExtractor(**parameters).fit(paths), tmp_path / "segments"
+    options = {"out": out if kept == "out" else None, "chunk_size": 4, "progress": False}
+    with pytest.raises(BrokenExecutor, match=message) as caught:
+        embed_images(paths, extractor, executor=Lost(tmp_path), **options)
+    assert f"Got {name} instead: {why_lost(LOST[name]())}" in str(caught.value)
+    with counted_forward_passes() as passes:
+        assert np.array_equal(embed_images(paths, extractor, **options), extractor.transform(paths))
+    assert passes.n_images - (0 if kept == "own stores" else N) == (N if kept == "nothing" else N - 8)
+
+
 def test_the_bar_says_how_many_were_found_and_computed(paths, extractor, tmp_path, capsys):
     embed_images(paths[:5], extractor, out=tmp_path / "out", progress=False)
     assert capsys.readouterr().err == ""
@@ -340,6 +375,13 @@ def test_a_worker_finds_weights_by_their_path_and_loads_them_once(paths, tmp_pat
     with pool:
         chunks = [pool.submit(embed_chunk, content, paths[start : start + 5]).result() for start in (0, 5)]
     assert np.array_equal(np.concatenate([chunk.vectors for chunk in chunks]), extractor.transform(paths[:10]))
+
+
+@pytest.mark.parametrize("X", [[], np.empty((0, 8, 8, 3), dtype=np.uint8), np.empty((0, 64)), pd.DataFrame([[]])[:0]])
+@pytest.mark.parametrize("out", [None, "segments"])
+def test_no_images_are_refused(X, out, extractor, tmp_path):
+    with pytest.raises(ValueError, match="X must hold at least one image"):
+        embed_images(X, extractor, out=out and tmp_path / out, progress=False)
 
 
 WRONG = {

@@ -4,15 +4,18 @@ import os
 import pickle
 import signal
 import sqlite3
+import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from multiprocessing import get_context
 
 import numpy as np
 import pytest
 from joblib.externals.loky import get_reusable_executor
 from PIL import Image
+from safetensors import torch as safetensors
+from torchvision.models import squeezenet1_1
 
 from sktl import PretrainedFeatureExtractor
 from sktl.datasets import make_fractals
@@ -21,10 +24,13 @@ from sktl.inference.progress import told_to
 
 bag = pytest.importorskip("dask.bag")
 distributed = pytest.importorskip("distributed")
+psutil = pytest.importorskip("psutil")  # which distributed needs
 
 N = 1000
 CHUNK = 20
+pytestmark = pytest.mark.usefixtures("time_limit")
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="processes are ended by means of POSIX")
+MOST_OF_SCHEDULER = 20 * 2**20
 SETTINGS = {"dashboard_address": ":0"}
 
 
@@ -43,21 +49,13 @@ def expected(paths):
 
 
 @pytest.fixture
-def cluster(tmp_path):
+def cluster(make_cluster, tmp_path):
     """A cluster of two processes with stores of their own, as on two machines."""
-    workers = {
-        i: {
-            "cls": distributed.Nanny,
-            "options": {"nthreads": 1, "env": {"SKTL_CACHE_DIR": str(tmp_path / f"store {i}")}},
-        }
-        for i in range(2)
-    }
-    scheduler = {"cls": distributed.Scheduler, "options": {"port": 0, **SETTINGS}}
     with (
-        distributed.SpecCluster(workers, scheduler=scheduler, silence_logs=50) as cluster,
+        make_cluster(*({"SKTL_CACHE_DIR": str(tmp_path / f"store {i}")} for i in range(2))) as cluster,
         distributed.Client(cluster) as client,
     ):
-        client.wait_for_workers(2)
+        client.wait_for_workers(2, timeout=120)
         yield cluster
 
 
@@ -92,7 +90,7 @@ def test_workers_with_separate_stores_compute_each_image_once(paths, expected, c
     sizes = []
 
     def listener(unit, n_done, total):
-        sizes.extend(len(pickle.dumps(task.run_spec)) for task in cluster.scheduler.tasks.values())
+        sizes.extend(len(pickle.dumps(task.run_spec)) for task in list(cluster.scheduler.tasks.values()))
 
     extractor = PretrainedFeatureExtractor().fit(paths[:3])
     executor = distributed.default_client().get_executor()
@@ -109,6 +107,50 @@ def test_workers_with_separate_stores_compute_each_image_once(paths, expected, c
     assert (again.n_found, again.n_computed) == (N, 0)
 
 
+@pytest.fixture
+def scheduler_apart(tmp_path):
+    """A client of a cluster whose scheduler and two workers are processes of their own."""
+    address = ["--scheduler-file", str(tmp_path / "scheduler.json")]
+    commands = {
+        "scheduler": ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"],
+        "worker": ["--nworkers", "2", "--nthreads", "1", "--no-dashboard"],
+    }
+    with ExitStack() as stack:
+        for name, options in commands.items():
+            command = [sys.executable, "-m", "dask", name, *address, *options]
+            process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=tmp_path))
+            stack.callback(process.terminate)
+        with distributed.Client(scheduler_file=address[1]) as client:
+            client.wait_for_workers(2, timeout=120)
+            yield client
+
+
+@pytest.mark.slow
+@posix_only
+def test_the_scheduler_holds_no_weights_and_no_pixels_of_a_hundred_chunks(scheduler_apart, tmp_path):
+    n_chunks, in_flight, size = 200, 120, 10
+    weights, picture = tmp_path / "weights.safetensors", tmp_path / "picture.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)).save(picture)
+    safetensors.save_model(squeezenet1_1(num_classes=3), weights)  # 3 MB, as much as the files of one chunk
+    paths = [str(tmp_path / f"{i}.png") for i in range(n_chunks * size)]
+    for path in paths:
+        os.link(picture, path)
+
+    def state():
+        return scheduler_apart.run_on_scheduler(
+            lambda dask_scheduler: (len(dask_scheduler.tasks), psutil.Process().memory_info().rss)
+        )
+
+    (_, before), states = state(), []
+    extractor = PretrainedFeatureExtractor("squeezenet1_1", weights=weights, image_size=64).fit(paths[:1])
+    options = {"executor": scheduler_apart.get_executor(), "chunk_size": size, "max_in_flight": in_flight}
+    with told_to(lambda unit, n_done, total: states.append(state())):
+        embed_images(paths, extractor, out=tmp_path / "segments", progress=False, **options)
+    busy = [memory for n_tasks, memory in states if n_tasks >= 100]
+    assert len(busy) > 50
+    assert max(busy) - before < MOST_OF_SCHEDULER  # a hundred weights or contents of chunks would be 300 MB
+
+
 @pytest.mark.slow
 @posix_only
 def test_ten_workers_that_are_killed_cost_a_chunk_each_and_change_nothing(paths, expected, cluster, tmp_path):
@@ -118,7 +160,7 @@ def test_ten_workers_that_are_killed_cost_a_chunk_each_and_change_nothing(paths,
         """End a worker that is computing, whenever a twelfth of the images more is done."""
         if len(killed) >= 10 or n_done < (len(killed) + 1) * N / 12:
             return
-        for state in cluster.scheduler.workers.values():
+        for state in list(cluster.scheduler.workers.values()):  # which another thread changes
             for nanny in cluster.workers.values():
                 if nanny.worker_address == state.address and state.processing and nanny.pid:
                     os.kill(nanny.pid, signal.SIGKILL)

@@ -1,5 +1,6 @@
 """The tables: what is written is read, what was taken on is not taken on twice, errors come as they are."""
 
+import gc
 import sqlite3
 from typing import NamedTuple
 
@@ -74,6 +75,15 @@ def test_a_frozen_file_is_read_and_left_alone(database, tmp_path):
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         frozen.write(KEY, VECTORS, "me", 1.0)
     frozen.close()
+
+
+def test_one_that_nobody_holds_any_longer_is_closed(tmp_path):
+    database = Database(tmp_path / "file.sqlite")
+    connection = database._connection
+    del database
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
 
 
 def test_damage_is_an_error(tmp_path):

@@ -251,7 +251,7 @@ def rewritten(change, encoded=False):
     def write(path):
         table = parquet.read_table(path)
         about = json.loads(table.schema.metadata[b"sktl"])
-        options = {"compression": "none", "use_dictionary": False, "max_rows_per_page": 10**6}
+        options = {"compression": "none", "use_dictionary": False}
         changed = change(table, about, options)
         table = table if changed is None else changed
         if table.schema.metadata and not encoded:
