@@ -22,7 +22,7 @@ DINOV2 = "facebook/dinov2-small"
 NETWORKS = (
     *BUNDLED,
     *("mobilenet_v3_small", "mobilenet_v2", "resnet18", "efficientnet_b0", "resnet50", "convnext_tiny", "vit_b_16"),
-    *("timm/convnext_nano.in12k_ft_in1k", "timm/vit_small_patch16_224.augreg_in21k_ft_in1k", DINOV2),
+    *("timm/convnext_nano", "timm/vit_small_patch16_224", DINOV2),
 )
 
 
