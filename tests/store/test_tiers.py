@@ -97,12 +97,16 @@ def be_killed_while_writing(script, folder, n_rounds, seed):
     """Kill processes that write segments, at random moments; after each, whoever reads finds right vectors alone."""
     choose, n_found = random.Random(seed), 0
     everything = script.digests(3000)
+    written, write = os.pipe()
     for round_ in range(n_rounds):
         child = os.fork()
         if not child:
             for start in range(10**9):
                 first = (round_ * 7 + start) * 40 % 3000
                 write_segment(folder, script.KEY, script.vectors(script.digests(first, first + 40)))
+                if not start:
+                    os.write(write, b"1")
+        os.read(written, 1)  # on a busy machine it may be long until it begins
         time.sleep(choose.uniform(0.0, 0.06))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -111,6 +115,8 @@ def be_killed_while_writing(script, folder, n_rounds, seed):
             np.testing.assert_array_equal(vector, script.vector(digest))
         assert len(found) >= n_found  # nothing is lost
         n_found = len(found)
+    os.close(written)
+    os.close(write)
     return n_found
 
 
