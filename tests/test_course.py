@@ -55,6 +55,7 @@ def said(tmp_path_factory):
     where = {"metadata": {"path": str(folder)}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SKTL_CACHE_DIR", str(folder / "store"))
+        patch.delenv("MPLBACKEND", raising=False)  # the kernel takes its own, which shows figures below the cells
         nbclient.NotebookClient(notebook, kernel_name="python3", timeout=1800, resources=where).execute()
     nbformat.write(notebook, folder / "executed.ipynb")  # for whoever looks into a failure
     return {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
