@@ -86,6 +86,8 @@ def test_it_finds_what_its_text_says(said):
     assert text_of(said["second"]).startswith("Undecided: ")
     assert text_of(said["all-labels"]).startswith("Practically equal: ")
     assert text_of(said["labels"]).startswith("Transfer saves labels: ")
+    needed = re.search(r"^ +20  .*\)  +(\d+) \(", text_of(said["labels"]), re.MULTILINE)
+    assert 90 < int(needed[1]) < 150
     varies = re.findall(r"by (0\.\d+) \(SD\)", text_of(said["pairing"]))
     assert float(varies[0]) < 0.7 * float(varies[1])
     widths = [float(high) - float(low) for low, high in re.findall(r"(\S+) to (\S+)", text_of(said["interval"]))]
