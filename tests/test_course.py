@@ -55,6 +55,7 @@ def said(tmp_path_factory):
     where = {"metadata": {"path": str(folder)}}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SKTL_CACHE_DIR", str(folder / "store"))
+        patch.delenv("MPLBACKEND", raising=False)  # the kernel takes its own, which shows figures below the cells
         nbclient.NotebookClient(notebook, kernel_name="python3", timeout=1800, resources=where).execute()
     nbformat.write(notebook, folder / "executed.ipynb")  # for whoever looks into a failure
     return {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
@@ -85,6 +86,8 @@ def test_it_finds_what_its_text_says(said):
     assert text_of(said["second"]).startswith("Undecided: ")
     assert text_of(said["all-labels"]).startswith("Practically equal: ")
     assert text_of(said["labels"]).startswith("Transfer saves labels: ")
+    needed = re.search(r"^ +20  .*\)  +(\d+) \(", text_of(said["labels"]), re.MULTILINE)
+    assert 90 < int(needed[1]) < 150
     varies = re.findall(r"by (0\.\d+) \(SD\)", text_of(said["pairing"]))
     assert float(varies[0]) < 0.7 * float(varies[1])
     widths = [float(high) - float(low) for low, high in re.findall(r"(\S+) to (\S+)", text_of(said["interval"]))]
