@@ -37,9 +37,10 @@ def end_with_errors():
     from joblib.parallel import get_active_backend
 
     backend = get_active_backend()[0]
-    if "submit" in vars(backend):
+    name = "submit" if hasattr(backend, "submit") else "apply_async"  # of joblib before 1.5
+    if name in vars(backend):
         return
-    submit = backend.submit
+    submit = getattr(backend, name)
 
     def submit_and_tell(function, callback=None):
         future = submit(function, callback)
@@ -47,7 +48,7 @@ def end_with_errors():
             future.add_done_callback(lambda done: callback(done.exception()) if done.exception() else None)
         return future
 
-    backend.submit = submit_and_tell
+    setattr(backend, name, submit_and_tell)
 
 
 def on_workers(*values):
