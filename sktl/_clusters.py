@@ -37,7 +37,7 @@ def end_with_errors():
     from joblib.parallel import get_active_backend
 
     backend = get_active_backend()[0]
-    name = "submit" if hasattr(backend, "submit") else "apply_async"  # of joblib before 1.5
+    name = "submit" if hasattr(backend, "submit") else "apply_async"  # as joblib before 1.5 calls it
     if name in vars(backend):
         return
     submit = getattr(backend, name)
