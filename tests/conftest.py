@@ -312,6 +312,17 @@ def pictures():
     return np.random.default_rng(1).integers(0, 256, (30, 20, 24, 3), dtype=np.uint8)
 
 
+@pytest.fixture
+def picture_files(pictures, tmp_path):
+    """The same pictures as files, in order."""
+    from PIL import Image
+
+    paths = [str(tmp_path / f"{number:02}.png") for number in range(len(pictures))]
+    for path, picture in zip(paths, pictures, strict=True):
+        Image.fromarray(picture).save(path)
+    return paths
+
+
 def make_patterns(n_images, n_classes=2, size=16, seed=0):
     rng = np.random.default_rng(seed)
     y = np.arange(n_images) % n_classes

@@ -37,6 +37,7 @@ NOT_RUN = {
 }
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 BLOCK = re.compile(r"^```python(?P<mark> notest)?\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+words_and_numbers = runpy.run_path(str(ROOT / "releasing" / "try_wheel.py"))["words_and_numbers"]
 PRINTED = re.compile(r"\n\n```text\n(.*?)^```$", BLOCK.flags)
 LINK = re.compile(r"\]\((?!https?:)(?P<path>[^)#\s]*)(?:#(?P<anchor>[^)\s]*))?\)")
 
@@ -110,12 +111,6 @@ def test_pages_show_what_they_print_of_real_photographs(page, shared_data, tmp_p
             assert numbers == pytest.approx(values, abs=0.02)
             n_shown += 1
     assert n_shown
-
-
-def words_and_numbers(text):
-    """Return the words of a text, whole numbers among them, and its numbers with a fraction."""
-    number = r"\d+\.\d+"
-    return re.sub(number, "#", text).split(), [float(value) for value in re.findall(number, text)]
 
 
 def test_few_blocks_are_left_out():

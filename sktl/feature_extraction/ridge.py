@@ -114,9 +114,7 @@ class Space:
 
     spectrum: np.ndarray  # variances
     projected: np.ndarray  # products with the targets
-    blocks: (
-        Callable  # yields coordinates, targets and shares of some rows, the former two times the roots of the latter
-    )
+    blocks: Callable  # yields coordinates and targets of some rows, both times the roots of the shares, and the shares
     lift: Callable  # from coordinates to scaled features
 
     def best_strengths(self, share, *, one_strength):

@@ -27,11 +27,8 @@ def one_thread():
 
 
 @pytest.fixture
-def paths(pictures, tmp_path):
-    found = [str(tmp_path / f"{i:02}.png") for i in range(N)]
-    for path, picture in zip(found, pictures, strict=False):
-        Image.fromarray(picture).save(path)
-    return found
+def paths(picture_files):
+    return picture_files[:N]
 
 
 def pixels(paths):

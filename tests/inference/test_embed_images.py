@@ -28,11 +28,8 @@ N = 20
 
 
 @pytest.fixture
-def paths(pictures, tmp_path):
-    found = [str(tmp_path / f"{i:02}.png") for i in range(N)]
-    for path, picture in zip(found, pictures, strict=False):
-        Image.fromarray(picture).save(path)
-    return found
+def paths(picture_files):
+    return picture_files[:N]
 
 
 @pytest.fixture
